@@ -1,0 +1,40 @@
+# Everything runs from a virtual environment in .venv, made on first use.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+
+.PHONY: help env demo test test-all lint format clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+
+env: $(STAMP)  ## make the environment
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[demo,coco,ray,slurm,loggers,dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)  ## run a real grid on the CPU and make its report
+	$(BIN)/diadbench run demo
+
+test: $(STAMP)  ## the tests
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-all: $(STAMP)  ## the tests, the slow ones and the storms too
+	$(BIN)/pytest -n 2
+
+lint: $(STAMP)  ## ruff, and mypy --strict on an installed copy (it can't follow an editable install)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/typecheck build/lib
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --target build/typecheck .
+	cd build/typecheck && MYPYPATH=. $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --strict -p diadbench
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove what can be made again
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

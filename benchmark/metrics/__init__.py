@@ -1,0 +1,1 @@
+"""The metric engine: exact, streaming, with protocols. Leans on no other room."""

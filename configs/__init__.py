@@ -1,0 +1,1 @@
+"""YAML only: grids, methods, datasets. Packaged, so that names work anywhere."""

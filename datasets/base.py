@@ -1,0 +1,137 @@
+"""What a dataset is to the rest of the house: a table of samples, a root, and a few facts about itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pandas as pd
+
+from diadbench.common.errors import UserError
+
+Setting = Literal["multi-class", "one-per-class"]
+SETTINGS: tuple[Setting, ...] = ("multi-class", "one-per-class")
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a table, a paper and a user need to know about a dataset.
+
+    Attributes:
+        name: Registered name (``mvtec``).
+        title: As printed in tables (``MVTec-AD``).
+        summary: One sentence.
+        homepage: Where to get it.
+        licence: Licence of the data, as its owner states it.
+        cite: BibTeX key in ``datasets/references.bib``.
+        folder: Default folder name below ``data_root``.
+        classes: Canonical class order (ADer's); empty when any class name goes.
+        has_masks: Whether anomalous test samples have pixel masks.
+        flags: Short notes that every table must carry (``"procedural images"``).
+    """
+
+    name: str
+    title: str
+    summary: str
+    homepage: str = ""
+    licence: str = ""
+    cite: str = ""
+    folder: str = ""
+    classes: tuple[str, ...] = ()
+    has_masks: bool = True
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of a dataset that gets one model of its own.
+
+    ``multi-class``: one part with all classes. ``one-per-class``: a part for each class. COCO-AD's four
+    splits have different training images, so it has four parts in either setting.
+
+    Attributes:
+        name: Name of the part; ``all`` for the whole.
+        classes: Classes that it holds.
+    """
+
+    name: str
+    classes: tuple[str, ...] = field(default_factory=tuple)
+
+
+class Dataset(ABC):
+    """Base of all dataset adapters. A subclass writes :attr:`info` and :meth:`index`, and no more if it can.
+
+    Args:
+        root: Directory of the data. ``None``: the adapter finds or makes it (ELPV, toy), else it is an error.
+        classes: Keep these classes only, in this order; ``None`` keeps all, in canonical order.
+
+    Further keyword arguments of a subclass are its options in a grid. They are plain YAML values.
+
+    Raises:
+        UserError: The root is missing, or a class is unknown.
+    """
+
+    info: ClassVar[DatasetInfo]
+
+    def __init__(self, root: Path | str | None = None, *, classes: Sequence[str] | None = None) -> None:
+        self._root = Path(root).expanduser() if root is not None else None
+        self._wanted = tuple(classes) if classes is not None else None
+
+    # -- what an adapter writes ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def index(self) -> pd.DataFrame:
+        """Build the sample table from the disk (columns of :mod:`diadbench.datasets.table`), unfiltered."""
+
+    @property
+    def root(self) -> Path:
+        """Directory that ``image`` paths are relative to. An adapter that makes its data overrides this."""
+        if self._root is None:
+            raise UserError(
+                f"dataset {self.info.name!r}: no data root; set `root` for it or `data_root` in the grid, "
+                "or the environment variable DIADBENCH_DATA"
+            )
+        if not self._root.is_dir():
+            raise UserError(
+                f"dataset {self.info.name!r}: {self._root} is not a directory; "
+                f"expected the data there ({self.info.homepage or 'see diadbench datasets info'})"
+            )
+        return self._root
+
+    @property
+    def mask_root(self) -> Path:
+        """Directory that ``mask`` paths are relative to; differs from :attr:`root` where masks are made by us."""
+        return self.root
+
+    def groups(self) -> list[Part]:
+        """Shares of the data that never train together. One, unless the protocol says otherwise (COCO-AD)."""
+        return [Part("all", self.classes)]
+
+    # -- what the rest of the house calls -------------------------------------------------------------------
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """The checked sample table: wanted classes in order, train before test, index ``0..n-1``."""
+        from diadbench.datasets.table import checked
+
+        return checked(self.index(), self.info, wanted=self._wanted, where=str(self._root or self.info.name))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of all tables. A class id is a position in this tuple."""
+        return tuple(self.samples["class"].drop_duplicates())
+
+    def parts(self, setting: Setting) -> list[Part]:
+        """Return the shares that get one model each in ``setting``."""
+        if setting == "multi-class":
+            return self.groups()
+        return [Part(name, (name,)) for group in self.groups() for name in group.classes]
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Notes that every table with this dataset must carry; an adapter adds what its options change."""
+        return self.info.flags

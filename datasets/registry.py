@@ -1,0 +1,33 @@
+"""Names of datasets. A table of import strings: listing them imports nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from diadbench.common.plugins import entry_points, load_class
+
+if TYPE_CHECKING:
+    from diadbench.datasets.base import Dataset
+
+GROUP = "diadbench.datasets"
+TABLE: dict[str, str] = {
+    "elpv": "diadbench.datasets.elpv:Elpv",
+    "toy": "diadbench.datasets.toy:Toy",
+    "mvtec": "diadbench.datasets.mvtec:Mvtec",
+    "folder": "diadbench.datasets.folder:Folder",
+}
+
+
+def names() -> list[str]:
+    """Return every known name: the project's, then those of installed plug-ins."""
+    return [*TABLE, *entry_points(GROUP)]
+
+
+def get_class(name: str) -> type[Dataset]:
+    """Return the adapter's class for a name, ``file.py:Class``, or an entry point. Raises UserError."""
+    return load_class("dataset", name, TABLE, GROUP)
+
+
+def get(name: str, root: str | None = None, **options: Any) -> Dataset:
+    """Make the dataset ``name`` from its options. Raises UserError for unknown names and options."""
+    return get_class(name)(root, **options)

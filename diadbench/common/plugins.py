@@ -1,0 +1,83 @@
+"""Find a class by a registered name, by ``path/to/file.py:Class``, by ``module:Class`` or by an entry point.
+
+Registries here are tables of import strings. Nothing is imported before it is asked for, so one
+missing optional package stops nobody, and listing names costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from diadbench.common.errors import UserError, unknown_name
+
+
+def entry_points(group: str) -> dict[str, str]:
+    """Return ``{name: "module:Class"}`` of the entry points that installed packages declare in ``group``."""
+    return {point.name: point.value for point in importlib.metadata.entry_points(group=group)}
+
+
+def load_class(kind: str, name: str, table: Mapping[str, str], group: str) -> type[Any]:
+    """Return the class that ``name`` stands for.
+
+    Args:
+        kind: ``"dataset"`` or ``"method"``; used in error texts.
+        name: A key of ``table``, an entry point of ``group``, or ``file.py:Class`` / ``module:Class``.
+        table: The registry, ``{name: "module:Class"}``.
+        group: Entry point group.
+
+    Raises:
+        UserError: No such name, file or class, or the file can't be imported.
+    """
+    if name in table:
+        return _import(kind, table[name], name)
+    if ".py:" in name or (name.count(":") == 1 and "/" not in name):
+        return _import(kind, name, name)
+    plugins = entry_points(group)
+    if name in plugins:
+        return _import(kind, plugins[name], name)
+    raise unknown_name(kind, name, [*table, *plugins])
+
+
+def _import(kind: str, target: str, name: str) -> type[Any]:
+    place, _, attribute = target.rpartition(":")
+    module = _import_file(kind, Path(place)) if place.endswith(".py") else _import_module(kind, place, name)
+    found = getattr(module, attribute, None)
+    if not isinstance(found, type):
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise unknown_name(f"class in {place}", attribute, classes)
+    return found
+
+
+def _import_module(kind: str, module: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"{kind} {name!r}: {module} can't be imported ({error}); install what it needs"
+        ) from error
+
+
+def _import_file(kind: str, path: Path) -> ModuleType:
+    path = path.expanduser().resolve()
+    if not path.is_file():
+        raise UserError(f"{kind} file {path}: not found; give file.py:ClassName")
+    name = f"diadbench_user_{path.stem}_{abs(hash(str(path))):x}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickling look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(f"{kind} file {path}: {type(error).__name__}: {error}") from error
+    return module

@@ -1,0 +1,101 @@
+"""What a method is: fit on normal images, predict anomaly maps and scores, save and load."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from diadbench.methods.info import MethodInfo
+
+if TYPE_CHECKING:
+    from diadbench.datasets.data import TrainData
+
+__all__ = ["Method", "MethodInfo", "Prediction", "RunSettings"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a method says about a batch of ``B`` images.
+
+    Attributes:
+        anomaly_map: ``float32 (B,H,W)``, any range, larger is more anomalous; the size of the input images.
+        score: ``float32 (B,)``: the method's own image score.
+        reconstruction: ``float32 (B,3,H,W)`` in [0,1], or ``None``.
+    """
+
+    anomaly_map: Tensor
+    score: Tensor
+    reconstruction: Tensor | None = None
+
+
+@dataclass
+class RunSettings:
+    """The run's settings, as a method sees them.
+
+    Attributes:
+        seed: Decides everything random in the method. Python, numpy and torch are already seeded with it.
+        device: Where to compute.
+        image_size: ``(H, W)`` of all images.
+        class_names: Names that class ids point to.
+        directory: Scratch of this cell and part, kept until the cell is done: training checkpoints go here, and
+            a run that was killed finds them again.
+        cache_dir: Directory shared by all cells, for what is costly and can be built again (features, latents).
+        threads: CPU threads to use.
+        devices: Number of devices for one cell (DDP) when above 1.
+        progress: Call ``progress(done, total, "what")``; cheap, call it often.
+        notes: What must be printed beside every number of this cell (``"random weights"``). Append to it.
+        extras: Plain values kept beside the result (final loss, coverage radius). Assign to it.
+        logger: A Lightning logger by configuration, or ``None``.
+    """
+
+    seed: int
+    device: torch.device
+    image_size: tuple[int, int]
+    class_names: tuple[str, ...]
+    directory: Path
+    cache_dir: Path
+    threads: int = 1
+    devices: int = 1
+    progress: Callable[[int, int, str], None] = lambda done, total, what: None
+    notes: list[str] = field(default_factory=list)
+    extras: dict[str, Any] = field(default_factory=dict)
+    logger: Any = None
+
+
+class Method(ABC):
+    """Base of all methods. Keyword arguments of ``__init__`` are the options of the method in a grid.
+
+    They must have type hints and defaults; the grid's values are checked against them. ``__init__`` stores
+    options and does no work: no weights are loaded there and nothing is random there.
+
+    One object is fitted once. :meth:`save` and :meth:`load` are inverse: a new object with the same options after
+    ``load`` gives the same predictions.
+    """
+
+    info: ClassVar[MethodInfo]
+
+    @abstractmethod
+    def fit(self, train: TrainData, run: RunSettings) -> None:
+        """Learn from normal images. No test image and no label is within reach."""
+
+    @abstractmethod
+    def predict(self, images: Tensor) -> Prediction:
+        """Score ``float32 (B,3,H,W)`` images in [0,1] (on any device). No result may depend on the batch."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write all that :meth:`predict` needs into an existing, empty directory (safetensors, npy, JSON)."""
+
+    @abstractmethod
+    def load(self, directory: Path, run: RunSettings) -> None:
+        """Read what :meth:`save` wrote; ``run`` gives device, size and classes."""
+
+    def parameters_count(self) -> int | None:
+        """Number of parameters of the networks (for the cost table), or ``None``."""
+        return None

@@ -1,0 +1,1 @@
+"""DiAD (He et al., AAAI 2024) from diffusers' parts."""

@@ -1,0 +1,34 @@
+"""Facts about a method that need no import of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """Who made a method and what it needs.
+
+    Attributes:
+        name: Registered name (``patchcore``).
+        title: As printed in tables (``PatchCore``).
+        summary: One sentence.
+        paper: Title of the paper, or ``""``.
+        venue: ``CVPR'22``.
+        cite: BibTeX key in ``methods/references.bib``.
+        needs: What must be there: ``pretrained backbone``, ``GPU 16 GB``, ...
+        batch_invariant: The result doesn't depend on the batch size in training (so it may be halved when out of memory).
+        supports_ddp: One cell may use several devices.
+        channels: Input channels it asks for: ``("rgb",)`` or ``("rgb", "xyz")``.
+    """
+
+    name: str
+    title: str
+    summary: str
+    paper: str = ""
+    venue: str = ""
+    cite: str = ""
+    needs: tuple[str, ...] = ()
+    batch_invariant: bool = False
+    supports_ddp: bool = False
+    channels: tuple[str, ...] = ("rgb",)

@@ -1,0 +1,1 @@
+"""Reports: results -> DataFrame -> Excel, LaTeX, plots, HTML. Runs no model."""
