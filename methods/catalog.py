@@ -1,4 +1,4 @@
-"""The project's methods: where each is, and what a list says about it. A method's class takes its ``info`` from here."""
+"""The project's methods: where each is, and what a list says about it. A class takes its ``info`` from here."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class MethodInfo:
         venue: ``CVPR'22``.
         cite: BibTeX key in ``methods/references.bib``.
         needs: What must be there: ``pretrained backbone``, ``GPU 16 GB``, ...
-        batch_invariant: The result doesn't depend on the batch size in training (so it may be halved when out of memory).
+        batch_invariant: The result doesn't depend on the batch size, so it may be halved when out of memory.
         supports_ddp: One cell may use several devices.
         channels: Input channels it asks for: ``("rgb",)`` or ``("rgb", "xyz")``.
     """

@@ -50,9 +50,7 @@ def test_no_arrow_runs_back_up(path: Path) -> None:
     room = room_of(path)
     own = "diadbench." + room.replace("diadbench/", "").replace("/", ".")
     allowed = (own, "diadbench.common", *ALLOWED[room])
-    wrong = {
-        name for name in imports(path) if not any(name == a or name.startswith(a + ".") for a in allowed)
-    }
+    wrong = {name for name in imports(path) if not any(name == a or name.startswith(a + ".") for a in allowed)}
     assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
 
 

@@ -73,7 +73,7 @@ def write_with(path: Path | str, write: Callable[[str], Any]) -> None:
 
 
 def cache_dir() -> Path:
-    """Directory of what can be built again: ``$DIADBENCH_CACHE``, else ``$XDG_CACHE_HOME/diadbench``, else ``~/.cache``."""
+    """Directory of what can be built again: ``$DIADBENCH_CACHE``, else ``diadbench`` in the user's cache."""
     chosen = os.environ.get("DIADBENCH_CACHE")
     if chosen:
         return Path(chosen).expanduser()

@@ -59,9 +59,7 @@ def _import_module(kind: str, module: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(
-            f"{kind} {name!r}: {module} can't be imported ({error}); install what it needs"
-        ) from error
+        raise UserError(f"{kind} {name!r}: {module} can't be imported ({error}); install what it needs") from error
 
 
 def _import_file(kind: str, path: Path) -> ModuleType:
@@ -72,7 +70,8 @@ def _import_file(kind: str, path: Path) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling look their module up
     try:
