@@ -1,0 +1,284 @@
+"""The run directory: what a grid leaves on disk, and the only door that reports have to it.
+
+::
+
+    RUN/grid.yaml  environment.json  results.csv
+    RUN/cells/<dataset>/<method>/<setting>/seed<k>/
+        cell.yaml        the resolved cell
+        status.json      state, reason, times, memory, notes, provenance: written last, so ``done`` means complete
+        metrics.csv      class, scope, metric, value, reason, n_normal, n_anomalous, n_defined, n_classes
+        scores.parquet   index, image, class, defect, label, score, sample_id
+        curves.npz       thinned ROC, PR and PRO curves of each class
+        history.csv      training curves: step, name, value (when the method trains)
+        gallery/         a fixed choice of test images with maps, for pictures
+        maps/            all anomaly maps (on demand)
+        checkpoint/      the trained model
+        log.txt          what the cell's process printed
+
+``results.csv`` is derived from the cells and can be rebuilt at any time. This module imports neither torch nor
+pandas at the top, so that ``status`` answers at once.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import urllib.parse
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from diadbench.benchmark.metrics.names import METRICS
+from diadbench.common.errors import UserError
+from diadbench.common.files import read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ENDED", "METRICS", "RESULT_COLUMNS", "CellRecord", "RunDirectory", "cell_path", "load_results"]
+
+#: States in which a cell is over. ``done`` has results; ``killed`` and no state at all are unfinished.
+ENDED = ("done", "error", "oom", "timeout", "skipped")
+FAILED = ("error", "oom", "timeout", "killed")
+
+METRIC_COLUMNS = (
+    "class",
+    "scope",
+    "metric",
+    "value",
+    "reason",
+    "n_normal",
+    "n_anomalous",
+    "n_defined",
+    "n_classes",
+)
+RESULT_COLUMNS = (
+    "run",
+    "dataset",
+    "method",
+    "setting",
+    "seed",
+    "protocol",
+    *METRIC_COLUMNS,
+    "state",
+    "flags",
+    "identity",
+)
+
+
+def cell_path(dataset: str, method: str, setting: str, seed: int) -> Path:
+    """Return the directory of a cell below ``cells/``. Labels are any text; what a path can't hold is escaped."""
+    return Path(_safe(dataset)) / _safe(method) / _safe(setting) / f"seed{seed}"
+
+
+def _safe(label: str) -> str:
+    text = urllib.parse.quote(label, safe=" +,=@()[]!'")
+    return "%2E" + text[1:] if text.startswith(".") else text
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """What the disk holds of one cell.
+
+    Attributes:
+        directory: The cell's directory.
+    """
+
+    directory: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """``cell.yaml``: the resolved cell; ``{}`` before it is written."""
+        try:
+            return yaml.safe_load((self.directory / "cell.yaml").read_text()) or {}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+
+    @cached_property
+    def status(self) -> dict[str, Any]:
+        """``status.json``; a cell whose process is gone without an end has the state ``killed``."""
+        found: dict[str, Any] = read_json(self.directory / "status.json") or {"state": "waiting"}
+        if found.get("state") == "running" and not self.locked():
+            again = read_json(self.directory / "status.json") or found  # it may have ended between the two looks
+            if again.get("state") == "running":
+                again = {**again, "state": "killed", "reason": "its process ended without a word (killed?)"}
+            return again
+        return found
+
+    @property
+    def state(self) -> str:
+        """``waiting``, ``running``, or how it ended."""
+        return str(self.status["state"])
+
+    @property
+    def dataset(self) -> str:
+        """Label of the dataset in the grid."""
+        return str(self.config.get("dataset_label", ""))
+
+    @property
+    def method(self) -> str:
+        """Label of the method in the grid."""
+        return str(self.config.get("method_label", ""))
+
+    @property
+    def setting(self) -> str:
+        """``multi-class`` or ``one-per-class``."""
+        return str(self.config.get("setting", ""))
+
+    @property
+    def seed(self) -> int:
+        """Seed of the method."""
+        return int(self.config.get("seed", 0))
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """Last word of a running cell: ``done``, ``total``, ``what``, ``time``."""
+        return read_json(self.directory / "progress.json") or {}
+
+    def lock(self) -> FileLock:
+        """Return the lock that a cell's process holds for its life. The kernel frees it, however the process ends."""
+        return FileLock(self.directory / ".lock")
+
+    def locked(self) -> bool:
+        """Whether a process is at work on this cell."""
+        if not (self.directory / ".lock").exists():
+            return False
+        try:
+            with self.lock().acquire(blocking=False):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a read-only run directory: nobody can be at work in it
+            return False
+
+    def metrics(self) -> list[dict[str, str]]:
+        """Rows of ``metrics.csv`` as text; empty unless the cell is done."""
+        if self.state != "done":
+            return []
+        with open(self.directory / "metrics.csv", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def clear(self) -> None:
+        """Forget results and status, keep what a resumed training needs (``scratch``) and the log."""
+        for name in ("status.json", "metrics.csv", "scores.parquet", "curves.npz", "history.csv", "progress.json"):
+            (self.directory / name).unlink(missing_ok=True)
+        for name in ("gallery", "maps", "checkpoint"):
+            shutil.rmtree(self.directory / name, ignore_errors=True)
+
+    def write_status(self, **status: Any) -> None:
+        """Write ``status.json`` atomically."""
+        write_json(self.directory / "status.json", status)
+
+
+class RunDirectory:
+    """A run directory, new or old.
+
+    Args:
+        path: The directory.
+        must_exist: Raise when it is not a run directory.
+
+    Raises:
+        UserError: Not a run directory.
+    """
+
+    def __init__(self, path: Path | str, *, must_exist: bool = True) -> None:
+        self.path = Path(path)
+        if must_exist and not (self.path / "grid.yaml").is_file():
+            raise UserError(f"{self.path}: not a run directory (no grid.yaml in it); give the directory of a run")
+
+    @property
+    def name(self) -> str:
+        """Name of the run, for tables."""
+        return self.path.resolve().name
+
+    @cached_property
+    def grid(self) -> dict[str, Any]:
+        """``grid.yaml``, resolved."""
+        return yaml.safe_load((self.path / "grid.yaml").read_text()) or {}
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """``environment.json``: versions, hardware, commit."""
+        return read_json(self.path / "environment.json") or {}
+
+    def cell(self, dataset: str, method: str, setting: str, seed: int) -> CellRecord:
+        """Return the record of one cell, there or not."""
+        return CellRecord(self.path / "cells" / cell_path(dataset, method, setting, seed))
+
+    def cells(self) -> list[CellRecord]:
+        """Return all cells that the disk knows: the grid's order first, then the rest by path."""
+        found = {path.parent for path in (self.path / "cells").glob("*/*/*/seed*/cell.yaml")}
+        rank = {self.path / "cells" / cell_path(*key): place for place, key in enumerate(self._planned())}
+        return [CellRecord(path) for path in sorted(found, key=lambda path: (rank.get(path, len(rank)), str(path)))]
+
+    def _planned(self) -> Iterator[tuple[str, str, str, int]]:
+        grid = self.grid if (self.path / "grid.yaml").is_file() else {}
+        for dataset in grid.get("datasets", {}):
+            for method in grid.get("methods", {}):
+                for setting in grid.get("settings", []):
+                    for seed in grid.get("seeds", []):
+                        yield dataset, method, setting, seed
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of ``results.csv`` from the cells. A cell that isn't done gives one row without a metric."""
+        for cell in self.cells():
+            status = cell.status
+            head = {
+                "run": self.name,
+                "dataset": cell.dataset,
+                "method": cell.method,
+                "setting": cell.setting,
+                "seed": cell.seed,
+                "protocol": status.get("protocol", cell.config.get("protocol", "")),
+                "state": cell.state,
+                "flags": "; ".join(status.get("notes", [])),
+                "identity": status.get("identity", ""),
+            }
+            metrics = cell.metrics()
+            for row in metrics:
+                yield {**head, **row}
+            if not metrics:
+                yield {**head, "reason": status.get("reason", "")}
+
+    def write_results(self) -> Path:
+        """Rebuild ``results.csv`` from the cells, atomically."""
+        import io
+
+        text = io.StringIO()
+        writer = csv.DictWriter(text, RESULT_COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows())
+        path = self.path / "results.csv"
+        write_text(path, text.getvalue())
+        return path
+
+    def results(self) -> pd.DataFrame:
+        """Return the results in long form (columns :data:`RESULT_COLUMNS`), rebuilt from the cells."""
+        return _frame(self.rows())
+
+
+def load_results(paths: Iterable[Path | str] | Path | str) -> pd.DataFrame:
+    """Return the results of one or several run directories in long form, one row a (cell, class, metric).
+
+    ``value`` is float64, NaN where undefined (``reason`` says why). Raises UserError if a path is no run directory.
+    """
+    several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    return _frame(row for path in several for row in RunDirectory(path).rows())
+
+
+def _frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS))
+    for name in ("value", "n_normal", "n_anomalous", "n_defined", "n_classes"):
+        table[name] = pd.to_numeric(table[name].replace("", None), errors="raise").astype("float64")
+    table["seed"] = table["seed"].astype("int64")
+    texts = [name for name in RESULT_COLUMNS if table[name].dtype != "float64" and name != "seed"]
+    table[texts] = table[texts].fillna("").astype(str)
+    return table
