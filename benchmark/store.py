@@ -214,10 +214,11 @@ class RunDirectory:
     def cells(self) -> list[CellRecord]:
         """Return all cells that the disk knows: the grid's order first, then the rest by path."""
         found = {path.parent for path in (self.path / "cells").glob("*/*/*/seed*/cell.yaml")}
-        rank = {self.path / "cells" / cell_path(*key): place for place, key in enumerate(self._planned())}
+        rank = {self.path / "cells" / cell_path(*key): place for place, key in enumerate(self.planned())}
         return [CellRecord(path) for path in sorted(found, key=lambda path: (rank.get(path, len(rank)), str(path)))]
 
-    def _planned(self) -> Iterator[tuple[str, str, str, int]]:
+    def planned(self) -> Iterator[tuple[str, str, str, int]]:
+        """Yield the labels of the grid's cells, in its order."""
         grid = self.grid if (self.path / "grid.yaml").is_file() else {}
         for dataset in grid.get("datasets", {}):
             for method in grid.get("methods", {}):

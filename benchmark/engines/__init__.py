@@ -1,1 +1,34 @@
 """Engines run cells: processes here, Ray, SLURM. They know nothing of what a cell does."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from diadbench.benchmark.engines.base import Engine
+from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.plugins import load_class
+
+TABLE = {
+    "local": "diadbench.benchmark.engines.local:LocalEngine",
+    "ray": "diadbench.benchmark.engines.ray:RayEngine",
+    "slurm": "diadbench.benchmark.engines.slurm:SlurmEngine",
+}
+
+
+def make(name: str, **options: Any) -> Engine:
+    """Return the engine ``name``; its package is imported only now.
+
+    Raises:
+        UserError: Unknown engine or option, or a missing package.
+    """
+    cls = load_class("engine", name, TABLE, "diadbench.engines")
+    known = inspect.signature(cls).parameters
+    for key in options:
+        if key not in known:
+            raise unknown_name("option", key, known, where=f"engine {name!r}")
+    try:
+        engine: Engine = cls(**options)
+    except ModuleNotFoundError as error:
+        raise UserError(f"engine {name!r} needs a package: {error}; pip install 'diadbench[{name}]'") from error
+    return engine

@@ -1,7 +1,115 @@
-"""The command line. Each command is a module here, imported when it is asked for."""
+"""The command line. Each command is a module of this package, imported when it is asked for.
+
+A module has either ``command`` (a verb: ``diadbench run``) or ``VERBS`` (a noun: ``diadbench methods list``).
+"""
 
 from __future__ import annotations
 
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
 
-def main() -> None:
-    """Entry point of ``diadbench``."""
+from diadbench.common.errors import UserError
+from diadbench.version import __version__
+
+COMMANDS = {
+    "run": "run a grid: every method on every dataset, resumable",
+    "status": "show how a run goes",
+    "report": "build workbook, LaTeX, figures and page from runs",
+    "table": "print one's own cut of the results",
+    "compare": "set a method against a baseline, with significance",
+    "evaluate": "recompute metrics from kept maps, under any protocol",
+    "predict": "run a trained cell on any images",
+    "show": "print a grid, resolved",
+    "grids": "the packaged grids: list",
+    "methods": "methods: list, info, new, check, export",
+    "datasets": "datasets: list, info, check, prepare, make-sample",
+    "published": "published figures: list, add",
+    "diad": "DiAD step by step: autoencoder, build, train, test",
+}
+USAGE = """usage: diadbench COMMAND ... [--debug]
+
+A benchmark harness for multi-class visual anomaly detection.
+
+commands:
+{commands}
+
+options:
+  --help       this text; `diadbench COMMAND --help` says more, with an example
+  --version    the version
+  --debug      show the traceback of an error
+
+example:
+  diadbench run demo
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of ``diadbench``. Returns the exit code: 0 well, 1 cells failed, 2 wrong input, 130 Ctrl-C."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        return _dispatch(words)
+    except UserError as error:
+        if debug:
+            raise
+        print(f"diadbench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("diadbench: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if debug or error.filename is None:
+            raise
+        print(f"diadbench: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("--help", "-h", "help"):
+        print(_usage(), end="")
+        return 0
+    if words[0] == "--version":
+        print(f"diadbench {__version__}")
+        return 0
+    name, *rest = words
+    if name not in COMMANDS:
+        raise UserError(f"unknown command {name!r}; {_hint(name, COMMANDS)}")
+    module = importlib.import_module(f"diadbench.cli.{name}")
+    verbs: dict[str, Callable[..., Any]] | None = getattr(module, "VERBS", None)
+    if verbs is None:
+        return _call(name, module.command, rest)
+    if not rest or rest[0] in ("--help", "-h"):
+        print(_noun_usage(name, verbs), end="")
+        return 0
+    if rest[0] not in verbs:
+        raise UserError(f"unknown command {name} {rest[0]!r}; {_hint(rest[0], verbs)}")
+    return _call(f"{name} {rest[0]}", verbs[rest[0]], rest[1:])
+
+
+def _call(name: str, function: Callable[..., Any], words: list[str]) -> int:
+    from diadbench.cli.parser import call
+
+    return call(name, function, words)
+
+
+def _usage() -> str:
+    return USAGE.format(commands="\n".join(f"  {name:<11}{about}" for name, about in COMMANDS.items()))
+
+
+def _noun_usage(name: str, verbs: dict[str, Callable[..., Any]]) -> str:
+    lines = [f"  {verb:<13}{(function.__doc__ or '').strip().splitlines()[0]}" for verb, function in verbs.items()]
+    example = f"example:\n  diadbench {name} {next(iter(verbs))}"
+    return f"usage: diadbench {name} VERB ...\n\n{COMMANDS[name]}\n\nverbs:\n" + "\n".join(lines) + f"\n\n{example}\n"
+
+
+def _hint(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"

@@ -1,0 +1,190 @@
+"""One cell, from samples to saved results. Start reading here.
+
+A cell is one method on one dataset in one setting with one seed. It runs in a process of its own
+(:mod:`diadbench.benchmark.worker`), reads ``cell.yaml``, and leaves everything else in the cell's directory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from diadbench import datasets, methods
+from diadbench.benchmark.keep import Keeper
+from diadbench.benchmark.loggers import make_loggers
+from diadbench.benchmark.metrics import Evaluator, get_protocol
+from diadbench.benchmark.phases import Phases
+from diadbench.benchmark.provenance import environment, pick_device, seed_everything
+from diadbench.benchmark.scratch import Scratch
+from diadbench.common.files import cache_dir
+from diadbench.datasets.data_module import DataModule
+from diadbench.methods.base import Method, RunSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from diadbench.benchmark.store import CellRecord
+    from diadbench.datasets.base import Dataset, Part
+    from diadbench.datasets.data import TestData, TrainData
+
+
+def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> dict[str, Any]:
+    """Run one cell and save its results; return what ``status.json`` says of it besides its state.
+
+    Args:
+        record: The cell's directory, with ``cell.yaml`` in it.
+        progress: Called as ``progress(done, total, what)``.
+
+    Raises:
+        UserError: The input is wrong. Skip: the method can't run here. Anything else: the method failed.
+    """
+    cell = record.config
+    phases = Phases()
+    protocol = get_protocol(cell["protocol"])
+    device = pick_device(cell["device"])
+
+    with phases("prepare"):
+        dataset = datasets.get(cell["dataset"], cell["root"], **cell["dataset_options"])
+        data = open_data(dataset, cell, protocol.mask_rule, progress)
+
+    evaluator = Evaluator(
+        dataset.classes,
+        protocol,
+        has_masks=dataset.info.has_masks,
+        samples=has_views(dataset),
+        spill_dir=record.directory / "spill",
+    )
+    keeper = Keeper(record.directory, dataset, keep_maps=cell["keep_maps"])
+    scratch = Scratch(record.directory, identity=cell["identity"])
+    notes: list[str] = [*dataset.flags, *protocol_notes(cell)]
+    extras: dict[str, Any] = {}
+    parameters: int | None = None
+
+    for part in dataset.parts(cell["setting"]):
+        train, test = data.part(part)
+        run = settings_for(part, train, cell, device, scratch, progress)
+        method = methods.get_class(cell["method"])(**cell["method_options"])
+        with phases("fit"):
+            fit_or_load(method, train, run, scratch.checkpoint(part.name), scratch)
+        with phases("predict"):
+            predict_part(method, test, dataset, device, cell, phases, evaluator, keeper, progress)
+        notes += [note for note in run.notes if note not in notes]
+        extras[part.name] = run.extras
+        parameters = method.parameters_count() or parameters
+
+    with phases("evaluate"):
+        progress(0, 1, "evaluate")
+        evaluation = evaluator.compute()
+        keeper.save(evaluation)
+        progress(1, 1, "evaluate")
+
+    scratch.clear(keep_checkpoints=cell["keep_checkpoints"])
+    return {
+        "protocol": protocol.name,
+        "protocol_text": protocol.describe(),
+        "identity": cell["identity"],
+        "fingerprint": data.fingerprint,
+        "n_train": data.n_train,
+        "n_test": data.n_test,
+        "vanished_masks": data.vanished,
+        "phases": phases.seconds,
+        "images_per_second": phases.rate("model", data.n_test),
+        "peak_memory": phases.peak_memory(),
+        "parameters": parameters,
+        "notes": notes,
+        "extras": extras if len(extras) > 1 else next(iter(extras.values()), {}),
+        "environment": environment(device),
+    }
+
+
+def open_data(dataset: Dataset, cell: dict[str, Any], mask_rule: str, progress: Any) -> DataModule:
+    """Return the dataset's images, decoded once into a cache that all cells share."""
+    data = DataModule(
+        dataset,
+        tuple(cell["image_size"]),
+        mask_rule=mask_rule,
+        resize=cell["resize"],
+        channels=tuple(cell["method_info"]["channels"]),
+        progress=progress,
+    )
+    data.prepare()
+    return data
+
+
+def settings_for(
+    part: Part, train: TrainData, cell: dict[str, Any], device: torch.device, scratch: Scratch, progress: Any
+) -> RunSettings:
+    """Seed everything and return the run's settings as the method sees them. Each part starts from the same seed."""
+    seed_everything(cell["seed"])
+    directory = scratch.directory(part.name)
+    return RunSettings(
+        seed=cell["seed"],
+        device=device,
+        image_size=train.image_size,
+        class_names=train.class_names,
+        directory=directory,
+        cache_dir=cache_dir(),
+        threads=torch.get_num_threads(),
+        devices=cell["devices"],
+        progress=progress,
+        logger=make_loggers(cell, part.name, directory),
+    )
+
+
+def fit_or_load(method: Method, train: TrainData, run: RunSettings, checkpoint: Path, scratch: Scratch) -> None:
+    """Fit the method and save it; or load it, when an earlier process of this cell was killed after it had."""
+    if checkpoint.is_dir():
+        method.load(checkpoint, run)
+        scratch.recall(checkpoint, run)
+    else:
+        method.fit(train, run)
+        scratch.save(checkpoint, method, run)
+
+
+def predict_part(
+    method: Method,
+    test: TestData,
+    dataset: Dataset,
+    device: torch.device,
+    cell: dict[str, Any],
+    phases: Phases,
+    evaluator: Evaluator,
+    keeper: Keeper,
+    progress: Callable[[int, int, str], None],
+) -> None:
+    """Feed all test images of a part, grouped by class, to the method and its answers to the evaluator."""
+    table = dataset.samples
+    position = {name: place for place, name in enumerate(dataset.classes)}
+    done = 0
+    for batch in test.batches(cell["batch_size"]):
+        with phases("model"), torch.inference_mode():
+            prediction = method.predict(batch.image.to(device))
+            maps, scores = prediction.anomaly_map.float().cpu(), prediction.score.float().cpu()
+        rows = table.iloc[batch.index.tolist()]
+        evaluator.update(
+            class_id=torch.tensor([position[name] for name in rows["class"]]),
+            anomaly_map=maps,
+            mask=batch.mask,
+            score=scores,
+            label=batch.label,
+            sample_id=list(rows["sample_id"]),
+            index=batch.index,
+        )
+        keeper.keep(batch, maps, scores, prediction.reconstruction)
+        done += len(scores)
+        progress(done, len(test), "predict")
+
+
+def has_views(dataset: Dataset) -> bool:
+    """Whether physical samples have several images (Real-IAD), so that sample-level metrics make sense."""
+    return bool((dataset.samples["view"] != "").any())
+
+
+def protocol_notes(cell: dict[str, Any]) -> list[str]:
+    """Return what a table must say when this cell isn't evaluated at the grid's image size."""
+    if list(cell["image_size"]) == list(cell["grid_image_size"]):
+        return []
+    height, width = cell["image_size"]
+    return [f"{cell['method_label']} runs and is evaluated at {height}x{width}"]

@@ -1,0 +1,76 @@
+"""What an engine is: it takes jobs, says which ended, and can cancel one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["ended", "busy", "timeout", "oom", "died"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell's process to be.
+
+    Attributes:
+        cell: Directory of the cell.
+        since: A result older than this is run again (Unix time).
+        time_limit: Seconds, or ``None``.
+        memory_limit: Bytes of resident memory of the process and its children, or ``None``.
+        threads: CPU threads; 0 leaves it to torch.
+        gpus: Devices that the cell wants.
+    """
+
+    cell: Path
+    since: float = 0.0
+    time_limit: float | None = None
+    memory_limit: float | None = None
+    threads: int = 0
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job's process ended.
+
+    Attributes:
+        job: The job.
+        state: ``ended``: the process wrote its own end. ``busy``: another process has the cell. ``timeout``,
+            ``oom``: ended by the engine. ``died``: gone without a word.
+        reason: For people.
+        peak_bytes: Peak resident memory that the engine saw.
+        extra: What the engine knows besides (a SLURM job id, a node).
+    """
+
+    job: Job
+    state: State
+    reason: str = ""
+    peak_bytes: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Engine(ABC):
+    """Runs jobs somewhere. Use as a context manager: leaving it cancels what still runs."""
+
+    #: How many jobs may be under way; the runner submits no more.
+    slots: int = 1
+
+    @abstractmethod
+    def submit(self, job: Job) -> None:
+        """Start a job, or queue it where the engine has a queue of its own."""
+
+    @abstractmethod
+    def poll(self) -> list[Outcome]:
+        """Return the jobs that ended since the last call. Doesn't block for long."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """End every job that is under way, politely first."""
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.cancel()

@@ -1,0 +1,141 @@
+"""One job as a process: start it, watch its time and memory, end its whole group."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from diadbench.benchmark.engines.base import Job, Outcome
+from diadbench.benchmark.worker import EXIT_BUSY, EXIT_ENDED
+
+#: Seconds between SIGTERM and SIGKILL: time to write a training checkpoint.
+GRACE = 10.0
+
+
+class CellProcess:
+    """The process of a job. Its output goes to the cell's ``log.txt``.
+
+    Args:
+        job: The job.
+        environment: Environment variables to add.
+    """
+
+    def __init__(self, job: Job, environment: dict[str, str] | None = None) -> None:
+        self.job = job
+        self._oom_kills = _oom_kills()
+        self._peak = 0
+        self._start = time.monotonic()
+        self._last_look = 0.0
+        self._log = open(job.cell / "log.txt", "ab")  # noqa: SIM115 - lives as long as the process
+        # -P: the working directory must not shadow installed packages (a repository may hold a folder `datasets`)
+        command = [sys.executable, "-P", "-m", "diadbench.benchmark.worker", str(job.cell.absolute())]
+        command += ["--since", repr(job.since), "--parent", str(os.getpid()), "--threads", str(job.threads)]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **_thread_variables(job.threads), **(environment or {})},
+            start_new_session=True,
+        )
+
+    def poll(self) -> Outcome | None:
+        """Return how the job ended, or ``None`` while it runs. Ends it when it is over a limit."""
+        code = self._process.poll()
+        if code is not None:
+            self._log.close()
+            return self._judge(code)
+        if self.job.time_limit and time.monotonic() - self._start > self.job.time_limit:
+            self.end()
+            return Outcome(self.job, "timeout", f"over its time limit of {self.job.time_limit:g} s", self._peak)
+        if self._over_memory():
+            limit = self.job.memory_limit or 0
+            self.end(grace=0)
+            reason = f"over its memory limit of {limit / 1e9:.3g} GB (it held {self._peak / 1e9:.3g} GB)"
+            return Outcome(self.job, "oom", reason, self._peak)
+        return None
+
+    def end(self, grace: float = GRACE) -> None:
+        """End the whole process group: SIGTERM, then SIGKILL after ``grace`` seconds."""
+        if grace:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=grace)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._log.close()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _judge(self, code: int) -> Outcome:
+        self._signal(signal.SIGKILL)  # children that outlived it
+        if code == EXIT_ENDED:
+            return Outcome(self.job, "ended", peak_bytes=self._peak)
+        if code == EXIT_BUSY:
+            return Outcome(self.job, "busy")
+        if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
+            reason = f"the system ran out of memory and killed it (it held {self._peak / 1e9:.3g} GB)"
+            return Outcome(self.job, "oom", reason, self._peak)
+        if code < 0:
+            return Outcome(self.job, "died", f"killed by signal {-code} ({_signal_name(-code)})", self._peak)
+        return Outcome(self.job, "died", f"ended with exit code {code}; {_last_line(self.job.cell)}", self._peak)
+
+    def _over_memory(self) -> bool:
+        now = time.monotonic()
+        if now - self._last_look < 0.2:
+            return False
+        self._last_look = now
+        resident = 0
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self._process.pid)
+            for each in [process, *process.children(recursive=True)]:
+                with contextlib.suppress(psutil.Error):
+                    resident += _private(each)
+        self._peak = max(self._peak, resident)
+        return bool(self.job.memory_limit) and resident > (self.job.memory_limit or 0)
+
+
+def _private(process: psutil.Process) -> int:
+    """Resident bytes that are the process's own: pages of memory-mapped caches are the kernel's to take back."""
+    memory = process.memory_info()
+    return int(memory.rss) - int(getattr(memory, "shared", 0))
+
+
+def _thread_variables(threads: int) -> dict[str, str]:
+    if not threads:
+        return {}
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    return dict.fromkeys(names, str(threads))
+
+
+def _oom_kills() -> int:
+    """How often the kernel has killed for want of memory."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _last_line(cell: Path) -> str:
+    with contextlib.suppress(OSError):
+        lines = (cell / "log.txt").read_text(errors="replace").strip().splitlines()
+        if lines:
+            return f"last line of its log: {lines[-1][:300]}"
+    return "it printed nothing"

@@ -1,0 +1,122 @@
+"""What a run may cost: from past run times of like cells, kept in the cache directory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from diadbench.benchmark.grid import parse_time
+from diadbench.benchmark.status import clock
+from diadbench.common.files import cache_dir, read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from diadbench.benchmark.plan import Plan, PlannedCell
+    from diadbench.benchmark.store import CellRecord
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a cell may need; ``None`` where nothing like it has run on this machine.
+
+    Attributes:
+        seconds: Wall time.
+        gpu_bytes: Peak GPU memory.
+        cpu_bytes: Peak resident memory.
+        disk_bytes: Size of its directory.
+    """
+
+    seconds: float | None = None
+    gpu_bytes: float | None = None
+    cpu_bytes: float | None = None
+    disk_bytes: float | None = None
+
+
+def remember(record: CellRecord) -> None:
+    """Keep what a finished cell has cost, for the next plan."""
+    status = record.status
+    if status["state"] != "done":
+        return
+    size = sum(path.stat().st_size for path in record.directory.rglob("*") if path.is_file())
+    memory = status.get("peak_memory", {})
+    seen = {
+        "seconds": status["finished"] - status["started"],
+        "gpu_bytes": memory.get("gpu_bytes"),
+        "cpu_bytes": memory.get("cpu_bytes"),
+        "disk_bytes": size,
+    }
+    write_json(cache_dir() / "costs" / f"{_key(record.config)}.json", seen)
+
+
+def forecast(config: dict[str, Any]) -> Forecast:
+    """Return what a cell with this configuration cost when it, or one that differs in seed alone, ran here."""
+    seen = read_json(cache_dir() / "costs" / f"{_key(config)}.json") or {}
+    return Forecast(**{key: seen.get(key) for key in Forecast.__dataclass_fields__})
+
+
+def _key(config: dict[str, Any]) -> str:
+    import hashlib
+
+    names = ("method", "method_options", "fingerprint", "setting", "image_size", "device", "devices")
+    text = json.dumps({name: config.get(name) for name in names}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def longest_first(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
+    """Order cells so that a grid ends early: unknown ones first, they may be long; then the longest."""
+    return sorted(cells, key=lambda planned: -(forecast(planned.config).seconds or float("inf")))
+
+
+def within_budget(cells: Sequence[PlannedCell], budget: str, slots: int = 1) -> list[PlannedCell]:
+    """Pick the cells that are predicted to fit into ``budget`` (``24h``) of wall time, shortest first.
+
+    Cells that nobody has timed are left out: nothing says that they fit.
+    """
+    left = (parse_time(budget, "--budget") or 0.0) * slots
+    chosen = []
+    for planned in sorted(cells, key=lambda planned: forecast(planned.config).seconds or float("inf")):
+        seconds = forecast(planned.config).seconds
+        if seconds is not None and seconds <= left:
+            chosen.append(planned)
+            left -= seconds
+    return chosen
+
+
+def plan_table(plan: Plan, budget: str | None = None) -> Table:
+    """Return the plan as a rich table: what runs, why, and what it may cost."""
+    fits = {id(planned) for planned in within_budget(plan.pending, budget)} if budget else None
+    costs = [(planned, forecast(planned.config)) for planned in plan.cells]
+    made = Table(title=Text(_title(plan)), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in ("cell", "what", "why", "time", "memory", "GPU", "disk"):
+        made.add_column(name, overflow="fold")
+    for planned, cost in costs:
+        what = "run" if planned.run else "keep"
+        if planned.run and fits is not None and id(planned) not in fits:
+            what = "over budget"
+        made.add_row(
+            Text(str(planned.cell)),
+            what,
+            Text(planned.why),
+            clock(cost.seconds) or "?",
+            _gigabytes(cost.cpu_bytes),
+            _gigabytes(cost.gpu_bytes),
+            _gigabytes(cost.disk_bytes),
+        )
+    known = [cost.seconds for planned, cost in costs if planned.run and cost.seconds is not None]
+    unknown = len(plan.pending) - len(known)
+    made.caption = f"predicted: {clock(sum(known)) or '0:00'} for {len(known)} cells; {unknown} never timed here"
+    made.caption_justify = "left"
+    return made
+
+
+def _title(plan: Plan) -> str:
+    return f"{plan.directory.path}: {len(plan.pending)} of {len(plan.cells)} cells to run"
+
+
+def _gigabytes(value: float | None) -> str:
+    return "?" if value is None else f"{value / 1e9:.2f} GB" if value else "-"

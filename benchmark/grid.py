@@ -1,0 +1,355 @@
+"""A grid: methods x datasets x settings x seeds, read from YAML and checked before anything runs.
+
+A grid file::
+
+    methods:
+      patchcore:                       # a registered name, or the name of a file in configs/methods
+      mine:
+        method: my_method.py:MyMethod  # a file, an entry point, anomalib:Padim, ...
+        options: {width: 64}           # keyword arguments of the method
+    datasets:
+      toy: {options: {train: 50}}      # keyword arguments of the dataset
+      mvtec: {root: /data/mvtec}
+    seeds: [0, 1, 2]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from diadbench.common.errors import UserError, unknown_name
+
+Setting = Literal["multi-class", "one-per-class"]
+KeepMaps = Literal["none", "float16", "float32"]
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method of the grid: what it is called here, what it is, its options as written."""
+
+    label: str
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+    image_size: int | list[int] | None = None
+    time_limit: str | float | None = None
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A dataset of the grid: what it is called here, what it is, where it lies, its options as written."""
+
+    label: str
+    dataset: str
+    root: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid: one method, dataset, setting, seed. The unit of work, of failure and of resume."""
+
+    dataset: DatasetSpec
+    method: MethodSpec
+    setting: str
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """Labels that find the cell in a run directory."""
+        return self.dataset.label, self.method.label, self.setting, self.seed
+
+    def __str__(self) -> str:
+        return f"{self.dataset.label} / {self.method.label} / {self.setting} / seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A checked grid.
+
+    Attributes:
+        name: Name of the run directory below ``runs/``.
+        methods: Methods by label.
+        datasets: Datasets by label.
+        settings: ``multi-class`` (one model for all classes), ``one-per-class``.
+        seeds: Seeds of the methods.
+        image_size: Side in pixels, or ``[H, W]``, of all images and masks; a method may have its own.
+        resize: Resize filter of images: ``bilinear`` or ``bicubic`` (antialiased).
+        protocol: Metric conventions.
+        batch_size: Test images a batch.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``.
+        devices: Devices for one cell, for methods that can use several.
+        threads: CPU threads of a cell; ``None`` shares the cores out among the jobs. Numbers are the same to the
+            last bit only for the same number of threads.
+        jobs: Cells that run at once; ``None``: one, or one for each GPU.
+        keep_maps: Keep all anomaly maps, as ``float16`` or ``float32``.
+        keep_checkpoints: Keep trained models (``diadbench predict`` needs them).
+        data_root: Directory below which datasets are looked for by their folder names.
+        time_limit: For a cell: seconds, or ``30m``, ``24h``.
+        memory_limit: For a cell's resident memory: ``8GB``. Above it the cell ends as ``oom``.
+        retry_oom: Run a cell that was out of memory once more with half the batch, where the method says that its
+            result doesn't depend on it.
+        engine: ``local``, ``ray`` or ``slurm``.
+        engine_options: Keyword arguments of the engine.
+        logger: Training loggers: ``csv``, ``tensorboard``, ``mlflow``, ``wandb``.
+        notify: A shell command that is run at the end and on a failure (``DIADBENCH_EVENT``, ``DIADBENCH_RUN``).
+        note: A sentence for the report.
+    """
+
+    name: str
+    methods: dict[str, MethodSpec]
+    datasets: dict[str, DatasetSpec]
+    settings: list[Setting] = field(default_factory=lambda: ["multi-class"])
+    seeds: list[int] = field(default_factory=lambda: [0])
+    image_size: int | list[int] = 256
+    resize: Literal["bilinear", "bicubic"] = "bilinear"
+    protocol: str = "exact"
+    batch_size: int = 8
+    device: str = "auto"
+    devices: int = 1
+    threads: int | None = None
+    jobs: int | None = None
+    keep_maps: KeepMaps = "none"
+    keep_checkpoints: bool = True
+    data_root: str | None = None
+    time_limit: str | float | None = None
+    memory_limit: str | float | None = None
+    retry_oom: bool = False
+    engine: Literal["local", "ray", "slurm"] = "local"
+    engine_options: dict[str, Any] = field(default_factory=dict)
+    logger: list[str] = field(default_factory=lambda: ["csv"])
+    notify: str | None = None
+    note: str = ""
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield all cells, dataset by dataset."""
+        for dataset in self.datasets.values():
+            for method in self.methods.values():
+                for setting in self.settings:
+                    for seed in self.seeds:
+                        yield Cell(dataset, method, setting, seed)
+
+    def size_for(self, method: MethodSpec) -> tuple[int, int]:
+        """Return ``(H, W)`` at which a method is run and evaluated."""
+        size = method.image_size if method.image_size is not None else self.image_size
+        return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+    def to_yaml(self) -> str:
+        """Return the resolved grid as YAML; reading it gives an equal grid."""
+        plain = dataclasses.asdict(self)
+        for group in ("methods", "datasets"):
+            plain[group] = {
+                label: {key: value for key, value in spec.items() if key != "label" and value not in (None, {})}
+                for label, spec in plain[group].items()
+            }
+        text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+        return text
+
+
+# -- reading ------------------------------------------------------------------------------------------------
+
+
+def grid_names() -> dict[str, str]:
+    """Return ``{name: note}`` of the packaged grids."""
+    found = {}
+    for path in sorted(_configs("grids").iterdir(), key=lambda path: path.name):
+        if path.name.endswith(".yaml"):
+            found[path.name.removesuffix(".yaml")] = str(yaml.safe_load(path.read_text()).get("note", ""))
+    return found
+
+
+def load_grid(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Grid:
+    """Read a grid: a packaged name (``demo``), a YAML file, or a run directory (its ``grid.yaml``).
+
+    Args:
+        source: Name or path.
+        overrides: Dotted keys and values laid over the file: ``{"seeds": [0, 1], "methods.patchcore.options.k": 5}``.
+
+    Raises:
+        UserError: No such grid, broken YAML, unknown keys or names, values of a wrong type.
+    """
+    name, text, where = _read(str(source))
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{where}: expected keys and values at the top, found {type(raw).__name__}")
+    for key, value in (overrides or {}).items():
+        _lay(raw, key, value)
+    raw.setdefault("name", name)
+    return parse_grid(raw, where)
+
+
+def parse_grid(raw: Mapping[str, Any], where: str = "grid") -> Grid:
+    """Check a grid given as plain values. Raises UserError as :func:`load_grid` does."""
+    known = [entry.name for entry in dataclasses.fields(Grid)]
+    _check_keys(raw, known, where)
+    values = dict(raw)
+    for group, read in (("methods", _method), ("datasets", _dataset)):
+        entries = values.get(group)
+        if isinstance(entries, list):
+            entries = dict.fromkeys(entries)
+        if not isinstance(entries, dict) or not entries:
+            raise UserError(f"{where}: {group}: expected at least one, as a mapping or a list; found {entries!r}")
+        values[group] = {str(label): read(str(label), entry, where) for label, entry in entries.items()}
+    _check_types(values, where)
+    grid = Grid(**values)
+    _check_values(grid, where)
+    return grid
+
+
+def _check_values(grid: Grid, where: str) -> None:
+    for name in ("settings", "seeds"):
+        entries = getattr(grid, name)
+        if not entries or len(set(entries)) != len(entries):
+            raise UserError(f"{where}: {name}: expected at least one and none twice, found {entries!r}")
+    for key, value in (("image_size", grid.image_size), ("batch_size", grid.batch_size)):
+        if min(value if isinstance(value, list) else [value]) < 1:
+            raise UserError(f"{where}: {key}: expected a positive number, found {value!r}")
+    parse_time(grid.time_limit, f"{where}: time_limit")
+    parse_memory(grid.memory_limit, f"{where}: memory_limit")
+    for method in grid.methods.values():
+        parse_time(method.time_limit, f"{where}: methods.{method.label}.time_limit")
+
+
+def _read(source: str) -> tuple[str, str, str]:
+    path = Path(source).expanduser()
+    if path.is_dir() and (path / "grid.yaml").is_file():
+        return path.resolve().name, (path / "grid.yaml").read_text(), str(path / "grid.yaml")
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError(f"{path}: no such grid file; `diadbench grids list` shows the packaged ones")
+        return path.stem, path.read_text(), str(path)
+    packaged = _configs("grids") / f"{source}.yaml"
+    if "/" in source or not packaged.is_file():
+        raise unknown_name("grid", source, grid_names())
+    return source, packaged.read_text(), f"grid {source!r}"
+
+
+def _configs(folder: str) -> Any:
+    return importlib.resources.files("diadbench.configs") / folder
+
+
+def _preset(folder: str, name: str) -> dict[str, Any] | None:
+    path = _configs(folder) / f"{name}.yaml"
+    return yaml.safe_load(path.read_text()) if re.fullmatch(r"[\w.+-]+", name) and path.is_file() else None
+
+
+def preset_names(folder: str) -> list[str]:
+    """Return the names of the packaged presets in ``configs/<folder>`` (``methods`` or ``datasets``)."""
+    return sorted(path.name.removesuffix(".yaml") for path in _configs(folder).iterdir() if path.name.endswith(".yaml"))
+
+
+def _method(label: str, entry: Any, where: str) -> MethodSpec:
+    values = _entry(f"methods.{label}", entry, ["method", "options", "image_size", "time_limit"], where)
+    return MethodSpec(label, **_with_preset("method", "methods", label, values))
+
+
+def _dataset(label: str, entry: Any, where: str) -> DatasetSpec:
+    values = _entry(f"datasets.{label}", entry, ["dataset", "root", "options"], where)
+    return DatasetSpec(label, **_with_preset("dataset", "datasets", label, values))
+
+
+def _with_preset(key: str, folder: str, label: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Lay an entry's values over the packaged preset that it names, if it names one."""
+    name = str(values.pop(key, None) or label)
+    preset = _preset(folder, name)
+    if preset is None:
+        return {key: name, **values}
+    options = {**preset.get("options", {}), **values.pop("options", {})}
+    return {key: name, **preset, **values, "options": options}
+
+
+def _entry(key: str, entry: Any, known: list[str], where: str) -> dict[str, Any]:
+    if entry is None:
+        return {}
+    if not isinstance(entry, dict):
+        raise UserError(f"{where}: {key}: expected keys ({', '.join(known)}), found {entry!r}")
+    _check_keys(entry, known, f"{where}: {key}")
+    options = entry.get("options") or {}
+    if not isinstance(options, dict):
+        raise UserError(f"{where}: {key}.options: expected keys and values, found {options!r}")
+    return {name: value for name, value in {**entry, "options": options}.items() if value is not None}
+
+
+def _check_keys(entry: Mapping[str, Any], known: list[str], where: str) -> None:
+    for key in entry:
+        if key not in known:
+            raise unknown_name("key", str(key), known, where=where)
+
+
+def _check_types(values: dict[str, Any], where: str) -> None:
+    """Check plain values against the type hints of :class:`Grid`."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Grid, skip={"methods", "datasets"})
+    try:
+        parsed = parser.parse_object({k: v for k, v in values.items() if k not in ("methods", "datasets")})
+    except Exception as error:
+        raise UserError(f"{where}: {' '.join(str(error).replace('Parser key', 'key').split())}") from error
+    values.update({key: value for key, value in parsed.as_dict().items() if key in values})
+
+
+def _lay(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key. A name with dots of its own can be quoted: ``methods."a.b".options.k``."""
+    names = [quoted or plain for quoted, plain in re.findall(r'"([^"]+)"|([^."]+)', key)]
+    place = raw
+    for name in names[:-1]:
+        if isinstance(place.get(name), list):
+            place[name] = dict.fromkeys(place[name])
+        if place.get(name) is None:
+            place[name] = {}
+        place = place[name]
+        if not isinstance(place, dict):
+            raise UserError(f"override {key}: {name} has no keys below it, it is {place!r}")
+    place[names[-1]] = value
+
+
+def parse_overrides(texts: list[str]) -> dict[str, Any]:
+    """Turn ``["seeds=[0,1]", "image_size=128"]`` into keys and YAML values. Raises UserError."""
+    found = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise UserError(f"override {text!r}: expected key=value, for example seeds=[0,1]")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"override {text!r}: the value is not YAML") from error
+    return found
+
+
+def parse_time(value: str | float | None, where: str = "time") -> float | None:
+    """Return seconds from ``90``, ``"30m"``, ``"1.5h"``, ``"2d"``. Raises UserError."""
+    return _with_unit(value, {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}, where, "30m or 24h")
+
+
+def parse_memory(value: str | float | None, where: str = "memory") -> float | None:
+    """Return bytes from ``"8GB"``, ``"500MB"``, ``"16GiB"`` or a plain number. Raises UserError."""
+    units = {"": 1.0, "b": 1.0}
+    for power, letter in enumerate("kmgt", start=1):
+        units |= {letter: 1000.0**power, letter + "b": 1000.0**power, letter + "ib": 1024.0**power}
+    return _with_unit(value, units, where, "8GB or 16GiB")
+
+
+def _with_unit(value: str | float | None, units: Mapping[str, float], where: str, example: str) -> float | None:
+    if value is None:
+        return None
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", str(value))
+    try:
+        assert match is not None
+        number = float(match[1]) * units[match[2].lower()]
+    except (AssertionError, KeyError, ValueError):
+        raise UserError(f"{where}: expected something like {example}, found {value!r}") from None
+    if number <= 0:
+        raise UserError(f"{where}: expected something above zero, found {value!r}")
+    return number

@@ -1,0 +1,153 @@
+"""Keep of a cell what reports and later evaluations need: scores, metrics, curves, a gallery, maps on demand."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.lib.format import open_memmap
+
+from diadbench.benchmark.store import METRIC_COLUMNS
+from diadbench.common.files import write_json, write_with
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diadbench.benchmark.metrics import Evaluation
+    from diadbench.datasets.base import Dataset
+    from diadbench.datasets.data import Batch
+
+#: Pictures kept of a cell, over all classes.
+GALLERY_SIZE = 60
+
+
+def gallery_rows(samples: pd.DataFrame) -> set[int]:
+    """Choose the test images of the gallery, by the sample table alone, so that all methods keep the same.
+
+    Of each class: anomalous images at even steps through its defects (2 to 6, by the number of classes) and the
+    middle normal one. Reports pick best, median and worst among them.
+    """
+    test = samples[samples["split"] == "test"]
+    groups = list(test.groupby("class", sort=False))
+    each = min(max(GALLERY_SIZE // max(len(groups), 1) - 1, 2), 6)
+    chosen: set[int] = set()
+    for _, rows in groups:
+        bad = rows.index[rows["label"] == 1]
+        good = rows.index[rows["label"] == 0]
+        places = np.unique(np.linspace(0, len(bad) - 1, min(each, len(bad))).round().astype(int)) if len(bad) else []
+        chosen |= {int(bad[place]) for place in places}
+        if len(good):
+            chosen.add(int(good[len(good) // 2]))
+    return chosen
+
+
+class Keeper:
+    """Collects while a cell predicts, writes when it has been evaluated.
+
+    Args:
+        directory: The cell's directory.
+        dataset: The dataset.
+        keep_maps: ``none``, ``float16`` or ``float32``.
+    """
+
+    def __init__(self, directory: Path, dataset: Dataset, *, keep_maps: str) -> None:
+        self._directory = directory
+        self._samples = dataset.samples
+        self._gallery_rows = gallery_rows(self._samples)
+        self._keep_maps = keep_maps
+        self._scores: dict[int, float] = {}
+        self._maps: dict[str, np.memmap[Any, Any]] = {}
+        self._gallery: list[dict[str, Any]] = []
+        test = self._samples[self._samples["split"] == "test"]
+        self._place = test.groupby("class", sort=False).cumcount()
+        self._counts = test["class"].value_counts()
+        self._positions = {name: place for place, name in enumerate(dataset.classes)}
+        for name in ("gallery", "maps"):
+            shutil.rmtree(directory / name, ignore_errors=True)
+
+    def keep(self, batch: Batch, maps: Tensor, scores: Tensor, reconstruction: Tensor | None) -> None:
+        """Keep a batch's scores; of chosen images also the pictures, of all the maps if that was asked for."""
+        for place, row in enumerate(batch.index.tolist()):
+            self._scores[row] = float(scores[place])
+            if self._keep_maps != "none":
+                self._map_file(row, maps.shape[-2:])[self._place[row]] = maps[place].numpy()
+            if row in self._gallery_rows:
+                self._keep_picture(row, place, batch, maps, reconstruction)
+
+    def _map_file(self, row: int, size: Any) -> np.memmap[Any, Any]:
+        name = str(self._samples.at[row, "class"])
+        if name not in self._maps:
+            path = self._directory / "maps" / f"{self._positions[name]}.npy"
+            path.parent.mkdir(exist_ok=True)
+            shape = (int(self._counts[name]), *size)
+            self._maps[name] = open_memmap(path, mode="w+", dtype=self._keep_maps, shape=shape)
+        return self._maps[name]
+
+    def _keep_picture(self, row: int, place: int, batch: Batch, maps: Tensor, reconstruction: Tensor | None) -> None:
+        arrays = {"image": _uint8(batch.image[place, :3]), "map": maps[place].numpy().astype(np.float16)}
+        if batch.mask is not None:
+            arrays["mask"] = batch.mask[place].numpy().astype(bool)
+        if reconstruction is not None:
+            arrays["reconstruction"] = _uint8(reconstruction[place])
+        path = self._directory / "gallery" / f"{row}.npz"
+        write_with(path, lambda name: np.savez_compressed(name, **arrays))  # type: ignore[arg-type]
+        sample = self._samples.loc[row]
+        entry = {key: str(sample[key]) for key in ("class", "defect", "image")}
+        self._gallery.append({"row": row, **entry, "label": int(sample["label"]), "score": self._scores[row]})
+
+    def save(self, evaluation: Evaluation) -> None:
+        """Write metrics, scores, curves and the gallery's index. The caller's status makes them count."""
+        for maps in self._maps.values():
+            maps.flush()
+        save_metrics(self._directory, evaluation)
+        rows = sorted(self._scores)
+        table = self._samples.loc[rows, ["image", "class", "defect", "label", "sample_id"]].reset_index(names="index")
+        save_scores(self._directory, table.assign(method_score=[self._scores[row] for row in rows]), evaluation)
+        if self._gallery:
+            write_json(self._directory / "gallery" / "index.json", self._gallery)
+        self._save_history()
+
+    def _save_history(self) -> None:
+        tables = []
+        for path in sorted((self._directory / "scratch").glob("*/history.csv")):
+            tables.append(pd.read_csv(path).assign(part=path.parent.name))
+        if tables:
+            merged = pd.concat(tables, ignore_index=True)
+            write_with(self._directory / "history.csv", lambda name: merged.to_csv(name, index=False))
+
+
+def save_scores(directory: Path, table: pd.DataFrame, evaluation: Evaluation) -> None:
+    """Write ``scores.parquet``: ``score`` is what the metrics were computed from, ``method_score`` the method's own."""
+    used = [
+        evaluation.image_scores.get(row, own) for row, own in zip(table["index"], table["method_score"], strict=True)
+    ]
+    table = table.assign(score=used)
+    write_with(directory / "scores.parquet", lambda name: table.to_parquet(name, index=False))
+
+
+def save_metrics(directory: Path, evaluation: Evaluation, stem: str = "") -> None:
+    """Write ``metrics.csv`` and ``curves.npz`` of an evaluation, atomically."""
+    classes = evaluation.table.assign(scope="class")
+    mean = evaluation.mean().assign(scope="mean", **{"class": "mean"})
+    table = pd.concat([classes, mean], ignore_index=True).reindex(columns=list(METRIC_COLUMNS))
+    counts = ["n_normal", "n_anomalous", "n_defined", "n_classes"]
+    table[counts] = table[counts].astype("Int64")
+    write_with(
+        directory / f"metrics{stem}.csv",
+        lambda name: table.to_csv(name, index=False, quoting=csv.QUOTE_MINIMAL, float_format="%.17g"),
+    )
+    arrays: dict[str, Any] = {"classes": np.array(list(evaluation.curves), dtype=str)}
+    for place, curves in enumerate(evaluation.curves.values()):
+        for kind, (x, y) in curves.items():
+            arrays[f"{place}/{kind}/x"] = np.asarray(x, dtype=np.float32)
+            arrays[f"{place}/{kind}/y"] = np.asarray(y, dtype=np.float32)
+    write_with(directory / f"curves{stem}.npz", lambda name: np.savez_compressed(name, **arrays))
+
+
+def _uint8(image: Tensor) -> np.ndarray[Any, Any]:
+    """``float (3,H,W)`` in [0,1] -> ``uint8 (H,W,3)``."""
+    return (image.float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -1,0 +1,39 @@
+"""Time and memory of a cell, by phase."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import time
+from collections.abc import Iterator
+
+
+class Phases:
+    """Wall seconds by phase. Phases may nest and repeat; times add up."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Count the time of the block for phase ``name``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def rate(self, name: str, count: int) -> float | None:
+        """Return ``count`` over the seconds of a phase."""
+        seconds = self.seconds.get(name, 0.0)
+        return count / seconds if seconds > 0 else None
+
+    @staticmethod
+    def peak_memory() -> dict[str, int]:
+        """Return the peak resident memory of this process and of its largest child, and of the GPU, in bytes."""
+        import torch
+
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+        return {"cpu_bytes": max(own, child) * 1024, "gpu_bytes": gpu}

@@ -1,0 +1,197 @@
+"""What a ``run`` will do: every cell's resolved configuration and identity, and whether it has to run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from diadbench.benchmark.bibliography import bibtex
+from diadbench.benchmark.grid import Cell, DatasetSpec, Grid, parse_memory, parse_time
+from diadbench.benchmark.resolve import ResolvedMethod, checked_options, resolve_method
+from diadbench.benchmark.store import CellRecord, RunDirectory
+from diadbench.common.errors import UserError
+
+Overwrite = Literal["never", "stale", "failed", "always"]
+ProgressCall = Callable[[int, int, str], None]
+
+__all__ = ["Overwrite", "Plan", "PlannedCell", "make_plan"]
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell with its place on disk, its complete configuration, and what will be done with it.
+
+    Attributes:
+        run: Whether it has to run.
+        why: ``new``, ``unfinished``, ``failed``, ``stale``, ``overwrite``; or why it is kept.
+    """
+
+    cell: Cell
+    record: CellRecord
+    config: dict[str, Any]
+    run: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a grid in a run directory."""
+
+    grid: Grid
+    directory: RunDirectory
+    cells: list[PlannedCell]
+
+    @property
+    def pending(self) -> list[PlannedCell]:
+        """Cells that have to run."""
+        return [planned for planned in self.cells if planned.run]
+
+
+def make_plan(
+    grid: Grid,
+    directory: RunDirectory,
+    overwrite: Overwrite = "failed",
+    progress: ProgressCall | None = None,
+) -> Plan:
+    """Resolve every method and dataset of the grid and compare with what the run directory holds.
+
+    Args:
+        grid: The checked grid.
+        directory: The run directory; it need not exist.
+        overwrite: What is run besides cells without an end. ``never``: nothing. ``stale``: results of another
+            configuration or of changed data. ``failed``: these, and cells that failed or were skipped.
+            ``always``: everything.
+        progress: Called while files are hashed.
+
+    Raises:
+        UserError: Anything that is wrong with names, options, roots or sample tables.
+    """
+    from diadbench.benchmark.metrics.protocols import get_protocol
+
+    get_protocol(grid.protocol)
+    methods = {
+        label: resolve_method(spec.method, spec.options, f"methods.{label}") for label, spec in grid.methods.items()
+    }
+    datasets = {label: _resolve_dataset(grid, spec, progress) for label, spec in grid.datasets.items()}
+    planned = []
+    for cell in grid.cells():
+        config = _configuration(grid, cell, methods[cell.method.label], datasets[cell.dataset.label], directory.path)
+        record = directory.cell(*cell.key)
+        run, why = _decide(record, config, overwrite)
+        planned.append(PlannedCell(cell, record, config, run, why))
+    return Plan(grid, directory, planned)
+
+
+@dataclass(frozen=True)
+class ResolvedDataset:
+    """A dataset with its root, all its options, and the digest of its contents."""
+
+    root: str | None
+    options: dict[str, Any]
+    info: dict[str, Any]
+    fingerprint: str
+
+
+def _resolve_dataset(grid: Grid, spec: DatasetSpec, progress: ProgressCall | None) -> ResolvedDataset:
+    from diadbench import datasets
+    from diadbench.datasets.fingerprint import fingerprint
+    from diadbench.datasets.roots import find_root
+
+    where = f"datasets.{spec.label}"
+    cls = datasets.get_class(spec.dataset)
+    options = {key: value for key, value in checked_options(cls, spec.options, where).items() if key not in ("root",)}
+    if "root" in spec.options:
+        raise UserError(f"{where}.options.root: write it as {where}.root")
+    root = find_root(spec.dataset, root=spec.root, data_root=grid.data_root)
+    dataset = cls(root, **options)
+    info = asdict(dataset.info)
+    info["flags"] = list(dataset.flags)
+    digest = fingerprint(dataset, progress=progress)
+    return ResolvedDataset(None if root is None else str(Path(root).absolute()), options, info, digest)
+
+
+def _configuration(
+    grid: Grid, cell: Cell, method: ResolvedMethod, dataset: ResolvedDataset, run_directory: Path
+) -> dict[str, Any]:
+    """Return ``cell.yaml``: everything that the cell's process needs to know."""
+    decides = {
+        "method": method.identity,
+        "method_options": method.options,
+        "fingerprint": dataset.fingerprint,
+        "setting": cell.setting,
+        "seed": cell.seed,
+        "image_size": list(grid.size_for(cell.method)),
+        "resize": grid.resize,
+    }
+    grid_size = grid.size_for(type(cell.method)("", ""))
+    return {
+        "dataset_label": cell.dataset.label,
+        "method_label": cell.method.label,
+        "setting": cell.setting,
+        "seed": cell.seed,
+        "dataset": cell.dataset.dataset,
+        "root": dataset.root,
+        "dataset_options": dataset.options,
+        "method": _absolute(cell.method.method),
+        "method_options": method.options,
+        "image_size": list(grid.size_for(cell.method)),
+        "grid_image_size": list(grid_size),
+        "resize": grid.resize,
+        "protocol": grid.protocol,
+        "batch_size": grid.batch_size,
+        "device": grid.device,
+        "devices": grid.devices,
+        "keep_maps": grid.keep_maps,
+        "keep_checkpoints": grid.keep_checkpoints,
+        "time_limit": parse_time(cell.method.time_limit or grid.time_limit),
+        "memory_limit": parse_memory(grid.memory_limit),
+        "logger": list(grid.logger),
+        "run_directory": str(run_directory.absolute()),
+        "fingerprint": dataset.fingerprint,
+        "method_info": {**method.info, "bibtex": bibtex("methods", method.info.get("cite", ""))},
+        "dataset_info": {**dataset.info, "bibtex": bibtex("datasets", dataset.info.get("cite", ""))},
+        "identity": hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:32],
+    }
+
+
+def _absolute(method: str) -> str:
+    """A method's file must be found from the cell's process too, whatever its working directory."""
+    path, colon, name = method.rpartition(":")
+    return f"{Path(path).expanduser().absolute()}{colon}{name}" if path.endswith(".py") else method
+
+
+def _decide(record: CellRecord, config: dict[str, Any], overwrite: Overwrite) -> tuple[bool, str]:
+    status = record.status
+    state = status["state"]
+    if state == "waiting":
+        return True, "new"
+    if state in ("killed", "running"):
+        return True, "unfinished" if state == "killed" else "running elsewhere"
+    if overwrite == "always":
+        return True, "overwrite"
+    if state == "done":
+        changed = _changed(status, config)
+        if not changed:
+            return False, "done"
+        return (False, f"stale ({changed}), kept") if overwrite == "never" else (True, f"stale ({changed})")
+    if overwrite == "failed":
+        return True, f"{state} before"
+    changed = _changed(status, config)
+    return (True, f"stale ({changed})") if overwrite == "stale" and changed else (False, f"{state}, kept")
+
+
+def _changed(status: dict[str, Any], config: dict[str, Any]) -> str:
+    if status.get("identity") != config["identity"]:
+        return "configuration or data changed"
+    if status.get("protocol") != config["protocol"]:
+        return "protocol changed"
+    return ""
+
+
+def describe(cells: Iterable[PlannedCell]) -> list[tuple[str, str, str]]:
+    """Return ``(cell, what, why)`` rows for people."""
+    return [(str(planned.cell), "run" if planned.run else "keep", planned.why) for planned in cells]

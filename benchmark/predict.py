@@ -1,0 +1,138 @@
+"""A trained cell on images that no dataset knows: maps, overlays, a table of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from rich.progress import track
+
+from diadbench import methods
+from diadbench.benchmark.provenance import pick_device, seed_everything
+from diadbench.benchmark.store import CellRecord
+from diadbench.common.errors import UserError
+from diadbench.common.files import cache_dir, write_with
+from diadbench.datasets.images import read_image, resize_image
+from diadbench.methods.base import RunSettings
+
+if TYPE_CHECKING:
+    from diadbench.methods.base import Method, Prediction
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def predict_images(cell: Path, images: Path, out: Path, part: str | None = None) -> Path:
+    """Run a trained cell on every image below a directory.
+
+    Writes to ``out``: ``scores.csv`` (image, score, and the map's maximum), ``maps/*.npy`` (float32, the size at which
+    the method runs), ``maps/*.png`` and ``overlays/*.png`` (the size of the image; one colour scale for all).
+
+    Args:
+        cell: Directory of a cell that is done, with its checkpoint.
+        images: A directory, read with all below it, or one image.
+        out: Directory for the results.
+        part: Name of the model, where the cell has several (``one-per-class``: the class).
+
+    Returns:
+        The path of ``scores.csv``.
+
+    Raises:
+        UserError: No such cell, no checkpoint, no images.
+    """
+    record = CellRecord(cell)
+    paths = list(find_images(images))
+    if not paths:
+        raise UserError(f"{images}: no images ({', '.join(SUFFIXES)}) in it")
+    method, config = load_method(record, part)
+    device = pick_device(config["device"])
+    rows, maps = [], []
+    for path in track(paths, description="predict", transient=True):
+        image = read_image(path)
+        tensor = to_tensor(resize_image(image, tuple(config["image_size"]), config["resize"]))
+        with torch.inference_mode():
+            prediction = method.predict(tensor.to(device))
+        maps.append(prediction.anomaly_map[0].float().cpu().numpy())
+        rows.append(_row(path, images, prediction))
+    write_pictures(out, paths, images, maps)
+    table = pd.DataFrame(rows).sort_values("score", ascending=False)
+    write_with(out / "scores.csv", lambda name: table.to_csv(name, index=False))
+    return out / "scores.csv"
+
+
+def find_images(path: Path) -> Iterator[Path]:
+    """Yield all image files below a directory, in order of their names; or the one image that was given."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file or directory; give images or a directory of images")
+    if path.is_file():
+        yield path
+        return
+    yield from sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
+
+
+def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str, Any]]:
+    """Return the trained method of a cell and the cell's configuration. Raises UserError."""
+    config = record.config
+    if not config:
+        raise UserError(f"{record.directory}: no cell (no cell.yaml); expected RUN/cells/DATASET/METHOD/SETTING/seedN")
+    parts = sorted(path.name for path in (record.directory / "checkpoint").glob("*") if path.is_dir())
+    if not parts:
+        raise UserError(
+            f"{record.directory}: no checkpoint; the grid must have keep_checkpoints: true, and the cell be done"
+        )
+    if part is None and len(parts) > 1:
+        raise UserError(f"{record.directory}: it has several models; choose one with --part: {', '.join(parts)}")
+    chosen = part or parts[0]
+    if chosen not in parts:
+        raise UserError(f"{record.directory}: no model {chosen!r}; it has {', '.join(parts)}")
+    seed_everything(config["seed"])
+    run = RunSettings(
+        seed=config["seed"],
+        device=pick_device(config["device"]),
+        image_size=tuple(config["image_size"]),
+        class_names=(),
+        directory=record.directory / "scratch",
+        cache_dir=cache_dir(),
+    )
+    method = methods.get_class(config["method"])(**config["method_options"])
+    method.load(record.directory / "checkpoint" / chosen, run)
+    return method, config
+
+
+def to_tensor(image: np.ndarray[Any, Any]) -> torch.Tensor:
+    """``uint8 (H,W,3)`` -> ``float32 (1,3,H,W)`` in [0,1]."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+
+
+def _row(path: Path, base: Path, prediction: Prediction) -> dict[str, Any]:
+    peak = float(prediction.anomaly_map.max())
+    return {"image": _name(path, base), "score": float(prediction.score[0]), "map_max": peak}
+
+
+def _name(path: Path, base: Path) -> str:
+    return path.name if base.is_file() else path.relative_to(base).as_posix()
+
+
+def write_pictures(out: Path, paths: list[Path], base: Path, maps: list[np.ndarray[Any, Any]]) -> None:
+    """Write maps and overlays. All share one colour scale, from the least to the greatest value of all maps."""
+    low, high = min(float(each.min()) for each in maps), max(float(each.max()) for each in maps)
+    for path, values in zip(paths, maps, strict=True):
+        stem = Path(_name(path, base)).with_suffix("").as_posix().replace("/", "__")
+        image = Image.fromarray(read_image(path))
+        colours = colour(values, low, high).resize(image.size, Image.Resampling.BILINEAR)
+        write_with(out / "maps" / f"{stem}.npy", lambda name, values=values: np.save(name, values))
+        write_with(out / "maps" / f"{stem}.png", colours.save)
+        write_with(out / "overlays" / f"{stem}.png", Image.blend(image, colours, 0.45).save)
+
+
+def colour(values: np.ndarray[Any, Any], low: float, high: float) -> Image.Image:
+    """Paint a map ``(H,W)`` with a perceptually even palette, ``low`` dark and ``high`` bright."""
+    import matplotlib
+
+    scaled = (values - low) / max(high - low, 1e-12)
+    painted = matplotlib.colormaps["inferno"](scaled)[..., :3]
+    return Image.fromarray((painted * 255).round().astype(np.uint8))

@@ -1,0 +1,120 @@
+"""Where numbers come from: seeds, device, versions, hardware, commit."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import random
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diadbench.common.errors import Skip
+from diadbench.version import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "anomalib",
+    "diffusers",
+    "transformers",
+    "timm",
+    "torchmetrics",
+    "numpy",
+    "pandas",
+    "scipy",
+    "numba",
+    "pillow",
+)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch, and ask torch for deterministic algorithms where it has them."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries below us still draw from the global state
+    torch.manual_seed(seed)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:1``. Raises Skip when it isn't there."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise Skip(f"device {name!r} was asked for, but torch finds no GPU; use device: auto or cpu")
+    return torch.device(name)
+
+
+def host() -> dict[str, Any]:
+    """Return what needs no torch: versions, processor, memory, commit of the code."""
+    import psutil
+
+    return {
+        "diadbench": __version__,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "host": socket.gethostname(),
+        "command": sys.argv,
+        **commit(),
+    }
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return :func:`host` and what torch says of the device that the cell ran on."""
+    import torch
+
+    found = {**host(), "device": str(device), "threads": torch.get_num_threads()}
+    if device.type == "cuda":
+        found |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+    return found
+
+
+@functools.cache
+def commit() -> dict[str, Any]:
+    """Return the git commit of this code and whether it was changed since; ``None`` where it isn't a checkout."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+    try:
+        ask = functools.partial(subprocess.run, cwd=root, capture_output=True, text=True, check=True, timeout=10)
+        head = ask(["git", "rev-parse", "HEAD"]).stdout.strip()
+        changed = ask(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": head, "dirty": bool(changed)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()

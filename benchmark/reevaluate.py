@@ -1,0 +1,172 @@
+"""Metrics of finished cells again, from kept maps, without running any model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+
+from diadbench import datasets
+from diadbench.benchmark.cell import has_views, open_data
+from diadbench.benchmark.keep import save_metrics, save_scores
+from diadbench.benchmark.metrics import Evaluator, get_protocol
+from diadbench.benchmark.store import CellRecord, RunDirectory
+from diadbench.common.errors import UserError
+from diadbench.common.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from diadbench.benchmark.metrics import Evaluation
+    from diadbench.datasets.data import TestData
+
+ProgressCall = Callable[[int, int, str], None]
+
+
+def evaluate_run(run: Path, protocol: str, out: Path | None, progress: ProgressCall) -> tuple[RunDirectory, list[str]]:
+    """Evaluate every finished cell of a run under another protocol, into a run directory of its own.
+
+    The new directory holds metrics, scores and curves, marked with the new protocol; reports read it like any
+    other. Maps, models and pictures stay where they are.
+
+    Args:
+        run: A run directory whose cells kept their maps (``keep_maps: float16`` or ``float32``).
+        protocol: Name of the protocol.
+        out: The new directory; ``<run>-<protocol>`` by default.
+        progress: Called as ``progress(done, total, what)``.
+
+    Returns:
+        The new run directory, and one line for each cell that couldn't be evaluated.
+
+    Raises:
+        UserError: No run, unknown protocol, or no cell at all could be evaluated.
+    """
+    source = RunDirectory(run)
+    get_protocol(protocol)
+    target = RunDirectory(out or source.path.with_name(f"{source.path.resolve().name}-{protocol}"), must_exist=False)
+    if target.path.resolve() == source.path.resolve():
+        raise UserError(f"{target.path}: --out must be another directory than the run")
+    write_text(target.path / "grid.yaml", yaml.safe_dump({**source.grid, "protocol": protocol}, sort_keys=False))
+    write_json(target.path / "environment.json", source.environment)
+    left_out = []
+    done = [cell for cell in source.cells() if cell.state == "done"]
+    for place, cell in enumerate(done):
+        progress(place, len(done), f"{cell.dataset} / {cell.method}")
+        try:
+            evaluate_cell(cell, protocol, target)
+        except UserError as error:
+            left_out.append(f"{cell.dataset} / {cell.method} / {cell.setting} / seed {cell.seed}: {error}")
+    if len(left_out) == len(done):
+        raise UserError(left_out[0] if left_out else f"{run}: no cell is done; nothing to evaluate")
+    target.write_results()
+    return target, left_out
+
+
+def evaluate_cell(cell: CellRecord, name: str, target: RunDirectory) -> None:
+    """Evaluate one cell's kept maps and scores. Raises UserError when it has none, or the data have changed."""
+    protocol = get_protocol(name)
+    config = {**cell.config, "protocol": name}
+    dataset = datasets.get(config["dataset"], config["root"], **config["dataset_options"])
+    data = open_data(dataset, config, protocol.mask_rule, lambda done, total, what: None)
+    if data.fingerprint != cell.status["fingerprint"]:
+        raise UserError(f"the data at {config['root']} are not those that the cell was run on; run it again")
+    if dataset.info.has_masks and not list((cell.directory / "maps").glob("*.npy")):
+        raise UserError("no maps were kept; run the grid with keep_maps=float16 or float32")
+    record = target.cell(cell.dataset, cell.method, cell.setting, cell.seed)
+    record.directory.mkdir(parents=True, exist_ok=True)
+    evaluator = Evaluator(
+        dataset.classes,
+        protocol,
+        has_masks=dataset.info.has_masks,
+        samples=has_views(dataset),
+        spill_dir=record.directory / "spill",
+    )
+    scores = pd.read_parquet(cell.directory / "scores.parquet").set_index("index")
+    kept = KeptMaps(cell.directory, dataset.classes, dataset.samples)
+    for part in dataset.parts(config["setting"]):
+        _, test = data.part(part)
+        for update in updates(test, kept, scores, dataset.samples, dataset.classes):
+            evaluator.update(**update)
+    evaluation = evaluator.compute()
+    shutil.rmtree(record.directory / "spill", ignore_errors=True)
+    notes = [*cell.status["notes"], *kept.notes(evaluation)]
+    _write(record, cell, config, evaluation, scores, notes, protocol.describe())
+
+
+def _write(
+    record: CellRecord,
+    cell: CellRecord,
+    config: dict[str, Any],
+    evaluation: Evaluation,
+    scores: pd.DataFrame,
+    notes: list[str],
+    text: str,
+) -> None:
+    write_text(record.directory / "cell.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    save_metrics(record.directory, evaluation)
+    save_scores(record.directory, scores.reset_index(), evaluation)
+    for name in ("gallery", "history.csv"):
+        source = cell.directory / name
+        if source.is_dir():
+            shutil.copytree(source, record.directory / name, dirs_exist_ok=True)
+        elif source.is_file():
+            shutil.copy2(source, record.directory / name)
+    status = {**cell.status, "protocol": config["protocol"], "protocol_text": text, "notes": notes}
+    record.write_status(**status)
+
+
+class KeptMaps:
+    """The kept maps of a cell, memory-mapped.
+
+    Args:
+        directory: The cell's directory.
+        classes: Class names in the dataset's order.
+        samples: The dataset's sample table.
+    """
+
+    def __init__(self, directory: Path, classes: tuple[str, ...], samples: pd.DataFrame) -> None:
+        self._maps = {}
+        for position, name in enumerate(classes):
+            path = directory / "maps" / f"{position}.npy"
+            if path.is_file():
+                self._maps[name] = np.load(path, mmap_mode="r")
+        test = samples[samples["split"] == "test"]
+        self._place = test.groupby("class", sort=False).cumcount()
+        self._class = test["class"]
+
+    def get(self, rows: list[int]) -> torch.Tensor | None:
+        """Return the maps ``(B,H,W)`` of rows of the sample table, all of one class; ``None`` when none were kept."""
+        maps = self._maps.get(str(self._class[rows[0]]))
+        if maps is None:
+            return None
+        return torch.from_numpy(np.ascontiguousarray(maps[self._place[rows].to_numpy()]))
+
+    def notes(self, evaluation: Evaluation) -> list[str]:
+        """Say at which precision maps were kept, and by how much rounding to float16 may move a metric."""
+        kinds = {str(maps.dtype) for maps in self._maps.values()}
+        if not kinds:
+            return []
+        return [f"evaluated again from maps kept as {'/'.join(sorted(kinds))}"]
+
+
+def updates(
+    test: TestData, kept: KeptMaps, scores: pd.DataFrame, samples: pd.DataFrame, classes: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
+    """Yield what the evaluator wants, batch by batch."""
+    position = {name: place for place, name in enumerate(classes)}
+    for batch in test.batches(32):
+        rows = batch.index.tolist()
+        table = samples.loc[rows]
+        yield {
+            "class_id": torch.tensor([position[name] for name in table["class"]]),
+            "anomaly_map": kept.get(rows),
+            "mask": batch.mask,
+            "score": torch.tensor(scores.loc[rows, "method_score"].to_numpy()),
+            "label": batch.label,
+            "sample_id": list(table["sample_id"]),
+            "index": batch.index,
+        }

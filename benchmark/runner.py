@@ -1,0 +1,275 @@
+"""Run a grid: plan, prepare, hand cells to an engine, record how each ends, collect the results."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from diadbench.benchmark.engines.base import Engine, Job, Outcome
+from diadbench.benchmark.forecast import longest_first, remember, within_budget
+from diadbench.benchmark.grid import Grid
+from diadbench.benchmark.plan import Overwrite, Plan, PlannedCell, make_plan
+from diadbench.benchmark.provenance import host
+from diadbench.benchmark.store import ENDED, FAILED, RunDirectory
+from diadbench.benchmark.watch import Watch
+from diadbench.common.errors import UserError
+from diadbench.common.files import write_json, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass
+class Run:
+    """A run of a grid, over or interrupted.
+
+    Attributes:
+        directory: The run directory.
+        states: State of each cell of the grid, by its labels.
+        interrupted: Ctrl-C ended it.
+    """
+
+    directory: RunDirectory
+    states: dict[tuple[str, str, str, int], str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Path of the run directory."""
+        return self.directory.path
+
+    @property
+    def failed(self) -> list[tuple[str, str, str, int]]:
+        """Labels of the cells that failed."""
+        return [key for key, state in self.states.items() if state in FAILED]
+
+    def results(self) -> pd.DataFrame:
+        """Return the results in long form, one row a (cell, class, metric)."""
+        return self.directory.results()
+
+
+def run_grid(
+    grid: Grid,
+    out: Path | str | None = None,
+    *,
+    overwrite: Overwrite = "failed",
+    engine: Engine | None = None,
+    budget: str | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Run all cells of a grid that have to run, and write ``results.csv``.
+
+    Args:
+        grid: The checked grid.
+        out: The run directory; ``runs/<name>`` by default. One that exists is continued.
+        overwrite: What is run again, see :func:`~diadbench.benchmark.plan.make_plan`.
+        engine: Where cells run; by default what the grid names.
+        budget: Run only cells that are predicted to fit into this wall time (``24h``).
+        quiet: Print nothing.
+
+    Raises:
+        UserError: The input is wrong; no cell has run. A failing cell raises nothing: look at the result.
+    """
+    directory = RunDirectory(out if out is not None else Path("runs") / grid.name, must_exist=False)
+    with Watch(quiet=quiet) as watch:
+        plan = make_plan(grid, directory, overwrite, watch.step)
+        _open(plan)
+        engine = engine or make_engine(grid)
+        cells = within_budget(plan.pending, budget, engine.slots) if budget else plan.pending
+        prepare(cells, watch)
+        watch.start(len(cells), len(plan.cells) - len(cells), directory.path)
+        interrupted = _work(plan, longest_first(cells), engine, watch) if cells else False
+    directory.write_results()
+    states = {planned.cell.key: _fresh(planned).state for planned in plan.cells}
+    run = Run(directory, states, interrupted)
+    if grid.notify and plan.pending:
+        _notify(grid.notify, run)
+    return run
+
+
+def make_engine(grid: Grid) -> Engine:
+    """Return the engine that the grid names. Raises UserError when its package is missing."""
+    from diadbench.benchmark.engines import make
+
+    return make(grid.engine, jobs=grid.jobs, **grid.engine_options)
+
+
+def prepare(cells: list[PlannedCell], watch: Watch) -> None:
+    """Decode every image that the cells will need, once, before any of them runs. Raises UserError."""
+    wanted: dict[Any, dict[str, Any]] = {}
+    for planned in cells:
+        config = planned.config
+        channels = tuple(config["method_info"]["channels"])
+        key = (config["fingerprint"], tuple(config["image_size"]), config["resize"], channels)
+        wanted.setdefault(key, config)
+    if not wanted:
+        return
+    from diadbench import datasets
+    from diadbench.benchmark.cell import open_data
+    from diadbench.benchmark.metrics import get_protocol
+
+    for config in wanted.values():
+        dataset = datasets.get(config["dataset"], config["root"], **config["dataset_options"])
+        open_data(dataset, config, get_protocol(config["protocol"]).mask_rule, watch.step)
+
+
+def _open(plan: Plan) -> None:
+    """Write ``grid.yaml`` and ``environment.json``, and every cell's ``cell.yaml`` that has to run."""
+    path = plan.directory.path
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        text = plan.grid.to_yaml()
+        if not (path / "grid.yaml").is_file() or (path / "grid.yaml").read_text() != text:
+            write_text(path / "grid.yaml", text)
+        if plan.pending or not (path / "environment.json").is_file():
+            write_json(path / "environment.json", {**host(), "seeds": plan.grid.seeds})
+    except OSError as error:
+        raise UserError(
+            f"run directory {path}: can't be written ({error.strerror}); choose another with --out"
+        ) from error
+
+
+class _Queue:
+    """Cells that still have to end, and what is known of each."""
+
+    def __init__(self, cells: list[PlannedCell], threads: int | None, engine: Engine) -> None:
+        self.waiting = deque(cells)
+        self.elsewhere: list[PlannedCell] = []
+        self.under_way: dict[Path, PlannedCell] = {}
+        self._engine = engine
+        self._threads = threads or max((os.cpu_count() or 1) // engine.slots, 1)
+        self._started = time.time()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self.waiting or self.elsewhere or self.under_way)
+
+    def fill(self) -> None:
+        """Submit cells while the engine has slots. Cells that another runner holds are put aside."""
+        while self.waiting and len(self.under_way) < self._engine.slots:
+            planned = self.waiting.popleft()
+            if planned.record.locked():
+                self.elsewhere.append(planned)
+                continue
+            _write_cell(planned)
+            self._engine.submit(self._job(planned))
+            self.under_way[planned.record.directory] = planned
+
+    def _job(self, planned: PlannedCell) -> Job:
+        config = planned.config
+        # a result that another runner finishes from now on counts; an older one was judged by the plan
+        since = self._started if planned.why == "overwrite" else 0.0
+        return Job(
+            planned.record.directory,
+            since=since,
+            time_limit=config["time_limit"],
+            memory_limit=config["memory_limit"],
+            threads=self._threads,
+            gpus=0 if config["device"] == "cpu" else config["devices"],
+        )
+
+    def look_elsewhere(self) -> list[PlannedCell]:
+        """Return cells that another runner has ended; queue again those that it left unfinished."""
+        ended, still = [], []
+        for planned in self.elsewhere:
+            record = _fresh(planned)
+            if record.locked():
+                still.append(planned)
+            elif record.state in ENDED and record.status.get("identity") == planned.config["identity"]:
+                ended.append(planned)
+            else:
+                self.waiting.append(planned)
+        self.elsewhere = still
+        return ended
+
+
+def _work(plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch) -> bool:
+    """Drive the engine until every one of the cells has ended. Returns whether Ctrl-C came."""
+    queue = _Queue(cells, plan.grid.threads, engine)
+    last_results = time.monotonic()
+    try:
+        with engine:
+            while not queue.over:
+                queue.fill()
+                for outcome in engine.poll():
+                    planned = queue.under_way.pop(outcome.job.cell)
+                    if outcome.state == "busy":
+                        queue.elsewhere.append(planned)
+                    elif _record(planned, outcome) and _retry(plan, planned):
+                        queue.waiting.append(planned)
+                    else:
+                        remember(_fresh(planned))
+                        watch.ended(_fresh(planned))
+                for planned in queue.look_elsewhere():
+                    watch.ended(_fresh(planned))
+                watch.look([_fresh(planned) for planned in (*queue.under_way.values(), *queue.elsewhere)])
+                if time.monotonic() - last_results > 60:
+                    plan.directory.write_results()
+                    last_results = time.monotonic()
+                time.sleep(0.05)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _record(planned: PlannedCell, outcome: Outcome) -> bool:
+    """Write the end of a process that couldn't write its own. Returns whether the cell is out of memory."""
+    record = _fresh(planned)
+    status = record.status
+    if outcome.state == "ended":
+        return record.state == "oom"
+    state = {"died": "killed"}.get(outcome.state, outcome.state)
+    if outcome.state == "died" and "exit code" in outcome.reason:
+        state = "error"
+    kept = {key: value for key, value in status.items() if key not in ("state", "reason")}
+    head = {key: planned.config[key] for key in ("identity", "protocol", "method_info", "dataset_info")}
+    peak = {"cpu_bytes": outcome.peak_bytes, "gpu_bytes": 0}
+    record.write_status(
+        **{"notes": [], "traceback": "", **head, **kept, **outcome.extra},
+        state=state,
+        reason=outcome.reason,
+        peak_memory=peak,
+        finished=time.time(),
+    )
+    return state == "oom"
+
+
+def _retry(plan: Plan, planned: PlannedCell) -> bool:
+    """Prepare a second try with half the batch, where the grid allows it and the result doesn't depend on it."""
+    config = planned.config
+    if not plan.grid.retry_oom or config.get("attempt", 1) > 1 or not config["method_info"].get("batch_invariant"):
+        return False
+    config["attempt"] = 2
+    config["batch_size"] = max(config["batch_size"] // 2, 1)
+    return True
+
+
+def _write_cell(planned: PlannedCell) -> None:
+    planned.record.directory.mkdir(parents=True, exist_ok=True)
+    write_text(
+        planned.record.directory / "cell.yaml", yaml.safe_dump(planned.config, sort_keys=False, allow_unicode=True)
+    )
+
+
+def _fresh(planned: PlannedCell) -> Any:
+    """The record as the disk is now; records remember what they have read."""
+    return dataclasses.replace(planned.record)
+
+
+def _notify(command: str, run: Run) -> None:
+    event = "interrupted" if run.interrupted else "failed" if run.failed else "done"
+    variables = {
+        "DIADBENCH_EVENT": event,
+        "DIADBENCH_RUN": str(run.path.absolute()),
+        "DIADBENCH_FAILED": str(len(run.failed)),
+    }
+    subprocess.run(command, shell=True, env={**os.environ, **variables}, timeout=60, check=False)

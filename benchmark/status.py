@@ -1,0 +1,122 @@
+"""What a run directory says of its cells, for people and for programs. Imports neither torch nor pandas."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from diadbench.benchmark.store import FAILED, CellRecord, RunDirectory
+
+STYLES = {"done": "green", "running": "cyan", "skipped": "yellow", "waiting": "dim"}
+
+
+def states(run: RunDirectory) -> list[dict[str, Any]]:
+    """Return one plain dict a cell: labels, state, reason, seconds, progress and the seconds that it may still take."""
+    return [_state(*key, record) for key, record in _cells(run)]
+
+
+def _cells(run: RunDirectory) -> Iterator[tuple[tuple[str, str, str, int], CellRecord]]:
+    """Yield the grid's cells, also those that have no directory yet, then what else the directory holds."""
+    seen = set()
+    for key in run.planned():
+        record = run.cell(*key)
+        seen.add(record.directory)
+        yield key, record
+    for record in run.cells():
+        if record.directory not in seen:
+            yield (record.dataset, record.method, record.setting, record.seed), record
+
+
+def _state(dataset: str, method: str, setting: str, seed: int, record: CellRecord) -> dict[str, Any]:
+    status = record.status
+    found: dict[str, Any] = {
+        "dataset": dataset,
+        "method": method,
+        "setting": setting,
+        "seed": seed,
+        "state": status["state"],
+        "reason": status.get("reason", ""),
+        "seconds": None,
+    }
+    start, end = status.get("started"), status.get("finished")
+    if start is not None:
+        found["seconds"] = (end or time.time()) - start
+    if status["state"] == "running":
+        found["progress"] = progress = record.progress
+        found["eta"] = _eta(progress, found["seconds"] or 0.0)
+    return found
+
+
+def _eta(progress: dict[str, Any], seconds: float) -> float | None:
+    """Seconds that the present step may still take, from its share that is done."""
+    done, total = progress.get("done", 0), progress.get("total", 0)
+    return seconds * (total - done) / done if done and total else None
+
+
+def show(path: str, *, follow: bool, as_json: bool, interval: float) -> int:
+    """Print the state of a run; with ``follow`` until nothing runs or waits. Returns 1 when cells failed."""
+    run = RunDirectory(path)
+    console = Console()
+    if as_json:
+        found = states(run)
+        print(json.dumps(found, indent=2))
+        return _code(found)
+    found = states(run)
+    if not follow:
+        console.print(table(run, found))
+        return _code(found)
+    with Live(table(run, found), console=console, auto_refresh=False) as live:
+        while any(entry["state"] in ("waiting", "running", "killed") for entry in found):
+            time.sleep(interval)
+            found = states(run)
+            live.update(table(run, found), refresh=True)
+    return _code(found)
+
+
+def _code(found: list[dict[str, Any]]) -> int:
+    return 1 if any(entry["state"] in FAILED for entry in found) else 0
+
+
+def table(run: RunDirectory, found: list[dict[str, Any]]) -> Table:
+    """Return the states as a rich table with a count at its head."""
+    counts = Counter(entry["state"] for entry in found)
+    title = f"{run.path}: " + ", ".join(f"{count} {state}" for state, count in counts.items())
+    made = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in ("dataset", "method", "setting", "seed", "state", "time", ""):
+        made.add_column(name, overflow="fold")
+    for entry in found:
+        made.add_row(
+            Text(entry["dataset"]),
+            Text(entry["method"]),
+            entry["setting"],
+            str(entry["seed"]),
+            Text(entry["state"], style=STYLES.get(entry["state"], "red")),
+            clock(entry["seconds"]),
+            Text(_remark(entry)),
+        )
+    return made
+
+
+def _remark(entry: dict[str, Any]) -> str:
+    if entry["state"] != "running":
+        return str(entry["reason"])
+    progress = entry.get("progress") or {}
+    text = f"{progress.get('what', 'starts')} {progress.get('done', 0)}/{progress.get('total', '?')}"
+    return text + (f", {clock(entry['eta'])} left" if entry.get("eta") is not None else "")
+
+
+def clock(seconds: float | None) -> str:
+    """Return ``1:02:03`` or ``2:03`` for seconds; ``""`` for none."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,155 @@
+"""The process of one cell: ``python -m diadbench.benchmark.worker CELL_DIRECTORY``.
+
+It holds the cell's lock for its life, so two runners on one run directory share the work, and a process that
+dies, however it dies, gives the cell back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+from diadbench.benchmark.store import CellRecord
+from diadbench.common.errors import Skip, UserError
+from diadbench.common.files import write_text
+
+#: Exit codes that a runner understands; everything else is read from ``status.json``.
+EXIT_ENDED, EXIT_BUSY = 0, 75
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the cell whose directory is given. Returns an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m diadbench.benchmark.worker", description=__doc__)
+    parser.add_argument("cell", type=Path, help="directory of the cell, with cell.yaml in it")
+    parser.add_argument("--since", type=float, default=0.0, help="a result older than this (Unix time) is run again")
+    parser.add_argument("--parent", type=int, default=0, help="end when this process ends")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")
+    args = parser.parse_args(argv)
+    if args.parent:
+        _die_with_parent(args.parent)
+    record = CellRecord(args.cell)
+    try:
+        with record.lock().acquire(blocking=False):
+            return _run(record, args.since, args.threads)
+    except Timeout:
+        return EXIT_BUSY
+
+
+def _run(record: CellRecord, since: float, threads: int) -> int:
+    cell = record.config
+    if _is_done(record, cell["identity"], since):
+        return EXIT_ENDED
+    record.clear()
+    start = time.time()
+    base = {
+        "identity": cell["identity"],
+        "method_info": cell["method_info"],
+        "dataset_info": cell["dataset_info"],
+        "protocol": cell["protocol"],
+        "notes": [],
+        "started": start,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "attempt": cell.get("attempt", 1),
+    }
+    record.write_status(state="running", reason="", **base)
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    end = _outcome(record, threads)
+    record.write_status(**{**base, **end, "finished": time.time()})
+    (record.directory / "progress.json").unlink(missing_ok=True)
+    return EXIT_ENDED
+
+
+def _outcome(record: CellRecord, threads: int) -> dict[str, Any]:
+    """Run the cell; turn whatever happens into a state, a reason and a traceback."""
+    try:
+        import torch
+
+        if threads:
+            torch.set_num_threads(threads)
+        from diadbench.benchmark.cell import run_cell
+
+        return {"state": "done", "reason": "", **run_cell(record, Progress(record.directory))}
+    except Skip as error:
+        return {"state": "skipped", "reason": str(error)}
+    except UserError as error:
+        return {"state": "error", "reason": str(error), "traceback": traceback.format_exc()}
+    except Terminated:
+        return {"state": "killed", "reason": "ended by SIGTERM; the same command goes on from here"}
+    except BaseException as error:
+        traceback.print_exc()
+        state = "oom" if is_out_of_memory(error) else "error"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        from diadbench.benchmark.phases import Phases
+
+        return {
+            "state": state,
+            "reason": reason,
+            "traceback": traceback.format_exc(),
+            "peak_memory": Phases.peak_memory(),
+        }
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that a CPU's or GPU's memory is exhausted."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+class Terminated(BaseException):
+    """SIGTERM came. Not an Exception, so that no method swallows it."""
+
+
+def _on_sigterm(number: int, frame: Any) -> None:
+    raise Terminated
+
+
+class Progress:
+    """Writes the cell's progress for whoever watches, at most twice a second."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "progress.json"
+        self._last = 0.0
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Note that ``done`` of ``total`` steps of ``what`` are over."""
+        now = time.time()
+        if now - self._last < 0.5 and done < total:
+            return
+        self._last = now
+        text = f'{{"done": {int(done)}, "total": {int(total)}, "what": "{what}", "time": {now}}}'
+        try:
+            write_text(self._path, text)
+        except OSError:  # a full disk must not end a cell for the sake of its progress bar
+            return
+
+
+def _is_done(record: CellRecord, identity: str, since: float) -> bool:
+    status = record.status
+    return status["state"] == "done" and status.get("identity") == identity and status.get("finished", 0.0) >= since
+
+
+def _die_with_parent(parent: int) -> None:
+    """Ask Linux for SIGTERM when the runner dies; elsewhere the cell simply runs to its end."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        sys.exit(EXIT_BUSY)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

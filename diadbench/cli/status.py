@@ -1,0 +1,21 @@
+"""``diadbench status``."""
+
+from __future__ import annotations
+
+
+def command(run: str, *, follow: bool = False, json: bool = False, interval: float = 2.0) -> int:
+    """Show how a run goes: done, running with progress, failed with the reason, waiting.
+
+    Args:
+        run: The run directory.
+        follow: Show it again and again until everything is over.
+        json: Print JSON.
+        interval: Seconds between two looks of --follow.
+
+    Example::
+
+        diadbench status runs/demo --follow
+    """
+    from diadbench.benchmark.status import show
+
+    return show(run, follow=follow, as_json=json, interval=interval)
