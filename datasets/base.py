@@ -79,6 +79,8 @@ class Dataset(ABC):
 
     def __init__(self, root: Path | str | None = None, *, classes: Sequence[str] | None = None) -> None:
         self._root = Path(root).expanduser() if root is not None else None
+        if isinstance(classes, str):
+            raise UserError(f"dataset {self.info.name!r}: classes must be a list, as in [{classes}]")
         self._wanted = tuple(classes) if classes is not None else None
 
     # -- what an adapter writes ---------------------------------------------------------------------------
@@ -133,5 +135,10 @@ class Dataset(ABC):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Notes that every table with this dataset must carry; an adapter adds what its options change."""
-        return self.info.flags
+        """Notes that every table with this dataset must carry; an adapter adds what its options change.
+
+        A mean over some of the classes is not comparable with one over all, so this says ``3 of 15 classes``.
+        """
+        known, there = len(self.info.classes), len(self.classes)
+        subset = (f"{there} of {known} classes",) if there < known else ()
+        return (*self.info.flags, *subset)

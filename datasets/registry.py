@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diadbench.common.errors import unknown_name
 from diadbench.common.plugins import entry_points, load_class
 
 if TYPE_CHECKING:
@@ -28,6 +31,11 @@ def get_class(name: str) -> type[Dataset]:
     return load_class("dataset", name, TABLE, GROUP)
 
 
-def get(name: str, root: str | None = None, **options: Any) -> Dataset:
+def get(name: str, root: Path | str | None = None, **options: Any) -> Dataset:
     """Make the dataset ``name`` from its options. Raises UserError for unknown names and options."""
-    return get_class(name)(root, **options)
+    adapter = get_class(name)
+    known = [key for key in inspect.signature(adapter).parameters if key != "root"]
+    for key in options:
+        if key not in known:
+            raise unknown_name("option", key, known, where=f"dataset {name!r}")
+    return adapter(root, **options)

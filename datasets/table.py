@@ -19,4 +19,159 @@ A dataset may add columns of its own (``xyz`` in MVTec-3D); nobody relies on the
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from diadbench.common.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from diadbench.datasets.base import DatasetInfo
+
 COLUMNS = ("image", "mask", "class", "split", "label", "defect", "sample_id", "view")
+SPLITS = ("train", "test")
+#: Columns that hold paths, checked for leaving the root. ``xyz`` is the only one that not every dataset has.
+PATHS = ("image", "mask", "xyz")
+_REQUIRED = ("image", "class", "split", "label")
+_LEAVES_ROOT = r"^(?:[/\\]|[A-Za-z]:[/\\])|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00"
+
+
+def checked(
+    table: pd.DataFrame, info: DatasetInfo, *, wanted: Sequence[str] | None = None, where: str = ""
+) -> pd.DataFrame:
+    """Return the table in its canonical form, or say what is wrong with it.
+
+    Missing optional columns are filled: ``mask`` and ``view`` with ``""``, ``defect`` with ``good`` or ``defect``,
+    ``sample_id`` with ``image``. Rows keep their order inside a class and split.
+
+    Args:
+        table: Rows in any order, with the columns named in this module.
+        info: Of the dataset; its ``classes`` give the order and the names that are allowed.
+        wanted: Keep these classes only, in this order. ``None`` keeps all: in the order of ``info.classes``, or
+            alphabetical where that is empty.
+        where: Root or file for the error texts.
+
+    Returns:
+        A new table: classes in order, train before test, index ``0..n-1``.
+
+    Raises:
+        UserError: A column, class, split, label or path is wrong, an image is listed twice in a class, a class has no
+            training or no test images, or an anomalous test sample has no mask in a dataset with masks.
+    """
+    place = f"dataset {info.name!r}" + (f" ({where})" if where else "")
+    table = _typed(table, place)
+    _check_values(table, place)
+    order = _class_order(set(table["class"].unique()), info, wanted, place)
+    table = table[table["class"].isin(order)]
+    _check_paths(table, place)
+    _check_duplicates(table, place)
+    _check_splits(table, order, place)
+    if info.has_masks:
+        _check_masks(table, place)
+    rank = table["class"].map({name: i for i, name in enumerate(order)})
+    position = rank.to_numpy() * 2 + (table["split"] == "test").to_numpy()
+    return table.iloc[np.argsort(position, kind="stable")].reset_index(drop=True)
+
+
+def count(table: pd.DataFrame) -> pd.DataFrame:
+    """Count samples a class: columns ``train``, ``test_good``, ``test_bad``; index ``class``, in the table's order."""
+    kind = np.where(table["split"] == "train", "train", np.where(table["label"] == 1, "test_bad", "test_good"))
+    counts = pd.crosstab(table["class"], kind).reindex(table["class"].drop_duplicates())
+    return counts.reindex(columns=["train", "test_good", "test_bad"], fill_value=0)
+
+
+def _typed(table: pd.DataFrame, place: str) -> pd.DataFrame:
+    missing = [name for name in _REQUIRED if name not in table.columns]
+    if missing:
+        raise UserError(f"{place}: the sample table has no column {', '.join(missing)}; found {list(table.columns)}")
+    if table.empty:
+        raise UserError(f"{place}: no samples found")
+    filled = table.copy()
+    for name in _REQUIRED:
+        if filled[name].isna().any():
+            row = int(np.flatnonzero(filled[name].isna())[0])
+            raise UserError(f"{place}: row {row} of the sample table has no {name}")
+    labels = filled["label"]
+    if not labels.isin([0, 1]).all():
+        wrong = labels[~labels.isin([0, 1])].iloc[0]
+        raise UserError(f"{place}: label {wrong!r}; expected 0 (normal) or 1 (anomalous)")
+    filled["label"] = labels.astype(np.int8)
+    defaults: dict[str, pd.Series[str]] = {
+        "mask": pd.Series("", index=filled.index),
+        "view": pd.Series("", index=filled.index),
+        "defect": filled["label"].map({0: "good", 1: "defect"}),
+        "sample_id": filled["image"],
+    }
+    for name, default in defaults.items():
+        filled[name] = filled[name].where(filled[name].notna(), default) if name in filled.columns else default
+    for name in (*COLUMNS, "xyz"):
+        if name != "label" and name in filled.columns:
+            filled[name] = filled[name].fillna("").astype(str)
+    rest = [name for name in filled.columns if name not in COLUMNS]
+    return filled[[*COLUMNS, *rest]]
+
+
+def _check_values(table: pd.DataFrame, place: str) -> None:
+    wrong = table[~table["split"].isin(SPLITS)]
+    if len(wrong):
+        raise UserError(f"{place}: {wrong['image'].iloc[0]}: split {wrong['split'].iloc[0]!r}; expected train or test")
+    for name in ("image", "class"):
+        if (table[name] == "").any():
+            raise UserError(f"{place}: row {int((table[name] == '').to_numpy().argmax())} has an empty {name}")
+    wrong = table[(table["split"] == "train") & (table["label"] == 1)]
+    if len(wrong):
+        raise UserError(
+            f"{place}: {wrong['image'].iloc[0]}: an anomalous sample in the training split ({len(wrong)} of them); "
+            "training images must be normal"
+        )
+
+
+def _class_order(found: set[str], info: DatasetInfo, wanted: Sequence[str] | None, place: str) -> list[str]:
+    known = info.classes or tuple(sorted(found))
+    for name in sorted(found - set(known)):
+        raise unknown_name("class", name, known, where=place)
+    if wanted is None:
+        return [name for name in known if name in found]
+    if not wanted:
+        raise UserError(f"{place}: classes is an empty list; name classes, or leave it out for all")
+    for i, name in enumerate(wanted):
+        if name not in known:
+            raise unknown_name("class", str(name), known, where=place)
+        if name not in found:
+            raise UserError(f"{place}: class {name!r} is not there; found {', '.join(sorted(found))}")
+        if name in wanted[:i]:
+            raise UserError(f"{place}: class {name!r} is listed twice in classes")
+    return list(wanted)
+
+
+def _check_paths(table: pd.DataFrame, place: str) -> None:
+    for name in PATHS:
+        if name in table.columns:
+            wrong = table[name].str.contains(_LEAVES_ROOT, regex=True)
+            if wrong.any():
+                raise UserError(f"{place}: {name} path {table[name][wrong].iloc[0]!r} leaves the data root; refused")
+
+
+def _check_duplicates(table: pd.DataFrame, place: str) -> None:
+    # COCO-AD's splits share images, as classes that never train together: twice in ONE class is what is wrong.
+    twice = table[table.duplicated(["class", "image"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise UserError(f"{place}: {row['image']} is listed twice in class {row['class']!r}; remove one entry")
+
+
+def _check_splits(table: pd.DataFrame, order: Iterable[str], place: str) -> None:
+    there = set(zip(table["class"], table["split"]))
+    for name in order:
+        for split, what in (("train", "training"), ("test", "test")):
+            if (name, split) not in there:
+                raise UserError(f"{place}: class {name!r} has no {what} images; add them or leave it out of classes")
+
+
+def _check_masks(table: pd.DataFrame, place: str) -> None:
+    bare = table[(table["split"] == "test") & (table["label"] == 1) & (table["mask"] == "")]
+    if len(bare):
+        more = f" ({len(bare)} such images)" if len(bare) > 1 else ""
+        raise UserError(f"{place}: {bare['image'].iloc[0]}: anomalous test image without a mask{more}; add its mask")

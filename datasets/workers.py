@@ -1,0 +1,87 @@
+"""Do something for many files: in threads, with progress, and with all that goes wrong told at once."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from diadbench.common.errors import UserError
+
+#: ``progress(done, total, "what")``
+Progress = Callable[[int, int, str], None]
+_SHOWN = 3
+
+
+class Problems:
+    """Collects what is wrong with files, to name the first few and their number in one line."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def add(self, error: BaseException) -> None:
+        """Remember one error."""
+        text = str(error) or type(error).__name__
+        if text not in self.messages:
+            self.messages.append(text)
+
+    def raise_any(self, what: str) -> None:
+        """Raise one UserError for all problems; do nothing when there is none."""
+        if not self.messages:
+            return
+        shown = sorted(self.messages)[:_SHOWN]
+        rest = len(self.messages) - len(shown)
+        more = f"; and {rest} more" if rest else ""
+        count = f"{len(self.messages)} problems: " if len(self.messages) > 1 else ""
+        raise UserError(f"{what}: {count}{'; '.join(shown)}{more}")
+
+
+def run_all(
+    task: Callable[[int], None], count: int, workers: int, problems: Problems, progress: Progress | None = None
+) -> None:
+    """Call ``task(0..count-1)`` in threads. A task's UserError goes to ``problems``; any other error ends all.
+
+    Pillow and hashlib let other threads run while they work, so threads use all cores here.
+    """
+    if not count:
+        return
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        futures = [pool.submit(task, i) for i in range(count)]
+        try:
+            for done, future in enumerate(as_completed(futures), 1):
+                try:
+                    future.result()
+                except UserError as error:
+                    problems.add(error)
+                if progress is not None:
+                    progress(done, count, "")
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def writing(directory: Path) -> Iterator[None]:
+    """Turn a full disk or missing permissions while writing below ``directory`` into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise UserError(
+                f"{directory}: disk full ({error.strerror}); free some space, or set DIADBENCH_CACHE to another disk"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
+            raise UserError(
+                f"{directory}: can't be written ({error.strerror}); set DIADBENCH_CACHE to a directory that can"
+            ) from error
+        raise
