@@ -1,33 +1,53 @@
-"""The metrics' names. Imports nothing heavy, so that help texts and reports may use it."""
+"""The metrics by name. Imports nothing heavy, so that reports and ``--help`` can ask it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Level = Literal["image", "pixel", "region", "sample"]
 
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """A metric as tables name it. All lie in [0, 1] and larger is better."""
+    """What a table has to know about a metric.
+
+    Attributes:
+        key: Column value in the long-form results (``i_auroc``).
+        label: As papers print it, for the mean over classes (``mAU-ROC_I``).
+        level: ``image``, ``pixel``, ``region`` or ``sample``; ``mad``, which mixes levels, counts as ``image``.
+        higher_is_better: Always true so far.
+        bounds: Smallest and largest possible value.
+    """
 
     key: str
     label: str
-    level: str
+    level: Level
+    higher_is_better: bool = True
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
-METRICS: dict[str, MetricInfo] = {
-    key: MetricInfo(key, label, level)
-    for key, label, level in (
-        ("i_auroc", "AU-ROC_I", "image"),
-        ("i_ap", "AP_I", "image"),
-        ("i_f1max", "F1-max_I", "image"),
-        ("p_auroc", "AU-ROC_P", "pixel"),
-        ("p_ap", "AP_P", "pixel"),
-        ("p_f1max", "F1-max_P", "pixel"),
-        ("aupro", "AU-PRO_R", "region"),
-        ("p_ioumax", "IoU-max_P", "pixel"),
-        ("mad", "mAD", "all"),
-        ("s_auroc", "AU-ROC_S", "sample"),
-        ("s_ap", "AP_S", "sample"),
-        ("s_f1max", "F1-max_S", "sample"),
-    )
-}
+_TABLE = (
+    MetricInfo("i_auroc", "mAU-ROC_I", "image"),
+    MetricInfo("i_ap", "mAP_I", "image"),
+    MetricInfo("i_f1max", "mF1-max_I", "image"),
+    MetricInfo("p_auroc", "mAU-ROC_P", "pixel"),
+    MetricInfo("p_ap", "mAP_P", "pixel"),
+    MetricInfo("p_f1max", "mF1-max_P", "pixel"),
+    MetricInfo("aupro", "mAU-PRO_R", "region"),
+    MetricInfo("p_ioumax", "mIoU-max_P", "pixel"),
+    MetricInfo("mad", "mAD", "image"),
+    MetricInfo("s_auroc", "mAU-ROC_S", "sample"),
+    MetricInfo("s_ap", "mAP_S", "sample"),
+    MetricInfo("s_f1max", "mF1-max_S", "sample"),
+)
+
+#: All metrics in the order of tables. The first seven are DiAD's table; ``mad`` is their mean.
+METRICS: MappingProxyType[str, MetricInfo] = MappingProxyType({info.key: info for info in _TABLE})
+#: The seven metrics of DiAD's table, in its order.
+SEVEN: tuple[str, ...] = tuple(METRICS)[:7]
+#: What :func:`diadbench.benchmark.metrics.evaluate` returns, in this order.
+PLAIN: tuple[str, ...] = ("i_auroc", "i_ap", "i_f1max", "p_auroc", "p_ap", "p_f1max", "p_ioumax", "aupro")
+#: The sample-level metrics (Real-IAD).
+SAMPLE: tuple[str, ...] = ("s_auroc", "s_ap", "s_f1max")

@@ -1,0 +1,103 @@
+"""ROC, PR and PRO curves for plots, thinned so that a drawing does not move by a pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diadbench.benchmark.metrics.ranking import BLOCK, Ranking
+
+#: Columns that the axis of a drawing is cut into; within each the first, lowest, highest and last point stay.
+COLUMNS = 2000
+
+Curve = NDArray[np.float64]
+_Points = Callable[[Ranking, slice], tuple[NDArray[Any], NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Curves of one class; each ``float64 (n,2)`` of x and y, or ``None`` where undefined.
+
+    Attributes:
+        image_roc: FPR, TPR of image scores.
+        image_pr: Recall, precision of image scores.
+        pixel_roc: FPR, TPR of pixels.
+        pixel_pr: Recall, precision of pixels.
+        pro: FPR, mean per-region overlap, over the whole range.
+    """
+
+    image_roc: Curve | None = None
+    image_pr: Curve | None = None
+    pixel_roc: Curve | None = None
+    pixel_pr: Curve | None = None
+    pro: Curve | None = None
+
+
+def curves(image: Ranking | None, pixel: Ranking | None) -> Curves:
+    """Return all curves that the two rankings have."""
+    return Curves(
+        roc_curve(image) if image else None,
+        pr_curve(image) if image else None,
+        roc_curve(pixel) if pixel else None,
+        pr_curve(pixel) if pixel else None,
+        pro_curve(pixel) if pixel else None,
+    )
+
+
+def roc_curve(ranking: Ranking, columns: int = COLUMNS) -> Curve:
+    """Return FPR and TPR, from (0,0) to (1,1)."""
+    return _walk(ranking, ranking.positives / ranking.n_positive, columns)
+
+
+def pro_curve(ranking: Ranking, columns: int = COLUMNS) -> Curve:
+    """Return FPR and mean per-region overlap, from (0,0) to (1,1)."""
+    return _walk(ranking, ranking.weight, columns)
+
+
+def pr_curve(ranking: Ranking, columns: int = COLUMNS) -> Curve:
+    """Return recall and precision, from the highest threshold to the prevalence at recall 1."""
+    tp = np.cumsum(ranking.positives[::-1], dtype=np.int64)
+    fp = ranking.n_negative - ranking.below[::-1]
+    before = fp - ranking.equal[::-1]
+    recall, precision = tp / ranking.n_positive, tp / (tp + fp)
+    # The same recall with all normal items that lie between this score and the next: the curve drops there.
+    lowest = tp / (tp + np.append(before[1:], ranking.n_negative))
+    points = np.stack([np.repeat(recall, 2), np.stack([precision, lowest], axis=1).reshape(-1)], axis=1)
+    return thin(points, columns)
+
+
+def _walk(ranking: Ranking, gain: NDArray[Any], columns: int) -> Curve:
+    kept = [np.zeros((1, 2))]
+    height = 0.0
+    for stop in range(len(ranking.score), 0, -BLOCK):
+        part = slice(max(0, stop - BLOCK), stop)
+        after = (ranking.n_negative - ranking.below[part][::-1]) / ranking.n_negative
+        before = after - ranking.equal[part][::-1] / ranking.n_negative
+        top = height + np.cumsum(gain[part][::-1])
+        bottom = top - gain[part][::-1]
+        height = float(top[-1])
+        points = np.stack([np.stack([before, bottom], 1), np.stack([after, top], 1)], axis=1).reshape(-1, 2)
+        kept.append(thin(points, columns))
+    kept.append(np.ones((1, 2)))
+    return thin(np.concatenate(kept), columns)
+
+
+def thin(points: Curve, columns: int = COLUMNS) -> Curve:
+    """Keep the first, lowest, highest and last point of each column of x; order stays.
+
+    Args:
+        points: ``(n,2)`` with x in [0,1], ascending.
+        columns: Number of columns. No point of the curve moves by more than one of them.
+    """
+    if len(points) <= columns:
+        return points
+    column = np.minimum((points[:, 0] * columns).astype(np.int64), columns - 1)
+    order = np.lexsort((points[:, 1], column))
+    first = np.flatnonzero(np.diff(column, prepend=-1))
+    last = np.append(first[1:], len(points)) - 1
+    kept = np.unique(np.concatenate([first, last, order[first], order[last]]))
+    return np.asarray(points[kept])

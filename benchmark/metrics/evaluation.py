@@ -1,0 +1,76 @@
+"""What an evaluation gives: a table by class, its mean, image scores, curves and thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from diadbench.benchmark.metrics.curves import Curves
+from diadbench.benchmark.metrics.names import METRICS
+from diadbench.benchmark.metrics.protocols import Protocol
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of one test set under one protocol.
+
+    Attributes:
+        protocol: The conventions; its name belongs on every row.
+        table: One row a class and metric: ``class, metric, value, reason, n_normal, n_anomalous``. ``value`` is in
+            [0,1], NaN with a ``reason`` where undefined. Counts are of images, for sample-level metrics of samples.
+        image_scores: One row an image: ``class, index, score, label, sample_id``; the score and label that the
+            protocol's rules gave.
+        curves: Class -> ROC, PR and PRO curves for plots, thinned.
+        thresholds: ``class, level, threshold``: where F1 is largest, for ``image`` and ``pixel``; predicted anomalous
+            is ``score >= threshold``. NaN where undefined.
+    """
+
+    protocol: Protocol
+    table: pd.DataFrame
+    image_scores: pd.DataFrame
+    curves: Mapping[str, Curves]
+    thresholds: pd.DataFrame
+
+    def mean(self, classes: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the mean over classes: ``metric, value, n_defined, n_classes, reason``.
+
+        Never a mean over a hole: where a class has no value, neither has the mean; the reason says ``13/15 classes``.
+
+        Args:
+            classes: Only these classes; ``None`` takes all.
+        """
+        table = self.table if classes is None else self.table[self.table["class"].isin(list(classes))]
+        return mean_over_classes(table)
+
+
+def mean_over_classes(table: pd.DataFrame) -> pd.DataFrame:
+    """Average a table of ``class, metric, value, reason`` over classes; withheld where a class has no value."""
+    rows = []
+    for metric in METRICS:
+        part = table[table["metric"] == metric]
+        if part.empty:
+            continue
+        defined, total = int(part["value"].notna().sum()), len(part)
+        value = float(part["value"].mean()) if defined == total else float("nan")
+        rows.append((metric, value, defined, total, _mean_reason(part, defined, total)))
+    return pd.DataFrame(rows, columns=["metric", "value", "n_defined", "n_classes", "reason"])
+
+
+def _mean_reason(part: pd.DataFrame, defined: int, total: int) -> str:
+    if defined == total:
+        return ""
+    reasons = part.loc[part["value"].isna(), "reason"].unique()
+    if defined == 0 and len(reasons) == 1:
+        return str(reasons[0])
+    return f"{defined}/{total} classes"
+
+
+def mean_of_seven(values: Mapping[str, tuple[float, str]], seven: Sequence[str]) -> tuple[float, str]:
+    """Return mAD, the mean of the seven metrics of DiAD's table; withheld where any of them is undefined."""
+    missing = [key for key in seven if np.isnan(values[key][0])]
+    if missing:
+        return float("nan"), f"{', '.join(missing)}: {values[missing[0]][1]}"
+    return float(np.mean([values[key][0] for key in seven])), ""

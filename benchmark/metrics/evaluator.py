@@ -1,0 +1,305 @@
+"""The one place where a test set becomes numbers. Fed batch by batch, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from diadbench.benchmark.metrics.curves import Curves, curves
+from diadbench.benchmark.metrics.evaluation import Evaluation, mean_of_seven
+from diadbench.benchmark.metrics.inputs import as_array, as_binary, as_column, as_floats, as_maps, as_masks
+from diadbench.benchmark.metrics.names import METRICS, PLAIN, SAMPLE, SEVEN
+from diadbench.benchmark.metrics.pixels import PixelClass, Values
+from diadbench.benchmark.metrics.pooling import map_scores
+from diadbench.benchmark.metrics.protocols import Protocol, get_protocol
+from diadbench.benchmark.metrics.scores import score_metrics
+from diadbench.benchmark.metrics.store import Budget, blocks
+from diadbench.common.errors import UserError
+
+
+@dataclass
+class _Images:
+    """Image-level state of one class: a list entry a batch."""
+
+    index: list[NDArray[np.int64]] = field(default_factory=list)
+    score: list[NDArray[np.float64]] = field(default_factory=list)
+    label: list[NDArray[np.bool_]] = field(default_factory=list)
+    sample: list[str] = field(default_factory=list)
+
+    def frame(self, name: str) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "class": name,
+                "index": np.concatenate([np.empty(0, np.int64), *self.index]),
+                "score": np.concatenate([np.empty(0), *self.score]),
+                "label": np.concatenate([np.empty(0, bool), *self.label]).astype(np.int8),
+                "sample_id": pd.Series(self.sample, dtype=object),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class _ClassResult:
+    rows: list[tuple[str, str, float, str, int, int]]
+    scores: pd.DataFrame
+    curves: Curves
+    thresholds: list[tuple[str, str, float]]
+
+
+class Evaluator:
+    """Computes all metrics of a test set, class by class, from maps, masks, scores and labels.
+
+    Args:
+        classes: Class names; a class id is a position in it.
+        protocol: Name of a protocol, or a protocol.
+        has_masks: Whether the data has masks. ``False``: pixel metrics are NaN with the reason ``no masks``.
+        samples: Whether to add the sample-level metrics (Real-IAD): the score of a sample is the largest of its images'
+            scores, and it is anomalous if any of them is.
+        spill_dir: Where maps wait on disk when they exceed ``memory``; ``None``: the system's temporary directory.
+        memory: Bytes of maps kept in memory before that.
+        grouped: The batches come grouped by class. A class is then computed and its state freed as soon as the next
+            one begins, so memory is bounded by one class; a batch of a class that is over is an error.
+
+    Raises:
+        UserError: Unknown protocol, no class, a class named twice.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        protocol: str | Protocol = "exact",
+        *,
+        has_masks: bool = True,
+        samples: bool = False,
+        spill_dir: Path | str | None = None,
+        memory: int = 256 << 20,
+        grouped: bool = False,
+    ) -> None:
+        self.classes = tuple(classes)
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise UserError(f"evaluator: expected distinct class names, found {list(self.classes)}")
+        self.protocol = get_protocol(protocol)
+        self.has_masks, self.samples, self.grouped = has_masks, samples, grouped
+        self._directory, self._memory = Path(spill_dir) if spill_dir is not None else None, memory
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self._budget = Budget(self._memory, self._directory)
+        self._images: dict[int, _Images] = {}
+        self._pixels: dict[int, PixelClass] = {}
+        self._closed: dict[int, _ClassResult] = {}
+        self._count = 0
+
+    def update(
+        self,
+        class_id: Any,
+        anomaly_map: Any,
+        mask: Any,
+        score: Any,
+        label: Any,
+        sample_id: Sequence[str] | None = None,
+        index: Any = None,
+        *,
+        borrow: bool = False,
+    ) -> None:
+        """Take a batch of ``B`` images; tensors on any device or arrays.
+
+        Args:
+            class_id: ``(B,)`` integers: positions in ``classes``.
+            anomaly_map: ``(B,H,W)`` float16 to float64, larger is more anomalous; ``None``: the method gives none.
+            mask: ``(B,H,W)`` bool or 0/1, the size of the maps; ``None``: no masks.
+            score: ``(B,)`` the method's own image scores; ``None``: the maximum of the map.
+            label: ``(B,)`` 0/1; ``None``: "the mask has a pixel".
+            sample_id: ``B`` names; needed for sample-level metrics.
+            index: ``(B,)`` integers: names of the images in ``image_scores``; ``None`` counts on.
+            borrow: The maps stay unchanged until ``compute``, so no copy of them is needed (memory maps opened with
+                mode ``r`` are never copied).
+
+        Raises:
+            UserError: Shapes that don't fit, masks or labels that are not 0/1, an unknown class id.
+        """
+        ids = self._class_ids(class_id)
+        maps = None if anomaly_map is None else as_maps(anomaly_map)
+        if maps is not None and len(maps) != len(ids):
+            raise UserError(f"anomaly maps: expected {len(ids)}, one for each class id, found {len(maps)}")
+        masks = None
+        if mask is not None and self.has_masks:
+            masks = as_masks(mask, maps.shape if maps is not None else (len(ids), *as_array(mask).shape[-2:]))
+        scores = self._scores(score, maps, len(ids))
+        labels = self._labels(label, masks, len(ids))
+        names = self._sample_names(sample_id, len(ids))
+        if index is None:
+            numbers = np.arange(self._count, self._count + len(ids))
+        else:
+            numbers = as_column(index, len(ids), "index").astype(np.int64)
+        self._count += len(ids)
+        for one in dict.fromkeys(ids.tolist()):
+            self._open(one)
+            at: Any = slice(None) if (ids == one).all() else np.flatnonzero(ids == one)
+            images = self._images.setdefault(one, _Images())
+            images.index.append(numbers[at])
+            images.score.append(scores[at])
+            images.label.append(labels[at])
+            images.sample.extend(names[at].tolist())
+            if maps is not None and self.has_masks:
+                pixels = self._pixels.setdefault(one, PixelClass(self.protocol, self._budget))
+                pixels.add(maps[at], None if masks is None else masks[at], borrow=borrow)
+
+    def compute(self) -> Evaluation:
+        """Compute everything that was fed so far; may be called again after more updates."""
+        results = [self._closed.get(one) or self._class_result(one) for one in range(len(self.classes))]
+        columns = ["class", "metric", "value", "reason", "n_normal", "n_anomalous"]
+        return Evaluation(
+            protocol=self.protocol,
+            table=pd.DataFrame([row for result in results for row in result.rows], columns=columns),
+            image_scores=pd.concat([result.scores for result in results], ignore_index=True),
+            curves={name: result.curves for name, result in zip(self.classes, results)},
+            thresholds=pd.DataFrame(
+                [row for result in results for row in result.thresholds], columns=["class", "level", "threshold"]
+            ),
+        )
+
+    # -- checks ---------------------------------------------------------------------------------------------
+
+    def _class_ids(self, class_id: Any) -> NDArray[np.int64]:
+        ids = np.atleast_1d(as_array(class_id))
+        if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+            raise UserError(f"class ids: expected integers of the shape (B,), found {ids.dtype} {ids.shape}")
+        wrong = ids[(ids < 0) | (ids >= len(self.classes))]
+        if wrong.size:
+            raise UserError(f"class ids: expected 0 to {len(self.classes) - 1}, found {wrong[0]}")
+        return ids.astype(np.int64)
+
+    def _scores(self, score: Any, maps: NDArray[Any] | None, size: int) -> NDArray[np.float64]:
+        if self.protocol.score == "method" and score is not None:
+            return as_column(score, size, "scores").astype(np.float64)
+        if maps is None or not maps.size:
+            return np.full(size, np.nan)
+        found = [map_scores(as_floats(block), self.protocol) for block in blocks(maps)]
+        return np.concatenate(found).astype(np.float64)
+
+    def _labels(self, label: Any, masks: NDArray[np.bool_] | None, size: int) -> NDArray[np.bool_]:
+        given = None
+        if label is not None:
+            given = as_binary(as_column(label, size, "labels"), "labels", "1 is anomalous, 0 is normal")
+        if masks is not None and (given is None or self.protocol.label_rule == "mask"):
+            return np.asarray(masks.reshape(len(masks), -1).any(axis=1))
+        if given is None:
+            raise UserError("labels: none given, and no masks to take them from")
+        return given
+
+    def _sample_names(self, sample_id: Sequence[str] | None, size: int) -> NDArray[Any]:
+        if sample_id is None:
+            if self.samples:
+                raise UserError("sample ids: none given; sample-level metrics need one for each image")
+            return np.full(size, "", dtype=object)
+        if len(sample_id) != size:
+            raise UserError(f"sample ids: expected {size}, one for each image, found {len(sample_id)}")
+        return np.array([str(name) for name in sample_id], dtype=object)
+
+    # -- classes --------------------------------------------------------------------------------------------
+
+    def _open(self, one: int) -> None:
+        if one in self._closed:
+            raise UserError(
+                f"class {self.classes[one]!r} came again after another one; batches must be grouped by class"
+            )
+        if self.grouped:
+            for other in [key for key in self._images if key != one]:
+                self._closed[other] = self._class_result(other)
+                del self._images[other]
+                self._pixels.pop(other, None)
+            if not self._pixels:
+                self._budget = Budget(self._memory, self._directory)
+
+    def _class_result(self, one: int) -> _ClassResult:
+        name = self.classes[one]
+        frame = self._images.get(one, _Images()).frame(name)
+        scores, labels = frame["score"].to_numpy(), frame["label"].to_numpy().astype(bool)
+        values, image_ranking, image_threshold = score_metrics(scores, labels, self.protocol)
+        pixels = self._pixels.get(one) or PixelClass(self.protocol, self._budget)
+        result = pixels.compute()
+        values |= self._without_pixels(len(frame), result.values)
+        values["mad"] = mean_of_seven(values, SEVEN)
+        counts = dict.fromkeys(values, (int((~labels).sum()), int(labels.sum())))
+        if self.samples:
+            grouped = frame.groupby("sample_id", sort=False)[["score", "label"]].agg(
+                {"score": _largest, "label": "max"}
+            )
+            sample_labels = grouped["label"].to_numpy().astype(bool)
+            found, _, _ = score_metrics(grouped["score"].to_numpy(), sample_labels, self.protocol, "s", "sample")
+            values |= found
+            counts |= dict.fromkeys(SAMPLE, (int((~sample_labels).sum()), int(sample_labels.sum())))
+        return _ClassResult(
+            rows=[(name, key, *values[key], *counts[key]) for key in METRICS if key in values],
+            scores=frame,
+            curves=curves(image_ranking, result.ranking),
+            thresholds=[(name, "image", image_threshold), (name, "pixel", result.threshold)],
+        )
+
+    def _without_pixels(self, n_images: int, values: Values) -> Values:
+        """Say why there are no pixel metrics where no map ever came."""
+        if not n_images or values["p_auroc"][1] != "no test image":
+            return values
+        reason = "no anomaly maps" if self.has_masks else "no masks"
+        return {key: (float("nan"), reason) for key in values}
+
+
+def _largest(scores: pd.Series[float]) -> float:
+    return float(scores.max(skipna=False))  # a NaN is no reason to trust the other views
+
+
+class PlainResult(dict[str, float]):
+    """A dict of metric -> value; ``reasons`` says in plain words why a value is NaN."""
+
+    reasons: Mapping[str, str]
+
+
+def evaluate(
+    maps: Any, masks: Any, scores: Any = None, labels: Any = None, protocol: str | Protocol = "exact"
+) -> PlainResult:
+    """Compute the metrics of one class from arrays.
+
+    Args:
+        maps: ``(N,H,W)`` anomaly maps, float16 to float64, larger is more anomalous; tensors, arrays or memory maps.
+        masks: ``(N,H,W)`` bool or 0/1; ``None``: none, then ``labels`` are needed.
+        scores: ``(N,)`` image scores, used under every protocol; ``None``: by the protocol's rule (``exact``: the
+            maximum of the map).
+        labels: ``(N,)`` 0/1, used under every protocol; ``None``: "the mask has a pixel".
+        protocol: Name of a protocol, or a protocol.
+
+    Returns:
+        ``i_auroc i_ap i_f1max p_auroc p_ap p_f1max p_ioumax aupro``, each in [0,1], or NaN where it is undefined;
+        the attribute ``reasons`` says why.
+
+    Raises:
+        UserError: Shapes that don't fit, masks or labels that are not 0/1, an unknown protocol.
+
+    Example:
+        >>> import numpy as np
+        >>> from diadbench.benchmark.metrics import evaluate
+        >>> maps = np.zeros((2, 4, 4)); masks = np.zeros((2, 4, 4), bool)
+        >>> maps[1, 1, 1:3] = 1.0; masks[1, 1, 1:4] = True
+        >>> round(evaluate(maps, masks)["p_f1max"], 3)
+        0.8
+    """
+    chosen = get_protocol(protocol)
+    if scores is not None:
+        chosen = replace(chosen, score="method", pooling=())
+    if labels is not None:
+        chosen = replace(chosen, label_rule="dataset")
+    checked = as_maps(maps)
+    evaluator = Evaluator(["all"], chosen, has_masks=masks is not None)
+    evaluator.update(np.zeros(len(checked), np.int64), checked, masks, scores, labels, borrow=True)
+    table = evaluator.compute().table
+    values, reasons = (dict(zip(table["metric"], table[column])) for column in ("value", "reason"))
+    result = PlainResult({key: float(values[key]) for key in PLAIN})
+    result.reasons = {key: reasons[key] for key in PLAIN if reasons[key]}
+    return result

@@ -1,0 +1,40 @@
+"""Image scores from anomaly maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diadbench.benchmark.metrics.protocols import Protocol
+from diadbench.common.errors import UserError
+
+
+def map_scores(maps: NDArray[Any], protocol: Protocol) -> NDArray[Any]:
+    """Return ``(B,)`` image scores of ``(B,H,W)`` float maps: the maximum, after the protocol's poolings if it has any.
+
+    Poolings run in the map's own precision, as the sources' do. ``method`` counts as ``max`` here.
+
+    Raises:
+        UserError: The maps are smaller than the poolings need.
+    """
+    if protocol.score == "pooled":
+        maps = _pooled(maps, protocol)
+    return np.asarray(maps.reshape(len(maps), -1).max(axis=1))
+
+
+def _pooled(maps: NDArray[Any], protocol: Protocol) -> NDArray[Any]:
+    import torch
+    from torch.nn.functional import avg_pool2d
+
+    need = 1 + sum(kernel - 1 for kernel in protocol.pooling)
+    if min(maps.shape[1:]) < need:
+        raise UserError(
+            f"protocol {protocol.name}: its poolings need maps of at least {need}x{need}, found "
+            f"{maps.shape[1]}x{maps.shape[2]}; use larger maps, or {protocol.name.partition('+')[0]}+max"
+        )
+    pooled = torch.tensor(maps)[:, None]
+    for kernel in protocol.pooling:
+        pooled = avg_pool2d(pooled, kernel, stride=1)
+    return np.asarray(pooled[:, 0].numpy())
