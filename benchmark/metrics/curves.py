@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,37 +13,22 @@ from diadbench.benchmark.metrics.ranking import BLOCK, Ranking
 COLUMNS = 2000
 
 Curve = NDArray[np.float64]
-_Points = Callable[[Ranking, slice], tuple[NDArray[Any], NDArray[Any]]]
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Curves of one class; each ``float64 (n,2)`` of x and y, or ``None`` where undefined.
-
-    Attributes:
-        image_roc: FPR, TPR of image scores.
-        image_pr: Recall, precision of image scores.
-        pixel_roc: FPR, TPR of pixels.
-        pixel_pr: Recall, precision of pixels.
-        pro: FPR, mean per-region overlap, over the whole range.
-    """
-
-    image_roc: Curve | None = None
-    image_pr: Curve | None = None
-    pixel_roc: Curve | None = None
-    pixel_pr: Curve | None = None
-    pro: Curve | None = None
+#: kind -> x, y
+Curves = dict[str, tuple[Curve, Curve]]
 
 
 def curves(image: Ranking | None, pixel: Ranking | None) -> Curves:
-    """Return all curves that the two rankings have."""
-    return Curves(
-        roc_curve(image) if image else None,
-        pr_curve(image) if image else None,
-        roc_curve(pixel) if pixel else None,
-        pr_curve(pixel) if pixel else None,
-        pro_curve(pixel) if pixel else None,
-    )
+    """Return the curves that the two rankings have, by kind, each ``(x, y)``.
+
+    ``image_roc`` and ``roc`` (pixels): FPR, TPR. ``image_pr`` and ``pr`` (pixels): recall, precision. ``pro``: FPR, mean
+    per-region overlap, over the whole range. All ``float64 (n,)``, ascending in x; a kind without a ranking is left out.
+    """
+    found: dict[str, Curve] = {}
+    if image:
+        found |= {"image_roc": roc_curve(image), "image_pr": pr_curve(image)}
+    if pixel:
+        found |= {"roc": roc_curve(pixel), "pr": pr_curve(pixel), "pro": pro_curve(pixel)}
+    return {kind: (points[:, 0], points[:, 1]) for kind, points in found.items()}
 
 
 def roc_curve(ranking: Ranking, columns: int = COLUMNS) -> Curve:

@@ -21,18 +21,24 @@ class Evaluation:
         protocol: The conventions; its name belongs on every row.
         table: One row a class and metric: ``class, metric, value, reason, n_normal, n_anomalous``. ``value`` is in
             [0,1], NaN with a ``reason`` where undefined. Counts are of images, for sample-level metrics of samples.
-        image_scores: One row an image: ``class, index, score, label, sample_id``; the score and label that the
-            protocol's rules gave.
-        curves: Class -> ROC, PR and PRO curves for plots, thinned.
+        images: One row an image: ``class, index, score, label, sample_id``; the score and label that the protocol's
+            rules gave.
+        curves: Class -> kind -> ``(x, y)``: ROC, PR and PRO curves for plots, thinned (kinds:
+            :func:`diadbench.benchmark.metrics.curves.curves`).
         thresholds: ``class, level, threshold``: where F1 is largest, for ``image`` and ``pixel``; predicted anomalous
             is ``score >= threshold``. NaN where undefined.
     """
 
     protocol: Protocol
     table: pd.DataFrame
-    image_scores: pd.DataFrame
+    images: pd.DataFrame
     curves: Mapping[str, Curves]
     thresholds: pd.DataFrame
+
+    @property
+    def image_scores(self) -> dict[int, float]:
+        """The score of each image by its index, as the protocol's rule gave it."""
+        return dict(zip(self.images["index"].tolist(), self.images["score"].tolist()))
 
     def mean(self, classes: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the mean over classes: ``metric, value, n_defined, n_classes, reason``.

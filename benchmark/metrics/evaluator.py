@@ -118,7 +118,7 @@ class Evaluator:
             score: ``(B,)`` the method's own image scores; ``None``: the maximum of the map.
             label: ``(B,)`` 0/1; ``None``: "the mask has a pixel".
             sample_id: ``B`` names; needed for sample-level metrics.
-            index: ``(B,)`` integers: names of the images in ``image_scores``; ``None`` counts on.
+            index: ``(B,)`` integers: names of the images in the results; ``None`` counts on.
             borrow: The maps stay unchanged until ``compute``, so no copy of them is needed (memory maps opened with
                 mode ``r`` are never copied).
 
@@ -159,7 +159,7 @@ class Evaluator:
         return Evaluation(
             protocol=self.protocol,
             table=pd.DataFrame([row for result in results for row in result.rows], columns=columns),
-            image_scores=pd.concat([result.scores for result in results], ignore_index=True),
+            images=pd.concat([result.scores for result in results], ignore_index=True),
             curves={name: result.curves for name, result in zip(self.classes, results)},
             thresholds=pd.DataFrame(
                 [row for result in results for row in result.thresholds], columns=["class", "level", "threshold"]
