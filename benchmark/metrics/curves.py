@@ -20,8 +20,9 @@ Curves = dict[str, tuple[Curve, Curve]]
 def curves(image: Ranking | None, pixel: Ranking | None) -> Curves:
     """Return the curves that the two rankings have, by kind, each ``(x, y)``.
 
-    ``image_roc`` and ``roc`` (pixels): FPR, TPR. ``image_pr`` and ``pr`` (pixels): recall, precision. ``pro``: FPR, mean
-    per-region overlap, over the whole range. All ``float64 (n,)``, ascending in x; a kind without a ranking is left out.
+    ``image_roc`` and ``roc`` (pixels): FPR, TPR. ``image_pr`` and ``pr`` (pixels): recall, precision. ``pro``: FPR,
+    mean per-region overlap, over the whole range. All ``float64 (n,)``, ascending in x; a kind without a ranking is
+    left out.
     """
     found: dict[str, Curve] = {}
     if image:
