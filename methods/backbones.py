@@ -64,7 +64,7 @@ class Backbone(nn.Module):
         self.notes: list[str] = list(notes)
         self.register_buffer("_mean", torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
-        self.digest = _digest(network.state_dict(), self.mean, self.std)
+        self.digest: str = _digest(network.state_dict(), self.mean, self.std)
         self.requires_grad_(False)
         self.eval()
 

@@ -22,11 +22,21 @@ def _entries(*entries: tuple[str, MethodInfo]) -> dict[str, Entry]:
 CATALOG: dict[str, Entry] = _entries(
     (
         "diadbench.methods.trivial:MeanImage",
-        MethodInfo("mean-image", "Mean image", "Squared difference to the class-free mean image."),
+        MethodInfo(
+            "mean-image",
+            "Mean image",
+            "Squared difference to the class-free mean image.",
+            batch_invariant=True,
+        ),
     ),
     (
         "diadbench.methods.trivial:PixelKnn",
-        MethodInfo("pixel-knn", "Pixel kNN", "Distance to the nearest training image at 64 pixels."),
+        MethodInfo(
+            "pixel-knn",
+            "Pixel kNN",
+            "Distance to the nearest training image at 64 pixels.",
+            batch_invariant=True,
+        ),
     ),
     (
         "diadbench.methods.trivial:GlobalKnn",
@@ -35,6 +45,7 @@ CATALOG: dict[str, Entry] = _entries(
             "Global kNN",
             "Distance to the nearest pooled backbone feature.",
             needs=("pretrained backbone",),
+            batch_invariant=True,
         ),
     ),
     (
@@ -47,6 +58,7 @@ CATALOG: dict[str, Entry] = _entries(
             venue="CVPR'22",
             cite="roth2022patchcore",
             needs=("pretrained backbone",),
+            batch_invariant=True,
         ),
     ),
     (
@@ -59,6 +71,7 @@ CATALOG: dict[str, Entry] = _entries(
             venue="ICPR'21",
             cite="defard2021padim",
             needs=("pretrained backbone",),
+            batch_invariant=True,
         ),
     ),
     (

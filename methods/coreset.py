@@ -1,0 +1,219 @@
+"""Greedy k-centre selection (farthest-first) that gives the one-at-a-time result at the cost of a few passes.
+
+The greedy always takes the point that is farthest from all centres so far. A point's distance to its nearest
+centre can only shrink. So take the ``T`` farthest points as a pool: as long as the pool's maximum is above the
+``T``-th distance, nothing outside can be the farthest, and the greedy needs to look at the pool only. All its picks
+are then applied to all points as one matrix product, and the next pool is taken. Points may lie in a memory map;
+they are streamed once a round, and memory is 8 to 16 bytes a point and one block.
+
+Matrix products lose digits by cancellation. They only nominate: inside the pool distances are computed from
+differences in float64, so picks agree with a loop that computes each distance directly. Ties go to the lowest index.
+
+Source of the selection: Sener & Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach"
+(ICLR'18), used by PatchCore (CVPR'22, section 3.2).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diadbench.common.files import write_with
+
+Points = NDArray[np.float16] | NDArray[np.float32]
+
+#: Elements of the largest temporary (64 MiB in float32).
+_BLOCK = 16_777_216
+#: Relative slack between distances from matrix products and from differences.
+_SLACK = 1e-5
+#: Seconds between checkpoints of a long selection.
+_CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Coreset:
+    """A selection.
+
+    Attributes:
+        indices: ``int64 (k,)``: selected points in the order of selection. Fewer than asked for when the rest
+            are copies of selected ones.
+        radius: Coverage radius: largest distance of any point to its nearest selected one.
+        radius_999: 99.9 % of the points are no farther than this from a selected one.
+        rounds: How often all points were read.
+    """
+
+    indices: NDArray[np.int64]
+    radius: float
+    radius_999: float
+    rounds: int
+
+
+def greedy_coreset(
+    points: Points,
+    k: int,
+    *,
+    start: int = 0,
+    initial: NDArray[np.float32] | None = None,
+    pool: int = 1024,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    checkpoint: Path | None = None,
+) -> Coreset:
+    """Select ``k`` of ``points``, each the farthest from those before it (Euclidean).
+
+    Args:
+        points: ``(N, d)`` float16 or float32; a memory map is read in blocks. Centred values lose fewer digits.
+        k: How many, 1..N.
+        start: First pick, unless ``initial`` is given.
+        initial: ``(N,)`` distances to begin with, as PatchCore's authors do (mean distance to ten random points);
+            the first pick is then their maximum, and they stay in the minimum.
+        pool: Size of the pool ``T``. It changes speed, not the result.
+        device: Where the matrix products run.
+        progress: Called with (selected, ``k``) after each round.
+        checkpoint: File (``.npz``) to which a long selection writes its state once a minute and from which it goes on.
+
+    Raises:
+        ValueError: ``k`` or ``start`` out of range, or ``points`` not finite where they were read.
+    """
+    total = len(points)
+    if not 1 <= k <= total:
+        raise ValueError(f"k must be in 1..{total}, got {k}")
+    if not 0 <= start < total:
+        raise ValueError(f"start must be in 0..{total - 1}, got {start}")
+    state = _State.resume(checkpoint, total) or _State.begin(total, initial)
+    if not state.picks and initial is None:
+        state.add(points, [start], device)
+    written = time.monotonic()
+    while len(state.picks) < k:
+        picks = _pool_picks(points, state, k - len(state.picks), pool)
+        if not picks:  # all that is left are copies of selected points
+            break
+        state.add(points, picks, device)
+        progress(len(state.picks), k)
+        if checkpoint is not None and time.monotonic() - written > _CHECKPOINT_SECONDS:
+            state.save(checkpoint)
+            written = time.monotonic()
+    distances = state.squared.sqrt()
+    radius_999 = float(distances.kthvalue(max(1, int(0.999 * total))).values)
+    return Coreset(np.array(state.picks, dtype=np.int64), float(distances.max()), radius_999, state.rounds)
+
+
+@dataclass
+class _State:
+    """Picks so far, and for each point its squared distance to the nearest of them and which that is (-1: none)."""
+
+    picks: list[int]
+    squared: Tensor
+    nearest: Tensor
+    rounds: int = 0
+
+    @classmethod
+    def begin(cls, total: int, initial: NDArray[np.float32] | None) -> _State:
+        squared = torch.full((total,), torch.inf) if initial is None else torch.from_numpy(initial).float().square()
+        return cls([], squared, torch.full((total,), -1, dtype=torch.int32))
+
+    @classmethod
+    def resume(cls, path: Path | None, total: int) -> _State | None:
+        if path is None or not path.is_file():
+            return None
+        with np.load(path) as saved:
+            if len(saved["squared"]) != total:
+                return None
+            arrays = {name: saved[name] for name in ("picks", "squared", "nearest", "rounds")}
+        return cls(
+            arrays["picks"].tolist(),
+            torch.from_numpy(arrays["squared"]),
+            torch.from_numpy(arrays["nearest"]),
+            int(arrays["rounds"]),
+        )
+
+    def save(self, path: Path) -> None:
+        write_with(
+            path,
+            lambda name: np.savez(
+                name,
+                picks=np.array(self.picks, dtype=np.int64),
+                squared=self.squared.numpy(),
+                nearest=self.nearest.numpy(),
+                rounds=np.array(self.rounds),
+            ),
+        )
+
+    def add(self, points: Points, picks: list[int], device: torch.device | str) -> None:
+        """Take ``picks`` as centres and bring all distances up to date: one pass over the points."""
+        centres = _rows(points, np.array(picks)).float().to(device)
+        offset = centres.square().sum(1)
+        first = len(self.picks)
+        for begin, block in _blocks(points, len(picks)):
+            rows = block.to(device).float()
+            partial, which = torch.addmm(offset, rows, centres.T, alpha=-2).min(1)
+            squared = (partial + rows.square().sum(1)).clamp_min_(0).cpu()
+            if not torch.isfinite(squared).all():
+                raise ValueError(f"points {begin}..{begin + len(block)} are not finite")
+            old, old_nearest = self.squared[begin : begin + len(rows)], self.nearest[begin : begin + len(rows)]
+            closer = squared < old
+            old[closer] = squared[closer]
+            old_nearest[closer] = which.cpu().int()[closer] + first
+        # A picked point is at distance 0 from itself, whatever the product's rounding says.
+        self.squared[picks] = 0
+        self.nearest[picks] = torch.arange(first, first + len(picks), dtype=torch.int32)
+        self.picks.extend(picks)
+        self.rounds += 1
+
+
+def _pool_picks(points: Points, state: _State, wanted: int, size: int) -> list[int]:
+    """Run the greedy inside the pool of the farthest points, as long as nothing outside can win."""
+    members, outside = _pool(state.squared, size)
+    rows = _rows(points, members.numpy()).double()
+    squared = _exact(points, state, members, rows)
+    picks: list[int] = []
+    while len(picks) < wanted:
+        position = int(squared.argmax())
+        farthest = float(squared[position])
+        # The pool's first maximum wins in any case: it was among the largest of all.
+        if farthest == 0 or (picks and farthest <= outside * (1 + _SLACK)):
+            break
+        picks.append(int(members[position]))
+        squared = torch.minimum(squared, (rows - rows[position]).square().sum(1))
+    return picks
+
+
+def _pool(squared: Tensor, size: int) -> tuple[Tensor, float]:
+    """Return indices (ascending) of about ``size`` points of largest distance, and the largest distance outside."""
+    if len(squared) <= size:
+        return torch.arange(len(squared)), -1.0
+    threshold = float(squared.topk(size, sorted=False).values.min())
+    members = (squared >= threshold * (1 - _SLACK)).nonzero().squeeze(1)
+    if len(members) > 4 * size:  # very many equal distances: of these the lowest indices win
+        above = (squared > threshold * (1 + _SLACK)).nonzero().squeeze(1)
+        members = torch.unique(torch.cat([above, members[:size]]))
+    return members, threshold
+
+
+def _exact(points: Points, state: _State, members: Tensor, rows: Tensor) -> Tensor:
+    """Squared distances of the pool's points to their nearest centres, from differences in float64."""
+    nearest = state.nearest[members].long()
+    squared = state.squared[members].double()
+    known = nearest >= 0
+    if known.any():
+        centres = _rows(points, np.array(state.picks)[nearest[known].numpy()]).double()
+        squared[known] = (rows[known] - centres).square().sum(1)
+    return squared
+
+
+def _rows(points: Points, indices: NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(points[indices]))
+
+
+def _blocks(points: Points, width: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield (first index, rows) so that a block times ``width`` columns stays below the largest temporary."""
+    length = max(1, _BLOCK // max(width, points.shape[1]))
+    for begin in range(0, len(points), length):
+        yield begin, torch.from_numpy(np.array(points[begin : begin + length]))
