@@ -145,7 +145,7 @@ class _Queue:
         self.elsewhere: list[PlannedCell] = []
         self.under_way: dict[Path, PlannedCell] = {}
         self._engine = engine
-        self._threads = threads or max((os.cpu_count() or 1) // engine.slots, 1)
+        self._threads = threads or engine.threads()
         self._started = time.time()
 
     @property

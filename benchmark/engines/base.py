@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,10 @@ class Engine(ABC):
 
     #: How many jobs may be under way; the runner submits no more.
     slots: int = 1
+
+    def threads(self) -> int:
+        """CPU threads of a cell when the grid doesn't say: the cores, shared out among the slots."""
+        return max((os.cpu_count() or 1) // self.slots, 1)
 
     @abstractmethod
     def submit(self, job: Job) -> None:

@@ -1,0 +1,218 @@
+"""The Ray engine: cells as Ray tasks, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from filelock import FileLock, Timeout
+from ray import exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from diadbench.benchmark.engines.base import Engine, Job, Outcome
+from diadbench.benchmark.engines.process import GRACE, CellProcess
+from diadbench.benchmark.engines.remote import last_line, pack, settle, unpack, user_files, wait
+from diadbench.benchmark.store import CellRecord
+from diadbench.common.errors import UserError
+
+#: Seconds that all nodes have to say whether they see the run directory.
+PROBE = 120.0
+
+
+class RayEngine(Engine):
+    """Runs each cell as a Ray task that watches the cell's process on its node.
+
+    A worker or a node that dies costs the task a retry. Nodes that see the run directory (a shared file system) work
+    in it; where one doesn't, cells travel: their directory is sent to the node and comes back with the results.
+
+    Args:
+        jobs: Cells at once. ``None``: one for each GPU of the cluster, or one for each node.
+        address: A cluster's address (``auto``, ``ray://host:10001``, ``host:6379``); ``None`` starts Ray here.
+        retries: How often a cell is tried again after its worker or node died.
+        autoscaling: Ask for more than any node has now, for clusters that grow on demand.
+        init: Further keyword arguments of ``ray.init`` (``num_cpus``, ``runtime_env``).
+
+    Raises:
+        UserError: No cluster at the address.
+    """
+
+    def __init__(
+        self,
+        jobs: int | None = None,
+        address: str | None = None,
+        retries: int = 3,
+        autoscaling: bool = False,
+        init: dict[str, Any] | None = None,
+    ) -> None:
+        self._own = not ray.is_initialized()
+        if self._own:
+            _connect(address, init or {})
+        self._retries = retries
+        self._autoscaling = autoscaling
+        self.slots = jobs if jobs is not None else max(int(_total("GPU")), len(_nodes()), 1)
+        self._cores = int(_total("CPU"))
+        self._tasks: dict[Any, Job] = {}
+        self._ended: list[Outcome] = []
+        self._locks: dict[Path, FileLock] = {}
+        self._token: Path | None = None
+        self._apart = False
+
+    def threads(self) -> int:
+        """Return the cluster's cores, shared out among the slots."""
+        return max(self._cores // self.slots, 1)
+
+    def submit(self, job: Job) -> None:
+        """Queue the job as a Ray task. Raises UserError when no node is large enough."""
+        token = self._token or self._look_around(job.cell.parents[4])
+        if self._apart and not self._lock(job):
+            self._ended.append(Outcome(job, "busy"))
+            return
+        task = ray.remote(_run).options(
+            **self._needs(job), max_retries=self._retries, name=f"diadbench {job.cell.parents[2].name}"
+        )
+        parcel = pack(job.cell, everything=self._apart)
+        self._tasks[task.remote(job, token, parcel, user_files(job.cell))] = job
+
+    def poll(self) -> list[Outcome]:
+        """Return the jobs that ended since the last call."""
+        ended, self._ended = self._ended, []
+        if self._tasks:
+            ready, _ = ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0.05)
+            ended += [self._outcome(task, self._tasks.pop(task)) for task in ready]
+        return ended
+
+    def cancel(self) -> None:
+        """Cancel all tasks, give their cells time to write checkpoints, and leave Ray if we started it."""
+        for task in self._tasks:
+            ray.cancel(task)
+        if self._tasks:
+            ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=GRACE + 2, fetch_local=False)
+        self._tasks = {}
+        for lock in self._locks.values():
+            lock.release()
+        if self._token is not None:
+            self._token.unlink(missing_ok=True)
+        if self._own:
+            ray.shutdown()
+
+    def _needs(self, job: Job) -> dict[str, Any]:
+        cores = max((int(node["Resources"].get("CPU", 0)) for node in _nodes()), default=1)
+        cpus = max(job.threads if self._autoscaling else min(job.threads, cores), 1)
+        needs: dict[str, Any] = {"num_cpus": cpus, "num_gpus": job.gpus}
+        if job.memory_limit:
+            needs["memory"] = int(job.memory_limit)
+        wanted = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"], "memory": needs.get("memory", 0)}
+        fits = any(all(node["Resources"].get(key, 0) >= value for key, value in wanted.items()) for node in _nodes())
+        if not (fits or self._autoscaling):
+            raise UserError(f"engine 'ray': no node has {_told(wanted)}, which a cell asks for; {_largest()}")
+        return needs
+
+    def _look_around(self, run_directory: Path) -> Path:
+        """Leave a token in the run directory and find out whether every node sees it."""
+        self._token = token = run_directory.absolute() / f".seen-{uuid.uuid4().hex}"
+        token.touch()
+        asked = [
+            ray.remote(_sees).options(num_cpus=0, scheduling_strategy=_on(node)).remote(token) for node in _nodes()
+        ]
+        answered, silent = ray.wait(asked, num_returns=len(asked), timeout=PROBE)
+        for task in silent:
+            ray.cancel(task, force=True)
+        with contextlib.suppress(exceptions.RayError):  # a node that dies now is retried like any other
+            self._apart = not all(ray.get(answered))
+        return token
+
+    def _lock(self, job: Job) -> bool:
+        """Hold a travelling cell's lock here, for a second runner on this directory to see."""
+        lock = CellRecord(job.cell).lock()
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        self._locks[job.cell] = lock
+        return True
+
+    def _outcome(self, task: Any, job: Job) -> Outcome:
+        lock = self._locks.pop(job.cell, None)
+        try:
+            outcome: Outcome
+            outcome, parcel = ray.get(task)
+            if parcel is not None:
+                unpack(parcel, job.cell)
+            return dataclasses.replace(outcome, job=job)
+        except exceptions.OutOfMemoryError as error:
+            return Outcome(job, "oom", f"Ray ended it, its node was out of memory: {last_line(error)}")
+        except exceptions.RayError as error:
+            what = type(error).__name__
+            return Outcome(job, "died", f"Ray gave up after {self._retries} retries ({what}: {last_line(error)})")
+        finally:
+            if lock is not None:
+                lock.release()
+
+
+def _connect(address: str | None, init: dict[str, Any]) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
+    if address is None:
+        settings |= {"include_dashboard": False}
+    try:
+        ray.init(**{"address": address or "local", **settings, **init})
+    except (ConnectionError, ValueError, TypeError) as error:
+        raise UserError(f"engine 'ray': can't start or find Ray at {address or 'this machine'}: {error}") from error
+
+
+def _run(job: Job, token: Path, parcel: bytes, files: Mapping[str, str]) -> tuple[Outcome, bytes | None]:
+    """The task: run the cell where it lies, or unpack it here, run it, and send it back."""
+    if token.exists():
+        return wait(CellProcess(job)), None
+    home = Path(tempfile.mkdtemp(prefix="diadbench-"))
+    try:
+        here = settle(job, parcel, dict(files), home)
+        return wait(CellProcess(here)), pack(here.cell, everything=True)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _sees(token: Path) -> bool:
+    for _ in range(20):  # network file systems are late at times
+        if token.exists():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _nodes() -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"]]
+
+
+def _total(resource: str) -> float:
+    return sum(float(node["Resources"].get(resource, 0)) for node in _nodes())
+
+
+def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+
+
+def _told(wanted: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{value / 1e9:.3g} GB memory" if key == "memory" else f"{value:g} {key}"
+        for key, value in wanted.items()
+        if value
+    )
+
+
+def _largest() -> str:
+    best = {
+        key: max((node["Resources"].get(key, 0) for node in _nodes()), default=0) for key in ("CPU", "GPU", "memory")
+    }
+    return f"the most that nodes have is {_told(best)}; lower memory_limit, threads or devices of the grid"

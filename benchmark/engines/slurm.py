@@ -1,0 +1,172 @@
+"""The SLURM engine: cells as tasks of job arrays, by submitit."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+import submitit
+from submitit.helpers import DelayedSubmission
+
+from diadbench.benchmark.engines.base import Engine, Job, Outcome, State
+from diadbench.benchmark.engines.process import CellProcess
+from diadbench.benchmark.engines.remote import in_batches, last_line, wait
+from diadbench.benchmark.grid import parse_memory, parse_time
+from diadbench.common.errors import UserError
+
+#: Lightning takes a job of this name for an interactive one, and leaves processes and signals to us.
+QUIET_LIGHTNING = {"SLURM_JOB_NAME": "interactive"}
+#: Seconds that a result file may take to appear on a shared file system after its job has ended.
+LATE = 15.0
+#: SLURM's word for an end without a result -> ours
+STATES: dict[str, State] = {"OUT_OF_MEMORY": "oom", "TIMEOUT": "timeout"}
+
+
+class SlurmEngine(Engine):
+    """Submits cells as job arrays. Preempted and timed-out tasks are queued again and resume from their checkpoints.
+
+    Cells that are queued outlive the runner unless it ends in order; a later run of the same command finds what they
+    finished, and waits for those at work.
+
+    Args:
+        jobs: Cells at once, over all arrays' tasks; ``None``: as many as the cluster gives.
+        partition: Partition.
+        account: Account.
+        qos: Quality of service.
+        time: Wall time of a task (``24h``). A cell that needs longer goes on from its checkpoint.
+        cpus: CPU cores of a task; ``None``: the cell's threads.
+        memory: Memory of a task (``32GB``); ``None``: the cell's memory limit, or the partition's default.
+        requeues: How often a task may run out of ``time`` and go on.
+        array_size: Tasks of one array (SLURM's MaxArraySize is 1001 by default).
+        cluster: ``slurm``, or ``local``: submitit's processes on this machine, to try things.
+        more: Further sbatch settings, as submitit names them: ``{constraint: a100, additional_parameters: {...}}``.
+
+    Raises:
+        UserError: No SLURM here, or a wrong value.
+    """
+
+    def __init__(
+        self,
+        jobs: int | None = None,
+        partition: str | None = None,
+        account: str | None = None,
+        qos: str | None = None,
+        time: str = "24h",
+        cpus: int | None = None,
+        memory: str | None = None,
+        requeues: int = 100,
+        array_size: int = 1000,
+        cluster: Literal["slurm", "local"] = "slurm",
+        more: dict[str, Any] | None = None,
+    ) -> None:
+        chosen = {"slurm_partition": partition, "slurm_account": account, "slurm_qos": qos}
+        self._settings = {key: value for key, value in chosen.items() if value is not None}
+        self._settings |= {f"slurm_{key}": value for key, value in (more or {}).items()}
+        self._minutes = max(int((parse_time(time, "engine_options.time") or 0) // 60), 1)
+        self._memory = parse_memory(memory, "engine_options.memory")
+        self._cpus = cpus
+        self._cap = jobs
+        self._requeues = requeues
+        self._array_size = array_size
+        self._cluster = cluster
+        # the cluster has a queue of its own, so everything goes there at once; here there is none
+        self.slots = 100_000 if cluster == "slurm" else jobs or 1
+        self._waiting: list[Job] = []
+        self._tasks: list[tuple[submitit.Job[Outcome], Job]] = []
+        self._gone: dict[str, float] = {}
+        self._last_look = 0.0
+        if cluster == "slurm" and submitit.SlurmExecutor.affinity() < 0:
+            raise UserError(
+                "engine 'slurm': no sbatch and srun on this machine; run on the cluster's login node, "
+                "or try with engine_options.cluster=local"
+            )
+
+    def threads(self) -> int:
+        """Return the cores of a task."""
+        return self._cpus or (4 if self._cluster == "slurm" else super().threads())
+
+    def submit(self, job: Job) -> None:
+        """Note the job; the next :meth:`poll` submits all that were noted as arrays."""
+        self._waiting.append(job)
+
+    def poll(self) -> list[Outcome]:
+        """Submit what waits; return the jobs that ended since the last call."""
+        waiting, self._waiting = self._waiting, []
+        for batch in in_batches(waiting, self._array_size):
+            self._send(batch)
+        now = time.monotonic()
+        if now - self._last_look < (2.0 if self._cluster == "slurm" else 0.1):
+            return []
+        self._last_look = now
+        looked = [(task, job, self._outcome(task, job)) for task, job in self._tasks]
+        self._tasks = [(task, job) for task, job, outcome in looked if outcome is None]
+        return [outcome for _, _, outcome in looked if outcome is not None]
+
+    def cancel(self) -> None:
+        """Cancel what is queued or runs; SLURM ends it politely."""
+        self._waiting = []
+        for task, _ in self._tasks:
+            task.cancel(check=False)
+        until = time.monotonic() + 5
+        while self._cluster == "local" and time.monotonic() < until and not all(task.done() for task, _ in self._tasks):
+            time.sleep(0.1)
+        self._tasks = []
+
+    def _send(self, jobs: list[Job]) -> None:
+        first = jobs[0]
+        executor = submitit.AutoExecutor(
+            first.cell.absolute().parents[4] / "slurm", cluster=self._cluster, slurm_max_num_timeout=self._requeues
+        )
+        settings: dict[str, Any] = {
+            "name": "diadbench",
+            "timeout_min": self._minutes,
+            "cpus_per_task": self._cpus or max(first.threads, 1),
+            "slurm_array_parallelism": self._cap or len(jobs),
+            **self._settings,
+        }
+        if first.gpus:
+            settings["gpus_per_node"] = first.gpus
+        memory = self._memory or (first.memory_limit and first.memory_limit * 1.1)
+        if memory:
+            settings["mem_gb"] = memory / 1024**3
+        try:
+            executor.update_parameters(**settings)
+            tasks = executor.submit_array([CellTask(job) for job in jobs])
+        except (NameError, TypeError, ValueError, submitit.core.utils.FailedJobError) as error:
+            raise UserError(f"engine 'slurm': {last_line(error)}") from error
+        self._tasks += zip(tasks, jobs, strict=True)
+
+    def _outcome(self, task: submitit.Job[Outcome], job: Job) -> Outcome | None:
+        extra = {"slurm_job": task.job_id}
+        if task.paths.result_pickle.exists():
+            try:
+                found = task.result()
+            except (submitit.core.utils.FailedJobError, submitit.core.utils.UncompletedJobError) as error:
+                return Outcome(job, "died", f"SLURM job {task.job_id}: {last_line(error)}", extra=extra)
+            return Outcome(job, found.state, found.reason, found.peak_bytes, extra)
+        if not task.done():
+            return None
+        since = self._gone.setdefault(task.job_id, time.monotonic())
+        if time.monotonic() - since < (LATE if self._cluster == "slurm" else 0.5):
+            return None
+        state = str(task.state)
+        return Outcome(job, STATES.get(state.split(" ")[0], "died"), f"SLURM job {task.job_id}: {state}", extra=extra)
+
+
+class CellTask:
+    """What runs on the node: the cell's process, watched. submitit calls :meth:`checkpoint` before a preemption."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._process: CellProcess | None = None
+
+    def __call__(self) -> Outcome:
+        """Run the cell's process to its end."""
+        self._process = CellProcess(self.job, QUIET_LIGHTNING)
+        return wait(self._process)
+
+    def checkpoint(self) -> DelayedSubmission:
+        """End the cell, which writes its checkpoint, and queue it again."""
+        if self._process is not None:
+            self._process.end()
+        return DelayedSubmission(CellTask(self.job))

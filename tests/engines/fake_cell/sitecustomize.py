@@ -1,0 +1,57 @@
+"""On PYTHONPATH, this makes the cell's process cheap: no torch, and a cell that does what its cell.yaml says.
+
+Everything else of the process is real: its lock, its states, its limits, its signals.
+"""
+
+import sys
+
+if "diadbench.benchmark.worker" in sys.orig_argv:
+    import os
+    import signal
+    import time
+    import types
+    from pathlib import Path
+
+    torch = types.ModuleType("torch")
+    torch.set_num_threads = lambda threads: None
+    torch.cuda = types.SimpleNamespace(OutOfMemoryError=type("OutOfMemoryError", (RuntimeError,), {}))
+    torch.cuda.is_available = lambda: False
+    sys.modules["torch"] = torch
+
+    def run_cell(record, progress):
+        does = record.config.get("does", {})
+        with open(record.directory / "trace", "a") as trace:
+            trace.write("start\n")
+        steps = int(does.get("sleep", 0) / 0.02)
+        # what a method's training checkpoint is: a file that a second try goes on from
+        mark = record.directory / "scratch" / "step"
+        mark.parent.mkdir(exist_ok=True)
+        begin = int(mark.read_text()) if mark.is_file() else 0
+        for step in range(begin, steps):
+            progress(step, steps, "sleep")
+            mark.write_text(str(step))
+            time.sleep(0.02)
+        if begin:
+            with open(record.directory / "trace", "a") as trace:
+                trace.write(f"resumed {begin}\n")
+        if "allocate" in does:
+            held = bytearray(int(does["allocate"]))
+            held[::4096] = b"x" * len(held[::4096])
+            time.sleep(does.get("hold", 5))
+        if does.get("hang"):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(600)
+        if "exit" in does:
+            os._exit(does["exit"])
+        if "kill" in does:
+            os.kill(os.getpid(), does["kill"])
+        if "raise" in does:
+            raise RuntimeError(does["raise"])
+        Path(record.directory / "metrics.csv").write_text("class,scope,metric,value\n" + does.get("rows", ""))
+        with open(record.directory / "trace", "a") as trace:
+            trace.write("end\n")
+        return {"threads": os.environ.get("OMP_NUM_THREADS"), "pid": os.getpid()}
+
+    cell = types.ModuleType("diadbench.benchmark.cell")
+    cell.run_cell = run_cell
+    sys.modules["diadbench.benchmark.cell"] = cell
