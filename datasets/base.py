@@ -12,38 +12,15 @@ from typing import ClassVar, Literal
 import pandas as pd
 
 from diadbench.common.errors import UserError
+from diadbench.datasets.info import DatasetInfo
 
 Setting = Literal["multi-class", "one-per-class"]
 SETTINGS: tuple[Setting, ...] = ("multi-class", "one-per-class")
 
+#: File that marks a synthetic sample of a dataset, see :mod:`diadbench.datasets.samples`.
+SAMPLE_MARKER = ".diadbench-sample"
 
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What a table, a paper and a user need to know about a dataset.
-
-    Attributes:
-        name: Registered name (``mvtec``).
-        title: As printed in tables (``MVTec-AD``).
-        summary: One sentence.
-        homepage: Where to get it.
-        licence: Licence of the data, as its owner states it.
-        cite: BibTeX key in ``datasets/references.bib``.
-        folder: Default folder name below ``data_root``.
-        classes: Canonical class order (ADer's); empty when any class name goes.
-        has_masks: Whether anomalous test samples have pixel masks.
-        flags: Short notes that every table must carry (``"procedural images"``).
-    """
-
-    name: str
-    title: str
-    summary: str
-    homepage: str = ""
-    licence: str = ""
-    cite: str = ""
-    folder: str = ""
-    classes: tuple[str, ...] = ()
-    has_masks: bool = True
-    flags: tuple[str, ...] = ()
+__all__ = ["SAMPLE_MARKER", "SETTINGS", "Dataset", "DatasetInfo", "Part", "Setting"]
 
 
 @dataclass(frozen=True)
@@ -141,4 +118,5 @@ class Dataset(ABC):
         """
         known, there = len(self.info.classes), len(self.classes)
         subset = (f"{there} of {known} classes",) if there < known else ()
-        return (*self.info.flags, *subset)
+        synthetic = self._root is not None and (self._root / SAMPLE_MARKER).is_file()
+        return (*self.info.flags, *subset, *(("synthetic sample data",) if synthetic else ()))

@@ -10,7 +10,9 @@ from typing import ClassVar
 import pandas as pd
 
 from diadbench.common.errors import UserError
-from diadbench.datasets.base import Dataset, DatasetInfo
+from diadbench.datasets.base import Dataset
+from diadbench.datasets.catalog import info
+from diadbench.datasets.info import DatasetInfo
 from diadbench.datasets.layouts import MvtecLayout, mvtec_layout
 
 
@@ -26,12 +28,7 @@ class Folder(Dataset):
         title: Name in tables; ``None`` is the name of the root folder.
     """
 
-    info: ClassVar[DatasetInfo] = DatasetInfo(
-        name="folder",
-        title="Folder",
-        summary="Any directory in MVTec-AD's layout, with any class names.",
-        folder="folder",
-    )
+    info: ClassVar[DatasetInfo] = info("folder")
 
     def __init__(
         self,

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import pandas as pd
+from diadbench.datasets.catalog import info
+from diadbench.datasets.detect import Layout, LayoutDataset, ader, lines, mvtec_like
+from diadbench.datasets.info import DatasetInfo
+from diadbench.datasets.layouts import MvtecLayout
 
-from diadbench.datasets.base import Dataset, DatasetInfo
-from diadbench.datasets.layouts import mvtec_layout
+#: DiAD's list lacks one training image (``screw/train/good/232.png``); UniAD's is complete.
+DIAD_TRAIN = 3628
 
 
-class Mvtec(Dataset):
-    """MVTec-AD in its owner's layout, which ADer, DiAD and anomalib use too. See :class:`Dataset` for the options."""
+class Mvtec(LayoutDataset):
+    """MVTec-AD in its owner's layout, with ADer's ``meta.json``, or with DiAD's and UniAD's JSON lines.
 
-    info: ClassVar[DatasetInfo] = DatasetInfo(
-        name="mvtec",
-        title="MVTec-AD",
-        summary="15 classes of textures and objects, 5,354 images, 73 kinds of defects with pixel masks.",
-        homepage="https://www.mvtec.com/company/research/datasets/mvtec-ad",
-        licence="CC BY-NC-SA 4.0",
-        cite="bergmann2019mvtec",
-        folder="mvtec",
-        classes=(
-            *("carpet", "grid", "leather", "tile", "wood"),  # textures first, as ADer has it
-            *("bottle", "cable", "capsule", "hazelnut", "metal_nut"),
-            *("pill", "screw", "toothbrush", "transistor", "zipper"),
-        ),
-    )
+    See :class:`LayoutDataset` for the options.
+    """
 
-    def index(self) -> pd.DataFrame:
-        """Index the class folders below the root; the licence, lists and other files beside them are passed over."""
-        return mvtec_layout(self.root, known=self.info.classes, only=self._wanted)
+    info: ClassVar[DatasetInfo] = info("mvtec")
+
+    def layouts(self) -> list[Layout]:
+        """ADer's ``meta.json``, the lists of DiAD and UniAD, the owner's folders."""
+        folders = mvtec_like("owner", self.info.classes, self._wanted, MvtecLayout())
+        return [ader(), lines(("train.json", "test.json")), folders]
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The dataset's notes; where DiAD's list is used, that an image is missing from it."""
+        short = int((self.samples["split"] == "train").sum()) == DIAD_TRAIN
+        return (*super().flags, *(("3,628 training images (DiAD's list, one short)",) if short else ()))

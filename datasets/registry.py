@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diadbench.common.errors import unknown_name
 from diadbench.common.plugins import entry_points, load_class
+from diadbench.datasets.catalog import CATALOG
 
 if TYPE_CHECKING:
     from diadbench.datasets.base import Dataset
 
 GROUP = "diadbench.datasets"
-TABLE: dict[str, str] = {
-    "elpv": "diadbench.datasets.elpv:Elpv",
-    "toy": "diadbench.datasets.toy:Toy",
-    "mvtec": "diadbench.datasets.mvtec:Mvtec",
-    "folder": "diadbench.datasets.folder:Folder",
-}
+TABLE: dict[str, str] = {name: entry.target for name, entry in CATALOG.items()}
 
 
 def names() -> list[str]:
@@ -33,6 +28,8 @@ def get_class(name: str) -> type[Dataset]:
 
 def get(name: str, root: Path | str | None = None, **options: Any) -> Dataset:
     """Make the dataset ``name`` from its options. Raises UserError for unknown names and options."""
+    import inspect
+
     adapter = get_class(name)
     known = [key for key in inspect.signature(adapter).parameters if key != "root"]
     for key in options:

@@ -1,0 +1,21 @@
+"""BTAD: three products. Its normal folder is called ``ok``; images are bmp and png."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from diadbench.datasets.catalog import info
+from diadbench.datasets.detect import Layout, LayoutDataset, ader, mvtec_like
+from diadbench.datasets.info import DatasetInfo
+from diadbench.datasets.layouts import MvtecLayout
+
+
+class Btad(LayoutDataset):
+    """BTAD in its owner's layout or with ADer's ``meta.json``. See :class:`LayoutDataset` for the options."""
+
+    info: ClassVar[DatasetInfo] = info("btad")
+
+    def layouts(self) -> list[Layout]:
+        """ADer's ``meta.json``, the owner's folders."""
+        folders = MvtecLayout(normal=("ok",), mask_suffixes=("", "_mask"))
+        return [ader(), mvtec_like("owner", self.info.classes, self._wanted, folders)]

@@ -1,0 +1,20 @@
+"""MPDD: painted metal parts in MVTec-AD's manner."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from diadbench.datasets.catalog import info
+from diadbench.datasets.detect import Layout, LayoutDataset, ader, mvtec_like
+from diadbench.datasets.info import DatasetInfo
+from diadbench.datasets.layouts import MvtecLayout
+
+
+class Mpdd(LayoutDataset):
+    """MPDD in its owner's layout or with ADer's ``meta.json``. See :class:`LayoutDataset` for the options."""
+
+    info: ClassVar[DatasetInfo] = info("mpdd")
+
+    def layouts(self) -> list[Layout]:
+        """ADer's ``meta.json``, the owner's folders."""
+        return [ader(), mvtec_like("owner", self.info.classes, self._wanted, MvtecLayout())]
