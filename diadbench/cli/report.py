@@ -1,0 +1,51 @@
+"""``diadbench report``."""
+
+from __future__ import annotations
+
+
+def command(
+    runs: list[str],
+    *,
+    format: str = "",
+    out: str | None = None,
+    baseline: str = "",
+    protocol: str = "",
+    mix_protocols: bool = False,
+    seed: int = 0,
+    colours: bool = False,
+) -> int:
+    """Build the report of one or several runs: workbook, LaTeX, Markdown, CSV, figures and one HTML page.
+
+    Args:
+        runs: Run directories.
+        format: Comma-separated, of xlsx,latex,markdown,csv,figures,html; all by default.
+        out: Where to; RUN/report by default.
+        baseline: Method that all others are compared with; DiAD by default, else the first.
+        protocol: Use the results of this protocol alone.
+        mix_protocols: Let results of several protocols share a table.
+        seed: Seed of the bootstrap.
+        colours: Shade best and second best in LaTeX too.
+
+    Example::
+
+        diadbench report runs/demo
+        diadbench report runs/a runs/b --format xlsx,latex --baseline UniAD --out paper/
+    """
+    from diadbench.common.errors import UserError
+    from diadbench.reports.report import build
+
+    if not runs:
+        raise UserError("report: give at least one run directory")
+    written = build(
+        runs,
+        [name.strip() for name in format.split(",") if name.strip()] or None,
+        out,
+        baseline=baseline,
+        protocol=protocol,
+        mix_protocols=mix_protocols,
+        seed=seed,
+        colours=colours,
+    )
+    best = next((name for name in ("index.html", "results.xlsx", "main.tex") if name in written), next(iter(written)))
+    print(f"report: {written[best]} ({len(written)} files)")
+    return 0

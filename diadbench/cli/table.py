@@ -1,0 +1,62 @@
+"""``diadbench table``."""
+
+from __future__ import annotations
+
+
+def command(
+    runs: list[str],
+    *,
+    rows: str = "method",
+    columns: str = "dataset",
+    metrics: str = "",
+    methods: str = "",
+    datasets: str = "",
+    format: str = "terminal",
+    out: str | None = None,
+    protocol: str = "",
+    mix_protocols: bool = False,
+    colours: bool = False,
+    two_columns: bool = False,
+) -> int:
+    """Print one's own cut of the results.
+
+    Args:
+        runs: Run directories.
+        rows: Comma-separated, of method,dataset,class,seed,metric.
+        columns: The same; metric is added when it stands in neither.
+        metrics: Comma-separated metric keys (i_auroc,p_ap,...); the seven and mAD by default.
+        methods: Keep these methods, comma-separated.
+        datasets: Keep these datasets, comma-separated.
+        format: terminal, latex, markdown, csv or xlsx.
+        out: File to write to; needed for xlsx.
+        protocol: Use the results of this protocol alone.
+        mix_protocols: Let results of several protocols share the table.
+        colours: Shade best and second best in LaTeX.
+        two_columns: A LaTeX table over both columns of the page.
+
+    Example::
+
+        diadbench table runs/demo --rows method --columns dataset --metrics i_auroc,p_ap
+        diadbench table runs/demo --rows class --columns method --metrics i_auroc --datasets toy --format latex
+    """
+    from diadbench.reports.own import print_table
+
+    print_table(
+        runs,
+        rows=_words(rows),
+        columns=_words(columns),
+        metrics=_words(metrics),
+        methods=_words(methods),
+        datasets=_words(datasets),
+        form=format,
+        out=out,
+        protocol=protocol,
+        mix_protocols=mix_protocols,
+        colours=colours,
+        two_columns=two_columns,
+    )
+    return 0
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -1,0 +1,96 @@
+"""Text from outside (names of methods, datasets, classes; reasons; notes) made harmless for each format.
+
+HTML is escaped by jinja2 itself (``autoescape``); Excel cells are written by :mod:`diadbench.reports.sheet`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "'": r"\textquotesingle{}",
+    "\u2013": r"\textendash{}",
+    "\u2014": r"\textemdash{}",
+    "\u2026": r"\ldots{}",
+    "\u00b1": r"\ensuremath{\pm}",
+    "\u00d7": r"\ensuremath{\times}",
+    "\u00a0": "~",
+}
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$^&])")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def clean(text: object) -> str:
+    """Return ``text`` on one line, without control characters and broken surrogates (no format can carry them)."""
+    kept = (" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in str(text))
+    return "".join(
+        "\ufffd" if "\ud800" <= char <= "\udfff" or char in "\ufffe\uffff" else char for char in kept
+    ).strip()
+
+
+def latex(text: object) -> str:
+    r"""Return ``text`` so that pdflatex prints it as it stands.
+
+    ASCII and the letters of Latin-1 are printed by every font; any other character becomes ``\diadunicode{hex}{char}``,
+    which ``main.tex`` defines: the character where the fonts are installed, ``U+4E2D`` where not.
+    """
+    escaped = "".join(_latex_char(char) for char in clean(text))
+    for pair in ("--", ",,"):  # LaTeX would join them
+        while pair in escaped:
+            escaped = escaped.replace(pair, pair[0] + "{}" + pair[1])
+    # after a line break a bracket or star would be read as an option of the break
+    return "{}" + escaped if escaped.startswith(("[", "*")) else escaped
+
+
+def _latex_char(char: str) -> str:
+    if char in _LATEX:
+        return _LATEX[char]
+    code = ord(char)
+    if code < 0x7F or 0xC0 <= code <= 0xFF:
+        return char
+    return rf"\diadunicode{{{code:04X}}}{{{char}}}"
+
+
+def markdown(text: object) -> str:
+    """Return ``text`` for a cell of a Markdown table: no character of it acts as markup or ends the cell."""
+    return _MARKDOWN.sub(r"\\\1", clean(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
+
+
+def csv_text(text: object) -> str:
+    """Return ``text`` for a CSV cell: what a spreadsheet would run as a formula gets a leading apostrophe."""
+    plain = clean(text)
+    return "'" + plain if plain.startswith(_FORMULA) else plain
+
+
+def squeeze(text: str) -> str:
+    """Return only letters and digits, in lower case: ``PatchCore``, ``patch-core`` and ``patchcore`` are one name."""
+    return re.sub(r"[^\w]|_", "", text, flags=re.UNICODE).lower()
+
+
+def file_names(labels: list[str]) -> dict[str, str]:
+    """Return a short, safe and unique file name for each label."""
+    names: dict[str, str] = {}
+    for label in labels:
+        plain = re.sub(r"[^a-z0-9]+", "", squeeze(label).encode("ascii", "ignore").decode())[:40] or "set"
+        unique, number = plain, 1
+        while unique in names.values():
+            number += 1
+            unique = f"{plain}{number}"
+        names[label] = unique
+    return names

@@ -1,0 +1,69 @@
+"""Draw all figures of a report. Each is drawn from the results alone, so any of them can be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from diadbench.reports.escape import file_names
+from diadbench.reports.figures import behaviour, overview
+from diadbench.reports.figures.qualitative import qualitative
+from diadbench.reports.figures.style import save, style
+from diadbench.reports.frame import aggregate
+from diadbench.reports.provenance import cost
+from diadbench.reports.source import Source
+
+Drawn = Figure | None | list[Figure]
+Plan = tuple[str, str, Callable[[], Drawn]]
+PER_DATASET: tuple[tuple[str, str, Callable[[Source, str], Drawn]], ...] = (
+    ("curves", "ROC, PR, PRO", behaviour.curves),
+    ("histograms", "image scores", behaviour.histograms),
+    ("training", "training", behaviour.training),
+    ("qualitative", "images and maps", qualitative),
+)
+
+
+def plan(source: Source) -> Iterator[Plan]:
+    """Yield ``(file name, what it shows, function that draws it)``."""
+    table = aggregate(source.results)
+    spent = cost(source.facts)
+    methods = source.methods
+    found = [key for key in ("i_auroc", "mad", "p_ap", "aupro") if (table["metric"] == key).any()] or list(
+        table["metric"].unique()[:1]
+    )
+    for metric in found:
+        yield f"bars_{metric}", f"{metric}: methods and datasets", partial(overview.bars, table, metric, methods)
+    for metric in found:
+        yield f"ranks_{metric}", f"{metric}: mean ranks", partial(behaviour.critical_difference, source, metric)
+    names = file_names(source.datasets)
+    for dataset in source.datasets:
+        short = names[dataset]
+        for metric in ("i_auroc", "aupro"):
+            heat_map = partial(overview.heat_map, table, dataset, metric, methods)
+            yield f"heatmap_{metric}_{short}", f"{dataset}: {metric} by class", heat_map
+        yield f"radar_{short}", f"{dataset}: all metrics", partial(overview.radar, table, dataset, methods)
+        pareto = partial(overview.pareto, table, spent, dataset, found[0], methods)
+        yield f"pareto_{short}", f"{dataset}: accuracy against cost", pareto
+        for name, what, function in PER_DATASET:
+            yield f"{name}_{short}", f"{dataset}: {what}", partial(function, source, dataset)
+
+
+def draw(source: Source, folder: Path) -> dict[str, tuple[str, list[Path]]]:
+    """Draw every figure that the results allow.
+
+    Returns:
+        ``{name: (what it shows, written files)}``.
+    """
+    written: dict[str, tuple[str, list[Path]]] = {}
+    with style():
+        for name, what, function in plan(source):
+            figures = function()
+            several = figures if isinstance(figures, list) else [figures]
+            for number, figure in enumerate(several):
+                if figure is not None:
+                    numbered = name if len(several) == 1 else f"{name}_{number + 1}"
+                    written[numbered] = (what, save(figure, folder, numbered))
+    return written

@@ -1,0 +1,179 @@
+"""Test images with their maps, as cells keep them; and the rule that chooses which of them a report shows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diadbench.benchmark.store import CellRecord
+from diadbench.reports.source import Source
+
+Array = npt.NDArray[Any]
+CHOICES = ("best", "median", "worst")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One test image of one cell.
+
+    Attributes:
+        row: Row of the image in the test table; the same number is the same image in every cell of the dataset.
+        score: Image score of the method.
+        image: uint8 (H, W, 3).
+        mask: bool (H, W), or None.
+        heat: float32 (H, W), the anomaly map as the method gave it, or None.
+        reconstruction: uint8 (H, W, 3), or None.
+    """
+
+    row: int
+    kind: str
+    defect: str
+    label: int
+    score: float
+    name: str
+    file: Path
+
+    @cached_property
+    def _arrays(self) -> dict[str, Array]:
+        with np.load(self.file, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+
+    @property
+    def image(self) -> Array:
+        """The test image, uint8 (H, W, 3)."""
+        return self._arrays["image"]
+
+    @property
+    def mask(self) -> Array | None:
+        """The true mask, bool (H, W), or None."""
+        return self._arrays.get("mask")
+
+    @property
+    def heat(self) -> Array | None:
+        """The anomaly map, float32 (H, W), or None."""
+        found = self._arrays.get("map")
+        return None if found is None else found.astype(np.float32)
+
+    @property
+    def reconstruction(self) -> Array | None:
+        """What the method reconstructed, uint8 (H, W, 3), or None."""
+        return self._arrays.get("reconstruction")
+
+
+def pictures(cell: CellRecord) -> list[Picture]:
+    """Return what a cell's gallery holds; an unreadable entry is left out."""
+    folder = cell.directory / "gallery"
+    try:
+        index = json.loads((folder / "index.json").read_text())
+    except (OSError, ValueError):
+        return []
+    found = []
+    for entry in index:
+        file = folder / f"{int(entry['row'])}.npz"
+        if file.is_file():
+            found.append(
+                Picture(
+                    int(entry["row"]),
+                    str(entry.get("class", "")),
+                    str(entry.get("defect", "")),
+                    int(entry.get("label", 0)),
+                    float(entry.get("score", float("nan"))),
+                    str(entry.get("image", "")),
+                    file,
+                )
+            )
+    return found
+
+
+def quality(picture: Picture) -> float:
+    """Say how well a map fits its image: average precision of its pixels; the score, signed, where there is no mask."""
+    mask, heat = picture.mask, picture.heat
+    if mask is not None and heat is not None and mask.any() and mask.shape == heat.shape:
+        truth = mask.ravel()[np.argsort(-heat.ravel(), kind="stable")]
+        hits = np.flatnonzero(truth)
+        return float((np.arange(1, len(hits) + 1) / (hits + 1)).mean())
+    return picture.score if picture.label else -picture.score
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One image that a report shows, and why: ``best``, ``median`` or ``worst`` of its class."""
+
+    kind: str
+    why: str
+    row: int
+
+
+def gallery_of(source: Source, dataset: str) -> dict[str, list[Picture]]:
+    """Return ``{method: pictures}`` of a dataset, each from the first seed that has a gallery."""
+    found: dict[str, list[Picture]] = {}
+    facts = source.facts
+    chosen = facts[(facts["dataset"] == dataset) & (facts["state"] == "done")].sort_values("seed", kind="stable")
+    for method, cell in zip(chosen["method"], chosen["cell"]):
+        if method not in found:
+            shown = pictures(cell)
+            if shown:
+                found[method] = shown
+    return {method: found[method] for method in source.methods if method in found}
+
+
+def choose(gallery: dict[str, list[Picture]]) -> list[Choice]:
+    """Choose the best, the median and the worst image of each class by the mean rank over methods.
+
+    Anomalous images come first; a class without any shows its normal ones. Only images that all methods kept count, so
+    that nobody picks by hand, and nobody picks for one method.
+    """
+    if not gallery:
+        return []
+    rows = [{picture.row: picture for picture in shown} for shown in gallery.values()]
+    common = sorted(set.intersection(*(set(part) for part in rows)))
+    kinds: dict[str, list[int]] = {}
+    for row in common:
+        kinds.setdefault(rows[0][row].kind, []).append(row)
+    chosen = []
+    for kind, members in kinds.items():
+        candidates = [row for row in members if rows[0][row].label] or members
+        values = np.array([[quality(part[row]) for row in candidates] for part in rows])
+        order = np.argsort(np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1).mean(axis=0), kind="stable")
+        places = {(len(order) - 1) // 2: "median", 0: "best", len(order) - 1: "worst"}
+        if len(order) == 1:
+            places = {0: "only"}
+        for place in sorted(places):
+            chosen.append(Choice(kind, places[place], candidates[order[place]]))
+    return chosen
+
+
+def scale(shown: list[Picture]) -> tuple[float, float]:
+    """Return the limits of a method's maps over all its pictures: one scale for all images of a dataset."""
+    values = [heat for heat in (picture.heat for picture in shown) if heat is not None]
+    if not values:
+        return 0.0, 1.0
+    sample = np.concatenate([heat[::2, ::2].ravel() for heat in values])
+    sample = sample[np.isfinite(sample)]
+    if not len(sample):
+        return 0.0, 1.0
+    low, high = np.quantile(sample, [0.01, 0.999])
+    return float(low), float(high if high > low else low + 1)
+
+
+def heat_image(heat: Array, low: float, high: float) -> Array:
+    """Return a map as uint8 (H, W, 3) in matplotlib's inferno."""
+    from matplotlib import colormaps
+
+    level = np.clip((np.nan_to_num(heat) - low) / (high - low), 0, 1)
+    return np.asarray(colormaps["inferno"](level, bytes=True))[..., :3]
+
+
+def overlay(image: Array, heat: Array, low: float, high: float) -> Array:
+    """Return the image with its map laid over it, uint8 (H, W, 3)."""
+    colours = heat_image(heat, low, high)
+    if colours.shape != image.shape:
+        return colours
+    level = np.clip((np.nan_to_num(heat) - low) / (high - low), 0, 1)[..., None] * 0.65
+    return (image * (1 - level) + colours * level).astype(np.uint8)

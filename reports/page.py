@@ -1,0 +1,397 @@
+"""``index.html``: one page with everything in it, that needs no network and no server."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from diadbench.benchmark.store import CellRecord
+from diadbench.common.files import write_text
+from diadbench.reports.escape import clean
+from diadbench.reports.frame import records
+from diadbench.reports.gallery import Choice, Picture, choose, gallery_of, heat_image, overlay, scale
+from diadbench.reports.labels import MAIN, Metric, known_metrics
+from diadbench.reports.palette import styles
+from diadbench.reports.provenance import cost, failures, provenance
+from diadbench.reports.published import check_published, check_results
+from diadbench.reports.source import Source
+from diadbench.reports.table import Entry, cut, marks_text
+from diadbench.reports.text import legend
+from diadbench.version import __version__
+
+THUMB, SHOTS, LOG_LINES, LOG_CHARS = 128, 12, 40, 6000
+Figures = Mapping[str, tuple[str, list[Path]]]
+
+
+def write_page(source: Source, path: Path, versus: pd.DataFrame, published: pd.DataFrame, figures: Figures) -> Path:
+    """Write the page of a report and return its path."""
+    templates = files("diadbench.reports") / "templates"
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    context = {
+        **_head(source),
+        "summary": _summary(source),
+        "failures": _failures(source),
+        "problems": records(check_results(source.results)),
+        "versus": _versus(versus),
+        "baseline": str(versus["baseline"].iloc[0]) if len(versus) else "",
+        "published": _published(published),
+        "published_all": len(published),
+        "published_heads": [_metric(Metric(key)) for key in MAIN],
+        "cost": _cost(source),
+        "cost_heads": [head for _, head, _ in COST],
+        "figures": _figures(source, figures),
+        "environments": [(clean(run.name), provenance(run.environment)) for run in source.runs],
+        "data": _data(source),
+        "css": Markup((templates / "report.css").read_text(encoding="utf-8")),
+        "js": Markup((templates / "report.js").read_text(encoding="utf-8")),
+        "version": __version__,
+    }
+    context["sections"] = _sections(context)
+    write_text(path, environment.get_template("index.html.j2").render(context))
+    return path
+
+
+def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    every = {
+        "failures": "Failures",
+        "summary": "Summary",
+        "classes": "By class",
+        "versus": "Versus",
+        "published": "Published",
+        "cost": "Cost",
+        "figures": "Figures",
+        "provenance": "Provenance",
+    }
+    return [(key, name) for key, name in every.items() if context.get(key, True) or key == "failures"]
+
+
+def _head(source: Source) -> dict[str, Any]:
+    facts = source.facts
+    return {
+        "title": source.title,
+        "methods": source.methods,
+        "datasets": source.datasets,
+        "cells_done": int((facts["state"] == "done").sum()),
+        "cells_all": len(facts),
+        "protocols": [name for name in dict.fromkeys(source.results["protocol"]) if name],
+    }
+
+
+def _key(source: Source, dataset: str, method: str) -> str:
+    """Return a short key of a (dataset, method) for the page's data."""
+    return f"{source.datasets.index(dataset)}-{source.methods.index(method)}"
+
+
+def _metric(metric: Metric) -> dict[str, str]:
+    return {"key": metric.key, "base": metric.base, "level": metric.level, "text": metric.text}
+
+
+def _summary(source: Source) -> dict[str, Any]:
+    results = source.results
+    if (results["metric"] == "").all():
+        return {"caption": "No cell has results.", "heads": [], "rows": [], "notes": []}
+    found = known_metrics([key for key in results["metric"].unique() if key])
+    metrics = [key for key in (*MAIN, *(k for k in found if k not in MAIN)) if key in found]
+    table = cut(results, rows=["dataset", "method"], columns=["metric"], metrics=metrics, name="summary")
+    places = {name: position for position, name in enumerate(source.methods)}
+    rows = []
+    for start, (dataset, method), entries in zip(table.block, table.rows, table.entries):
+        rows.append(
+            {
+                "d": source.datasets.index(dataset.text),
+                "m": places[method.text],
+                "key": _key(source, dataset.text, method.text),
+                "start": start,
+                "dataset": dataset.text,
+                "dataset_marks": marks_text(dataset.marks),
+                "method": method.text,
+                "marks": marks_text(method.marks),
+                "entries": [_shown(entry) for entry in entries],
+            }
+        )
+    return {
+        "caption": " ".join(
+            filter(
+                None,
+                [
+                    legend(),
+                    table.seeds_text(),
+                    "Choose a method or a figure for its classes, images, log and configuration.",
+                ],
+            )
+        ),
+        "heads": [_metric(column[0].metric) for column in table.columns if column[0].metric],
+        "rows": rows,
+        "notes": table.notes,
+    }
+
+
+def _shown(entry: Entry) -> dict[str, Any]:
+    value = "" if math.isnan(entry.value) or entry.hole else f"{entry.value:.6g}"
+    return {
+        "text": entry.text,
+        "spread": entry.spread,
+        "rank": entry.rank,
+        "v": value,
+        "marks": marks_text(entry.marks),
+    }
+
+
+def _failures(source: Source) -> list[dict[str, Any]]:
+    rows = records(failures(source.facts))
+    return [{**row, "key": _key(source, row["dataset"], row["method"])} for row in rows]
+
+
+def _versus(table: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = []
+    for row in records(table[table["pairs"] > 0]) if len(table) else []:
+        few = "Too few" in row["verdict"]
+        rows.append(
+            {
+                **row,
+                "metric": Metric(row["metric"]).text,
+                "v": f"{row['difference']:.6g}",
+                "difference": f"{100 * row['difference']:+.1f}",
+                "interval": "–" if math.isnan(row["low"]) else f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]",
+                "record": f"{row['wins']}/{row['ties']}/{row['losses']}",
+                "p": f"{row['p_holm']:.6g}",
+                "p_text": "<0.001" if row["p_holm"] < 0.0005 else f"{row['p_holm']:.3f}",
+                "significant": not few and row["p_holm"] < 0.05,
+            }
+        )
+    return rows
+
+
+def _published(table: pd.DataFrame) -> list[dict[str, Any]]:
+    shown = table[table["here"]] if len(table) else table
+    rows: list[dict[str, Any]] = []
+    if not len(shown):
+        return rows
+    shown = shown.assign(order=shown["ours"] == "").sort_values(["dataset", "order", "method"], kind="stable")
+    for (dataset, method), group in shown.groupby(["dataset", "method"], sort=False):
+        for row in records(group):
+            problems = [f"Arithmetic: {problem}" for problem in check_published(row)]
+            rows.append(
+                {
+                    "ours": False,
+                    "dataset": dataset,
+                    "method": method,
+                    "source": row["source"],
+                    "epochs": "–" if math.isnan(row["epochs"]) else int(row["epochs"]),
+                    "figures": [_one_decimal(row[key]) for key in MAIN],
+                    "note": "; ".join(filter(None, [row["note"], *problems])),
+                }
+            )
+        first = group.iloc[0]
+        if first["ours"]:
+            figures = [_one_decimal(float(first[f"{key}_ours"])) for key in MAIN]
+            rows.append({"ours": True, "dataset": first["our_dataset"], "method": first["ours"], "source": "this run",
+                         "epochs": "", "figures": figures, "note": ""})  # fmt: skip
+    return rows
+
+
+def _one_decimal(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.1f}"
+
+
+COST = (
+    ("fit", "Training, s", "{:.1f}"),
+    ("predict", "Inference, s", "{:.1f}"),
+    ("images_per_second", "Images a second", "{:.1f}"),
+    ("parameters", "Parameters, M", "{:.2f}"),
+    ("cpu_gb", "Peak memory, GiB", "{:.2f}"),
+    ("gpu_gb", "Peak GPU memory, GiB", "{:.2f}"),
+)
+
+
+def _cost(source: Source) -> list[dict[str, Any]]:
+    rows = []
+    for row in records(cost(source.facts)):
+        figures = [
+            ("nan", "–") if math.isnan(row[k]) else (f"{row[k]:.6g}", form.format(row[k])) for k, _, form in COST
+        ]
+        rows.append({"dataset": row["dataset"], "method": row["method"], "figures": figures})
+    return rows
+
+
+def _figures(source: Source, figures: Figures) -> list[tuple[str, list[dict[str, Any]]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for name, (what, paths) in figures.items():
+        png = next((path for path in paths if path.suffix == ".png"), None)
+        if png is None:
+            continue
+        with Image.open(png) as image:
+            width, height = image.size
+        source_text = "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
+        group = next((d for d in source.datasets if what.startswith(f"{d}: ")), "All datasets")
+        groups.setdefault(group, []).append(
+            {"name": name, "what": what, "src": source_text, "width": round(width * 0.7), "height": round(height * 0.7)}
+        )
+    return list(groups.items())
+
+
+def _data(source: Source) -> dict[str, Any]:
+    """Return what the page's script needs: tables by class, and every cell in full."""
+    colours = styles(source.methods)
+    return {
+        "colours": [colours[method][0] for method in source.methods],
+        "classes": [_classes(source, dataset) for dataset in source.datasets],
+        "cells": _cells(source),
+    }
+
+
+def _classes(source: Source, dataset: str) -> dict[str, Any] | None:
+    rows = source.results[source.results["dataset"] == dataset]
+    metrics = known_metrics([key for key in rows["metric"].unique() if key])
+    if not metrics:
+        return None
+    table = cut(rows, rows=["metric", "method"], columns=["class"], metrics=metrics)
+    values: dict[str, list[dict[str, Any]]] = {}
+    for (metric, method), entries in zip(table.rows, table.entries):
+        if metric.metric is None:
+            continue
+        shown = [[e.text, e.spread, e.rank, None if math.isnan(e.value) else round(e.value, 6)] for e in entries]
+        line = {
+            "method": method.text,
+            "key": _key(source, dataset, method.text),
+            "m": source.methods.index(method.text),
+            "entries": shown,
+        }
+        values.setdefault(metric.metric.key, []).append(line)
+    return {
+        "name": dataset,
+        "classes": [column[0].text for column in table.columns],
+        "metrics": [_metric(Metric(key, mean=False)) for key in metrics],
+        "values": values,
+        "seeds": table.seeds_text(),
+    }
+
+
+def _cells(source: Source) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    shots = {dataset: _shots(source, dataset) for dataset in source.datasets}
+    for row in records(source.facts):
+        key = _key(source, row["dataset"], row["method"])
+        cell = found.setdefault(
+            key,
+            {
+                "dataset": row["dataset"],
+                "method": row["method"],
+                "d": source.datasets.index(row["dataset"]),
+                "shots": shots[row["dataset"]].get(row["method"], []),
+                "seeds": [],
+            },
+        )
+        cell["seeds"].append(_seed(row))
+    return found
+
+
+def _seed(row: Mapping[str, Any]) -> dict[str, Any]:
+    record: CellRecord = row["cell"]
+    facts = [("run", row["run"]), ("setting", row["setting"]), ("protocol", row["protocol"])]
+    for key, unit in (
+        ("fit", "s"),
+        ("predict", "s"),
+        ("images_per_second", "images a second"),
+        ("n_train", "images"),
+        ("n_test", "images"),
+    ):
+        if not math.isnan(row[key]):
+            facts.append((key.replace("_", " "), f"{row[key]:.4g} {unit}"))
+    facts += [(key, row[key]) for key in ("notes", "identity", "fingerprint") if row[key]]
+    return {
+        "seed": row["seed"],
+        "state": row["state"],
+        "reason": row["reason"],
+        "facts": facts,
+        "traceback": _tail(str(record.status.get("traceback") or "")),
+        "log": _log(record),
+        "config": yaml.safe_dump(record.config, allow_unicode=True, sort_keys=False)[:LOG_CHARS]
+        if row["seed"] is not None
+        else "",
+    }
+
+
+def _log(record: CellRecord) -> str:
+    try:
+        with open(record.directory / "log.txt", "rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 4 * LOG_CHARS))
+            return _tail(file.read().decode("utf-8", "replace"))
+    except OSError:
+        return ""
+
+
+def _tail(text: str) -> str:
+    """Return the last lines of a text, without control characters; of a line that was rewritten, the last state."""
+    lines = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")][-LOG_LINES:]
+    return "\n".join(
+        clean(line) if not line.startswith(" ") else " " * (len(line) - len(line.lstrip(" "))) + clean(line)
+        for line in lines
+    )[-LOG_CHARS:]
+
+
+def _shots(source: Source, dataset: str) -> dict[str, list[dict[str, Any]]]:
+    """Return, for each method, the chosen images of a dataset as small JPEGs."""
+    gallery = gallery_of(source, dataset)
+    chosen = _few(choose(gallery))
+    bases: dict[int, list[tuple[str, str]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for method, pictures in gallery.items():
+        by_row = {picture.row: picture for picture in pictures}
+        low, high = scale(pictures)
+        found[method] = []
+        for choice in chosen:
+            picture = by_row[choice.row]
+            if choice.row not in bases:
+                bases[choice.row] = [("image", _jpeg(picture.image)), ("ground truth", _truth(picture))]
+            images = [*bases[choice.row]]
+            if picture.heat is not None:
+                images.append(("anomaly map", _jpeg(heat_image(picture.heat, low, high))))
+                images.append(("overlay", _jpeg(overlay(picture.image, picture.heat, low, high))))
+            if picture.reconstruction is not None:
+                images.append(("reconstruction", _jpeg(picture.reconstruction)))
+            texts = {key: clean(getattr(picture, key)) for key in ("name", "kind", "defect")}
+            found[method].append({**texts, "why": choice.why, "score": f"{picture.score:.4g}", "images": images})
+    return found
+
+
+def _few(chosen: list[Choice]) -> list[Choice]:
+    """Keep the page small: with many classes only each class's median, and at most twelve of them."""
+    if len(chosen) <= SHOTS:
+        return chosen
+    medians = [choice for choice in chosen if choice.why in ("median", "only")] or chosen
+    step = -(-len(medians) // SHOTS)
+    return medians[::step]
+
+
+def _truth(picture: Picture) -> str:
+    if picture.mask is None:
+        return ""
+    return _jpeg(np.repeat((picture.mask[..., None] * 255).astype(np.uint8), 3, axis=2))
+
+
+def _jpeg(pixels: Any) -> str:
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMB, THUMB))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

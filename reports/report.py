@@ -1,0 +1,114 @@
+"""Make a report: every artefact of it, from one or several run directories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.files import write_text
+from diadbench.reports.document import paper_tables, write_latex
+from diadbench.reports.frame import aggregate
+from diadbench.reports.published import beside
+from diadbench.reports.source import Source
+from diadbench.reports.stats import versus
+from diadbench.reports.text import to_csv, to_markdown
+
+FORMATS = ("xlsx", "latex", "markdown", "csv", "figures", "html")
+
+
+def build(
+    runs: Iterable[Path | str] | Path | str,
+    formats: Sequence[str] | None = None,
+    out: Path | str | None = None,
+    *,
+    baseline: str = "",
+    protocol: str = "",
+    mix_protocols: bool = False,
+    seed: int = 0,
+    colours: bool = False,
+) -> dict[str, Path]:
+    """Build a report.
+
+    Args:
+        runs: One or several run directories.
+        formats: Of ``xlsx latex markdown csv figures html``; by default all.
+        out: Where to; by default ``report`` in the first run directory.
+        baseline: Method that all others are compared with; by default DiAD, else the first.
+        protocol: Use the results of this protocol alone.
+        mix_protocols: Let several protocols share a table.
+        seed: Of the bootstrap.
+        colours: Shade best and second best in LaTeX too.
+
+    Returns:
+        ``{file name relative to the report: path}`` of everything written.
+
+    Raises:
+        UserError: Not a run directory, nothing in it, an unknown format or baseline, several protocols.
+    """
+    wanted = tuple(formats or FORMATS)
+    for name in wanted:
+        if name not in FORMATS:
+            raise unknown_name("format", name, FORMATS, where="--format")
+    source = Source.load(runs, protocol=protocol, mix_protocols=mix_protocols)
+    folder = Path(out) if out else source.runs[0].path / "report"
+    _writable(folder)
+    written: list[Path] = []
+    have = not (source.results["metric"] == "").all()
+    pairs = versus(source.results, baseline, seed=seed) if have else pd.DataFrame()
+    published = beside(source.results, aggregate(source.results)) if have else pd.DataFrame()
+    if "csv" in wanted:
+        source.raw.to_csv(_made(folder / "results.csv"), index=False)
+        written.append(folder / "results.csv")
+    if "xlsx" in wanted:
+        from diadbench.reports.excel import write_excel
+
+        written.append(write_excel(source, folder / "results.xlsx", baseline=baseline, seed=seed))
+    if have:
+        written += _texts(source, folder, wanted)
+        if "latex" in wanted:
+            written += write_latex(source, folder, pairs, published, colours=colours)
+    written += _pictures(source, folder, wanted, pairs, published)
+    return {path.relative_to(folder).as_posix(): path for path in written}
+
+
+def _texts(source: Source, folder: Path, wanted: Sequence[str]) -> list[Path]:
+    written = []
+    for kind, ending, function in (("markdown", "md", to_markdown), ("csv", "csv", to_csv)):
+        if kind in wanted:
+            for table in paper_tables(source):
+                path = folder / "tables" / f"{table.name}.{ending}"
+                write_text(path, function(table))
+                written.append(path)
+    return written
+
+
+def _pictures(
+    source: Source, folder: Path, wanted: Sequence[str], pairs: pd.DataFrame, published: pd.DataFrame
+) -> list[Path]:
+    if not {"figures", "html"} & set(wanted):
+        return []
+    from diadbench.reports.figures.draw import draw
+    from diadbench.reports.page import write_page
+
+    figures = draw(source, folder / "figures")
+    written = [path for _, paths in figures.values() for path in paths]
+    if "html" in wanted:
+        written.append(write_page(source, folder / "index.html", pairs, published, figures))
+    return written
+
+
+def _made(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: the report can't be written there ({error}); choose another place with --out"
+        ) from error

@@ -1,0 +1,174 @@
+"""How cells of the workbook are written: numbers as numbers, text from outside as text, styles by name."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from copy import copy
+from pathlib import Path
+
+from openpyxl import Workbook
+from openpyxl.cell import Cell
+from openpyxl.formatting.rule import ColorScaleRule
+from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.worksheet import Worksheet
+
+from diadbench.common.files import write_with
+from diadbench.reports.escape import clean
+from diadbench.reports.frame import printed
+from diadbench.reports.table import Entry, Table, marks_text
+from diadbench.reports.text import legend, note_text
+
+FACE = "Calibri"
+HEAD = Font(name=FACE, bold=True, color="FFFFFF")
+HEAD_FILL = PatternFill("solid", fgColor="1F3A5F")
+GROUP_FILL = PatternFill("solid", fgColor="35547D")
+PUBLISHED_FILL = PatternFill("solid", fgColor="FFF4DC")
+WARN_FILL = PatternFill("solid", fgColor="FBE3E0")
+BEST = Font(name=FACE, bold=True)
+SECOND = Font(name=FACE, underline="single")
+TITLE = Font(name=FACE, bold=True, size=14)
+NOTE = Font(name=FACE, italic=True, color="595959")
+CENTRE = Alignment(horizontal="center", vertical="center", wrap_text=True)
+RIGHT = Alignment(horizontal="right")
+WRAP = Alignment(vertical="top", wrap_text=True)
+THIN = Border(top=Side("thin", color="9AA5B1"))
+
+
+def put(sheet: Worksheet, row: int, column: int, value: object, number_format: str = "") -> Cell:
+    """Write a value. A text stays a text, whatever it begins with; NaN is a dash."""
+    cell: Cell = sheet.cell(row, column)
+    if isinstance(value, bool) or value is None:
+        value = "" if value is None else str(value).lower()
+    if isinstance(value, (int, float)) or hasattr(value, "dtype"):
+        number = float(value)  # type: ignore[arg-type]
+        if math.isfinite(number):
+            cell.value = int(number) if number.is_integer() and not number_format else number
+            if number_format:
+                cell.number_format = number_format
+            return cell
+        value = "–"
+        cell.alignment = RIGHT
+    text = clean(value)[:32_000]
+    cell.value = text
+    if text:
+        cell.data_type = "s"  # openpyxl takes "=..." for a formula
+    if text.startswith(("=", "+", "-", "@")):
+        cell.quotePrefix = True
+    return cell
+
+
+def percent(value: float) -> float:
+    """Return a value of [0, 1] times 100, so that the sheet's "0.0" shows the digit that every other table prints.
+
+    Spreadsheets round halves up, Python rounds the binary figure: where the two differ, 1e-9 decides for Python's.
+    """
+    shown = value * 100
+    if not math.isfinite(shown):
+        return shown
+    text = printed(value)
+    up = math.floor(round(shown * 10, 6) + 0.5) / 10
+    return shown if f"{up:.1f}" == text else shown - 1e-9
+
+
+def put_entry(sheet: Worksheet, row: int, column: int, entry: Entry) -> Cell:
+    """Write a figure: its rank is a style, its notes are in the number's format, a withheld mean is a text."""
+    marks = marks_text(entry.marks)
+    if entry.hole or math.isnan(entry.value):
+        cell = put(sheet, row, column, entry.text + (f" ({marks})" if marks else ""))
+        cell.alignment = RIGHT
+        return cell
+    cell = put(sheet, row, column, percent(entry.value), f'0.0"  ({marks})"' if marks else "0.0")
+    if entry.rank:
+        cell.font = BEST if entry.rank == 1 else SECOND
+    return cell
+
+
+def heads(sheet: Worksheet, row: int, names: Sequence[str], *, column: int = 1, group: bool = False) -> None:
+    """Write a line of column heads."""
+    for offset, name in enumerate(names):
+        cell = put(sheet, row, column + offset, name)
+        cell.font, cell.alignment = HEAD, CENTRE
+        cell.fill = GROUP_FILL if group else HEAD_FILL
+
+
+def finish(
+    sheet: Worksheet, *, freeze: str, head_row: int, last_row: int, last_column: int, widths: dict[int, float]
+) -> None:
+    """Freeze panes, set the filter, the widths and the print layout."""
+    sheet.freeze_panes = freeze
+    letter = get_column_letter(max(1, last_column))
+    if last_row > head_row:
+        sheet.auto_filter.ref = f"A{head_row}:{letter}{last_row}"
+    for column in range(1, last_column + 1):
+        sheet.column_dimensions[get_column_letter(column)].width = widths.get(column, widths.get(0, 11.0))
+    sheet.page_setup.orientation = "landscape"
+    sheet.page_setup.paperSize = 9
+    sheet.page_setup.fitToWidth = 1
+    sheet.page_setup.fitToHeight = 0
+    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.print_title_rows = f"{head_row}:{head_row}"
+    sheet.oddFooter.center.text = "&A, page &P of &N"
+    sheet.page_margins.left = sheet.page_margins.right = 0.4
+
+
+def explain(sheet: Worksheet, row: int, text: str, *, last_column: int) -> None:
+    """Write a paragraph over several columns, so that it doesn't widen the print area."""
+    cell = put(sheet, row, 1, text)
+    cell.alignment = WRAP
+    sheet.merge_cells(start_row=row, end_row=row, start_column=1, end_column=last_column)
+    sheet.row_dimensions[row].height = 15 * (1 + len(text) // (9 * last_column))
+
+
+def colour_scale(sheet: Worksheet, area: str) -> None:
+    """Shade an area from low (white) to high (blue)."""
+    rule = ColorScaleRule(start_type="min", start_color="FFFFFF", end_type="max", end_color="9DC3E6")
+    sheet.conditional_formatting.add(area, rule)
+
+
+def new_sheet(book: Workbook, name: str) -> Worksheet:
+    """Add a sheet; the name loses what Excel forbids and becomes unique."""
+    plain = re.sub(r"[\[\]:*?/\\]", "_", clean(name)).strip("' ")[:31] or "sheet"
+    taken = {title.lower() for title in book.sheetnames} | {"history"}
+    unique, number = plain, 1
+    while unique.lower() in taken:
+        number += 1
+        unique = f"{plain[: 31 - len(str(number)) - 1]} {number}"
+    sheet = book.create_sheet(unique)
+    return sheet
+
+
+def under(sheet: Worksheet, row: int, lines: Sequence[str]) -> int:
+    """Write notes under a table and return the next free row."""
+    for line in lines:
+        cell = put(sheet, row, 1, line)
+        cell.font = copy(NOTE)
+        row += 1
+    return row
+
+
+def write_table(table: Table, path: Path) -> None:
+    """Write one table as a workbook of one sheet."""
+    book = Workbook()
+    book.remove(book.worksheets[0])
+    sheet = new_sheet(book, "Table")
+    offset = len(table.row_names)
+    for level in range(len(table.column_names)):
+        names = table.row_names if level == len(table.column_names) - 1 else [""] * offset
+        heads(sheet, level + 1, [*names, *(column[level].text for column in table.columns)])
+    first = len(table.column_names) + 1
+    for line, (row, entries) in enumerate(zip(table.rows, table.entries), first):
+        for column, head in enumerate(row, 1):
+            put(sheet, line, column, head.text + (f" ({marks_text(head.marks)})" if head.marks else ""))
+        for column, entry in enumerate(entries, offset + 1):
+            put_entry(sheet, line, column, entry)
+    last = first + len(table.rows) - 1
+    under(sheet, last + 2, [legend(), table.seeds_text(), *(note_text(*note) for note in table.notes)])
+    widths: dict[int, float] = {**dict.fromkeys(range(1, offset + 1), 22.0), 0: 12}
+    freeze = f"{get_column_letter(offset + 1)}{first}"
+    finish(
+        sheet, freeze=freeze, head_row=first - 1, last_row=last, last_column=offset + len(table.columns), widths=widths
+    )
+    write_with(path, book.save)

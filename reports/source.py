@@ -1,0 +1,137 @@
+"""What a report is made of: the results of one or several runs, and the records of their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from diadbench.benchmark.store import CellRecord, RunDirectory
+from diadbench.common.errors import UserError
+from diadbench.reports.escape import clean
+from diadbench.reports.frame import prepare, tuples
+
+
+@dataclass
+class Source:
+    """The prepared results and the cells behind them.
+
+    Attributes:
+        runs: Run directories.
+        results: What :func:`diadbench.reports.frame.prepare` returns.
+        raw: The results as the store returns them.
+    """
+
+    runs: list[RunDirectory]
+    results: pd.DataFrame
+    raw: pd.DataFrame
+
+    @classmethod
+    def load(
+        cls,
+        paths: Iterable[Path | str] | Path | str,
+        *,
+        protocol: str = "",
+        mix_protocols: bool = False,
+        titles: bool = True,
+    ) -> Source:
+        """Read run directories.
+
+        Args:
+            paths: One or several run directories.
+            protocol: Keep this protocol alone.
+            mix_protocols: Let several share a table.
+            titles: Print ``PatchCore`` for ``patchcore`` (reads every status.json).
+
+        Raises:
+            UserError: Not a run directory, no cells, or several protocols and no choice.
+        """
+        several = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        runs = [RunDirectory(path) for path in several]
+        raw = pd.concat([run.results() for run in runs], ignore_index=True)
+        if raw.empty:
+            raise UserError(f"{', '.join(str(run.path) for run in runs)}: no cells in it yet; run the grid first")
+        source = cls(runs, raw, raw)
+        source.results = prepare(
+            raw, protocol=protocol, mix_protocols=mix_protocols, titles=source._titles() if titles else None
+        )
+        return source
+
+    @cached_property
+    def cells(self) -> list[tuple[RunDirectory, CellRecord]]:
+        """All cells of all runs."""
+        return [(run, cell) for run in self.runs for cell in run.cells()]
+
+    def _titles(self) -> dict[tuple[str, str], str]:
+        found = {}
+        for _, cell in self.cells:
+            for kind, label in (("method", cell.method), ("dataset", cell.dataset)):
+                title = (cell.status.get(f"{kind}_info") or {}).get("title")
+                if title:
+                    found[kind, label] = str(title)
+        return found
+
+    @cached_property
+    def facts(self) -> pd.DataFrame:
+        """One row a cell: names, state, reason, times, memory, versions, and its record in ``cell``."""
+        keys = ["run", "dataset_label", "method_label", "setting", "seed"]
+        printed = self.results.drop_duplicates(keys)[[*keys, "dataset", "method"]]
+        names = {row[:5]: row[5:] for row in tuples(printed)}
+        rows = []
+        for run, cell in self.cells:
+            key = (run.name, cell.dataset, cell.method, cell.setting, cell.seed)
+            if key in names:
+                dataset, method = names[key]
+                rows.append({"dataset": dataset, "method": method, **_facts(run, cell)})
+        return pd.DataFrame(rows)
+
+    @property
+    def methods(self) -> list[str]:
+        """Printed names of the methods, in the order of the grid."""
+        return list(self.results["method"].unique())
+
+    @property
+    def datasets(self) -> list[str]:
+        """Printed names of the datasets, in the order of the grid."""
+        return list(self.results["dataset"].unique())
+
+    @property
+    def title(self) -> str:
+        """Name of the report."""
+        return " + ".join(dict.fromkeys(clean(run.name) for run in self.runs))
+
+
+def _facts(run: RunDirectory, cell: CellRecord) -> dict[str, Any]:
+    status = cell.status
+    phases = status.get("phases") or {}
+    memory = status.get("peak_memory") or {}
+    return {
+        "run": run.name,
+        "setting": cell.setting,
+        "seed": cell.seed,
+        "state": cell.state,
+        "reason": clean(status.get("reason") or ""),
+        "prepare": _number(phases.get("prepare")),
+        "fit": _number(phases.get("fit")),
+        "predict": _number(phases.get("predict")),
+        "evaluate": _number(phases.get("evaluate")),
+        "images_per_second": _number(status.get("images_per_second")),
+        "parameters": _number(status.get("parameters")),
+        "cpu_bytes": _number(memory.get("cpu_bytes")),
+        "gpu_bytes": _number(memory.get("gpu_bytes")),
+        "n_train": _number(status.get("n_train")),
+        "n_test": _number(status.get("n_test")),
+        "protocol": clean(status.get("protocol") or ""),
+        "identity": clean(status.get("identity") or ""),
+        "fingerprint": clean(status.get("fingerprint") or ""),
+        "notes": "; ".join(clean(note) for note in status.get("notes") or []),
+        "cell": cell,
+    }
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else float("nan")

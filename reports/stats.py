@@ -1,0 +1,214 @@
+"""Each method against a baseline, with the class as the block: differences, bootstrap, Wilcoxon with Holm, ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from diadbench.common.errors import unknown_name
+from diadbench.reports.escape import squeeze
+from diadbench.reports.frame import aggregate
+
+ALL = "all datasets"
+ALPHA = 0.05
+RESAMPLES = 10_000
+Floats = npt.NDArray[np.float64]
+
+
+def default_baseline(methods: Sequence[str], wanted: str = "") -> str:
+    """Return the method to compare with: ``wanted`` (spelling apart), else DiAD, else the first.
+
+    Raises:
+        UserError: ``wanted`` is not among the methods.
+    """
+    if wanted:
+        return find_method(methods, wanted)
+    return next((name for name in methods if squeeze(name) == "diad"), methods[0])
+
+
+def find_method(methods: Sequence[str], wanted: str) -> str:
+    """Return the method that ``wanted`` means: the same text, or the same letters and digits."""
+    if wanted in methods:
+        return wanted
+    close = [name for name in methods if squeeze(name) == squeeze(wanted)]
+    if len(close) == 1:
+        return close[0]
+    raise unknown_name("method", wanted, methods)
+
+
+@lru_cache(maxsize=64)
+def _resamples(n: int, seed: int) -> npt.NDArray[np.intp]:
+    return np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
+
+
+def bootstrap_interval(differences: Floats, *, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+    """Return the percentile interval of the mean difference over classes.
+
+    Classes are drawn with replacement, 10,000 times, by a generator that starts from ``seed``: the same differences
+    give the same interval. NaN with fewer than two classes.
+    """
+    if len(differences) < 2:
+        return float("nan"), float("nan")
+    means = differences[_resamples(len(differences), seed)].mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def wilcoxon_p(method: Floats, baseline: Floats) -> float:
+    """Return scipy's two-sided Wilcoxon signed-rank p of the pairs; 1 when all are equal, NaN with no pair."""
+    from scipy.stats import wilcoxon
+
+    if not len(method):
+        return float("nan")
+    if np.array_equal(method, baseline):
+        return 1.0
+    return float(wilcoxon(method, baseline).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's step-down adjusted p values (S. Holm, 1979); NaN stays NaN and isn't counted as a test."""
+    p = np.asarray(p_values, dtype=float)
+    adjusted = np.full(len(p), np.nan)
+    order = [index for index in np.argsort(p, kind="stable") if np.isfinite(p[index])]
+    worst = 0.0
+    for step, index in enumerate(order):
+        worst = max(worst, min(1.0, (len(order) - step) * p[index]))
+        adjusted[index] = worst
+    return [float(value) for value in adjusted]
+
+
+def smallest_p(pairs: int) -> float:
+    """Return the smallest two-sided p that an exact signed-rank test of so many pairs can give: 2 / 2^n."""
+    return min(1.0, 2.0 / 2.0**pairs)
+
+
+def versus(
+    results: pd.DataFrame,
+    baseline: str = "",
+    *,
+    methods: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare each method with a baseline, for each dataset (and over all of them) and each metric.
+
+    The block is the class: a pair is one class's value of the two methods, each the mean over its seeds. Classes in
+    which either is undefined are left out of the pairs.
+
+    Args:
+        results: From ``prepare``.
+        baseline: By default DiAD, else the first method.
+        methods: Compare these alone; Holm's correction then counts these alone.
+        metrics: Metric keys; by default all that are there.
+        seed: Of the bootstrap.
+
+    Returns:
+        One row a (dataset, metric, method): ``pairs``, ``method_mean``, ``baseline_mean``, ``difference``, ``low`` and
+        ``high`` (95 % bootstrap interval), ``wins``, ``ties``, ``losses``, ``p`` (Wilcoxon), ``p_holm`` (corrected
+        over the methods of the same dataset and metric), ``verdict`` (one sentence). Values lie in [-1, 1].
+    """
+    from diadbench.reports.labels import known_metrics
+
+    names = list(results["method"].unique())
+    baseline = default_baseline(names, baseline)
+    others = [find_method(names, name) for name in methods or names]
+    others = [name for name in others if name != baseline]
+    table = aggregate(results)
+    keys = list(metrics or known_metrics([key for key in results["metric"].unique() if key]))
+    datasets = list(results["dataset"].unique())
+    rows: list[dict[str, object]] = []
+    for dataset in [*datasets, ALL] if len(datasets) > 1 else datasets:
+        for metric in keys:
+            values = _wide(table, dataset, metric)
+            group = [_compare(values, dataset, metric, name, baseline, seed) for name in others]
+            for row, corrected in zip(group, holm([float(row["p"]) for row in group])):  # type: ignore[arg-type]
+                row["p_holm"] = corrected
+                row["verdict"] = verdict(row)
+            rows += group
+    columns = ["dataset", "metric", "method", "baseline", "pairs", "method_mean", "baseline_mean", "difference", "low",
+               "high", "wins", "ties", "losses", "p", "p_holm", "verdict"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _wide(table: pd.DataFrame, dataset: str, metric: str) -> pd.DataFrame:
+    rows = table[(table["scope"] == "class") & (table["metric"] == metric)]
+    if dataset != ALL:
+        rows = rows[rows["dataset"] == dataset]
+    return rows.pivot(index=["dataset", "class"], columns="method", values="value")
+
+
+def _compare(
+    values: pd.DataFrame, dataset: str, metric: str, method: str, baseline: str, seed: int
+) -> dict[str, object]:
+    both = values.reindex(columns=[method, baseline]).dropna()
+    ours, theirs = both[method].to_numpy(float), both[baseline].to_numpy(float)
+    differences = ours - theirs
+    low, high = bootstrap_interval(differences, seed=seed)
+    some = len(differences) > 0
+    return {
+        "dataset": dataset,
+        "metric": metric,
+        "method": method,
+        "baseline": baseline,
+        "pairs": len(differences),
+        "method_mean": float(ours.mean()) if some else float("nan"),
+        "baseline_mean": float(theirs.mean()) if some else float("nan"),
+        "difference": float(differences.mean()) if some else float("nan"),
+        "low": low,
+        "high": high,
+        "wins": int((differences > 0).sum()),
+        "ties": int((differences == 0).sum()),
+        "losses": int((differences < 0).sum()),
+        "p": wilcoxon_p(ours, theirs),
+    }
+
+
+def verdict(row: dict[str, object]) -> str:
+    """Say in one plain sentence what a row of :func:`versus` shows."""
+    pairs, p = int(row["pairs"]), float(row["p_holm"])  # type: ignore[call-overload, arg-type]
+    if not pairs:
+        return "No class has a value of both."
+    if smallest_p(pairs) >= ALPHA:
+        classes = "class" if pairs == 1 else "classes"
+        return (
+            f"Too few classes: with {pairs} {classes} this test can't fall below p = {smallest_p(pairs):.2g}; "
+            "nothing can be said about significance."
+        )
+    difference = float(row["difference"])  # type: ignore[arg-type]
+    if p < ALPHA:
+        return (
+            f"{'Better' if difference > 0 else 'Worse'} than {row['baseline']} (p = {p:.2g} after Holm's correction)."
+        )
+    return f"No significant difference (p = {p:.2g} after Holm's correction)."
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Mean ranks of methods over blocks (1 is best), and Nemenyi's critical difference.
+
+    ``friedman_p`` and ``critical`` are NaN with fewer than three methods or two blocks.
+    """
+
+    mean_rank: pd.Series[float]
+    blocks: int
+    friedman_p: float
+    critical: float
+
+
+def ranks(results: pd.DataFrame, metric: str, alpha: float = ALPHA) -> Ranks:
+    """Rank all methods in every (dataset, class) where all of them have a value (J. Demsar, JMLR 2006)."""
+    from scipy.stats import friedmanchisquare, studentized_range
+
+    values = _wide(aggregate(results), ALL, metric).reindex(columns=list(results["method"].unique())).dropna()
+    n, k = values.shape
+    mean = values.rank(axis=1, ascending=False).mean() if n else pd.Series(dtype=float)
+    if k < 3 or n < 2:
+        return Ranks(mean.sort_values(), n, float("nan"), float("nan"))
+    p = float(friedmanchisquare(*(values[name].to_numpy() for name in values)).pvalue)
+    q = float(studentized_range.ppf(1 - alpha, k, np.inf)) / np.sqrt(2)
+    return Ranks(mean.sort_values(), n, p, float(q * np.sqrt(k * (k + 1) / (6 * n))))

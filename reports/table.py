@@ -1,0 +1,297 @@
+"""A table that knows no format: heads, entries, marks, notes. :func:`cut` makes any of them from the results."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from diadbench.common.errors import UserError, unknown_name
+from diadbench.reports.frame import aggregate, notes, printed, records, tuples
+from diadbench.reports.labels import MAIN, Metric, known_metrics
+
+DIMENSIONS = ("method", "dataset", "class", "seed", "metric")
+
+
+@dataclass(frozen=True)
+class Head:
+    """Head of a row or column: a text or a metric, and the numbers of the notes that belong to it."""
+
+    text: str
+    metric: Metric | None = None
+    marks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One figure.
+
+    Attributes:
+        value: In [0, 1]; NaN where undefined.
+        std: Over seeds, ddof 1; NaN below two seeds.
+        seeds: How many seeds the value is a mean of.
+        rank: 1 best, 2 second best, 0 neither.
+        hole: ``"13/15"`` where the mean over classes is withheld.
+        marks: Numbers of notes.
+    """
+
+    value: float = float("nan")
+    std: float = float("nan")
+    seeds: int = 0
+    rank: int = 0
+    hole: str = ""
+    marks: tuple[int, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The value as printed: ``95.2``, ``13/15`` or a dash."""
+        return self.hole or printed(self.value)
+
+    @property
+    def spread(self) -> str:
+        """The standard deviation as printed, or ``""``."""
+        return "" if pd.isna(self.std) or pd.isna(self.value) else printed(self.std)
+
+
+@dataclass
+class Table:
+    """A table. ``rows[r]`` has one head for each of ``row_names``, ``columns[c]`` one for each of ``column_names``.
+
+    ``notes`` are pairs of a mark (``"a"``; ``""`` when the note holds for the whole table) and a text.
+    """
+
+    name: str
+    caption: str
+    row_names: list[str]
+    column_names: list[str]
+    rows: list[tuple[Head, ...]]
+    columns: list[tuple[Head, ...]]
+    entries: list[list[Entry]]
+    notes: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def block(self) -> list[bool]:
+        """For each row: whether a new block of rows begins with it."""
+        if len(self.row_names) < 2:
+            return [False] * len(self.rows)
+        first = [row[0].text for row in self.rows]
+        return [False, *(before != now for before, now in itertools.pairwise(first))][: len(first)]
+
+    def seeds_text(self) -> str:
+        """One sentence: how many seeds the values are means of."""
+        counts = sorted({entry.seeds for row in self.entries for entry in row if entry.seeds})
+        if not counts or "seed" in (*self.row_names, *self.column_names):
+            return ""
+        if counts == [1]:
+            return "One seed."
+        if len(counts) == 1:
+            return f"Mean ± standard deviation over {counts[0]} seeds."
+        return f"Mean ± standard deviation over seeds ({counts[0]} to {counts[-1]} seeds, marked where it differs)."
+
+
+def cut(
+    results: pd.DataFrame,
+    *,
+    rows: Sequence[str] = ("method",),
+    columns: Sequence[str] = ("dataset", "metric"),
+    metrics: Sequence[str] | None = None,
+    name: str = "table",
+    caption: str = "",
+) -> Table:
+    """Return the table of ``results`` (from ``prepare``) with the given dimensions as rows and columns.
+
+    Args:
+        results: Long form.
+        rows: Of ``method dataset class seed metric``.
+        columns: The same; ``metric`` is added at the end when it stands in neither.
+        metrics: Metric keys; by default the seven and mAD as far as any is there.
+        name: File name of the table, without ending.
+        caption: One sentence.
+
+    Raises:
+        UserError: Unknown dimension or metric, or several datasets would share an entry.
+    """
+    rows, columns = _dimensions(rows, columns)
+    if results.empty or (results["metric"] == "").all():
+        raise UserError("no cell of this run has results yet; `diadbench status RUN` says what happened to each")
+    used = {*rows, *columns}
+    for dimension in ("dataset", "method"):
+        several = sorted(results[dimension].unique())
+        if dimension not in used and len(several) > 1:
+            raise UserError(
+                f"the table would mix {len(several)} {dimension}s ({', '.join(several[:4])}, ...); "
+                f"add {dimension} to --rows or --columns, or choose one with --{dimension}s"
+            )
+    keys = _metrics(results, metrics)
+    table = aggregate(results[results["metric"].isin(["", *keys])], by_seed="seed" in used)
+    if "class" not in used:
+        table = table[table["scope"] == "mean"]
+    else:
+        table = table.assign(**{"class": table["class"].where(table["scope"] == "class", "mean")})
+    return _Builder(results, table, list(rows), list(columns), keys).build(name, caption)
+
+
+def _dimensions(rows: Sequence[str], columns: Sequence[str]) -> tuple[list[str], list[str]]:
+    rows, columns = list(rows), list(columns)
+    for dimension in (*rows, *columns):
+        if dimension not in DIMENSIONS:
+            raise unknown_name("dimension", dimension, DIMENSIONS, where="--rows/--columns")
+        if [*rows, *columns].count(dimension) > 1:
+            raise UserError(f"--rows/--columns: {dimension} stands twice")
+    if "metric" not in (*rows, *columns):
+        columns.append("metric")
+    return rows or ["method"], columns
+
+
+def _metrics(results: pd.DataFrame, metrics: Sequence[str] | None) -> list[str]:
+    found = known_metrics([key for key in results["metric"].unique() if key])
+    if metrics is None:
+        return [key for key in MAIN if key in found] or found
+    for key in metrics:
+        if key not in found:
+            raise unknown_name("metric", key, found, where="--metrics")
+    return list(metrics)
+
+
+class _Builder:
+    """Places aggregated values by row and column and numbers the notes."""
+
+    def __init__(
+        self, results: pd.DataFrame, table: pd.DataFrame, rows: list[str], columns: list[str], keys: list[str]
+    ) -> None:
+        self.rows, self.columns, self.keys, self.table = rows, columns, keys, table
+        self.pairs = list(tuples(results[["dataset", "method"]].drop_duplicates()))
+        self.orders = {name: list(results[name].unique()) for name in ("dataset", "method", "seed")}
+        self.orders["class"] = [*(c for c in table["class"].unique() if c != "mean"), "mean"]
+        self.orders["metric"] = keys
+        self.notes: list[str] = []
+        self.whole: list[str] = []
+        self.head_marks: dict[tuple[str, str], list[int]] = {}
+        self.pair_marks: dict[tuple[str, str], list[int]] = {}
+        self._place_notes(self._all_notes(results))
+
+    def _all_notes(self, results: pd.DataFrame) -> dict[str, set[tuple[str, str]]]:
+        where: dict[str, set[tuple[str, str]]] = {}
+        for pair, texts in notes(results).items():
+            for text in texts:
+                where.setdefault(text, set()).add(pair)
+        partial = self.table[(self.table["seeds"] > 0) & (self.table["seeds"] < self.table["ran"])]
+        for dataset, method, ran, seeds in tuples(partial[["dataset", "method", "ran", "seeds"]]):
+            text = f"some values are undefined in {ran - seeds} of {ran} seeds and are means of the rest"
+            where.setdefault(text, set()).add((dataset, method))
+        empty = self.table[(self.table["reason"] != "") & (self.table["hole"] == "")]
+        for dataset, method, reason in tuples(empty[["dataset", "method", "reason"]].drop_duplicates()):
+            where.setdefault(f"–: {reason}", set()).add((dataset, method))
+        return where
+
+    def _place_notes(self, where: dict[str, set[tuple[str, str]]]) -> None:
+        """Say a note once, at the widest head that it is true for."""
+        every = set(self.pairs)
+        for text, pairs in where.items():
+            if pairs == every and len(every) > 1:
+                self.whole.append(text)
+                continue
+            self.notes.append(text)
+            number = len(self.notes)
+            left = set(pairs)
+            for position, kind in enumerate(("dataset", "method")):
+                for head in self.orders[kind]:
+                    same = {pair for pair in every if pair[position] == head}
+                    if (
+                        kind in (*self.rows, *self.columns)
+                        and same
+                        and same <= left
+                        and (len(same) > 1 or len(every) == 1 or self._only(kind))
+                    ):
+                        self.head_marks.setdefault((kind, head), []).append(number)
+                        left -= same
+            for pair in left:
+                self.pair_marks.setdefault(pair, []).append(number)
+
+    def _only(self, kind: str) -> bool:
+        other = "method" if kind == "dataset" else "dataset"
+        return len(self.orders[other]) == 1
+
+    def build(self, name: str, caption: str) -> Table:
+        """Return the table."""
+        placed = {self._key(row, [*self.rows, *self.columns]): row for row in records(self.table)}
+        row_keys = self._present(self.rows)
+        column_keys = self._present(self.columns)
+        entries = [
+            [self._entry(placed.get((*row, *column)), row, column) for column in column_keys] for row in row_keys
+        ]
+        table = Table(
+            name,
+            caption,
+            self.rows,
+            self.columns,
+            [self._heads(self.rows, key) for key in row_keys],
+            [self._heads(self.columns, key) for key in column_keys],
+            entries,
+        )
+        holes = sorted({entry.hole for line in entries for entry in line if entry.hole})
+        if holes:
+            some, every = holes[0].split("/")
+            self.whole.append(f"{holes[0]}: defined for {some} of {every} classes, so no mean is given")
+        table.notes = [
+            *((_letter(n), text) for n, text in enumerate(self.notes, 1)),
+            *(("", text) for text in self.whole),
+        ]
+        return table
+
+    def _key(self, row: dict[str, Any], names: list[str]) -> tuple[object, ...]:
+        return tuple(row[name] for name in names)
+
+    def _present(self, names: list[str]) -> list[tuple[object, ...]]:
+        """Return the combinations of ``names`` that occur, in the order of their parts; failed cells keep their row."""
+        found = set(tuples(self.table[names]))
+        if {"dataset", "method"} >= set(names):
+            found |= {tuple(pair[("dataset", "method").index(n)] for n in names) for pair in self.pairs}
+        place = {name: {value: i for i, value in enumerate(self.orders[name])} for name in names}
+        return sorted(found, key=lambda key: tuple(place[name][part] for name, part in zip(names, key)))
+
+    def _heads(self, names: list[str], key: tuple[object, ...]) -> tuple[Head, ...]:
+        heads = []
+        for name, part in zip(names, key):
+            marks = list(self.head_marks.get((name, str(part)), []))
+            if name == names[-1] and {"dataset", "method"} <= set(names):
+                pair = (str(key[names.index("dataset")]), str(key[names.index("method")]))
+                marks += self.pair_marks.get(pair, [])
+            metric = None
+            if name == "metric":
+                metric = Metric(str(part), mean="class" not in (*self.rows, *self.columns))
+            heads.append(Head(metric.text if metric else str(part), metric, tuple(marks)))
+        return tuple(heads)
+
+    def _entry(self, found: dict[str, Any] | None, row: tuple[object, ...], column: tuple[object, ...]) -> Entry:
+        at = dict(zip([*self.rows, *self.columns], (*row, *column)))
+        pair = (str(at.get("dataset", self.orders["dataset"][0])), str(at.get("method", self.orders["method"][0])))
+        together = {"dataset", "method"} <= set(self.rows) or {"dataset", "method"} <= set(self.columns)
+        marks = () if together else tuple(self.pair_marks.get(pair, []))
+        if found is None:
+            return Entry(marks=marks)
+        return Entry(
+            float(found["value"]),
+            float(found["std"]),
+            int(found["seeds"]),
+            int(found["rank"]),
+            str(found["hole"]),
+            marks,
+        )
+
+
+def _letter(number: int) -> str:
+    """1 -> a, 26 -> z, 27 -> aa."""
+    text = ""
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = chr(97 + rest) + text
+    return text
+
+
+def marks_text(marks: tuple[int, ...]) -> str:
+    """Return the letters of notes: ``a,c``."""
+    return ",".join(_letter(mark) for mark in sorted(set(marks)))

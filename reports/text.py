@@ -1,0 +1,122 @@
+"""Tables as Markdown, CSV and for the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from diadbench.reports.escape import clean, csv_text, markdown
+from diadbench.reports.table import Entry, Head, Table, marks_text
+
+
+def entry_text(entry: Entry) -> str:
+    """Return ``95.2 ± 0.3``, ``95.2``, ``13/15`` or a dash."""
+    return f"{entry.text} ± {entry.spread}" if entry.spread else entry.text
+
+
+def to_markdown(table: Table) -> str:
+    """Return a table for GitHub: best in bold, second best underlined, notes below."""
+    lines = [f"**{markdown(table.caption)}**", ""] if table.caption else []
+    heads = [*table.row_names, *(" ".join(_md_head(head) for head in column) for column in table.columns)]
+    lines.append("| " + " | ".join(heads) + " |")
+    lines.append("| " + " | ".join(["---"] * len(table.row_names) + ["---:"] * len(table.columns)) + " |")
+    for row, entries in zip(table.rows, table.entries):
+        cells = [*(_md_head(head) for head in row), *(_md_entry(entry) for entry in entries)]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", " ".join(filter(None, [legend(), table.seeds_text()])), ""]
+    lines += [f"- {f'<sup>{mark}</sup> ' if mark else ''}{markdown(text)}" for mark, text in table.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def legend() -> str:
+    """Say what the values are and what bold and underlined mean."""
+    return "Values times 100; best bold, second best underlined, by the printed digit."
+
+
+def _md_marks(marks: tuple[int, ...]) -> str:
+    return f"<sup>{marks_text(marks)}</sup>" if marks else ""
+
+
+def _md_head(head: Head) -> str:
+    if head.metric is None:
+        return markdown(head.text) + _md_marks(head.marks)
+    level = f"<sub>{head.metric.level}</sub>" if head.metric.level else ""
+    return markdown(head.metric.base) + level + _md_marks(head.marks)
+
+
+def _md_entry(entry: Entry) -> str:
+    text = entry.text
+    if entry.rank:
+        text = f"**{text}**" if entry.rank == 1 else f"<u>{text}</u>"
+    return text + (f" ± {entry.spread}" if entry.spread else "") + _md_marks(entry.marks)
+
+
+def note_text(mark: str, text: str) -> str:
+    """Return a note as one plain line: ``(a) random backbone weights``."""
+    return f"({mark}) {clean(text)}" if mark else clean(text)
+
+
+def to_csv(table: Table) -> str:
+    """Return CSV: a column of values, one of standard deviations and one of seed counts for each; notes last.
+
+    Undefined values are dashes (``pandas.read_csv(..., na_values="–")``). Text that a spreadsheet would run as a
+    formula has a leading apostrophe.
+    """
+    several = any(entry.spread for row in table.entries for entry in row)
+    names = [" ".join(head.metric.key if head.metric else head.text for head in column) for column in table.columns]
+    heads = [*table.row_names]
+    for name in names:
+        heads += [name, f"{name} std", f"{name} seeds"] if several else [name]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([csv_text(head) for head in (*heads, "notes")])
+    said = dict(table.notes)
+    whole = [text for mark, text in table.notes if not mark]
+    column_marks = [mark for column in table.columns for head in column for mark in head.marks]
+    for row, entries in zip(table.rows, table.entries):
+        cells = [csv_text(head.text) for head in row]
+        marks = {
+            *column_marks,
+            *(mark for part_marks in [*(h.marks for h in row), *(e.marks for e in entries)] for mark in part_marks),
+        }
+        for entry in entries:
+            cells += [entry.text, entry.spread, str(entry.seeds)] if several else [entry.text]
+        texts = [said[marks_text((mark,))] for mark in sorted(marks)]
+        writer.writerow([*cells, csv_text("; ".join([*texts, *whole]))])
+    return stream.getvalue()
+
+
+def to_rich(table: Table) -> RichTable:
+    """Return the table for a terminal. No text of it is read as markup."""
+    shown = RichTable(
+        title=Text(clean(table.caption)) if table.caption else None, title_justify="left", header_style="bold"
+    )
+    for name in table.row_names:
+        shown.add_column(name, no_wrap=False)
+    for column in table.columns:
+        head = "\n".join(clean(part.text) + (f" ({marks_text(part.marks)})" if part.marks else "") for part in column)
+        shown.add_column(Text(head), justify="right", no_wrap=True)
+    starts = table.block
+    for position, (row, entries) in enumerate(zip(table.rows, table.entries)):
+        if position and starts[position]:
+            shown.add_section()
+        heads = [Text(clean(h.text) + (f" ({marks_text(h.marks)})" if h.marks else "")) for h in row]
+        if position and len(row) > 1 and not starts[position]:
+            heads[0] = Text("")
+        shown.add_row(*heads, *(_rich_entry(entry) for entry in entries))
+    lines = [" ".join(filter(None, [legend(), table.seeds_text()])), *(note_text(*note) for note in table.notes)]
+    shown.caption = Text("\n".join(lines))
+    shown.caption_justify = "left"
+    return shown
+
+
+def _rich_entry(entry: Entry) -> Text:
+    text = Text(entry.text, style={1: "bold", 2: "underline"}.get(entry.rank, ""))
+    if entry.spread:
+        text.append(f" ± {entry.spread}", style="dim")
+    if entry.marks:
+        text.append(f" ({marks_text(entry.marks)})")
+    return text

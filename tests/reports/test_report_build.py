@@ -1,0 +1,43 @@
+"""The whole report of a run: every artefact is there and agrees with results.csv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from openpyxl import load_workbook
+
+from diadbench.reports import aggregate, build, load_results, prepare
+
+
+@pytest.fixture(scope="module")
+def report(demo: Path) -> dict[str, Path]:
+    return build(demo)
+
+
+def test_every_artefact_exists(report: dict[str, Path]) -> None:
+    for name in ("results.xlsx", "results.csv", "main.tex", "macros.tex", "references.bib", "index.html"):
+        assert report[name].stat().st_size > 100, name
+    endings = {Path(name).suffix for name in report}
+    assert {".xlsx", ".csv", ".md", ".tex", ".bib", ".pdf", ".png", ".html"} <= endings
+    for kind in ("bars", "radar", "heatmap", "pareto", "curves", "ranks", "histograms", "training", "qualitative"):
+        assert any(name.startswith(f"figures/{kind}") and name.endswith(".pdf") for name in report), kind
+
+
+def test_the_workbook_agrees_with_the_results(report: dict[str, Path], demo: Path) -> None:
+    means = aggregate(prepare(load_results(demo)))
+    means = means[means["scope"] == "mean"].set_index(["dataset", "method", "metric"])["value"]
+    sheet = load_workbook(report["results.xlsx"])["Seeds"]
+    names = {"mAU-ROC_I": "i_auroc", "mAP_P": "p_ap", "mAU-PRO_R": "aupro", "mAD": "mad"}
+    seen = 0
+    for row in sheet.iter_rows(min_row=4, values_only=True):
+        if row[2] in names and row[0]:
+            expected = means[row[0], row[1], names[row[2]]]
+            if pd.isna(expected):
+                assert row[3] == "–"
+            else:
+                assert isinstance(row[3], (int, float))
+                assert row[3] == pytest.approx(100 * expected, abs=1e-6)
+            seen += 1
+    assert seen == 5 * 3 * 4
