@@ -27,8 +27,12 @@ class Metric:
     @property
     def base(self) -> str:
         """Name without the level: ``mAU-ROC``."""
-        name = METRICS[self.key].label.partition("_")[0] if self.key in METRICS else self.key
-        return f"m{name}" if self.mean and self.key in METRICS and self.key != "mad" else name
+        if self.key not in METRICS:
+            return self.key
+        name = METRICS[self.key].label.partition("_")[0]
+        if self.key == "mad":
+            return name
+        return name if self.mean else name.removeprefix("m")
 
     @property
     def level(self) -> str:
@@ -38,6 +42,8 @@ class Metric:
     @property
     def block(self) -> str:
         """Heading over the columns of one level: ``Image``, ``Pixel``, ..."""
+        if self.key == "mad":
+            return LEVELS["all"]
         return LEVELS.get(METRICS[self.key].level, "") if self.key in METRICS else ""
 
     @property
