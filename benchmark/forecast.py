@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,8 @@ def remember(record: CellRecord) -> None:
         "cpu_bytes": memory.get("cpu_bytes"),
         "disk_bytes": size,
     }
-    write_json(cache_dir() / "costs" / f"{_key(record.config)}.json", seen)
+    with contextlib.suppress(OSError):  # a full or read-only cache costs the next plan its forecast, no more
+        write_json(cache_dir() / "costs" / f"{_key(record.config)}.json", seen)
 
 
 def forecast(config: dict[str, Any]) -> Forecast:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import os
 import subprocess
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from filelock import Timeout
 
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
 from diadbench.benchmark.forecast import longest_first, remember, within_budget
 from diadbench.benchmark.grid import Grid
 from diadbench.benchmark.plan import Overwrite, Plan, PlannedCell, make_plan
 from diadbench.benchmark.provenance import host
-from diadbench.benchmark.store import ENDED, FAILED, RunDirectory
+from diadbench.benchmark.store import ENDED, FAILED, CellRecord, RunDirectory
 from diadbench.benchmark.watch import Watch
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
@@ -78,6 +82,7 @@ def run_grid(
     Raises:
         UserError: The input is wrong; no cell has run. A failing cell raises nothing: look at the result.
     """
+    started = time.time()
     directory = RunDirectory(out if out is not None else Path("runs") / grid.name, must_exist=False)
     with Watch(quiet=quiet) as watch:
         plan = make_plan(grid, directory, overwrite, watch.step)
@@ -86,8 +91,9 @@ def run_grid(
         cells = within_budget(plan.pending, budget, engine.slots) if budget else plan.pending
         prepare(cells, watch)
         watch.start(len(cells), len(plan.cells) - len(cells), directory.path)
-        interrupted = _work(plan, longest_first(cells), engine, watch) if cells else False
-    directory.write_results()
+        interrupted = _work(plan, longest_first(cells), engine, watch, started) if cells else False
+    with _disk(directory.path):
+        directory.write_results()
     states = {planned.cell.key: _fresh(planned).state for planned in plan.cells}
     run = Run(directory, states, interrupted)
     if grid.notify and plan.pending:
@@ -124,29 +130,39 @@ def prepare(cells: list[PlannedCell], watch: Watch) -> None:
 def _open(plan: Plan) -> None:
     """Write ``grid.yaml`` and ``environment.json``, and every cell's ``cell.yaml`` that has to run."""
     path = plan.directory.path
-    try:
+    with _disk(path):
         path.mkdir(parents=True, exist_ok=True)
         text = plan.grid.to_yaml()
         if not (path / "grid.yaml").is_file() or (path / "grid.yaml").read_text() != text:
             write_text(path / "grid.yaml", text)
         if plan.pending or not (path / "environment.json").is_file():
             write_json(path / "environment.json", {**host(), "seeds": plan.grid.seeds})
+
+
+@contextlib.contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Say in one line that the run directory can't be written; without it no cell can end."""
+    try:
+        yield
     except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
+            raise
         raise UserError(
-            f"run directory {path}: can't be written ({error.strerror}); choose another with --out"
+            f"run directory {path}: can't be written ({error.strerror}); mend that and the same command goes on, "
+            "or choose another with --out"
         ) from error
 
 
 class _Queue:
     """Cells that still have to end, and what is known of each."""
 
-    def __init__(self, cells: list[PlannedCell], threads: int | None, engine: Engine) -> None:
+    def __init__(self, cells: list[PlannedCell], threads: int | None, engine: Engine, started: float) -> None:
         self.waiting = deque(cells)
         self.elsewhere: list[PlannedCell] = []
         self.under_way: dict[Path, PlannedCell] = {}
         self._engine = engine
         self._threads = threads or engine.threads()
-        self._started = time.time()
+        self.started = started
 
     @property
     def over(self) -> bool:
@@ -157,7 +173,8 @@ class _Queue:
         """Submit cells while the engine has slots. Cells that another runner holds are put aside."""
         while self.waiting and len(self.under_way) < self._engine.slots:
             planned = self.waiting.popleft()
-            if planned.record.locked():
+            record = _fresh(planned)
+            if record.locked() or self._is_over(record, planned):
                 self.elsewhere.append(planned)
                 continue
             _write_cell(planned)
@@ -167,7 +184,7 @@ class _Queue:
     def _job(self, planned: PlannedCell) -> Job:
         config = planned.config
         # a result that another runner finishes from now on counts; an older one was judged by the plan
-        since = self._started if planned.why == "overwrite" else 0.0
+        since = self.started if planned.why == "overwrite" else 0.0
         return Job(
             planned.record.directory,
             since=since,
@@ -177,6 +194,16 @@ class _Queue:
             gpus=0 if config["device"] == "cpu" else config["devices"],
         )
 
+    def _is_over(self, record: CellRecord, planned: PlannedCell) -> bool:
+        """Whether another runner has ended this very try of the cell since the plan was made."""
+        status = record.status
+        return (
+            status["state"] in ENDED
+            and status.get("identity") == planned.config["identity"]
+            and status.get("attempt", 1) >= planned.config.get("attempt", 1)
+            and status.get("finished", 0.0) >= self.started
+        )
+
     def look_elsewhere(self) -> list[PlannedCell]:
         """Return cells that another runner has ended; queue again those that it left unfinished."""
         ended, still = [], []
@@ -184,7 +211,7 @@ class _Queue:
             record = _fresh(planned)
             if record.locked():
                 still.append(planned)
-            elif record.state in ENDED and record.status.get("identity") == planned.config["identity"]:
+            elif self._is_over(record, planned):
                 ended.append(planned)
             else:
                 self.waiting.append(planned)
@@ -192,26 +219,28 @@ class _Queue:
         return ended
 
 
-def _work(plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch) -> bool:
+def _work(plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch, started: float) -> bool:
     """Drive the engine until every one of the cells has ended. Returns whether Ctrl-C came."""
-    queue = _Queue(cells, plan.grid.threads, engine)
-    last_results = time.monotonic()
+    queue = _Queue(cells, plan.grid.threads, engine, started)
+    last_results = last_look = time.monotonic()
     try:
-        with engine:
+        with _disk(plan.directory.path), engine:
             while not queue.over:
                 queue.fill()
                 for outcome in engine.poll():
                     planned = queue.under_way.pop(outcome.job.cell)
-                    if outcome.state == "busy":
+                    if outcome.state == "busy" or not _record(planned, outcome, queue.started):
                         queue.elsewhere.append(planned)
-                    elif _record(planned, outcome) and _retry(plan, planned):
+                    elif _fresh(planned).state == "oom" and _retry(plan, planned):
                         queue.waiting.append(planned)
                     else:
                         remember(_fresh(planned))
                         watch.ended(_fresh(planned))
                 for planned in queue.look_elsewhere():
                     watch.ended(_fresh(planned))
-                watch.look([_fresh(planned) for planned in (*queue.under_way.values(), *queue.elsewhere)])
+                if time.monotonic() - last_look > 0.5:
+                    watch.look([_fresh(planned) for planned in (*queue.under_way.values(), *queue.elsewhere)])
+                    last_look = time.monotonic()
                 if time.monotonic() - last_results > 60:
                     plan.directory.write_results()
                     last_results = time.monotonic()
@@ -221,26 +250,33 @@ def _work(plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch) ->
     return False
 
 
-def _record(planned: PlannedCell, outcome: Outcome) -> bool:
-    """Write the end of a process that couldn't write its own. Returns whether the cell is out of memory."""
-    record = _fresh(planned)
-    status = record.status
+def _record(planned: PlannedCell, outcome: Outcome, since: float) -> bool:
+    """Write the end of a process that couldn't write its own. Returns False when another process has the cell now."""
     if outcome.state == "ended":
-        return record.state == "oom"
+        return True
+    try:
+        with planned.record.lock().acquire(blocking=False):
+            status = _fresh(planned).status
+            if not (status["state"] in ENDED and status.get("finished", 0.0) >= since):
+                _write_end(planned, outcome, status)
+            return True
+    except Timeout:
+        return False
+
+
+def _write_end(planned: PlannedCell, outcome: Outcome, status: dict[str, Any]) -> None:
     state = {"died": "killed"}.get(outcome.state, outcome.state)
     if outcome.state == "died" and "exit code" in outcome.reason:
         state = "error"
     kept = {key: value for key, value in status.items() if key not in ("state", "reason")}
     head = {key: planned.config[key] for key in ("identity", "protocol", "method_info", "dataset_info")}
-    peak = {"cpu_bytes": outcome.peak_bytes, "gpu_bytes": 0}
-    record.write_status(
+    planned.record.write_status(
         **{"notes": [], "traceback": "", **head, **kept, **outcome.extra},
         state=state,
         reason=outcome.reason,
-        peak_memory=peak,
+        peak_memory={"cpu_bytes": outcome.peak_bytes, "gpu_bytes": 0},
         finished=time.time(),
     )
-    return state == "oom"
 
 
 def _retry(plan: Plan, planned: PlannedCell) -> bool:
@@ -260,7 +296,7 @@ def _write_cell(planned: PlannedCell) -> None:
     )
 
 
-def _fresh(planned: PlannedCell) -> Any:
+def _fresh(planned: PlannedCell) -> CellRecord:
     """The record as the disk is now; records remember what they have read."""
     return dataclasses.replace(planned.record)
 

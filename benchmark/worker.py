@@ -7,6 +7,7 @@ dies, however it dies, gives the cell back.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import signal
@@ -65,9 +66,18 @@ def _run(record: CellRecord, since: float, threads: int) -> int:
     record.write_status(state="running", reason="", **base)
     signal.signal(signal.SIGTERM, _on_sigterm)
     end = _outcome(record, threads)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is known: it will be written, not interrupted
     record.write_status(**{**base, **end, "finished": time.time()})
+    _say(f"diadbench: {end['state']} after {time.time() - start:.1f} s")
     (record.directory / "progress.json").unlink(missing_ok=True)
     return EXIT_ENDED
+
+
+def _say(text: str) -> None:
+    """Add a line to the log. A full disk must not turn a saved result into a failure at exit."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), f"{text}\n".encode())
 
 
 def _outcome(record: CellRecord, threads: int) -> dict[str, Any]:
