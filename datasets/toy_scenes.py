@@ -1,0 +1,153 @@
+"""The toy data set's four classes, drawn with numpy: never the same phase, angle or light twice.
+
+A scene is ``(image, body)``: ``float64 (S,S,3)`` in [0,1] and ``float64 (S,S)``, how much of each pixel belongs to the
+thing itself (1 everywhere for a texture). Distances are in units of half the image's side. Random phases and angles
+keep a nearest neighbour in pixels from being a good detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+Floats = npt.NDArray[np.float64]
+Scene = tuple[Floats, Floats]
+
+
+def washer(size: int, rng: np.random.Generator) -> Scene:
+    """A turned steel washer with six bolt holes at any angle, on a dark bench."""
+    x, y = _grid(size)
+    x, y = x - rng.uniform(-0.05, 0.05), y - rng.uniform(-0.05, 0.05)
+    radius, angle = np.hypot(x, y), np.arctan2(y, x)
+    outer, inner, ring = 0.80, 0.27, 0.545
+    turn = rng.uniform(0, 2 * np.pi)
+    holes = np.min([np.hypot(x - ring * np.cos(a), y - ring * np.sin(a)) for a in turn + np.arange(6) * np.pi / 3], 0)
+    distance = np.maximum.reduce([radius - outer, inner - radius, 0.115 - holes])
+    body = _covered(distance, size)
+    grooves = 0.035 * np.sin(radius * 95 + rng.uniform(0, 6.28)) + 0.02 * np.sin(radius * 41 + rng.uniform(0, 6.28))
+    gleam = 0.17 * np.cos(2 * (angle + 0.9)) + 0.05 * np.cos(4 * (angle + 0.3))
+    bevel = 0.20 * np.exp(distance / 0.03) * np.sign(-x - y)
+    steel = _tinted(0.60 + grooves + gleam + bevel, (0.97, 1.0, 1.04))
+    bench = _tinted(0.16 + 0.02 * _clouds(size, rng, 6), (1.0, 1.05, 1.15))
+    shadow = 1 - 0.5 * _covered(np.hypot(x - 0.04, y - 0.06) - outer - 0.02, size, 0.12)[..., None]
+    return _over(bench * shadow, steel, body), body
+
+
+def weave(size: int, rng: np.random.Generator) -> Scene:
+    """Plain-woven cloth of two yarns, at any phase."""
+    u, v = _turned(size, rng.uniform(-0.05, 0.05))
+    u, v = u * 4.6 + rng.uniform(0, 2), v * 4.6 + rng.uniform(0, 2)
+    wander = 0.05 * _clouds(size, rng, 5)
+    across_warp, across_weft = _centred(u + wander), _centred(v - wander)
+    warp_is_up = (np.floor(u + wander) + np.floor(v - wander)) % 2 == 0
+    warp = 1 - 3.4 * across_warp**2 - 12 * across_weft**4
+    weft = 1 - 3.4 * across_weft**2 - 12 * across_warp**4
+    fibre = 0.05 * np.sin((u + 0.35 * v) * 40) * warp_is_up + 0.05 * np.sin((v + 0.35 * u) * 40) * ~warp_is_up
+    blue, cream = np.array([0.22, 0.36, 0.58]), np.array([0.86, 0.80, 0.66])
+    shade = np.where(warp_is_up, warp, weft) + fibre
+    image = np.where(warp_is_up[..., None], blue, cream) * (0.35 + 0.68 * shade)[..., None]
+    return image, np.ones((size, size))
+
+
+def tile(size: int, rng: np.random.Generator) -> Scene:
+    """A wall of glazed tiles in running bond, each fired a little differently, at any phase."""
+    u, v = _turned(size, rng.uniform(-0.03, 0.03))
+    u, v = u * 1.25 + rng.uniform(0, 1), v * 2.5 + rng.uniform(0, 2)
+    row = np.floor(v)
+    u = u + 0.5 * (row % 2)
+    across, along = _centred(u) / 1.25, _centred(v) / 2.5
+    edge = np.maximum(np.abs(across) - 0.5 / 1.25, np.abs(along) - 0.5 / 2.5) + 0.03
+    glazed = _covered(edge, size)
+    fired = rng.uniform(-1, 1, (8, 8))[(row % 8).astype(int), (np.floor(u) % 8).astype(int)]
+    bevel = 0.16 * np.exp(edge / 0.035) * np.where(np.abs(across) * 1.25 > np.abs(along) * 2.5, across, along * 2) * -3
+    glaze = 0.60 + 0.05 * fired + 0.04 * _clouds(size, rng, 10) + bevel
+    image = _tinted(glaze, (0.55, 0.98, 0.92)) + fired[..., None] * np.array([0.03, 0.0, -0.02])
+    grout = _tinted(0.74 + 0.05 * rng.standard_normal((size, size)), (1.0, 0.97, 0.92))
+    return _over(grout, image, glazed), np.ones((size, size))
+
+
+def capsule(size: int, rng: np.random.Generator) -> Scene:
+    """A two-coloured capsule with a printed code, a little tilted, on paper."""
+    x, y = _turned(size, rng.uniform(-0.3, 0.3))
+    x, y = x - rng.uniform(-0.06, 0.06), y - rng.uniform(-0.06, 0.06)
+    half, radius = 0.46, 0.31
+    distance = np.hypot(x - np.clip(x, -half, half), y) - radius
+    body = _covered(distance, size)
+    roundness = np.sqrt(np.clip(1 - (np.clip(distance + radius, 0, radius) / radius) ** 2, 0, 1))
+    red, cream = np.array([0.72, 0.13, 0.12]), np.array([0.93, 0.88, 0.74])
+    seam = _covered(x - 0.08, size)
+    colour = _over(np.broadcast_to(cream, (size, size, 3)), np.broadcast_to(red, (size, size, 3)), seam)
+    lip = 1 - 0.25 * np.exp(-(((x - 0.095) / 0.016) ** 2))
+    image = colour * ((0.45 + 0.55 * roundness) * lip)[..., None]
+    bars = [_box(x - 0.27 - 0.07 * i, y, 0.018, 0.09 if i % 2 else 0.13, size) for i in range(5)]
+    image = image * (1 - 0.75 * np.max(bars, axis=0)[..., None])
+    gleam = np.exp(-(((y + 0.13) / 0.045) ** 2)) * _covered(np.abs(x) - half, size, 0.12)
+    image = image + 0.35 * gleam[..., None]
+    paper = _tinted(0.80 + 0.02 * _clouds(size, rng, 8), (1.0, 0.99, 0.96))
+    shadow = 1 - 0.4 * _covered(np.hypot(x - np.clip(x, -half, half), y - 0.07) - radius, size, 0.2)[..., None]
+    return _over(paper * shadow, image, body), body
+
+
+#: Class names in the order of tables, and who draws them.
+SCENES: dict[str, Callable[[int, np.random.Generator], Scene]] = {
+    "washer": washer,
+    "weave": weave,
+    "tile": tile,
+    "capsule": capsule,
+}
+
+
+def photographed(image: Floats, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Light a scene unevenly and add a sensor's noise; return ``uint8 (S,S,3)``."""
+    x, y = _grid(len(image))
+    slope = rng.uniform(-0.05, 0.05, 2)
+    light = rng.uniform(0.93, 1.05) + slope[0] * x + slope[1] * y
+    noise = rng.normal(0, 0.012, image.shape)
+    lit: Floats = np.clip(np.rint((image * light[..., None] + noise) * 255), 0, 255)
+    return lit.astype(np.uint8)
+
+
+def _grid(size: int) -> tuple[Floats, Floats]:
+    axis = (np.arange(size) + 0.5) / size * 2 - 1
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    return x, y
+
+
+def _turned(size: int, angle: float) -> tuple[Floats, Floats]:
+    x, y = _grid(size)
+    return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+
+
+def _covered(distance: Floats, size: int, softness: float = 0.0) -> Floats:
+    """Turn a signed distance (negative inside) into coverage, antialiased over one pixel or over ``softness``."""
+    covered: Floats = np.clip(0.5 - distance / max(2 / size, softness), 0, 1)
+    return covered
+
+
+def _box(x: Floats, y: Floats, half_width: float, half_height: float, size: int) -> Floats:
+    return _covered(np.maximum(np.abs(x) - half_width, np.abs(y) - half_height), size)
+
+
+def _centred(t: Floats) -> Floats:
+    centred: Floats = t - np.floor(t) - 0.5
+    return centred
+
+
+def _tinted(grey: Floats, tint: tuple[float, float, float]) -> Floats:
+    tinted: Floats = grey[..., None] * np.array(tint)
+    return tinted
+
+
+def _over(below: Floats, above: Floats, alpha: Floats) -> Floats:
+    mixed: Floats = below + (above - below) * alpha[..., None]
+    return mixed
+
+
+def _clouds(size: int, rng: np.random.Generator, cells: int) -> Floats:
+    """Return a smooth random field with about ``cells`` bumps along a side and a deviation of about 1."""
+    coarse = rng.standard_normal((cells, cells))
+    field: Floats = ndimage.zoom(coarse, size / cells, order=3, mode="reflect", grid_mode=True)
+    return field[:size, :size]
