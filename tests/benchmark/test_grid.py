@@ -1,0 +1,114 @@
+"""Grids: what is accepted, what is refused in one line, and that nothing is lost on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diadbench.benchmark.grid import Grid, load_grid, parse_grid, parse_memory, parse_overrides, parse_time
+from diadbench.common.errors import UserError
+
+SMALL = {"name": "g", "methods": ["patchcore"], "datasets": {"toy": {"options": {"train": 5}}}}
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_lists_and_mappings_name_methods() -> None:
+    grid = parse_grid(SMALL)
+    assert grid.methods["patchcore"].method == "patchcore"
+    assert grid.datasets["toy"].options == {"train": 5}
+
+
+def test_cells_are_the_whole_product() -> None:
+    grid = parse_grid({**SMALL, "methods": ["patchcore", "padim"], "seeds": [0, 1], "settings": ["one-per-class"]})
+    keys = [cell.key for cell in grid.cells()]
+    assert len(keys) == len(set(keys)) == 4
+    assert ("toy", "padim", "one-per-class", 1) in keys
+
+
+def test_yaml_round_trip_gives_an_equal_grid(tmp_path: Path) -> None:
+    grid = parse_grid({**SMALL, "time_limit": "30m", "methods": {"a b": {"method": "padim", "image_size": 64}}})
+    assert load_grid(write(tmp_path, grid.to_yaml())) == grid
+
+
+def test_the_file_names_the_grid(tmp_path: Path) -> None:
+    assert load_grid(write(tmp_path, "methods: [padim]\ndatasets: [toy]")).name == "mine"
+
+
+def test_overrides_lie_over_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "methods: [padim]\ndatasets: [toy]")
+    changes = parse_overrides(["seeds=[1,2]", "methods.padim.options.n=3", "image_size=[64, 32]"])
+    grid = load_grid(path, changes)
+    assert grid.seeds == [1, 2]
+    assert grid.methods["padim"].options == {"n": 3}
+    assert grid.size_for(grid.methods["padim"]) == (64, 32)
+
+
+def test_a_method_may_have_its_own_size() -> None:
+    grid = parse_grid({**SMALL, "methods": {"a": {"method": "padim", "image_size": 64}, "b": {"method": "padim"}}})
+    assert grid.size_for(grid.methods["a"]) == (64, 64)
+    assert grid.size_for(grid.methods["b"]) == (256, 256)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sedes": [1]}, ["sedes", "did you mean seeds"]),
+        ({"methods": {"a": {"metod": "padim"}}}, ["methods.a", "metod", "did you mean method"]),
+        ({"methods": {}}, ["methods", "at least one"]),
+        ({"methods": {"a": 3}}, ["methods.a", "3"]),
+        ({"methods": {"a": {"options": [1]}}}, ["methods.a.options"]),
+        ({"image_size": "big"}, ["image_size", "big"]),
+        ({"image_size": 0}, ["image_size", "positive"]),
+        ({"settings": ["multi"]}, ["settings", "multi"]),
+        ({"seeds": []}, ["seeds", "at least one"]),
+        ({"seeds": [1, 1]}, ["seeds", "none twice"]),
+        ({"time_limit": "soon"}, ["time_limit", "soon", "30m"]),
+        ({"memory_limit": "8 elephants"}, ["memory_limit", "8GB"]),
+        ({"keep_maps": "float8"}, ["keep_maps", "float8"]),
+    ],
+)
+def test_wrong_grids_are_refused_in_one_line(change: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_grid({**SMALL, **change}, "mine.yaml")
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith("mine.yaml")
+    for word in words:
+        assert word in text
+
+
+def test_unknown_grids_and_broken_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean demo"):
+        load_grid("demoo")
+    with pytest.raises(UserError, match="no such grid file"):
+        load_grid(tmp_path / "nothing.yaml")
+    with pytest.raises(UserError, match="not YAML"):
+        load_grid(write(tmp_path, "methods: [a\n"))
+    with pytest.raises(UserError, match="expected keys"):
+        load_grid(write(tmp_path, "- a\n"))
+
+
+def test_overrides_must_be_pairs() -> None:
+    with pytest.raises(UserError, match="key=value"):
+        parse_overrides(["seeds"])
+    with pytest.raises(UserError, match="no keys below it"):
+        load_grid("demo", {"image_size.deep": 3})
+
+
+def test_units() -> None:
+    assert parse_time("1.5h") == 5400
+    assert parse_time(90) == 90
+    assert parse_time(None) is None
+    assert parse_memory("8GB") == 8e9
+    assert parse_memory("1GiB") == 1024**3
+
+
+def test_defaults_are_listed_in_the_docstring() -> None:
+    for name in Grid.__dataclass_fields__:
+        assert f"{name}:" in (Grid.__doc__ or ""), name
