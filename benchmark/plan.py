@@ -76,52 +76,60 @@ def make_plan(
     methods = {
         label: resolve_method(spec.method, spec.options, f"methods.{label}") for label, spec in grid.methods.items()
     }
-    datasets = {label: _resolve_dataset(grid, spec, progress) for label, spec in grid.datasets.items()}
+    datasets = {label: ResolvedDataset(grid, spec, progress) for label, spec in grid.datasets.items()}
     planned = []
     for cell in grid.cells():
-        config = _configuration(grid, cell, methods[cell.method.label], datasets[cell.dataset.label], directory.path)
+        method, dataset = methods[cell.method.label], datasets[cell.dataset.label]
+        config = _configuration(grid, cell, method, dataset, directory.path)
         record = directory.cell(*cell.key)
         run, why = _decide(record, config, overwrite)
         planned.append(PlannedCell(cell, record, config, run, why))
     return Plan(grid, directory, planned)
 
 
-@dataclass(frozen=True)
 class ResolvedDataset:
-    """A dataset with its root, all its options, and the digest of its contents."""
+    """A dataset of the grid with its root and all its options.
 
-    root: str | None
-    options: dict[str, Any]
-    info: dict[str, Any]
-    fingerprint: str
+    Attributes:
+        root: Absolute path, or ``None`` where the adapter makes its data.
+        options: Every keyword argument, defaults included.
+        info: :class:`~diadbench.datasets.base.DatasetInfo` as a dict, with the flags that the options bring.
+    """
 
+    def __init__(self, grid: Grid, spec: DatasetSpec, progress: ProgressCall | None) -> None:
+        from diadbench import datasets
+        from diadbench.datasets.roots import find_root
 
-def _resolve_dataset(grid: Grid, spec: DatasetSpec, progress: ProgressCall | None) -> ResolvedDataset:
-    from diadbench import datasets
-    from diadbench.datasets.fingerprint import fingerprint
-    from diadbench.datasets.roots import find_root
+        where = f"datasets.{spec.label}"
+        if "root" in spec.options:
+            raise UserError(f"{where}.options.root: write it as {where}.root")
+        cls = datasets.get_class(spec.dataset)
+        self.options = {key: value for key, value in checked_options(cls, spec.options, where).items() if key != "root"}
+        root = find_root(spec.dataset, root=spec.root, data_root=grid.data_root)
+        self._dataset = cls(root, **self.options)
+        self.root = None if root is None else str(Path(root).absolute())
+        self.info = {**asdict(self._dataset.info), "flags": list(self._dataset.flags)}
+        self._progress = progress
+        self._fingerprints: dict[tuple[str, ...], str] = {}
 
-    where = f"datasets.{spec.label}"
-    cls = datasets.get_class(spec.dataset)
-    options = {key: value for key, value in checked_options(cls, spec.options, where).items() if key not in ("root",)}
-    if "root" in spec.options:
-        raise UserError(f"{where}.options.root: write it as {where}.root")
-    root = find_root(spec.dataset, root=spec.root, data_root=grid.data_root)
-    dataset = cls(root, **options)
-    info = asdict(dataset.info)
-    info["flags"] = list(dataset.flags)
-    digest = fingerprint(dataset, progress=progress)
-    return ResolvedDataset(None if root is None else str(Path(root).absolute()), options, info, digest)
+    def fingerprint(self, channels: tuple[str, ...]) -> str:
+        """Return the digest of the table and of the files that a method with these channels reads."""
+        from diadbench.datasets.fingerprint import fingerprint
+
+        if channels not in self._fingerprints:
+            self._fingerprints[channels] = fingerprint(self._dataset, channels, self._progress)
+        return self._fingerprints[channels]
 
 
 def _configuration(
     grid: Grid, cell: Cell, method: ResolvedMethod, dataset: ResolvedDataset, run_directory: Path
 ) -> dict[str, Any]:
     """Return ``cell.yaml``: everything that the cell's process needs to know."""
+    fingerprint = dataset.fingerprint(tuple(method.info["channels"]))
     decides = {
         "method": method.identity,
         "method_options": method.options,
-        "fingerprint": dataset.fingerprint,
+        "fingerprint": fingerprint,
         "setting": cell.setting,
         "seed": cell.seed,
         "image_size": list(grid.size_for(cell.method)),
@@ -151,7 +159,7 @@ def _configuration(
         "memory_limit": parse_memory(grid.memory_limit),
         "logger": list(grid.logger),
         "run_directory": str(run_directory.absolute()),
-        "fingerprint": dataset.fingerprint,
+        "fingerprint": fingerprint,
         "method_info": {**method.info, "bibtex": bibtex("methods", method.info.get("cite", ""))},
         "dataset_info": {**dataset.info, "bibtex": bibtex("datasets", dataset.info.get("cite", ""))},
         "identity": hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:32],

@@ -17,7 +17,7 @@ from diadbench.common.files import cache_dir as default_cache_dir
 from diadbench.datasets.base import Dataset, Part
 from diadbench.datasets.cache import Shard, ShardPlan, build, load
 from diadbench.datasets.data import TestData, TrainData
-from diadbench.datasets.fingerprint import Digests, digest_of, digest_parts, table_digest
+from diadbench.datasets.fingerprint import digest_of, digest_parts, file_digests, table_digest
 from diadbench.datasets.images import decode_image, inside, read_bytes, read_image, read_mask
 from diadbench.datasets.masks import RULES, MaskRule, read_resized
 from diadbench.datasets.store import ImageStore, IntArray, MaskStore, Rows, packed
@@ -172,18 +172,8 @@ class DataModule:
     _known_digests: dict[str, list[Digest]] | None = None
 
     def _read_digests(self, problems: Problems) -> dict[str, list[Digest]]:
-        columns = {"image": self.dataset.root, "mask": self.dataset.mask_root}
-        if "xyz" in self.channels:
-            if "xyz" not in self.samples.columns:
-                raise UserError(f"dataset {self.dataset.info.name!r} has no channel xyz; it has rgb")
-            columns["xyz"] = self.dataset.root
-        found: dict[str, list[Digest]] = {}
-        for name, root in columns.items():
-            paths = [path for path in self.samples[name].tolist() if path]
-            reader = Digests(root, self.cache, self._workers)
-            digests = iter(reader.of(paths, problems, self._telling("reading")))
-            found[name] = [next(digests) if path else "" for path in self.samples[name].tolist()]
-        return found
+        telling = self._telling("reading")
+        return file_digests(self.dataset, self.channels, self.cache, self._workers, problems, telling)
 
     @cached_property
     def _stores(self) -> tuple[ImageStore, MaskStore | None]:

@@ -8,16 +8,19 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 from filelock import FileLock
 
 from diadbench.common.errors import UserError
-from diadbench.common.files import write_with
+from diadbench.common.files import cache_dir, write_with
 from diadbench.datasets.images import inside, mask_files, read_bytes
 from diadbench.datasets.table import COLUMNS
-from diadbench.datasets.workers import Problems, Progress, run_all, writing
+from diadbench.datasets.workers import Problems, Progress, cores, run_all, writing
+
+if TYPE_CHECKING:
+    from diadbench.datasets.base import Dataset
 
 #: A file that changed less than this long ago may change again within the same tick of the file system's clock,
 #: unseen; its digest is used once and not remembered (git calls this "racily clean").
@@ -150,3 +153,41 @@ def table_digest(table: pd.DataFrame, digests: Mapping[str, Sequence[str | None]
     """
     columns = [[name, table[name].tolist()] for name in COLUMNS]
     return digest_parts([*columns, *([name, list(found)] for name, found in sorted(digests.items()))])
+
+
+def file_digests(
+    dataset: Dataset, channels: Sequence[str], cache: Path, workers: int, problems: Problems, progress: Progress | None
+) -> dict[str, list[str | None]]:
+    """Return for each column of paths that ``channels`` need the digests of its files, row by row.
+
+    Raises UserError when the dataset has no such channel; files that can't be read go to ``problems``.
+    """
+    columns = {"image": dataset.root, "mask": dataset.mask_root}
+    if "xyz" in channels:
+        if "xyz" not in dataset.samples.columns:
+            raise UserError(f"dataset {dataset.info.name!r} has no channel xyz; it has rgb")
+        columns["xyz"] = dataset.root
+    found: dict[str, list[str | None]] = {}
+    for name, root in columns.items():
+        paths = dataset.samples[name].tolist()
+        reader = Digests(root, cache, workers)
+        digests = iter(reader.of([path for path in paths if path], problems, progress))
+        found[name] = [next(digests) if path else "" for path in paths]
+    return found
+
+
+def fingerprint(dataset: Dataset, channels: Sequence[str] = ("rgb",), progress: Progress | None = None) -> str:
+    """Return the digest of a dataset's table and of the contents of its files. Imports no torch, decodes nothing.
+
+    It is :attr:`diadbench.datasets.data_module.DataModule.fingerprint`.
+
+    Raises:
+        UserError: Files are missing, empty or unreadable: the first few by name, and how many.
+    """
+    problems = Problems()
+    telling = (
+        None if progress is None else lambda done, total, what: progress(done, total, f"reading {dataset.info.name}")
+    )
+    digests = file_digests(dataset, channels, cache_dir(), cores(), problems, telling)
+    problems.raise_any(f"dataset {dataset.info.name!r}")
+    return table_digest(dataset.samples, digests)
