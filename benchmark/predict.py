@@ -105,7 +105,7 @@ def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str,
 
 def to_tensor(image: np.ndarray[Any, Any]) -> torch.Tensor:
     """``uint8 (H,W,3)`` -> ``float32 (1,3,H,W)`` in [0,1]."""
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 
 def _row(path: Path, base: Path, prediction: Prediction) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import cache_dir as default_cache_dir
@@ -18,7 +17,7 @@ from diadbench.datasets.base import Dataset, Part
 from diadbench.datasets.cache import Shard, ShardPlan, build, load
 from diadbench.datasets.data import TestData, TrainData
 from diadbench.datasets.fingerprint import digest_of, digest_parts, file_digests, table_digest
-from diadbench.datasets.images import decode_image, inside, read_bytes, read_image, read_mask
+from diadbench.datasets.images import FILTERS, decode_image, inside, read_bytes, read_image, read_mask, resize_image
 from diadbench.datasets.masks import RULES, MaskRule, read_resized
 from diadbench.datasets.store import ImageStore, IntArray, MaskStore, Rows, packed
 from diadbench.datasets.workers import Problems, Progress, cores
@@ -26,11 +25,6 @@ from diadbench.datasets.workers import Problems, Progress, cores
 #: Part of every key: raise it when decoding or resizing changes.
 CACHE_VERSION = 1
 CHANNELS = ("rgb", "xyz")
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "nearest": Image.Resampling.NEAREST,
-}
 Digest = str | None
 
 
@@ -68,8 +62,8 @@ class DataModule:
     ) -> None:
         self.dataset = dataset
         self.image_size = _checked_size(image_size)
-        if resize not in _FILTERS:
-            raise unknown_name("resize filter", resize, _FILTERS)
+        if resize not in FILTERS:
+            raise unknown_name("resize filter", resize, FILTERS)
         if mask_rule not in RULES:
             raise unknown_name("mask rule", mask_rule, RULES)
         for name in channels:
@@ -214,8 +208,8 @@ class DataModule:
             if digests[i] is not None and digest_of(content) != digests[i]:
                 raise UserError(f"{path}: changed while it was read; run again")
             native = decode_image(content, path)
-            small = Image.fromarray(native).resize((width, height), _FILTERS[self.resize])
-            return np.asarray(small).transpose(2, 0, 1), [int(side) for side in native.shape[:2]]
+            small = resize_image(native, (height, width), self.resize)
+            return small.transpose(2, 0, 1), [int(side) for side in native.shape[:2]]
 
         key = digest_parts([CACHE_VERSION, column, height, width, self.resize, digests])
         dtype = "float32" if column == "xyz" else "uint8"

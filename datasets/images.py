@@ -15,6 +15,12 @@ from diadbench.common.errors import UserError
 
 #: Suffixes of image files that adapters list, in lower case.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+#: Resize filters by name; all antialias, but ``nearest``.
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "nearest": Image.Resampling.NEAREST,
+}
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -172,3 +178,16 @@ def _is_below(path: str, folder: str) -> bool:
 
 def _size(values: npt.NDArray[np.uint8]) -> str:
     return f"{values.shape[1]}x{values.shape[0]}"
+
+
+def resize_image(
+    image: npt.NDArray[np.uint8], size: tuple[int, int], resize: str = "bilinear"
+) -> npt.NDArray[np.uint8]:
+    """Resize ``uint8 (H,W,3)`` to ``size`` = ``(H, W)``, antialiased, without keeping the aspect ratio.
+
+    Args:
+        image: The native image.
+        size: ``(H, W)``.
+        resize: A key of :data:`FILTERS`.
+    """
+    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), FILTERS[resize]))

@@ -98,7 +98,7 @@ def test_overrides_must_be_pairs() -> None:
     with pytest.raises(UserError, match="key=value"):
         parse_overrides(["seeds"])
     with pytest.raises(UserError, match="no keys below it"):
-        load_grid("demo", {"image_size.deep": 3})
+        load_grid("demo", {"name.deep": 3})
 
 
 def test_units() -> None:

@@ -158,8 +158,8 @@ def test_evaluate_again_from_kept_maps(finished: Path, tmp_path: Path) -> None:
     before, after = diadbench.load_results(finished), diadbench.load_results(tmp_path / "again")
     before = before[before["state"] == "done"][columns].reset_index(drop=True)
     pd.testing.assert_frame_equal(before, after[columns].reset_index(drop=True))
-    assert main(["evaluate", str(finished), "--protocol", "diad", "--out", str(tmp_path / "diad")]) == 0
-    assert set(diadbench.load_results(tmp_path / "diad")["protocol"]) == {"diad"}
+    assert main(["evaluate", str(finished), "--protocol", "uniad", "--out", str(tmp_path / "uniad")]) == 0
+    assert set(diadbench.load_results(tmp_path / "uniad")["protocol"]) == {"uniad"}
 
 
 def test_nothing_is_run_twice(data: Path, tmp_path: Path) -> None:
