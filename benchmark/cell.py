@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from diadbench.benchmark.store import CellRecord
     from diadbench.datasets.base import Dataset, Part
     from diadbench.datasets.data import TestData, TrainData
+    from diadbench.datasets.masks import MaskRule
 
 
 def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
     }
 
 
-def open_data(dataset: Dataset, cell: dict[str, Any], mask_rule: str, progress: Any) -> DataModule:
+def open_data(dataset: Dataset, cell: dict[str, Any], mask_rule: MaskRule, progress: Any) -> DataModule:
     """Return the dataset's images, decoded once into a cache that all cells share."""
     data = DataModule(
         dataset,

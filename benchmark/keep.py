@@ -38,7 +38,7 @@ def gallery_rows(samples: pd.DataFrame) -> set[int]:
     for _, rows in groups:
         bad = rows.index[rows["label"] == 1]
         good = rows.index[rows["label"] == 0]
-        places = np.unique(np.linspace(0, len(bad) - 1, min(each, len(bad))).round().astype(int)) if len(bad) else []
+        places = np.linspace(0, len(bad) - 1, min(each, len(bad))).round().astype(int).tolist()
         chosen |= {int(bad[place]) for place in places}
         if len(good):
             chosen.add(int(good[len(good) // 2]))
@@ -97,7 +97,7 @@ class Keeper:
         write_with(path, lambda name: np.savez_compressed(name, **arrays))  # type: ignore[arg-type]
         sample = self._samples.loc[row]
         entry = {key: str(sample[key]) for key in ("class", "defect", "image")}
-        self._gallery.append({"row": row, **entry, "label": int(sample["label"]), "score": self._scores[row]})
+        self._gallery.append({"row": row, **entry, "label": int(str(sample["label"])), "score": self._scores[row]})
 
     def save(self, evaluation: Evaluation) -> None:
         """Write metrics, scores, curves and the gallery's index. The caller's status makes them count."""

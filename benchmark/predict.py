@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ def write_pictures(out: Path, paths: list[Path], base: Path, maps: list[np.ndarr
         stem = Path(_name(path, base)).with_suffix("").as_posix().replace("/", "__")
         image = Image.fromarray(read_image(path))
         colours = colour(values, low, high).resize(image.size, Image.Resampling.BILINEAR)
-        write_with(out / "maps" / f"{stem}.npy", lambda name, values=values: np.save(name, values))
+        write_with(out / "maps" / f"{stem}.npy", partial(np.save, arr=values))
         write_with(out / "maps" / f"{stem}.png", colours.save)
         write_with(out / "overlays" / f"{stem}.png", Image.blend(image, colours, 0.45).save)
 

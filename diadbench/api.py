@@ -47,7 +47,8 @@ def report(*runs: str | Path, out: str | Path | None = None) -> dict[str, Path]:
     """Build the report of one or several run directories; return what was written, by kind."""
     from diadbench import reports
 
-    return reports.build(list(runs), out=out)
+    written: dict[str, Path] = reports.build(list(runs), out=out)
+    return written
 
 
 def evaluate(

@@ -25,4 +25,5 @@ def get_class(name: str) -> type[Method]:
         from diadbench.methods.anomalib_bridge import bridge
 
         return bridge(name.removeprefix("anomalib:"))
-    return load_class("method", name, TABLE, GROUP)
+    found: type[Method] = load_class("method", name, TABLE, GROUP)
+    return found
