@@ -23,6 +23,7 @@ from filelock import Timeout
 from diadbench.benchmark.store import CellRecord
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import write_text
+from diadbench.common.interrupt import Terminated, install
 
 #: Exit codes that a runner understands; everything else is read from ``status.json``.
 EXIT_ENDED, EXIT_BUSY = 0, 75
@@ -64,7 +65,7 @@ def _run(record: CellRecord, since: float, threads: int) -> int:
         "attempt": cell.get("attempt", 1),
     }
     record.write_status(state="running", reason="", **base)
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    install()
     end = _outcome(record, threads)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is known: it will be written, not interrupted
     record.write_status(**{**base, **end, "finished": time.time()})
@@ -117,14 +118,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
-class Terminated(BaseException):
-    """SIGTERM came. Not an Exception, so that no method swallows it."""
-
-
-def _on_sigterm(number: int, frame: Any) -> None:
-    raise Terminated
 
 
 class Progress:

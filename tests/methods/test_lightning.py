@@ -1,0 +1,112 @@
+"""Training: the same end whether or not it was interrupted, and batches that are a function of (seed, step)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diadbench.common import interrupt
+from diadbench.methods.base import RunSettings
+from diadbench.methods.lightning import BatchOrder, Budget, steps_of_epochs, train_module
+
+
+class Images:
+    """Ten small random images, as training data."""
+
+    class_names = ("a",)
+    image_size = (8, 8)
+    class_ids = torch.zeros(10, dtype=torch.int64)
+    data = torch.rand(10, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def images(self, indices: Tensor) -> Tensor:
+        return self.data[indices]
+
+
+class Net(pl.LightningModule):
+    """A net with dropout, noise and momentum: everything that a wrong resume would change."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(8, 3, 3, padding=1)
+        )
+        self.stop_at = stop_at
+        self.seen: list[Tensor] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.seen.append(batch["index"])
+        if self.stop_at is not None and self.global_step == self.stop_at:
+            interrupt._State.pending = True
+        noisy = batch["image"] + 0.1 * torch.randn_like(batch["image"])
+        loss = (self.net(noisy) - batch["image"]).square().mean()
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), 1e-2)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+@pytest.fixture(autouse=True)
+def calm() -> Any:
+    yield
+    interrupt._State.pending = False
+
+
+def settings(path: Path) -> RunSettings:
+    path.mkdir(exist_ok=True)
+    return RunSettings(3, torch.device("cpu"), (8, 8), ("a",), path, path)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_resumed_training_ends_with_the_same_weights(tmp_path: Path, accumulate: int) -> None:
+    budget = Budget(steps=12, batch_size=4, accumulate=accumulate, clip=0.5)
+    calm = Net()
+    train_module(calm, Images(), settings(tmp_path / "calm"), budget)  # type: ignore[arg-type]
+    run = settings(tmp_path / "stormy")
+    for stop_at in (4, 9):
+        with pytest.raises(interrupt.Terminated):
+            train_module(Net(stop_at), Images(), run, budget)  # type: ignore[arg-type]
+        interrupt._State.pending = False
+    stormy = Net()
+    train_module(stormy, Images(), run, budget)  # type: ignore[arg-type]
+    assert 0 < len(stormy.seen) < 12 * accumulate
+    for key, value in calm.state_dict().items():
+        assert torch.equal(value, stormy.state_dict()[key]), key
+    histories = [(tmp_path / name / "history.csv").read_text() for name in ("calm", "stormy")]
+    assert histories[0] == histories[1]
+    assert histories[0].count("\n") == 13
+
+
+def test_a_finished_training_is_loaded_not_repeated(tmp_path: Path) -> None:
+    run, budget = settings(tmp_path / "run"), Budget(steps=3, batch_size=4)
+    first, second = Net(), Net()
+    train_module(first, Images(), run, budget)  # type: ignore[arg-type]
+    train_module(second, Images(), run, budget)  # type: ignore[arg-type]
+    assert not second.seen
+    assert all(torch.equal(value, second.state_dict()[key]) for key, value in first.state_dict().items())
+
+
+@pytest.mark.parametrize("whole_epochs", [False, True])
+def test_each_epoch_is_a_permutation(whole_epochs: bool) -> None:
+    order = BatchOrder(10, 4, seed=1, whole_epochs=whole_epochs)
+    seen = torch.cat([order(batch) for batch in range(15)])[:50]
+    for epoch in seen.split(10):
+        assert sorted(epoch.tolist()) == list(range(10))
+    again = BatchOrder(10, 4, seed=1, whole_epochs=whole_epochs)
+    assert torch.equal(again(7), BatchOrder(10, 4, seed=1, whole_epochs=whole_epochs)(7))
+    assert not torch.equal(order(0), BatchOrder(10, 4, seed=2)(0))
+
+
+def test_steps_of_epochs_count_partial_batches() -> None:
+    assert steps_of_epochs(3, 10, 4) == 9
