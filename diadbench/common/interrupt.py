@@ -1,4 +1,4 @@
-"""A polite end: SIGTERM ends a cell at once, or, inside :func:`deferred`, at the next point where its state is whole."""
+"""A polite end: SIGTERM ends a cell at once or, inside :func:`deferred`, when its state is whole."""
 
 from __future__ import annotations
 
