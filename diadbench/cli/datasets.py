@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
 
 def list_datasets(*, data_root: str | None = None) -> int:
     """List the datasets, and where each was found on this machine.
@@ -76,4 +80,111 @@ def make_sample(
     return 0
 
 
-VERBS = {"list": list_datasets, "make-sample": make_sample}
+def check(
+    name: str,
+    *,
+    root: str | None = None,
+    layout: str = "auto",
+    size: int = 256,
+    json: bool = False,
+    strict: bool = False,
+    all: bool = False,
+) -> int:
+    """Check a dataset on this machine: structure, counts, every file, masks, duplicates, extras.
+
+    Exit code 0: well; 1: something is wrong; 2: the dataset isn't there.
+
+    Args:
+        name: A registered dataset.
+        root: Its directory; without it the places of `diadbench datasets list`.
+        layout: Check this layout where several are there.
+        size: Evaluation size in pixels; masks that vanish at it are counted.
+        json: Print JSON, with every finding.
+        strict: Warnings count as errors for the exit code.
+        all: Print every finding, not the first twenty of each kind.
+
+    Example::
+
+        diadbench datasets check mvtec --root /data/mvtec
+        diadbench datasets check visa --json > visa.json
+    """
+    from diadbench.datasets.check import check as run_check
+
+    options: dict[str, Any] = {} if layout == "auto" else {"layout": layout}
+    with _progress(json) as progress:
+        report = run_check(name, root, size=size, progress=progress, **options)
+    if json:
+        from json import dumps
+
+        print(dumps(report.to_json(), indent=2, ensure_ascii=False))
+    else:
+        print(report.text(everything=all))
+    return report.exit_code(strict=strict)
+
+
+def info(name: str, *, root: str | None = None, sheet: str | None = None) -> int:
+    """Say what a dataset is: counts, licence, where to get it, what its folder must look like.
+
+    Args:
+        name: A registered dataset.
+        root: Its directory, for the contact sheet.
+        sheet: Draw a PNG with a row of images for each class into this file.
+
+    Example::
+
+        diadbench datasets info visa
+        diadbench datasets info visa --root /data/visa --sheet visa.png
+    """
+    from diadbench.datasets.describe import contact_sheet, info_text
+
+    print(info_text(name, root))
+    if sheet is not None:
+        print(f"\ncontact sheet: {contact_sheet(name, root, sheet)}")
+    return 0
+
+
+def prepare(name: str, *, root: str | None = None, size: int = 256) -> int:
+    """Index a dataset and decode it into the cache, ahead of a run. Nothing is written into the dataset.
+
+    Killed, it goes on where it was. For coco_ad it makes the four splits and their masks.
+
+    Args:
+        name: A registered dataset.
+        root: Its directory; without it the places of `diadbench datasets list`.
+        size: Image size of the runs to come.
+
+    Example::
+
+        diadbench datasets prepare coco_ad --root /data/coco
+    """
+    from diadbench.datasets.prepare import prepare as run_prepare
+
+    with _progress(False) as progress:
+        made = run_prepare(name, root, size=size, progress=progress)
+    print(f"{made.samples:,} samples of {made.classes} classes at {size} px: {made.cache}")
+    if made.vanished:
+        print(f"masks that vanish at {size} px: {sum(made.vanished.values())}")
+    return 0
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None] | None]:
+    """Show a bar on the terminal's standard error; nothing where there is no terminal."""
+    import sys
+
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def tell(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what or "reading")
+
+        yield tell
+
+
+VERBS = {"list": list_datasets, "check": check, "info": info, "prepare": prepare, "make-sample": make_sample}

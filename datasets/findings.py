@@ -1,0 +1,113 @@
+"""What ``datasets check`` finds, and how it is told: as text, as JSON, as an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Severity = Literal["error", "warning", "note"]
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is worth knowing about a data set on the disk.
+
+    Attributes:
+        severity: ``error``: results would be wrong or not comparable. ``warning``: look at it. ``note``: as it should
+            be, and good to know.
+        kind: Short name: ``empty-mask``, ``counts``, ``duplicate`` ...
+        what: What was found and what was expected, in one line.
+        path: File or folder that it is about.
+        advice: What to do.
+    """
+
+    severity: Severity
+    kind: str
+    what: str
+    path: str = ""
+    advice: str = ""
+
+    def line(self) -> str:
+        """Return the finding as one line."""
+        place = f"{self.path}: " if self.path and self.path not in self.what else ""
+        return f"{self.severity}: {place}{self.what}" + (f"; {self.advice}" if self.advice else "")
+
+
+@dataclass
+class CheckReport:
+    """The result of a check.
+
+    Attributes:
+        name: Dataset.
+        title: Dataset, as printed.
+        root: Directory that was checked.
+        layout: Which layout was found; ``""`` when none was.
+        counts: ``{class: {train, test_good, test_bad}}`` as found.
+        vanished: ``{rule: number}`` of anomalous masks that become empty at the evaluation size, by mask rule.
+        files: Number of files opened.
+        findings: What was found.
+    """
+
+    name: str
+    title: str
+    root: str
+    layout: str = ""
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    vanished: dict[str, int] = field(default_factory=dict)
+    files: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, severity: Severity, kind: str, what: str, path: object = "", advice: str = "") -> None:
+        """Add a finding."""
+        self.findings.append(Finding(severity, kind, what, str(path), advice))
+
+    def of(self, severity: Severity) -> list[Finding]:
+        """Return the findings of one severity."""
+        return [finding for finding in self.findings if finding.severity == severity]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error."""
+        return not self.of("error")
+
+    def exit_code(self, *, strict: bool = False) -> int:
+        """Return 0 when all is well, 1 when there are errors; with ``strict`` warnings count too."""
+        return int(not self.ok or (strict and bool(self.of("warning"))))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values, with every finding."""
+        return {"ok": self.ok, **asdict(self)}
+
+    def text(self, *, everything: bool = False) -> str:
+        """Return the report for people; of each kind the first twenty, unless ``everything``."""
+        lines = [f"{self.title}: {self.root}" + (f" (layout {self.layout})" if self.layout else "")]
+        if self.counts:
+            lines += ["", *_count_lines(self.counts)]
+        shown: dict[tuple[str, str], int] = {}
+        told = []
+        for finding in sorted(self.findings, key=lambda one: ("error", "warning", "note").index(one.severity)):
+            key = (finding.severity, finding.kind)
+            shown[key] = shown.get(key, 0) + 1
+            if everything or shown[key] <= _SHOWN:
+                told.append(finding.line())
+        hidden = sum(max(0, number - _SHOWN) for number in shown.values()) if not everything else 0
+        lines += ["", *told] if told else []
+        lines += [f"... and {hidden:,} more; --json has all"] if hidden else []
+        return "\n".join([*lines, "", self.verdict()])
+
+    def verdict(self) -> str:
+        """Return the last line: well or not, in numbers."""
+        errors, warnings = len(self.of("error")), len(self.of("warning"))
+        opened = f"{self.files:,} files opened"
+        return f"{'ok' if self.ok else 'NOT ok'}: {errors} errors, {warnings} warnings, {opened}"
+
+
+def _count_lines(counts: dict[str, dict[str, int]]) -> Iterable[str]:
+    width = max(len(name) for name in [*counts, "class"]) + 2
+    yield f"{'class':<{width}}{'train':>8}{'normal':>8}{'anomalous':>11}"
+    for name, row in counts.items():
+        yield f"{name:<{width}}{row['train']:>8,}{row['test_good']:>8,}{row['test_bad']:>11,}"
+    total = {key: sum(row[key] for row in counts.values()) for key in ("train", "test_good", "test_bad")}
+    yield f"{'all':<{width}}{total['train']:>8,}{total['test_good']:>8,}{total['test_bad']:>11,}"
