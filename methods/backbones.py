@@ -94,9 +94,19 @@ def load_backbone(name: str, *, weights: str = "hub", out_indices: Sequence[int]
     """
     _check_name(name)
     features = _features(name, out_indices)
+    mean, std, notes = load_weights(features, name, weights)
+    return Backbone(features, name=name, mean=mean, std=std, notes=notes)
+
+
+def load_weights(network: nn.Module, name: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...], list[str]]:
+    """Fill ``network``, a feature network that timm made for ``name``; see :func:`load_backbone`.
+
+    Returns:
+        Mean and standard deviation of the inputs that the weights were trained with, and notes.
+    """
     mean, std = _normalisation(name)
     if weights == "random":
-        return Backbone(features, name=name, mean=mean, std=std, notes=[RANDOM_NOTE])
+        return mean, std, [RANDOM_NOTE]
     if weights == "hub":
         state, where = _hub_state(name), f"timm's weights for {name}"
     elif weights == "package":
@@ -105,8 +115,8 @@ def load_backbone(name: str, *, weights: str = "hub", out_indices: Sequence[int]
         path = _weights_file(weights)
         state, where = _file_state(path), str(path)
         mean, std = _folder_normalisation(Path(weights).expanduser(), mean, std)
-    _fill(features, _network(name).state_dict(), state, where)
-    return Backbone(features, name=name, mean=mean, std=std)
+    _fill(network, _network(name).state_dict(), state, where)
+    return mean, std, []
 
 
 def _check_name(name: str) -> None:

@@ -1,0 +1,147 @@
+"""The bridge: names without an import, options with types, training, keeping, and reasons for what can't run here."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diadbench.common.errors import Skip, UserError
+from diadbench.methods.anomalib_bridge import _reasons, bridge
+from diadbench.methods.anomalib_names import model_names
+from diadbench.methods.base import RunSettings
+from diadbench.methods.padim import Padim
+from diadbench.methods.registry import get_class
+from diadbench.methods.small_data import anomalous_images, normal_images, small_train
+
+LITE0: dict[str, Any] = {"backbone": "tf_efficientnet_lite0", "weights": "package"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunSettings:
+    return RunSettings(0, torch.device("cpu"), (64, 64), ("stripes0", "stripes1"), tmp_path, tmp_path / "cache")
+
+
+def test_names_are_known_without_importing_anomalib() -> None:
+    code = "import sys; from diadbench.methods.anomalib_names import model_names; print(len(model_names())); "
+    code += "sys.exit(any(name in sys.modules for name in ('torch', 'anomalib', 'lightning')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) >= 30
+
+
+def test_every_model_of_the_installed_anomalib_gets_a_signature_of_plain_types() -> None:
+    import anomalib.models
+
+    for name in model_names():
+        cls = bridge(name)
+        assert issubclass(getattr(anomalib.models, name), torch.nn.Module)
+        assert {"weights", "batch_size", "max_epochs", "max_steps"} <= set(inspect.signature(cls).parameters)
+        assert not {"pre_processor", "evaluator", "visualizer"} & set(inspect.signature(cls).parameters)
+        assert cls.info.name == f"anomalib:{name}"
+
+
+def test_options_are_checked_as_of_any_method() -> None:
+    from diadbench.benchmark.resolve import checked_options
+
+    cls = get_class("anomalib:Dfkde")
+    options = checked_options(cls, {"feature_scaling_method": "norm", "n_pca_components": 4})
+    assert options["feature_scaling_method"] == "norm"
+    assert options["layers"] == ["layer4"]
+    with pytest.raises(UserError, match="n_pca_components"):
+        checked_options(cls, {"n_pca_component": 4})
+    with pytest.raises(UserError):
+        checked_options(cls, {"n_pca_components": "many"})
+    with pytest.raises(UserError, match="n_pca_components"):
+        cls(n_pca_component=4)
+
+
+def test_unknown_models_get_a_hint() -> None:
+    with pytest.raises(UserError, match="Padim"):
+        get_class("anomalib:Paddim")
+
+
+def test_padim_finds_blots_and_is_kept(run: RunSettings, tmp_path: Path) -> None:
+    options: dict[str, Any] = {**LITE0, "layers": ("blocks.1", "blocks.2"), "n_features": 20}
+    method = Padim(**options)
+    method.fit(small_train(2), run)
+    assert run.notes == []
+    images = anomalous_images(4, 1)[0]
+    found = method.predict(images)
+    assert found.score.min() > method.predict(normal_images(4, 1, seed=7)).score.max()
+    assert found.anomaly_map.shape == (4, 64, 64)
+    (tmp_path / "kept").mkdir()
+    method.save(tmp_path / "kept")
+    again = Padim(**options)
+    again.load(tmp_path / "kept", run)
+    assert torch.equal(again.predict(images).anomaly_map, found.anomaly_map)
+
+
+def test_weights_reach_the_model_with_their_normalisation(run: RunSettings) -> None:
+    from diadbench.methods.backbones import load_backbone
+
+    method = bridge("Patchcore")(**LITE0, layers=["blocks.2", "blocks.4"], coreset_sampling_ratio=0.05)
+    method.fit(small_train(1, images=4), run)
+    normalise = method._model.pre_processor.transform.transforms[-1]
+    assert list(normalise.mean) == [0.5] * 3
+    expected = load_backbone("tf_efficientnet_lite0", weights="package", out_indices=(2, 3)).network.state_dict()
+    state = method._model.model.feature_extractor.feature_extractor.state_dict()
+    assert all(torch.equal(state[key], expected[key]) for key in state if key in expected)
+
+
+def test_weights_are_refused_where_the_model_takes_none(run: RunSettings) -> None:
+    with pytest.raises(UserError, match="fetches its weights itself"):
+        bridge("Stfpm")(weights="package").fit(small_train(1, images=2), run)
+
+
+def test_weights_not_asked_for_are_said(run: RunSettings) -> None:
+    bridge("Patchcore")(backbone="resnet10t", layers=["layer1"], pre_trained=False, coreset_sampling_ratio=0.05).fit(
+        small_train(1, images=2), run
+    )
+    assert run.notes == ["random backbone weights"]
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_training_goes_on_from_its_last_checkpoint(run: RunSettings) -> None:
+    options: dict[str, Any] = {"max_epochs": 3, "batch_size": 8, "n_features": 4, "latent_vec_size": 8}
+    steps: list[int] = []
+
+    def kill(done: int, total: int, what: str) -> None:
+        steps.append(done)
+        if len(steps) == 5:
+            raise Killed
+
+    run.progress = kill
+    with pytest.raises(Killed):
+        bridge("Ganomaly")(**options).fit(small_train(2), run)
+    after: list[int] = []
+    run.progress = lambda done, total, what: after.append(done)
+    method = bridge("Ganomaly")(**options)
+    method.fit(small_train(2), run)
+    assert len(after) == 2
+    assert torch.isfinite(method.predict(anomalous_images(2, 0)[0]).score).all()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ImportError("No module named open_clip"), "needs a package"),
+        (AssertionError("Torch not compiled with CUDA enabled"), "needs CUDA"),
+        (ConnectionError("no route"), "no network"),
+    ],
+)
+def test_reasons_are_skips(error: Exception, text: str, run: RunSettings) -> None:
+    with pytest.raises(Skip, match=text), _reasons("Padim", run):
+        raise error
+
+
+def test_other_failures_stay_failures(run: RunSettings) -> None:
+    with pytest.raises(ZeroDivisionError), _reasons("Padim", run):
+        raise ZeroDivisionError
