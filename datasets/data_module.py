@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from diadbench.datasets.fingerprint import digest_of, digest_parts, file_digests
 from diadbench.datasets.images import FILTERS, decode_image, inside, read_bytes, read_image, read_mask, resize_image
 from diadbench.datasets.masks import RULES, MaskRule, read_resized
 from diadbench.datasets.store import ImageStore, IntArray, MaskStore, Rows, packed
-from diadbench.datasets.workers import Problems, Progress, cores
+from diadbench.datasets.workers import Problems, Progress, cores, telling
 
 #: Part of every key: raise it when decoding or resizing changes.
 CACHE_VERSION = 1
@@ -53,8 +53,8 @@ class DataModule:
         dataset: Dataset,
         image_size: int | tuple[int, int],
         *,
-        mask_rule: MaskRule = "nearest",
-        resize: Literal["bilinear", "bicubic", "nearest"] = "bilinear",
+        mask_rule: str = "nearest",
+        resize: str = "bilinear",
         cache_dir: Path | str | None = None,
         progress: Progress | None = None,
         channels: Sequence[str] = ("rgb",),
@@ -97,6 +97,16 @@ class DataModule:
         digests = self._digests(problems)
         problems.raise_any(f"dataset {self.dataset.info.name!r}")
         return table_digest(self.samples, digests)
+
+    @property
+    def n_train(self) -> int:
+        """Number of training images, over all parts."""
+        return int((self.samples["split"] == "train").sum())
+
+    @property
+    def n_test(self) -> int:
+        """Number of test images, over all parts."""
+        return len(self.samples) - self.n_train
 
     def prepare(self) -> None:
         """Build what the cache doesn't hold yet. Every file that it needs is opened once, before any training.
@@ -166,8 +176,8 @@ class DataModule:
     _known_digests: dict[str, list[Digest]] | None = None
 
     def _read_digests(self, problems: Problems) -> dict[str, list[Digest]]:
-        telling = self._telling("reading")
-        return file_digests(self.dataset, self.channels, self.cache, self._workers, problems, telling)
+        progress = telling(self._progress, f"reading {self.dataset.info.name}")
+        return file_digests(self.dataset, self.channels, self.cache, self._workers, problems, progress)
 
     @cached_property
     def _stores(self) -> tuple[ImageStore, MaskStore | None]:
@@ -256,18 +266,12 @@ class DataModule:
         shards: list[Shard] = []
         for plan, shard, (rows, places) in zip(plans, ready, rows_of):
             if shard is None:
-                shard = build(plan, self._workers, problems, self._telling(what, done, total))
+                shard = build(plan, self._workers, problems, telling(self._progress, what, done, total))
                 done += plan.count
             if shard is not None:
                 shard_of[rows], position[rows] = len(shards), places
                 shards.append(shard)
         return Rows(tuple(shards), shard_of, position)
-
-    def _telling(self, what: str, offset: int = 0, total: int | None = None) -> Progress | None:
-        progress = self._progress
-        if progress is None:
-            return None
-        return lambda done, count, instead: progress(offset + done, total or count, instead or what)
 
     def _count_masks(self, wanted: Callable[[bool, bool], bool]) -> dict[str, int]:
         _ = self._stores

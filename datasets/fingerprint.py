@@ -17,7 +17,7 @@ from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_with
 from diadbench.datasets.images import inside, mask_files, read_bytes
 from diadbench.datasets.table import COLUMNS
-from diadbench.datasets.workers import Problems, Progress, cores, run_all, writing
+from diadbench.datasets.workers import Problems, Progress, cores, run_all, telling, writing
 
 if TYPE_CHECKING:
     from diadbench.datasets.base import Dataset
@@ -185,9 +185,7 @@ def fingerprint(dataset: Dataset, channels: Sequence[str] = ("rgb",), progress: 
         UserError: Files are missing, empty or unreadable: the first few by name, and how many.
     """
     problems = Problems()
-    telling = (
-        None if progress is None else lambda done, total, what: progress(done, total, f"reading {dataset.info.name}")
-    )
-    digests = file_digests(dataset, channels, cache_dir(), cores(), problems, telling)
+    told = telling(progress, f"reading {dataset.info.name}")
+    digests = file_digests(dataset, channels, cache_dir(), cores(), problems, told)
     problems.raise_any(f"dataset {dataset.info.name!r}")
     return table_digest(dataset.samples, digests)

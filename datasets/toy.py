@@ -16,12 +16,13 @@ from filelock import FileLock
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import cache_dir, read_json, write_json
-from diadbench.datasets.base import Dataset, DatasetInfo
+from diadbench.datasets.base import Dataset
+from diadbench.datasets.catalog import info
 from diadbench.datasets.fingerprint import digest_parts
+from diadbench.datasets.info import DatasetInfo
 from diadbench.datasets.layouts import mvtec_layout
 from diadbench.datasets.toy_defects import DEFECTS
 from diadbench.datasets.toy_draw import ToyOptions, draw
-from diadbench.datasets.toy_scenes import SCENES
 from diadbench.datasets.workers import writing
 
 #: Raise it when any drawn pixel changes: the images are made again.
@@ -47,15 +48,7 @@ class Toy(Dataset):
         seed: Decides everything.
     """
 
-    info: ClassVar[DatasetInfo] = DatasetInfo(
-        name="toy",
-        title="Toy",
-        summary="Washers, weave, tiles and capsules drawn by the program, with four kinds of defects and exact masks.",
-        licence="CC0 1.0",
-        folder="toy",
-        classes=tuple(SCENES),
-        flags=("procedural images",),
-    )
+    info: ClassVar[DatasetInfo] = info("toy")
 
     def __init__(
         self,

@@ -63,6 +63,13 @@ def run_all(
             raise
 
 
+def telling(progress: Progress | None, what: str, offset: int = 0, total: int | None = None) -> Progress | None:
+    """Return a progress call for a share of the work: it adds ``offset``, and says ``what`` unless told otherwise."""
+    if progress is None:
+        return None
+    return lambda done, count, instead: progress(offset + done, total or count, instead or what)
+
+
 def cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
