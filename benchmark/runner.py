@@ -270,13 +270,13 @@ def _write_end(planned: PlannedCell, outcome: Outcome, status: dict[str, Any]) -
         state = "error"
     kept = {key: value for key, value in status.items() if key not in ("state", "reason")}
     head = {key: planned.config[key] for key in ("identity", "protocol", "method_info", "dataset_info")}
-    planned.record.write_status(
-        **{"notes": [], "traceback": "", **head, **kept, **outcome.extra},
-        state=state,
-        reason=outcome.reason,
-        peak_memory={"cpu_bytes": outcome.peak_bytes, "gpu_bytes": 0},
-        finished=time.time(),
-    )
+    end = {
+        "state": state,
+        "reason": outcome.reason,
+        "peak_memory": {"cpu_bytes": outcome.peak_bytes, "gpu_bytes": 0},
+        "finished": time.time(),
+    }
+    planned.record.write_status(**{"notes": [], "traceback": "", **head, **kept, **outcome.extra, **end})
 
 
 def _retry(plan: Plan, planned: PlannedCell) -> bool:
