@@ -81,9 +81,8 @@ def train_model(
         "enable_checkpointing": epochs > 1,
     }
     if epochs > 1:
-        arguments["callbacks"].append(
-            ModelCheckpoint(checkpoints, save_last=True, save_top_k=0, save_on_train_epoch_end=True)
-        )
+        last = ModelCheckpoint(checkpoints, filename="epoch", save_last=True, save_on_train_epoch_end=True)
+        arguments["callbacks"].append(last)
     trainer = pl.Trainer(**{**arguments, **own, "devices": 1})
     if model.learning_type in {LearningType.ZERO_SHOT, LearningType.FEW_SHOT}:
         trainer.validate(model, datamodule=data, verbose=False)

@@ -1,0 +1,133 @@
+"""``diadbench methods``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def list_methods(*, anomalib: bool = False) -> int:
+    """List the methods: the project's, plug-ins and, with --anomalib, all models of the installed anomalib.
+
+    Args:
+        anomalib: List the names anomalib:MODEL too.
+
+    Example::
+
+        diadbench methods list
+        diadbench methods list --anomalib
+    """
+    from diadbench.methods.anomalib_names import model_names
+    from diadbench.methods.catalog import CATALOG
+    from diadbench.methods.registry import names
+
+    print(f"{'name':<14}{'title':<12}{'venue':<12}needs")
+    for name in names():
+        known = CATALOG.get(name)
+        if known is None:
+            print(f"{name:<14}{'(plug-in)':<12}{'':<12}")
+            continue
+        info = known.info
+        print(f"{name:<14}{info.title:<12}{info.venue:<12}{', '.join(info.needs) or '-'}")
+    models = model_names()
+    if anomalib:
+        for model in models:
+            print(f"anomalib:{model}")
+    else:
+        print(f"anomalib:MODEL for {len(models)} models of anomalib (--anomalib lists them); FILE.py:CLASS for yours")
+    return 0
+
+
+def info(name: str) -> int:
+    """Say what a method is: paper, needs, and its options with their defaults.
+
+    Args:
+        name: A registered name, anomalib:MODEL, or FILE.py:CLASS.
+
+    Example::
+
+        diadbench methods info patchcore
+        diadbench methods info anomalib:Padim
+    """
+    import inspect
+
+    from diadbench.methods.registry import get_class
+
+    cls = get_class(name)
+    facts = cls.info
+    print(f"{facts.title} ({facts.name})\n{facts.summary}")
+    if facts.paper:
+        print(f"paper: {facts.paper}, {facts.venue}, cite {facts.cite}")
+    print(f"needs: {', '.join(facts.needs) or 'nothing'}\n\n{inspect.getdoc(cls) or ''}\n\noptions:")
+    for option in inspect.signature(cls).parameters.values():
+        kind = option.annotation if isinstance(option.annotation, str) else inspect.formatannotation(option.annotation)
+        print(f"  {option.name}: {kind} = {option.default!r}")
+    return 0
+
+
+def new(name: str, *, directory: str = ".") -> int:
+    """Write a commented template of a method that runs as it is.
+
+    Args:
+        name: Name of the method, such as my-method; the file is my_method.py, the class MyMethod.
+        directory: Where to write the file. An existing file is left alone.
+
+    Example::
+
+        diadbench methods new my-method
+        diadbench methods check my_method.py:MyMethod
+        diadbench run demo --method my_method.py:MyMethod
+    """
+    from diadbench.methods.authoring import write_template
+
+    path, cls = write_template(name, directory)
+    print(path)
+    print(f"check it:  diadbench methods check {path}:{cls}")
+    print(f"run it:    diadbench run demo --method {path}:{cls}")
+    return 0
+
+
+def check(method: str, *, options: list[str] = [], size: int = 64) -> int:  # noqa: B006 - a parser's default
+    """Check that a method keeps to the contract, on a few small images, on the CPU.
+
+    Exit code 0: it does; 1: it doesn't; 2: there is no such method; 3: something that it needs is not installed.
+
+    Args:
+        method: FILE.py:CLASS, a registered name, or anomalib:MODEL.
+        options: Options of the method as NAME=VALUE; the project's own methods have small ones by default.
+        size: Side of the images in pixels.
+
+    Example::
+
+        diadbench methods check my_method.py:MyMethod
+        diadbench methods check patchcore --options backbone=tf_efficientnet_lite0 weights=package ratio=0.1
+    """
+    from diadbench.methods.authoring import run_checks
+
+    return run_checks(method, options, size)
+
+
+def export(cell: str, *, out: str, format: str = "diffusers") -> int:
+    """Write a trained DiAD for use elsewhere.
+
+    Args:
+        cell: Directory of a finished cell of DiAD that was kept.
+        out: Directory to write.
+        format: diffusers (a pipeline folder).
+
+    Example::
+
+        diadbench methods export runs/demo/cells/toy/diad/multi-class/seed0 --out diad-toy
+    """
+    from diadbench.methods.authoring import export_cell
+
+    return export_cell(cell, out, format)
+
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "list": list_methods,
+    "info": info,
+    "new": new,
+    "check": check,
+    "export": export,
+}
