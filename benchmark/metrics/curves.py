@@ -80,8 +80,11 @@ def thin(points: Curve, columns: int = COLUMNS) -> Curve:
     if len(points) <= columns:
         return points
     column = np.minimum((points[:, 0] * columns).astype(np.int64), columns - 1)
-    order = np.lexsort((points[:, 1], column))
     first = np.flatnonzero(np.diff(column, prepend=-1))
     last = np.append(first[1:], len(points)) - 1
-    kept = np.unique(np.concatenate([first, last, order[first], order[last]]))
-    return np.asarray(points[kept])
+    sizes = last - first + 1
+    height = points[:, 1]
+    lowest = np.flatnonzero(height == np.repeat(np.minimum.reduceat(height, first), sizes))
+    highest = np.flatnonzero(height == np.repeat(np.maximum.reduceat(height, first), sizes))
+    ends = [one[np.searchsorted(one, first)] for one in (lowest, highest)]
+    return np.asarray(points[np.unique(np.concatenate([first, last, *ends]))])

@@ -65,6 +65,7 @@ class Evaluator:
         memory: Bytes of maps kept in memory before that.
         grouped: The batches come grouped by class. A class is then computed and its state freed as soon as the next
             one begins, so memory is bounded by one class; a batch of a class that is over is an error.
+        with_curves: Whether to make the curves for plots; without them ``Evaluation.curves`` is empty for each class.
 
     Raises:
         UserError: Unknown protocol, no class, a class named twice.
@@ -80,12 +81,14 @@ class Evaluator:
         spill_dir: Path | str | None = None,
         memory: int = 256 << 20,
         grouped: bool = False,
+        with_curves: bool = True,
     ) -> None:
         self.classes = tuple(classes)
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise UserError(f"evaluator: expected distinct class names, found {list(self.classes)}")
         self.protocol = get_protocol(protocol)
         self.has_masks, self.samples, self.grouped = has_masks, samples, grouped
+        self.with_curves = with_curves
         self._directory, self._memory = Path(spill_dir) if spill_dir is not None else None, memory
         self.reset()
 
@@ -240,7 +243,7 @@ class Evaluator:
         return _ClassResult(
             rows=[(name, key, *values[key], *counts[key]) for key in METRICS if key in values],
             scores=frame,
-            curves=curves(image_ranking, result.ranking),
+            curves=curves(image_ranking, result.ranking) if self.with_curves else {},
             thresholds=[(name, "image", image_threshold), (name, "pixel", result.threshold)],
         )
 
@@ -296,7 +299,7 @@ def evaluate(
     if labels is not None:
         chosen = replace(chosen, label_rule="dataset")
     checked = as_maps(maps)
-    evaluator = Evaluator(["all"], chosen, has_masks=masks is not None)
+    evaluator = Evaluator(["all"], chosen, has_masks=masks is not None, with_curves=False)
     evaluator.update(np.zeros(len(checked), np.int64), checked, masks, scores, labels, borrow=True)
     table = evaluator.compute().table
     values, reasons = (dict(zip(table["metric"], table[column])) for column in ("value", "reason"))

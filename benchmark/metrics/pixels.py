@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,13 +32,23 @@ class PixelResult:
     threshold: float = float("nan")
 
 
+@functools.cache
+def engine() -> tuple[type[Anomalies], type[Counter]]:
+    """Return the compiled passes, or the numpy reference where numba is missing. Both give the same numbers."""
+    try:
+        from diadbench.benchmark.metrics.kernels import FastAnomalies, FastCounter
+    except ImportError:
+        return Anomalies, Counter
+    return FastAnomalies, FastCounter
+
+
 class PixelClass:
     """Collects the maps and masks of one class, then computes its pixel metrics in a second pass."""
 
     def __init__(self, protocol: Protocol, budget: Budget) -> None:
         self.protocol = protocol
         self.store = MapStore(budget)
-        self.anomalies = Anomalies(protocol.connectivity)
+        self.anomalies = engine()[0](protocol.connectivity)
         self.n_images = 0
         self.n_without_mask = 0
         self.double = False
@@ -84,7 +95,7 @@ class PixelClass:
     def _count(self) -> tuple[Ranking, dict[str, Counts]]:
         dtype = np.dtype(np.float64 if self.double else np.float32)
         score, positives, weight = self.anomalies.distinct(single_weights=self.protocol.pro == "bins")
-        counter = Counter(score.astype(dtype, copy=False))
+        counter = engine()[1](score.astype(dtype, copy=False))
         cuts = self._cuts(dtype.type)
         short = {name: np.zeros(len(cut.edges), np.int64) for name, cut in cuts.items()}
         for chunk in self.store.chunks():
