@@ -72,11 +72,11 @@ def cases(draw):
         "tied": lambda x: np.round(2 * x) / 2,
         "constant": lambda x: np.full_like(x, 0.37),
         "negative": lambda x: -np.abs(x) - 3,
-        "tiny": lambda x: 1e-7 * x,
+        "tiny": lambda x: 1e-4 * x if dtype == np.float16 else 1e-30 * x,
         "scaled": lambda x: 1e4 * x if dtype == np.float16 else 1e6 * x,
         "huge": lambda x: x if dtype == np.float16 else 1e37 * x,
         "outlier": lambda x: np.where(x == x.max(), 6e4, x),
-        "skewed": lambda x: np.exp(3 * x),
+        "skewed": lambda x: np.minimum(np.exp(3 * x), 6e4),
     }
     maps = kinds[draw(st.sampled_from(sorted(kinds)))](maps).astype(dtype)
     masks = rng.random(maps.shape) < draw(st.sampled_from([0.02, 0.2, 0.5]))
@@ -87,7 +87,7 @@ def cases(draw):
     return maps, masks, scores, rng.permutation(np.arange(n) % 2)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(cases())
 def test_equal_to_the_definition(case):
     maps, masks, scores, labels = case
@@ -98,7 +98,7 @@ def test_equal_to_the_definition(case):
         assert found[key] == pytest.approx(value, abs=TOLERANCE, rel=0), key
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cases(), st.floats(0.001, 1.0), st.sampled_from([4, 8]))
 def test_any_limit_and_connectivity(case, limit, connectivity):
     from dataclasses import replace
@@ -109,7 +109,7 @@ def test_any_limit_and_connectivity(case, limit, connectivity):
     assert evaluate(maps, masks, scores, labels, protocol)["aupro"] == pytest.approx(expected, abs=TOLERANCE, rel=0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cases(), st.integers(0, 2**32 - 1), st.booleans())
 def test_order_and_batch_size_change_nothing(case, seed, spill):
     maps, masks, scores, labels = case
