@@ -89,7 +89,9 @@ class ShardPlan:
 def load(plan: ShardPlan) -> Shard | None:
     """Return the finished shard, or ``None`` when there is none or it is damaged (truncated, overwritten)."""
     meta = read_json(plan.directory / "meta.json")
-    if not isinstance(meta, dict) or meta.get("shape") != list(plan.shape) or meta.get("dtype") != plan.dtype:
+    if not isinstance(meta, dict) or not {"mtime_ns", "sums", "values"} <= meta.keys():
+        return None
+    if meta.get("shape") != list(plan.shape) or meta.get("dtype") != plan.dtype or len(meta["values"]) != plan.count:
         return None
     try:
         found = os.stat(plan.directory / "data.bin")
