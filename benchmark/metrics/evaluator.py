@@ -193,7 +193,7 @@ class Evaluator:
         if label is not None:
             given = as_binary(as_column(label, size, "labels"), "labels", "1 is anomalous, 0 is normal")
         if masks is not None and (given is None or self.protocol.label_rule == "mask"):
-            return np.asarray(masks.reshape(len(masks), -1).any(axis=1))
+            return np.asarray(masks.any(axis=(1, 2)))
         if given is None:
             raise UserError("labels: none given, and no masks to take them from")
         return given
