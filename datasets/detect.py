@@ -161,7 +161,8 @@ def image_base(folder: Path, table: pd.DataFrame) -> str:
     Raises:
         UserError: The first images of the list are nowhere.
     """
-    listed = [path for path in table["image"].head(50) if not path.startswith("/") and ".." not in path.split("/")]
+    firsts = table.groupby("class", sort=False)["image"].head(3)  # some classes may not be there
+    listed = [path for path in firsts if not path.startswith("/") and ".." not in path.split("/")]
     for base in ("", *subfolders(folder, "")):
         if any((folder / base / path).is_file() for path in listed):
             return base

@@ -53,5 +53,6 @@ def _table() -> dict[str, dict[str, Counts]]:
     for row in csv.DictReader(text.splitlines()):
         if row["class"] != "ALL":
             counts = Counts(int(row["train"]), int(row["test_good"]), int(row["test_bad"]))
-            found.setdefault(row["dataset"], {})[row["class"]] = counts
+            cls = row["class"].replace("split ", "split")  # COCO-AD: "split 0" is the class split0
+            found.setdefault(row["dataset"], {})[cls] = counts
     return found
