@@ -88,6 +88,7 @@ def write_lists(root: Path, target: Path, progress: Progress | None = None, *, m
         progress: Called while masks are drawn.
         mode: Pillow's mode of the masks: ``L``, or ``RGB`` as ADer writes them.
     """
+    _maskutils()  # crowds need it: say so before the long part
     train, val = (Annotations(path) for path in annotation_files(root).values())
     for split in SPLITS:
         ids = held_out(split)

@@ -50,7 +50,8 @@ def info_text(name: str, root: Path | str | None = None, data_root: Path | str |
     facts = {"home page": info.homepage, "licence": info.licence, "cite": info.cite, "get it": guide.get("get", "")}
     facts["here"] = str(root) if root is not None else where(name, data_root)
     lines += [f"{key + ':':<11}{value}" for key, value in facts.items() if value]
-    lines += ["", *count_table(name)]
+    counts = count_table(name)
+    lines += ["", *counts] if counts else []
     if "folder" in guide:
         lines += ["", "folder:", *("  " + line for line in guide["folder"].splitlines())]
     if guide.get("traps"):

@@ -67,6 +67,10 @@ class CheckReport:
         """Return the findings of one severity."""
         return [finding for finding in self.findings if finding.severity == severity]
 
+    def worst_first(self) -> list[Finding]:
+        """Return the findings: errors, then warnings, then notes."""
+        return [*self.of("error"), *self.of("warning"), *self.of("note")]
+
     @property
     def ok(self) -> bool:
         """Whether there is no error."""
@@ -78,7 +82,7 @@ class CheckReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values, with every finding."""
-        return {"ok": self.ok, **asdict(self)}
+        return {"ok": self.ok, **asdict(self), "findings": [asdict(finding) for finding in self.worst_first()]}
 
     def text(self, *, everything: bool = False) -> str:
         """Return the report for people; of each kind the first twenty, unless ``everything``."""
@@ -87,7 +91,7 @@ class CheckReport:
             lines += ["", *_count_lines(self.counts)]
         shown: dict[tuple[str, str], int] = {}
         told = []
-        for finding in sorted(self.findings, key=lambda one: ("error", "warning", "note").index(one.severity)):
+        for finding in self.worst_first():
             key = (finding.severity, finding.kind)
             shown[key] = shown.get(key, 0) + 1
             if everything or shown[key] <= _SHOWN:
