@@ -124,7 +124,7 @@ def _table(rows: list[tuple[Any, ...]], base: str, where: str) -> pd.DataFrame:
     _strings(table["class"], "class", where)
     labels = table["label"].map(_label)
     if labels.isna().any():
-        wrong = [(row["image"], row["label"]) for row in table[labels.isna()].head(1).to_dict("records")][0]
+        wrong = next((row["image"], row["label"]) for row in table[labels.isna()].head(1).to_dict("records"))
         raise UserError(f"{where}: {wrong[0]}: label {wrong[1]!r}; expected 0 or 1")
     table["label"] = labels.astype("int8")
     table.loc[table["label"] == 0, "defect"] = "good"
