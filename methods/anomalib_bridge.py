@@ -7,6 +7,7 @@ and scores: anomalib's normalisation and thresholds need labelled images and are
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import warnings
 from collections.abc import Callable
@@ -234,7 +235,8 @@ def _parts(cls: Any, size: tuple[int, int]) -> dict[str, Any]:
     parts: dict[str, Any] = {"post_processor": False, "evaluator": False, "visualizer": False}
     configure = getattr(cls, "configure_pre_processor", None)
     if configure is not None and "image_size" in inspect.signature(configure).parameters:
-        with warnings.catch_warnings(record=True):  # models with a fixed size say so and keep to it
+        # Models with a size of their own warn, or refuse a small one; they then enlarge the images to it.
+        with warnings.catch_warnings(record=True), contextlib.suppress(ValueError):
             parts["pre_processor"] = configure(image_size=size)
     return parts
 

@@ -6,6 +6,8 @@ from diadbench.common.errors import UserError
 from diadbench.methods.anomalib_bridge import AnomalibMethod
 from diadbench.methods.catalog import CATALOG
 
+_LAYERS = {"resnet": ("layer1", "layer2", "layer3"), "efficientnet": ("blocks.2", "blocks.4")}
+
 
 class Padim(AnomalibMethod):
     """Mahalanobis distance to a Gaussian at each patch position (Defard et al., ICPR'21).
@@ -15,7 +17,8 @@ class Padim(AnomalibMethod):
     Args:
         backbone: timm model.
         weights: ``hub``, a file or folder, ``package`` or ``random``.
-        layers: Names of timm's feature modules, finest first.
+        layers: Names of timm's feature modules, finest first. None: layer1 to layer3 of a ResNet, blocks.2 and
+            blocks.4 of an EfficientNet.
         n_features: How many of the features to keep, drawn by the seed.
         batch_size: Images at a time.
     """
@@ -27,15 +30,20 @@ class Padim(AnomalibMethod):
         self,
         backbone: str = "resnet18",
         weights: str = "hub",
-        layers: tuple[str, ...] = ("layer1", "layer2", "layer3"),
+        layers: tuple[str, ...] | None = None,
         n_features: int = 100,
         batch_size: int = 8,
     ) -> None:
         if n_features < 1:
             raise UserError(f"padim: n_features must be at least 1, got {n_features}")
+        chosen = layers or next((names for part, names in _LAYERS.items() if part in backbone), None)
+        if chosen is None:
+            raise UserError(
+                f"padim: name the layers of {backbone}; defaults are known for {' and '.join(_LAYERS)} only"
+            )
         self.weights = weights
         self.batch_size = batch_size
         self.max_epochs = 1
         self.max_steps = -1
-        self.options = {"backbone": backbone, "layers": list(layers), "n_features": n_features}
+        self.options = {"backbone": backbone, "layers": list(chosen), "n_features": n_features}
         self._model = None
