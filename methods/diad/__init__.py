@@ -1,1 +1,32 @@
-"""DiAD (He et al., AAAI 2024) from diffusers' parts."""
+"""DiAD: latent diffusion with a semantic-guided network (He et al., AAAI 2024). See docs/diad.md."""
+
+from __future__ import annotations
+
+from diadbench.methods.diad.config import SIZES, ModelConfig, infer, of_width
+from diadbench.methods.diad.diffusion import Step, denoise, make_scheduler, timesteps, walk
+from diadbench.methods.diad.model import DiADModel, SemanticGuidedNetwork
+from diadbench.methods.diad.scoring import anomaly_map, image_score, level_maps
+from diadbench.methods.diad.sff import SFF
+from diadbench.methods.diad.weights import export, load_official, load_stable_diffusion, official_state
+
+__all__ = [
+    "SFF",
+    "SIZES",
+    "DiADModel",
+    "ModelConfig",
+    "SemanticGuidedNetwork",
+    "Step",
+    "anomaly_map",
+    "denoise",
+    "export",
+    "image_score",
+    "infer",
+    "level_maps",
+    "load_official",
+    "load_stable_diffusion",
+    "make_scheduler",
+    "of_width",
+    "official_state",
+    "timesteps",
+    "walk",
+]

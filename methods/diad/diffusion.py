@@ -1,0 +1,76 @@
+"""The diffusion schedule and the DDIM sampler, as the authors use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from diadbench.common.errors import UserError
+
+LEVELS = 1000
+Eps = Callable[[Tensor, Tensor], Tensor]
+
+
+def make_scheduler() -> Any:
+    """Return diffusers' DDIMScheduler whose steps equal the authors' sampler's: the last one ends at level 0."""
+    scheduler: Any = DDIMScheduler
+    return scheduler(
+        num_train_timesteps=LEVELS,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        timestep_spacing="leading",
+    )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One DDIM step: time ``t``, latents after it, and the estimate of the clean latents in it."""
+
+    t: int
+    x: Tensor
+    x0: Tensor
+
+
+def timesteps(steps: int, start: int = LEVELS - 1) -> tuple[Any, list[int], int]:
+    """Return scheduler, times in falling order, and the level that latents are noised to.
+
+    From ``start`` 999, latents noised to level 999 are treated as being at the first time (901 with 10 steps), as the
+    authors do. From a smaller start they are noised to the first time itself.
+
+    Raises:
+        UserError: No such number of steps, or no such start.
+    """
+    if not 1 <= start < LEVELS:
+        raise UserError(f"diad: start is {start}; expected a noise level from 1 to {LEVELS - 1}")
+    if not 1 <= steps <= start:
+        raise UserError(f"diad: steps is {steps}; expected 1 to {start} (the start)")
+    scheduler = make_scheduler()
+    scheduler.set_timesteps(LEVELS * steps // (start + 1))
+    times = [int(t) for t in scheduler.timesteps if t <= start][-steps:]
+    return scheduler, times, start if start == LEVELS - 1 else times[0]
+
+
+def walk(x: Tensor, eps: Eps, *, steps: int = 10, start: int = LEVELS - 1) -> Iterator[Step]:
+    """Go from noisy latents ``x`` to clean ones, deterministically (eta 0), without clipping; yield each step."""
+    scheduler, times, _ = timesteps(steps, start)
+    for t in times:
+        estimate = eps(x, torch.full((len(x),), t, dtype=torch.int64, device=x.device))
+        result = scheduler.step(estimate, t, x)
+        x = result.prev_sample
+        yield Step(t, x, result.pred_original_sample)
+
+
+def denoise(x: Tensor, eps: Eps, *, steps: int = 10, start: int = LEVELS - 1) -> Tensor:
+    """Return the latents after all steps of :func:`walk`."""
+    for step in walk(x, eps, steps=steps, start=start):
+        x = step.x
+    return x

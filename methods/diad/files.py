@@ -1,0 +1,61 @@
+"""Reading weights' files without ever running a pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from diadbench.common.errors import UserError
+
+SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+
+
+class Inert:
+    """Stands for any class that an old checkpoint names besides its tensors (Lightning's callbacks). Does nothing."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Take whatever the pickle hands over, and forget it."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Forget the state too."""
+
+
+def read_state(path: Path | str) -> dict[str, Tensor]:
+    """Read the tensors of a ``.safetensors`` or of a checkpoint, old Lightning ones included.
+
+    ``torch.load(weights_only=True)`` reads it: no code of the file is run. Classes that it names are replaced by one
+    that does nothing; a ``state_dict`` inside is unwrapped.
+
+    Raises:
+        UserError: No such file, or it can't be read as tensors.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file() or path.suffix not in SUFFIXES:
+        found = "another kind of file" if path.exists() else "nothing there"
+        raise UserError(f"weights {path}: expected a file ({', '.join(SUFFIXES)}); found {found}")
+    try:
+        content: dict[Any, Any] = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
+    except Exception as error:  # zip, header and pickle errors of several libraries
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"weights {path}: can't be read as tensors ({reason})") from error
+    if isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def _load_pickle(path: Path) -> dict[Any, Any]:
+    names: list[str] = []
+    with contextlib.suppress(ValueError, RuntimeError):  # files older than torch 1.6 can't be asked
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    stand_ins: list[Any] = [(type(name.rpartition(".")[2], (Inert,), {}), name) for name in names]
+    with torch.serialization.safe_globals(stand_ins):
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict):
+        raise pickle.UnpicklingError(f"expected a dictionary, found {type(content).__name__}")
+    return content

@@ -1,0 +1,58 @@
+"""The anomaly map and the image score (the authors' ``cal_anomaly_map`` and pooled maximum), for whole batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+SIGMA = 5.0
+POOLINGS, POOL = 8, 8
+
+
+def level_maps(inputs: Sequence[Tensor], outputs: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Return one minus the cosine similarity over channels, for each level, at the size of the image.
+
+    Args:
+        inputs: Features of the images, ``(B,C,h,w)`` for each level.
+        outputs: Features of the reconstructions.
+        size: ``(H, W)`` of the image.
+
+    Returns:
+        ``float32 (B,levels,H,W)``.
+    """
+    maps = []
+    for a, b in zip(inputs, outputs, strict=True):
+        distance = 1 - F.cosine_similarity(a.float(), b.float(), dim=1, eps=1e-8)
+        maps.append(F.interpolate(distance[:, None], size=size, mode="bilinear", align_corners=True))
+    return torch.cat(maps, dim=1)
+
+
+def smooth(maps: Tensor, sigma: float = SIGMA) -> Tensor:
+    """Return ``(B,H,W)`` maps smoothed with a Gaussian in float64 (scipy: edges reflected, cut at 4 sigma)."""
+    if sigma <= 0:
+        return maps.double()
+    blurred = gaussian_filter(maps.double().cpu().numpy(), sigma=(0, sigma, sigma))
+    return torch.from_numpy(np.asarray(blurred)).to(maps.device)
+
+
+def anomaly_map(levels: Tensor, sigma: float = SIGMA) -> Tensor:
+    """Return the smoothed sum of all levels, ``float64 (B,H,W)``."""
+    return smooth(levels.double().sum(dim=1), sigma)
+
+
+def image_score(maps: Tensor) -> Tensor:
+    """Return the largest value after eight average poolings of 8x8 at stride 1: ``(B,)``.
+
+    Maps too small for eight poolings (below 64 pixels) get as many as fit.
+    """
+    pooled = maps[:, None]
+    for _ in range(POOLINGS):
+        if min(pooled.shape[-2:]) < POOL:
+            break
+        pooled = F.avg_pool2d(pooled, POOL, stride=1)
+    return pooled.flatten(1).amax(dim=1)
