@@ -184,4 +184,4 @@ def _sums_agree(shard: Shard, sums: Sequence[int]) -> bool:
 
 
 def _gb(size: int) -> str:
-    return f"{size / 1e9:.2f} GB"
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from diadbench.common.errors import Skip, UserError
@@ -32,6 +33,7 @@ class Elpv(Dataset):
         classes: Keep these classes only, in this order.
         seed: Decides what is trained on.
         include_two_thirds: Cells with probability 2/3 are anomalous test images too.
+        fraction: Share of each class's training, normal and anomalous test images that is kept, in (0,1].
         max_train: At most so many training images a class; ``None`` is all.
         max_test: At most so many test images a class, normal and anomalous in proportion; ``None`` is all.
     """
@@ -45,6 +47,7 @@ class Elpv(Dataset):
         classes: Sequence[str] | None = None,
         seed: int = 0,
         include_two_thirds: bool = False,
+        fraction: float = 1.0,
         max_train: int | None = None,
         max_test: int | None = None,
     ) -> None:
@@ -52,10 +55,13 @@ class Elpv(Dataset):
         for name, value, least in (("max_train", max_train, 1), ("max_test", max_test, 2)):
             if value is not None and value < least:
                 raise UserError(f"dataset 'elpv': {name} is {value}; expected {least} or more, or null for all")
+        if not 0 < fraction <= 1:
+            raise UserError(f"dataset 'elpv': fraction is {fraction}; expected more than 0 and at most 1")
         if seed < 0:
             raise UserError(f"dataset 'elpv': seed is {seed}; expected 0 or more")
         self._seed = seed
         self._include_two_thirds = include_two_thirds
+        self._fraction = float(fraction)
         self._max_train = max_train
         self._max_test = max_test
 
@@ -72,10 +78,16 @@ class Elpv(Dataset):
     @property
     def flags(self) -> tuple[str, ...]:
         """The dataset's notes; that it is a subset, and what counts as anomalous beyond the usual."""
-        limits = [f"{n} {what}" for n, what in ((self._max_train, "train"), (self._max_test, "test")) if n is not None]
-        subset = (f"subset of ELPV: at most {', '.join(limits)} images a class",) if limits else ()
+        limits = [f"at most {n} {what} images a class" for n, what in self._limits if n is not None]
+        if self._fraction < 1:
+            limits.insert(0, f"{100 * self._fraction:g} % of the images")
+        subset = (f"subset of ELPV: {', '.join(limits)}",) if limits else ()
         wider = ("probability 2/3 counts as anomalous",) if self._include_two_thirds else ()
         return (*super().flags, *subset, *wider)
+
+    @property
+    def _limits(self) -> tuple[tuple[int | None, str], ...]:
+        return (self._max_train, "train"), (self._max_test, "test")
 
     def index(self) -> pd.DataFrame:
         """Split the labels' list."""
@@ -88,7 +100,8 @@ class Elpv(Dataset):
             normal = rng.permutation(cells["image"][cells["probability"] == 0].to_numpy(dtype=object))
             anomalous = rng.permutation(cells["image"][cells["probability"] > least].to_numpy(dtype=object))
             cut = round(len(normal) * TRAIN_SHARE)
-            train, good, bad = normal[:cut][: self._max_train], normal[cut:], anomalous
+            train, good, bad = (self._share(images) for images in (normal[:cut], normal[cut:], anomalous))
+            train = train[: self._max_train]
             if self._max_test is not None and self._max_test < len(good) + len(bad):
                 share = round(self._max_test * len(good) / (len(good) + len(bad)))
                 share = min(max(share, 1), self._max_test - 1)
@@ -97,6 +110,9 @@ class Elpv(Dataset):
                 rows += [(image, name, split, label) for image in sorted(images)]
         table = pd.DataFrame(rows, columns=["image", "class", "split", "label"])
         return table.assign(defect=np.where(table["label"] == 1, "defective", "good"))
+
+    def _share(self, images: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+        return images[: max(1, round(len(images) * self._fraction))]
 
 
 def read_labels(path: Path) -> pd.DataFrame:

@@ -37,10 +37,17 @@ def test_the_seed_decides_what_is_trained_on() -> None:
 def test_a_subset_is_part_of_the_whole_and_says_so() -> None:
     whole, dataset = Elpv(), Elpv(max_train=12, max_test=8)
     assert count(dataset.samples).to_numpy().tolist() == [[12, 2, 6], [12, 3, 5]]
-    assert dataset.flags == ("subset of ELPV: at most 12 train, 8 test images a class",)
+    assert dataset.flags == ("subset of ELPV: at most 12 train images a class, at most 8 test images a class",)
     for split in ("train", "test"):
         images = [set(d.samples["image"][d.samples["split"] == split]) for d in (dataset, whole)]
         assert images[0] <= images[1]
+
+
+def test_a_fraction_keeps_every_share() -> None:
+    dataset = Elpv(fraction=0.25)
+    assert count(dataset.samples).to_numpy().tolist() == [[118, 30, 78], [184, 46, 100]]
+    assert dataset.flags == ("subset of ELPV: 25 % of the images",)
+    assert set(dataset.samples["image"]) < set(Elpv().samples["image"])
 
 
 def test_batches_without_masks() -> None:
@@ -54,9 +61,15 @@ def test_batches_without_masks() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"max_train": 0}, "max_train is 0"), ({"max_test": 1}, "max_test is 1"), ({"seed": -1}, "seed is -1")],
+    [
+        ({"fraction": 0}, "fraction is 0"),
+        ({"fraction": 25}, "fraction is 25"),
+        ({"max_train": 0}, "max_train is 0"),
+        ({"max_test": 1}, "max_test is 1"),
+        ({"seed": -1}, "seed is -1"),
+    ],
 )
-def test_wrong_options(options: dict[str, int], message: str) -> None:
+def test_wrong_options(options: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Elpv(**options)  # type: ignore[arg-type]
 
