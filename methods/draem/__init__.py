@@ -1,0 +1,1 @@
+"""DRAEM: reconstruction and segmentation trained on painted anomalies (Zavrtanik et al., ICCV 2021)."""

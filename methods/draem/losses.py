@@ -1,0 +1,81 @@
+"""DRAEM's three losses as the authors compute them, and the image score.
+
+anomalib 2.7 takes SSIM and focal loss from kornia. With kornia 0.9 its ``FocalLoss(alpha=1)`` weighs class 0 with
+``1 - alpha = 0``: normal pixels cost nothing. Here both classes weigh 1, as in the authors' code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+#: Side of the SSIM window and its Gaussian's standard deviation, in pixels.
+WINDOW, SIGMA = 11, 1.5
+
+#: Side of the window that the anomaly map is averaged over before the maximum is taken.
+POOL = 21
+
+
+def ssim(first: Tensor, second: Tensor) -> Tensor:
+    """Mean structural similarity of ``(B,C,H,W)``: a scalar in [-1,1].
+
+    Windows at the border are filled with zeros. The data range is guessed from ``first`` as in the authors' code:
+    1, or 255 where a value exceeds 128; and 1 more where one is below -0.5.
+    """
+    high = 255.0 if first.max() > 128 else 1.0
+    span = high + (1.0 if first.min() < -0.5 else 0.0)
+    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
+    mean_1, mean_2 = _blur(first), _blur(second)
+    var_1 = _blur(first * first) - mean_1.square()
+    var_2 = _blur(second * second) - mean_2.square()
+    covariance = _blur(first * second) - mean_1 * mean_2
+    similarity = (2 * mean_1 * mean_2 + c1) * (2 * covariance + c2)
+    return (similarity / ((mean_1.square() + mean_2.square() + c1) * (var_1 + var_2 + c2))).mean()
+
+
+def _blur(images: Tensor) -> Tensor:
+    """Separable Gaussian with zero padding, each channel alone."""
+    place = torch.arange(WINDOW, device=images.device, dtype=images.dtype) - WINDOW // 2
+    line = torch.exp(-place.square() / (2 * SIGMA**2))
+    line = line / line.sum()
+    channels = images.shape[1]
+    rows = line.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    images = functional.conv2d(images, rows, padding=(WINDOW // 2, 0), groups=channels)
+    return functional.conv2d(images, rows.transpose(2, 3), padding=(0, WINDOW // 2), groups=channels)
+
+
+def focal(probability: Tensor, mask: Tensor, gamma: float = 2.0, smooth: float = 1e-5) -> Tensor:
+    """Focal loss, both classes weighing the same: a scalar, the mean over pixels.
+
+    Args:
+        probability: Softmax output ``(B,2,H,W)``.
+        mask: 1 where anomalous, ``(B,1,H,W)``.
+        gamma: Power of ``1 - p``.
+        smooth: The target is clamped to ``[smooth, 1 - smooth]`` and ``smooth`` added to the target's probability.
+    """
+    target = torch.cat([1 - mask, mask], 1).clamp(smooth, 1 - smooth)
+    p = (target * probability).sum(1) + smooth
+    return -((1 - p).pow(gamma) * p.log()).mean()
+
+
+def draem_loss(reconstruction: Tensor, clean: Tensor, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Return the parts ``l2``, ``ssim``, ``focal`` and their sum ``loss``, all scalars.
+
+    Args:
+        reconstruction: Of the corrupted image, ``(B,3,H,W)``.
+        clean: The image before the corruption, ``(B,3,H,W)`` in [0,1].
+        logits: Of the segmentation, ``(B,2,H,W)``.
+        mask: Where it was corrupted, ``(B,1,H,W)``.
+    """
+    parts = {
+        "l2": functional.mse_loss(reconstruction, clean),
+        "ssim": 1 - ssim(reconstruction, clean),
+        "focal": focal(logits.softmax(1), mask),
+    }
+    return {**parts, "loss": parts["l2"] + parts["ssim"] + parts["focal"]}
+
+
+def image_score(anomaly_map: Tensor) -> Tensor:
+    """Largest 21x21 mean of each map ``(B,H,W)``: ``float32 (B,)``. Pixels beyond the border count as zeros."""
+    return functional.avg_pool2d(anomaly_map[:, None], POOL, stride=1, padding=POOL // 2).flatten(1).amax(1)
