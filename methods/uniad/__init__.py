@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diadbench.methods.uniad.head import HeadConfig, HeadOutput, UniADHead, jitter, neighbour_mask
+from diadbench.methods.uniad.method import UniAD
 from diadbench.methods.uniad.official import (
     load_backbone_state,
     load_checkpoint,
@@ -15,6 +16,7 @@ from diadbench.methods.uniad.scoring import align, feature_loss, image_score, sc
 __all__ = [
     "HeadConfig",
     "HeadOutput",
+    "UniAD",
     "UniADHead",
     "align",
     "feature_loss",

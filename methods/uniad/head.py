@@ -103,7 +103,8 @@ def jitter(tokens: Tensor, noise: Tensor, scale: float) -> Tensor:
 
     ``tokens + noise * |token|_2 / C * scale`` for tokens ``(..., C)`` (paper, section 3.4).
     """
-    return tokens + noise * (tokens.norm(dim=-1, keepdim=True) / tokens.shape[-1] * scale)
+    norm: Tensor = torch.linalg.vector_norm(tokens, dim=-1, keepdim=True)
+    return tokens + noise * (norm / tokens.shape[-1] * scale)
 
 
 class LearnedPosition(nn.Module):
@@ -184,11 +185,10 @@ class EncoderLayer(_FeedForward):
         """Map tokens ``(h*w,B,C)`` to tokens; ``pos`` is ``(h*w,1,C)``."""
         x = self.norm1(src) if self.before else src
         src = src + self.dropout1(self.attend(self.self_attn, x + pos, x + pos, x, mask))
-        if self.before:
-            return src + self.dropout2(self.feed_forward(self.norm2(src)))
-        src = self.norm1(src)
-        out: Tensor = self.norm2(src + self.dropout2(self.feed_forward(src)))
-        return out
+        src = src if self.before else self.norm1(src)
+        x = self.norm2(src) if self.before else src
+        out: Tensor = src + self.dropout2(self.feed_forward(x))
+        return out if self.before else self.norm2(out)  # type: ignore[no-any-return]
 
 
 class DecoderLayer(_FeedForward):

@@ -1,0 +1,292 @@
+"""UniAD as a method: frozen features, cached once; a head trained on them; scores from what it can't reconstruct."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from diadbench.common.errors import UserError
+from diadbench.common.files import read_json, write_json
+from diadbench.methods.backbones import Backbone, load_backbone
+from diadbench.methods.base import Prediction, RunSettings
+from diadbench.methods.catalog import CATALOG
+from diadbench.methods.feature_cache import FeatureCache, build_cache
+from diadbench.methods.lightning import Batches, LightningMethod, Plan, Precision, Training
+from diadbench.methods.uniad.head import HeadConfig, PositionKind, UniADHead
+from diadbench.methods.uniad.official import LoadReport, Padding, load_checkpoint, use_official_padding
+from diadbench.methods.uniad.scoring import ScoreKind, align, feature_loss, image_score, score_map
+from diadbench.methods.uniad.settings import Preset, Settings, resolve
+
+if TYPE_CHECKING:
+    from diadbench.datasets.data import TrainData
+
+
+class UniAD(LightningMethod):
+    """UniAD (You et al., NeurIPS 2022): one transformer reconstructs the features of all classes.
+
+    Options that are ``None`` come from the preset; :attr:`settings` has the resolved values, and so has every result
+    (``extras``). ``official`` is the authors' MVTec-AD run (images of 224 pixels), ``ader`` that of the ADer toolbox
+    (256 pixels). The image size is the run's. The last step's weights are the result.
+
+    Args:
+        preset: ``official`` or ``ader``.
+        steps: Budget in optimiser steps; takes the place of ``epochs``.
+        epochs: Budget in epochs.
+        backbone: Any timm model with feature maps.
+        weights: ``hub``, ``package``, ``random``, a file or a folder.
+        layers: Which of the backbone's feature levels to use; strides must divide ``stride`` or be multiples of it.
+        padding: ``official`` is that of the authors' EfficientNets, ``timm`` follows the input. ``None``: the preset's,
+            but ``timm`` for other networks than EfficientNets.
+        stride: Input pixels per token.
+        checkpoint: One of the authors' checkpoints: backbone and head come from it and nothing is trained.
+        neighbor_size: Side of the neighbourhood that a token may not see, in tokens.
+        mask_encoder: Whether the mask holds in the encoder.
+        mask_decoder: Whether it holds in the decoder's first attention.
+        mask_output: Whether it holds in the decoder's second attention.
+        hidden: Width of the transformer.
+        heads: Attention heads.
+        encoder_layers: Encoder layers.
+        decoder_layers: Decoder layers.
+        feedforward: Hidden width of the feed-forward parts.
+        dropout: Dropout of the transformer.
+        position: ``learned`` or ``sine``.
+        jitter: Strength of the feature jitter; 0 turns it off.
+        jitter_prob: Share of batches that are jittered.
+        lr: Learning rate.
+        weight_decay: Of AdamW.
+        lr_drop: Share of the budget after which the learning rate falls to a tenth.
+        batch_size: Images of one process in one step.
+        clip: Largest gradient norm.
+        drop_last: Leave out an epoch's last, smaller batch.
+        score: Image score: ``max`` of 16x16 means, ``std`` or ``mean`` of the map.
+        cache: Extract the training images' features once, in half precision, and train from these.
+        precision: Lightning's precision.
+        accumulate: Forward passes to a step.
+        checkpoint_every: Steps between checkpoints.
+    """
+
+    info = CATALOG["uniad"].info
+
+    def __init__(
+        self,
+        preset: Preset = "official",
+        *,
+        steps: int | None = None,
+        epochs: int | None = None,
+        backbone: str = "tf_efficientnet_b4",
+        weights: str = "hub",
+        layers: tuple[int, ...] = (0, 1, 2, 3),
+        padding: Padding | None = None,
+        stride: int = 16,
+        checkpoint: str | None = None,
+        neighbor_size: int | None = None,
+        mask_encoder: bool = True,
+        mask_decoder: bool = True,
+        mask_output: bool = True,
+        hidden: int = 256,
+        heads: int = 8,
+        encoder_layers: int = 4,
+        decoder_layers: int = 4,
+        feedforward: int = 1024,
+        dropout: float = 0.1,
+        position: PositionKind = "learned",
+        jitter: float = 20.0,
+        jitter_prob: float = 1.0,
+        lr: float | None = None,
+        weight_decay: float | None = None,
+        lr_drop: float | None = None,
+        batch_size: int | None = None,
+        clip: float | None = None,
+        drop_last: bool | None = None,
+        score: ScoreKind = "max",
+        cache: bool = True,
+        precision: Precision = "32-true",
+        accumulate: int = 1,
+        checkpoint_every: int = 500,
+    ) -> None:
+        is_efficientnet = backbone.startswith("tf_efficientnet_b")
+        given = {
+            "padding": padding or (None if is_efficientnet else "timm"),
+            "neighbor_size": neighbor_size,
+            "epochs": epochs,
+            "steps": steps,
+            "clip": clip,
+            "drop_last": drop_last,
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "lr_drop": lr_drop,
+            "batch_size": batch_size,
+        }
+        self.settings: Settings = resolve(preset, given)
+        self._head = HeadConfig(
+            instride=stride,
+            hidden_dim=hidden,
+            nhead=heads,
+            num_encoder_layers=encoder_layers,
+            num_decoder_layers=decoder_layers,
+            dim_feedforward=feedforward,
+            dropout=dropout,
+            pos_embed_type=position,
+            neighbor_size=(self.settings.neighbor_size, self.settings.neighbor_size),
+            mask=(mask_encoder, mask_decoder, mask_output),
+            jitter_scale=jitter,
+            jitter_prob=jitter_prob,
+        )
+        if hidden % (2 * heads):
+            raise UserError(f"uniad: hidden must be a multiple of 2 * heads, found {hidden} and {heads}")
+        self._backbone_options: dict[str, Any] = {"name": backbone, "weights": weights, "out_indices": tuple(layers)}
+        self._checkpoint, self._score, self._cache = checkpoint, score, cache
+        self._trainer_options: dict[str, Any] = {
+            "precision": precision,
+            "accumulate": accumulate,
+            "checkpoint_every": checkpoint_every,
+        }
+        self.backbone: Backbone | None = None
+        self.report: LoadReport | None = None
+
+    def training(self) -> Training:
+        """Budget and trainer's settings."""
+        s = self.settings
+        return Training(s.batch_size, s.steps, s.epochs, s.drop_last, clip=s.clip, **self._trainer_options)
+
+    def build(self, run: RunSettings, plan: Plan | None) -> pl.LightningModule:
+        """Make the backbone (unless there is one) and an untrained head of the right size."""
+        if self.backbone is None:
+            self.backbone = self._make_backbone(run)
+        height, width = run.image_size
+        coarsest = max(self._head.instride, *self.backbone.strides)
+        if height % coarsest or width % coarsest:
+            raise UserError(f"uniad: image sides must be multiples of {coarsest}, found {height}x{width}")
+        stride = self._head.instride
+        size = (height // stride, width // stride)
+        head = UniADHead(replace(self._head, inplanes=sum(self.backbone.channels), feature_size=size))
+        return _Module(head, self.settings, plan, self._features)
+
+    def fit(self, train: TrainData, run: RunSettings) -> None:
+        """Train the head, from cached features; or take all from the authors' checkpoint."""
+        if self._checkpoint is None:
+            super().fit(train, run)
+        else:
+            module = self.build(run, None)
+            assert isinstance(module, _Module)
+            assert self.backbone is not None
+            self.backbone, self.report = load_checkpoint(self._checkpoint, module.head, self.backbone)
+            self.backbone.to(run.device)
+            self.module = module.to(run.device).eval()
+            run.notes.append("the authors' checkpoint, not trained here")
+            run.extras["checkpoint"] = str(self.report)
+        run.extras["settings"] = asdict(self.settings)
+
+    def batches(self, train: TrainData, plan: Plan, run: RunSettings) -> Batches:
+        """Aligned features ``float32 (B,C,h,w)`` from the cache; or images, when there is none."""
+        if not self._cache:
+            return Batches(train, plan, run.seed)
+        assert self.backbone is not None
+        cache = build_cache(
+            lambda images: self._features(images.to(run.device)),
+            train,
+            run.cache_dir / "features",
+            progress=run.progress,
+            backbone=self.backbone.name,
+            digest=self.backbone.digest,
+            layers=list(self._backbone_options["out_indices"]),
+            padding=self.settings.padding,
+            stride=self._head.instride,
+        )
+        probe = list(range(min(4, len(train))))
+        run.extras["half_precision_error"] = cache.error(self._features(train.images(probe).to(run.device)), probe)
+        return _Cached(train, plan, run.seed, cache)
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Score images; the map has the images' size (each token enlarged ``stride`` times)."""
+        module = self.trained()
+        assert isinstance(module, _Module)
+        with torch.inference_mode():
+            features = self._features(images.to(module.device))
+            maps = score_map(module.head(features).feature_rec, features, self._head.instride)
+        return Prediction(maps[:, 0], image_score(maps, self._score))
+
+    def save(self, directory: Path) -> None:
+        """Write the head, and which backbone it belongs to."""
+        super().save(directory)
+        assert self.backbone is not None
+        write_json(directory / "uniad.json", {"backbone": self.backbone.name, "digest": self.backbone.digest})
+
+    def load(self, directory: Path, run: RunSettings) -> None:
+        """Read the head; the backbone comes from its own weights again and must be the same."""
+        super().load(directory, run)
+        assert self.backbone is not None
+        if self._checkpoint is not None:
+            scratch = UniADHead(self.trained().head.config)  # type: ignore[union-attr,arg-type]
+            self.backbone, self.report = load_checkpoint(self._checkpoint, scratch, self.backbone)
+            self.backbone.to(run.device)
+        said = read_json(directory / "uniad.json") or {}
+        if said.get("digest") != self.backbone.digest:
+            raise UserError(
+                f"{directory}: trained on {said.get('backbone')} with weights {said.get('digest', '')[:12]}, "
+                f"found {self.backbone.name} with {self.backbone.digest[:12]}; give the same backbone and weights"
+            )
+
+    def parameters_count(self) -> int | None:
+        """Parameters of head and backbone."""
+        own = super().parameters_count()
+        return (
+            None if own is None or self.backbone is None else own + sum(p.numel() for p in self.backbone.parameters())
+        )
+
+    def _make_backbone(self, run: RunSettings) -> Backbone:
+        options = self._backbone_options
+        weights = options["weights"] if self._checkpoint is None else "random"  # overwritten by the checkpoint
+        backbone = load_backbone(options["name"], weights=weights, out_indices=options["out_indices"])
+        if self._checkpoint is None:
+            run.notes.extend(note for note in backbone.notes if note not in run.notes)
+        if self.settings.padding == "official":
+            use_official_padding(backbone.network, backbone.name)
+        return backbone.to(run.device)
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Aligned features ``float32 (B,C,h,w)`` of images on the backbone's device."""
+        assert self.backbone is not None
+        with torch.no_grad():
+            return align(self.backbone(images), self.backbone.strides, self._head.instride)
+
+
+class _Cached(Batches):
+    """Features of the chosen images, from the memory map."""
+
+    def __init__(self, train: TrainData, plan: Plan, seed: int, cache: FeatureCache) -> None:
+        super().__init__(train, plan, seed)
+        self.cache = cache
+
+    def make(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
+        """Return ``float32 (B,C,h,w)``."""
+        return self.cache.read(chosen)
+
+
+class _Module(pl.LightningModule):
+    """The head's training; a batch is aligned features, or images (of three channels)."""
+
+    def __init__(self, head: UniADHead, settings: Settings, plan: Plan | None, features: Any) -> None:
+        super().__init__()
+        self.head, self.settings, self.plan = head, settings, plan
+        self.features = features
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Mean squared error to the features as they were before the jitter."""
+        target = self.features(batch) if batch.shape[1] == 3 else batch
+        loss = feature_loss(self.head(target).feature_rec, target)
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; one drop to a tenth."""
+        assert self.plan is not None
+        s = self.settings
+        optimizer = torch.optim.AdamW(self.head.parameters(), lr=s.lr, betas=(0.9, 0.999), weight_decay=s.weight_decay)
+        drop = torch.optim.lr_scheduler.MultiStepLR(optimizer, [max(1, round(s.lr_drop * self.plan.steps))], 0.1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": drop, "interval": "step"}}
