@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import lightning.pytorch as pl
 import torch
 from torch import Generator, Tensor
 
 from diadbench.common.errors import UserError
-from diadbench.methods.base import Prediction, RunSettings
+from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.draem.losses import draem_loss, image_score
 from diadbench.methods.draem.networks import MULTIPLE, Reconstructor, Segmenter, initialise
 from diadbench.methods.draem.synthesis import corrupt_batch
 from diadbench.methods.draem.textures import PROCEDURAL_NOTE, FolderTextures, ProceduralTextures, Source
-from diadbench.methods.lightning import Batches, LightningMethod, Plan, Precision, Training
+from diadbench.methods.lightning import Budget, train_module
+from diadbench.methods.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
     from diadbench.datasets.data import TrainData
+
+Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 #: So many images without one positive pixel can't be chance: each has some with a probability of about 0.4.
 WINDOW = 64
 
 
-class Draem(LightningMethod):
+class Draem(Method):
     """DRAEM (Zavrtanik et al., ICCV 2021): repaint an image and segment what had to be repainted.
 
     Losses, start, corruption, schedule and image score are the authors'. They train each class for about 21,000
@@ -36,12 +40,11 @@ class Draem(LightningMethod):
         segmentation_width: Another base width of the segmentation network.
         textures: Folder of images to paint with (``dtd/images``). ``None``: procedural ones, and a note in every table.
         lr: Learning rate of Adam.
-        batch_size: Images of one process in one step, drawn with replacement.
+        batch_size: Images of one process in one step.
         clip: Largest gradient norm; the authors have none.
         precision: Lightning's precision.
         accumulate: Forward passes to a step.
-        workers: Processes that prepare batches; give a few when training on a GPU.
-        checkpoint_every: Steps between checkpoints.
+        checkpoint_minutes: Minutes between checkpoints of the training.
     """
 
     info = CATALOG["draem"].info
@@ -58,8 +61,7 @@ class Draem(LightningMethod):
         clip: float | None = None,
         precision: Precision = "32-true",
         accumulate: int = 1,
-        workers: int = 0,
-        checkpoint_every: int = 200,
+        checkpoint_minutes: float = 5.0,
     ) -> None:
         segmentation = max(1, width // 2) if segmentation_width is None else segmentation_width
         if width < 1 or segmentation < 1:
@@ -67,65 +69,65 @@ class Draem(LightningMethod):
         if lr <= 0:
             raise UserError(f"draem: lr must be above 0, found {lr}")
         self._widths, self._lr, self._textures = (width, segmentation), lr, textures
-        self._training = Training(
-            batch_size,
+        if steps < 1 or batch_size < 1:
+            raise UserError(f"draem: steps and batch_size must be at least 1, found {steps} and {batch_size}")
+        self._budget = Budget(
             steps,
-            replacement=True,
-            clip=clip,
-            precision=precision,
+            batch_size,
             accumulate=accumulate,
-            checkpoint_every=checkpoint_every,
-            workers=workers,
+            precision=precision,
+            clip=clip,
+            checkpoint_minutes=checkpoint_minutes,
         )
+        self._module: _Module | None = None
 
-    def training(self) -> Training:
-        """Budget and trainer's settings."""
-        return self._training
-
-    def build(self, run: RunSettings, plan: Plan | None) -> pl.LightningModule:
-        """Make both networks as the authors start them."""
-        height, width = run.image_size
-        if height % MULTIPLE or width % MULTIPLE:
-            raise UserError(f"draem: image sides must be multiples of {MULTIPLE}, found {height}x{width}")
-        return _Module(*self._widths, lr=self._lr, plan=plan)
-
-    def batches(self, train: TrainData, plan: Plan, run: RunSettings) -> Batches:
-        """Clean image, corrupted image and mask of each step."""
+    def fit(self, train: TrainData, run: RunSettings) -> None:
+        """Train both networks together; the last step's weights are the result."""
         source: Source
         if self._textures is not None:
             source = FolderTextures(self._textures)
         else:
             source = ProceduralTextures(lambda i: train.images([i])[0], len(train))
             run.notes.append(PROCEDURAL_NOTE)
-        return _Painted(train, plan, run.seed, source)
-
-    def fitted(self, train: TrainData, run: RunSettings) -> None:
-        """Say how many pixels were painted."""
-        module = self.trained()
-        assert isinstance(module, _Module)
-        run.extras["positive_share"] = module.positive_share()
+        module = self._build(run, source)
+        train_module(module, train, run, self._budget, fetch=train.images)
+        run.extras.update(
+            steps=self._budget.steps, loss=module.last_loss.item(), positive_share=module.positive_share()
+        )
+        self._module = module.to(run.device).eval()
 
     def predict(self, images: Tensor) -> Prediction:
         """Return the probability of an anomaly at each pixel, its largest 21x21 mean, and the repainted image."""
-        module = self.trained()
-        assert isinstance(module, _Module)
+        if (module := self._module) is None:
+            raise RuntimeError("Draem: fit or load first")
         with torch.inference_mode():
             images = images.to(module.device)
             reconstruction = module.reconstructor(images)
             maps = module.segmenter(reconstruction, images).softmax(1)[:, 1]
         return Prediction(maps, image_score(maps), reconstruction.clamp(0, 1))
 
+    def save(self, directory: Path) -> None:
+        """Write both networks."""
+        save_weights(self._module, directory)
 
-class _Painted(Batches):
-    """Images with anomalies painted in."""
+    def load(self, directory: Path, run: RunSettings) -> None:
+        """Read both networks."""
+        module = self._build(run, None)
+        load_weights(module, directory)
+        self._module = module.to(run.device).eval()
 
-    def __init__(self, train: TrainData, plan: Plan, seed: int, source: Source) -> None:
-        super().__init__(train, plan, seed)
-        self.source = source
+    def parameters_count(self) -> int | None:
+        """Parameters of both networks."""
+        return None if self._module is None else sum(p.numel() for p in self._module.parameters())
 
-    def make(self, chosen: Tensor, generator: Generator) -> dict[str, Tensor]:
-        """Return ``clean``, ``corrupted`` and ``mask``."""
-        return vars(corrupt_batch(self.train.images(chosen)[:, :3], self.source, generator))
+    def _build(self, run: RunSettings, source: Source | None) -> _Module:
+        """Make both networks as the authors start them."""
+        height, width = run.image_size
+        if height % MULTIPLE or width % MULTIPLE:
+            raise UserError(f"draem: image sides must be multiples of {MULTIPLE}, found {height}x{width}")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            return _Module(*self._widths, lr=self._lr, steps=self._budget.steps, source=source)
 
 
 class _Module(pl.LightningModule):
@@ -135,24 +137,30 @@ class _Module(pl.LightningModule):
     positives: Tensor
     pixels: Tensor
     last_positive: Tensor
+    last_loss: Tensor
 
-    def __init__(self, width: int, segmentation_width: int, lr: float, plan: Plan | None) -> None:
+    def __init__(self, width: int, segmentation_width: int, *, lr: float, steps: int, source: Source | None) -> None:
         super().__init__()
-        self.lr, self.plan = lr, plan
+        self.lr, self.steps, self.source = lr, steps, source
         self.reconstructor, self.segmenter = Reconstructor(width), Segmenter(segmentation_width)
         for network in (self.reconstructor, self.segmenter):
             initialise(network)
-        for name in ("images", "positives", "pixels"):
-            self.register_buffer(name, torch.zeros((), dtype=torch.float64))
-        self.register_buffer("last_positive", torch.zeros((), dtype=torch.float64))
+        for name in ("images", "positives", "pixels", "last_positive"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.int64))
+        self.register_buffer("last_loss", torch.zeros(()))
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Sum of the three losses."""
-        reconstruction = self.reconstructor(batch["corrupted"])
-        logits = self.segmenter(reconstruction, batch["corrupted"])
-        parts = draem_loss(reconstruction, batch["clean"], logits, batch["mask"])
-        self.count(batch["mask"])
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Paint anomalies into clean images ``(B,3,H,W)``; sum of the three losses."""
+        assert self.source is not None
+        # The step's random state is set by the trainer; everything that is painted follows from this one draw.
+        generator = Generator().manual_seed(int(torch.randint(2**62, ())))
+        pairs = corrupt_batch(batch.cpu(), self.source, generator)
+        clean, corrupted, mask = (part.to(batch.device) for part in (pairs.clean, pairs.corrupted, pairs.mask))
+        reconstruction = self.reconstructor(corrupted)
+        parts = draem_loss(reconstruction, clean, self.segmenter(reconstruction, corrupted), mask)
+        self.count(mask)
         self.log_dict(parts)
+        self.last_loss = parts["loss"].detach()
         return parts["loss"]
 
     def count(self, mask: Tensor) -> None:
@@ -162,7 +170,7 @@ class _Module(pl.LightningModule):
             RuntimeError: None in 64 images on end. A segmentation that never sees one learns nothing; a toolbox has
                 published chance-level figures of such a training.
         """
-        painted = mask.sum()
+        painted = mask.long().sum()
         self.images += len(mask)
         self.positives += painted
         self.pixels += mask.numel()
@@ -172,12 +180,11 @@ class _Module(pl.LightningModule):
 
     def positive_share(self) -> float:
         """Share of the pixels seen so far that were painted."""
-        return (self.positives / self.pixels.clamp(min=1)).item()
+        return self.positives.item() / max(1, self.pixels.item())
 
     def configure_optimizers(self) -> Any:
         """Adam; a fifth of the learning rate after 80 and after 90 % of the steps."""
-        assert self.plan is not None
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
-        marks = [max(1, round(share * self.plan.steps)) for share in (0.8, 0.9)]
+        marks = [max(1, round(share * self.steps)) for share in (0.8, 0.9)]
         decay = torch.optim.lr_scheduler.MultiStepLR(optimizer, marks, 0.2)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}

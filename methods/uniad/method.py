@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,20 +14,27 @@ from torch import Tensor
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, write_json
 from diadbench.methods.backbones import Backbone, load_backbone
-from diadbench.methods.base import Prediction, RunSettings
+from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
-from diadbench.methods.feature_cache import FeatureCache, build_cache
-from diadbench.methods.lightning import Batches, LightningMethod, Plan, Precision, Training
+from diadbench.methods.feature_cache import build_cache
+from diadbench.methods.lightning import Fetch, train_module
 from diadbench.methods.uniad.head import HeadConfig, PositionKind, UniADHead
-from diadbench.methods.uniad.official import LoadReport, Padding, load_checkpoint, use_official_padding
+from diadbench.methods.uniad.official import (
+    LoadReport,
+    Padding,
+    drop_unused_stages,
+    load_checkpoint,
+    use_official_padding,
+)
 from diadbench.methods.uniad.scoring import ScoreKind, align, feature_loss, image_score, score_map
-from diadbench.methods.uniad.settings import Preset, Settings, resolve
+from diadbench.methods.uniad.settings import Precision, Preset, Settings, resolve
+from diadbench.methods.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
     from diadbench.datasets.data import TrainData
 
 
-class UniAD(LightningMethod):
+class UniAD(Method):
     """UniAD (You et al., NeurIPS 2022): one transformer reconstructs the features of all classes.
 
     Options that are ``None`` come from the preset; :attr:`settings` has the resolved values, and so has every result
@@ -67,7 +75,7 @@ class UniAD(LightningMethod):
         cache: Extract the training images' features once, in half precision, and train from these.
         precision: Lightning's precision.
         accumulate: Forward passes to a step.
-        checkpoint_every: Steps between checkpoints.
+        checkpoint_minutes: Minutes between checkpoints of the training.
     """
 
     info = CATALOG["uniad"].info
@@ -107,7 +115,7 @@ class UniAD(LightningMethod):
         cache: bool = True,
         precision: Precision = "32-true",
         accumulate: int = 1,
-        checkpoint_every: int = 500,
+        checkpoint_minutes: float = 5.0,
     ) -> None:
         is_efficientnet = backbone.startswith("tf_efficientnet_b")
         given = {
@@ -144,48 +152,110 @@ class UniAD(LightningMethod):
         self._trainer_options: dict[str, Any] = {
             "precision": precision,
             "accumulate": accumulate,
-            "checkpoint_every": checkpoint_every,
+            "checkpoint_minutes": checkpoint_minutes,
         }
         self.backbone: Backbone | None = None
         self.report: LoadReport | None = None
-
-    def training(self) -> Training:
-        """Budget and trainer's settings."""
-        s = self.settings
-        return Training(s.batch_size, s.steps, s.epochs, s.drop_last, clip=s.clip, **self._trainer_options)
-
-    def build(self, run: RunSettings, plan: Plan | None) -> pl.LightningModule:
-        """Make the backbone (unless there is one) and an untrained head of the right size."""
-        if self.backbone is None:
-            self.backbone = self._make_backbone(run)
-        height, width = run.image_size
-        coarsest = max(self._head.instride, *self.backbone.strides)
-        if height % coarsest or width % coarsest:
-            raise UserError(f"uniad: image sides must be multiples of {coarsest}, found {height}x{width}")
-        stride = self._head.instride
-        size = (height // stride, width // stride)
-        head = UniADHead(replace(self._head, inplanes=sum(self.backbone.channels), feature_size=size))
-        return _Module(head, self.settings, plan, self._features)
+        self._module: _Module | None = None
 
     def fit(self, train: TrainData, run: RunSettings) -> None:
         """Train the head, from cached features; or take all from the authors' checkpoint."""
+        budget = self.settings.budget(len(train), max(1, run.devices), **self._trainer_options)
+        module = self._build(run, budget.steps)
+        assert self.backbone is not None
         if self._checkpoint is None:
-            super().fit(train, run)
+            train_module(module, train, run, budget, fetch=self._fetch(train, run))
+            run.extras.update(steps=budget.steps, loss=module.last_loss.item())
         else:
-            module = self.build(run, None)
-            assert isinstance(module, _Module)
-            assert self.backbone is not None
             self.backbone, self.report = load_checkpoint(self._checkpoint, module.head, self.backbone)
-            self.backbone.to(run.device)
-            self.module = module.to(run.device).eval()
             run.notes.append("the authors' checkpoint, not trained here")
             run.extras["checkpoint"] = str(self.report)
         run.extras["settings"] = asdict(self.settings)
+        self._ready(module, run)
 
-    def batches(self, train: TrainData, plan: Plan, run: RunSettings) -> Batches:
+    def predict(self, images: Tensor) -> Prediction:
+        """Score images; the map has the images' size (each token enlarged ``stride`` times)."""
+        module = self._fitted()
+        with torch.inference_mode():
+            features = self._features(images.to(module.device))
+            maps = score_map(module.head(features).feature_rec, features, self._head.instride)
+        return Prediction(maps[:, 0], image_score(maps, self._score))
+
+    def save(self, directory: Path) -> None:
+        """Write the head, and which backbone it belongs to."""
+        save_weights(self._module, directory)
+        assert self.backbone is not None
+        write_json(directory / "uniad.json", {"backbone": self.backbone.name, "digest": self.backbone.digest})
+
+    def load(self, directory: Path, run: RunSettings) -> None:
+        """Read the head; the backbone comes from its own weights again and must be the same."""
+        module = self._build(run, 1)
+        assert self.backbone is not None
+        if self._checkpoint is not None:
+            self.backbone, self.report = load_checkpoint(self._checkpoint, module.head, self.backbone)
+        load_weights(module, directory)
+        said = read_json(directory / "uniad.json") or {}
+        if said.get("digest") != self.backbone.digest:
+            raise UserError(
+                f"{directory}: trained on {said.get('backbone')} with weights {said.get('digest', '')[:12]}, "
+                f"found {self.backbone.name} with {self.backbone.digest[:12]}; give the same backbone and weights"
+            )
+        self._ready(module, run)
+
+    def parameters_count(self) -> int | None:
+        """Parameters of head and backbone."""
+        if self._module is None or self.backbone is None:
+            return None
+        return sum(p.numel() for part in (self._module, self.backbone) for p in part.parameters())
+
+    # -- parts ------------------------------------------------------------------------------------------------
+
+    def _build(self, run: RunSettings, steps: int) -> _Module:
+        """Make the backbone and an untrained head that fits it and the image size."""
+        self.backbone = self._make_backbone(run)
+        height, width = run.image_size
+        stride = self._head.instride
+        coarsest = max(stride, *self.backbone.strides)
+        if height % coarsest or width % coarsest:
+            raise UserError(f"uniad: image sides must be multiples of {coarsest}, found {height}x{width}")
+        size = (height // stride, width // stride)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            head = UniADHead(replace(self._head, inplanes=sum(self.backbone.channels), feature_size=size))
+        return _Module(head, self.settings, steps, self._features)
+
+    def _make_backbone(self, run: RunSettings) -> Backbone:
+        options = dict(self._backbone_options)
+        if self._checkpoint is not None:
+            options["weights"] = "random"  # the checkpoint fills all of them
+        backbone = load_backbone(**options)
+        drop_unused_stages(backbone.network)
+        if self._checkpoint is None:
+            run.notes.extend(note for note in backbone.notes if note not in run.notes)
+        if self.settings.padding == "official":
+            use_official_padding(backbone.network, backbone.name)
+        return backbone.to(run.device)
+
+    def _ready(self, module: _Module, run: RunSettings) -> None:
+        assert self.backbone is not None
+        self.backbone.to(run.device)
+        self._module = module.to(run.device).eval()
+
+    def _fitted(self) -> _Module:
+        if self._module is None:
+            raise RuntimeError("UniAD: fit or load first")
+        return self._module
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Aligned features ``float32 (B,C,h,w)`` of images on the backbone's device."""
+        assert self.backbone is not None
+        with torch.no_grad():
+            return align(self.backbone(images), self.backbone.strides, self._head.instride)
+
+    def _fetch(self, train: TrainData, run: RunSettings) -> Fetch:
         """Aligned features ``float32 (B,C,h,w)`` from the cache; or images, when there is none."""
         if not self._cache:
-            return Batches(train, plan, run.seed)
+            return train.images
         assert self.backbone is not None
         cache = build_cache(
             lambda images: self._features(images.to(run.device)),
@@ -200,93 +270,31 @@ class UniAD(LightningMethod):
         )
         probe = list(range(min(4, len(train))))
         run.extras["half_precision_error"] = cache.error(self._features(train.images(probe).to(run.device)), probe)
-        return _Cached(train, plan, run.seed, cache)
-
-    def predict(self, images: Tensor) -> Prediction:
-        """Score images; the map has the images' size (each token enlarged ``stride`` times)."""
-        module = self.trained()
-        assert isinstance(module, _Module)
-        with torch.inference_mode():
-            features = self._features(images.to(module.device))
-            maps = score_map(module.head(features).feature_rec, features, self._head.instride)
-        return Prediction(maps[:, 0], image_score(maps, self._score))
-
-    def save(self, directory: Path) -> None:
-        """Write the head, and which backbone it belongs to."""
-        super().save(directory)
-        assert self.backbone is not None
-        write_json(directory / "uniad.json", {"backbone": self.backbone.name, "digest": self.backbone.digest})
-
-    def load(self, directory: Path, run: RunSettings) -> None:
-        """Read the head; the backbone comes from its own weights again and must be the same."""
-        super().load(directory, run)
-        assert self.backbone is not None
-        if self._checkpoint is not None:
-            scratch = UniADHead(self.trained().head.config)  # type: ignore[union-attr,arg-type]
-            self.backbone, self.report = load_checkpoint(self._checkpoint, scratch, self.backbone)
-            self.backbone.to(run.device)
-        said = read_json(directory / "uniad.json") or {}
-        if said.get("digest") != self.backbone.digest:
-            raise UserError(
-                f"{directory}: trained on {said.get('backbone')} with weights {said.get('digest', '')[:12]}, "
-                f"found {self.backbone.name} with {self.backbone.digest[:12]}; give the same backbone and weights"
-            )
-
-    def parameters_count(self) -> int | None:
-        """Parameters of head and backbone."""
-        own = super().parameters_count()
-        return (
-            None if own is None or self.backbone is None else own + sum(p.numel() for p in self.backbone.parameters())
-        )
-
-    def _make_backbone(self, run: RunSettings) -> Backbone:
-        options = self._backbone_options
-        weights = options["weights"] if self._checkpoint is None else "random"  # overwritten by the checkpoint
-        backbone = load_backbone(options["name"], weights=weights, out_indices=options["out_indices"])
-        if self._checkpoint is None:
-            run.notes.extend(note for note in backbone.notes if note not in run.notes)
-        if self.settings.padding == "official":
-            use_official_padding(backbone.network, backbone.name)
-        return backbone.to(run.device)
-
-    def _features(self, images: Tensor) -> Tensor:
-        """Aligned features ``float32 (B,C,h,w)`` of images on the backbone's device."""
-        assert self.backbone is not None
-        with torch.no_grad():
-            return align(self.backbone(images), self.backbone.strides, self._head.instride)
-
-
-class _Cached(Batches):
-    """Features of the chosen images, from the memory map."""
-
-    def __init__(self, train: TrainData, plan: Plan, seed: int, cache: FeatureCache) -> None:
-        super().__init__(train, plan, seed)
-        self.cache = cache
-
-    def make(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """Return ``float32 (B,C,h,w)``."""
-        return self.cache.read(chosen)
+        return cache.read
 
 
 class _Module(pl.LightningModule):
     """The head's training; a batch is aligned features, or images (of three channels)."""
 
-    def __init__(self, head: UniADHead, settings: Settings, plan: Plan | None, features: Any) -> None:
+    last_loss: Tensor
+
+    def __init__(self, head: UniADHead, settings: Settings, steps: int, features: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.head, self.settings, self.plan = head, settings, plan
+        self.head, self.settings, self.steps = head, settings, steps
         self.features = features
+        self.register_buffer("last_loss", torch.zeros(()))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Mean squared error to the features as they were before the jitter."""
         target = self.features(batch) if batch.shape[1] == 3 else batch
         loss = feature_loss(self.head(target).feature_rec, target)
         self.log("loss", loss)
+        self.last_loss = loss.detach()
         return loss
 
     def configure_optimizers(self) -> Any:
         """AdamW; one drop to a tenth."""
-        assert self.plan is not None
         s = self.settings
         optimizer = torch.optim.AdamW(self.head.parameters(), lr=s.lr, betas=(0.9, 0.999), weight_decay=s.weight_decay)
-        drop = torch.optim.lr_scheduler.MultiStepLR(optimizer, [max(1, round(s.lr_drop * self.plan.steps))], 0.1)
+        drop = torch.optim.lr_scheduler.MultiStepLR(optimizer, [max(1, round(s.lr_drop * self.steps))], 0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": drop, "interval": "step"}}

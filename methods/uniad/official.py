@@ -11,6 +11,7 @@ from typing import Any, Literal
 import timm
 import torch
 from timm.layers import Conv2dSame
+from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -70,6 +71,14 @@ def use_official_padding(network: nn.Module, name: str) -> None:
             parent, _, leaf = path.rpartition(".")
             setattr(network.get_submodule(parent), leaf, StaticSame(module, size))
             size = -(-size // int(module.stride[0]))
+
+
+def drop_unused_stages(network: nn.Module) -> None:
+    """Remove the stages of a timm EfficientNet behind the last level in use: they would run for nothing."""
+    stages = getattr(network, "blocks", None)
+    used = getattr(network, "_stage_out_idx", None)
+    if isinstance(network, EfficientNetFeatures) and isinstance(stages, nn.Sequential) and isinstance(used, dict):
+        network.blocks = stages[: max(used)]
 
 
 @dataclass(frozen=True)

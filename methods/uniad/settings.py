@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.methods.lightning import Budget
 from diadbench.methods.uniad.official import Padding
 
 Preset = Literal["official", "ader"]
+Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,16 @@ class Settings:
     lr_drop: float = 0.8
     batch_size: int = 8
 
+    def budget(self, images: int, processes: int = 1, **options: Any) -> Budget:
+        """Return the budget for so many images; ``options`` are further fields of :class:`Budget`.
+
+        Without an epoch's last, smaller batch, full batches run on into the next epoch: as many steps, no image lost.
+        """
+        batch = self.batch_size * processes
+        each = max(1, images // batch) if self.drop_last else -(-images // batch)
+        steps = self.steps if self.steps is not None else (self.epochs or 0) * each // options.get("accumulate", 1)
+        return Budget(max(1, steps), self.batch_size, whole_epochs=not self.drop_last, clip=self.clip, **options)
+
 
 PRESETS: dict[str, Settings] = {
     # Their scheduler is told the epoch that has just ended, so the 800-epoch step takes hold after 801 of 1000.
@@ -61,9 +73,9 @@ def resolve(preset: str, given: dict[str, Any]) -> Settings:
     if "steps" in given:
         given["epochs"] = None
     settings = replace(PRESETS[preset], **given)
-    for name in ("neighbor_size", "clip", "lr", "batch_size"):
-        if getattr(settings, name) <= 0:
-            raise UserError(f"uniad: {name} must be above 0, found {getattr(settings, name)}")
+    for name in ("neighbor_size", "clip", "lr", "batch_size", "steps", "epochs"):
+        if (value := getattr(settings, name)) is not None and value <= 0:
+            raise UserError(f"uniad: {name} must be above 0, found {value}")
     if not 0 < settings.lr_drop <= 1:
         raise UserError(f"uniad: lr_drop is a share of the budget in (0, 1], found {settings.lr_drop}")
     return settings
