@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from diadbench.datasets.catalog import info
-from diadbench.datasets.detect import Layout, LayoutDataset, ader, mvtec_like
+from diadbench.datasets.detect import Layout, LayoutDataset, ader, lines, mvtec_like
 from diadbench.datasets.info import DatasetInfo
 from diadbench.datasets.layouts import MvtecLayout
 
@@ -16,6 +16,10 @@ class Btad(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("btad")
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, the owner's folders."""
+        """ADer's ``meta.json``, JSON lines, the owner's folders."""
         folders = MvtecLayout(normal=("ok",), mask_suffixes=("", "_mask"))
-        return [ader(), mvtec_like("owner", self.info.classes, self._wanted, folders)]
+        return [
+            ader(),
+            lines(("train.json", "test.json")),
+            mvtec_like("owner", self.info.classes, self._wanted, folders),
+        ]

@@ -54,6 +54,8 @@ class CocoAd(LayoutDataset):
 
     def _read_meta(self, root: Path, base: str) -> pd.DataFrame:
         there = [k for k in self._splits() if (root / base / meta_name(k)).is_file()]
+        if not there:
+            raise UserError(f"{root / base / meta_name(self._splits()[0])}: file not found; other splits are there")
         return pd.concat(
             [split_table(root / base / meta_name(k), k, image_base=base, mask_base=base) for k in there],
             ignore_index=True,

@@ -62,6 +62,9 @@ class LayoutDataset(Dataset):
         self, root: Path | str | None = None, *, classes: Sequence[str] | None = None, layout: str = "auto"
     ) -> None:
         super().__init__(root, classes=classes)
+        for name in self._wanted or ():
+            if name not in self.info.classes:
+                raise unknown_name("class", str(name), self.info.classes, where=f"dataset {self.info.name!r}")
         self._layout = layout
         names = [found.name for found in self.layouts()]
         if layout != "auto" and layout not in names:

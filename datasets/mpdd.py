@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from diadbench.datasets.catalog import info
-from diadbench.datasets.detect import Layout, LayoutDataset, ader, mvtec_like
+from diadbench.datasets.detect import Layout, LayoutDataset, ader, lines, mvtec_like
 from diadbench.datasets.info import DatasetInfo
 from diadbench.datasets.layouts import MvtecLayout
 
@@ -16,5 +16,6 @@ class Mpdd(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("mpdd")
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, the owner's folders."""
-        return [ader(), mvtec_like("owner", self.info.classes, self._wanted, MvtecLayout())]
+        """ADer's ``meta.json``, JSON lines, the owner's folders."""
+        owner = mvtec_like("owner", self.info.classes, self._wanted, MvtecLayout())
+        return [ader(), lines(("train.json", "test.json")), owner]

@@ -131,8 +131,11 @@ def read_class(path: Path, name: str, archive: str = "") -> pd.DataFrame:
     prefix, normal = meta.get("prefix", f"{name}/"), meta.get("normal_class", "OK")
     if not isinstance(prefix, str) or not isinstance(normal, str):
         raise UserError(f"{path}: meta: expected texts prefix and normal_class")
+    for split in ("train", "test"):
+        if not content[split]:
+            raise UserError(f"{path}: {split}: the list is empty; get the JSON again")
     frames = [_records(content[split], split, path) for split in ("train", "test")]
-    table = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
+    table = pd.concat(frames, ignore_index=True)
     wrong = table[table["category"] != name]
     if len(wrong):
         raise UserError(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.catalog import info
-from diadbench.datasets.detect import Layout, LayoutDataset, ader, joined, mvtec_like, rebased
+from diadbench.datasets.detect import Layout, LayoutDataset, ader, joined, lines, mvtec_like, rebased
 from diadbench.datasets.indices import table_of
 from diadbench.datasets.info import DatasetInfo
 from diadbench.datasets.layouts import MvtecLayout, image_files, pair_by_stem, subfolders
@@ -35,10 +35,11 @@ class UniMedical(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("unimedical")
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, BMAD's folders, ADer's folders (MVTec's manner, masks named like the images)."""
+        """ADer's ``meta.json``, JSON lines, BMAD's folders, ADer's folders (in MVTec's manner)."""
         folders = MvtecLayout(mask_suffixes=("", "_mask"))
         return [
             ader(),
+            lines(("train.json", "test.json")),
             Layout("bmad", "Brain/test/Ungood/img", _is_bmad, self._read_bmad, "indexed from BMAD's folders"),
             mvtec_like("owner", self.info.classes, self._wanted, folders),
         ]

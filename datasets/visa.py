@@ -11,7 +11,7 @@ import pandas as pd
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.catalog import info
-from diadbench.datasets.detect import Layout, LayoutDataset, ader, joined, mvtec_like, rebased
+from diadbench.datasets.detect import Layout, LayoutDataset, ader, joined, lines, mvtec_like, rebased
 from diadbench.datasets.indices import below
 from diadbench.datasets.info import DatasetInfo
 from diadbench.datasets.layouts import MvtecLayout, subfolders
@@ -31,10 +31,11 @@ class Visa(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("visa")
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, the raw tree, the re-laid tree."""
+        """ADer's ``meta.json``, JSON lines, the raw tree, the re-laid tree."""
         relaid = MvtecLayout(mask_suffixes=("", "_mask"))
         return [
             ader(),
+            lines(("train.json", "test.json")),
             Layout("owner", "<class>/Data/Images/Normal/*.JPG", self._is_raw, self._read_raw),
             mvtec_like("relaid", self.info.classes, self._wanted, relaid),
         ]

@@ -18,6 +18,7 @@ from diadbench.datasets.data_module import DataModule
 from diadbench.datasets.images import read_image, read_mask
 from diadbench.datasets.published import Counts, published
 from diadbench.datasets.samples import make_sample
+from diadbench.datasets.samples.lists import write_lines
 from diadbench.datasets.table import count
 from diadbench.datasets.visa import read_split, shipped_split
 
@@ -138,6 +139,25 @@ def test_a_meta_json_with_empty_species_and_null_masks(tmp_path: Path) -> None:
     table = get("mvtec", tmp_path / "x").samples
     assert set(table["defect"]) == {"good", "defect"}
     assert table["label"].sum() == 3
+
+
+@pytest.mark.parametrize("name", ["visa", "unimedical", "btad", "mpdd"])
+def test_json_lines_in_other_sets(name: str, tmp_path: Path) -> None:
+    cls = CATALOG[name].info.classes[0]
+    records = make_sample(name, tmp_path / "images", classes=[cls], **SMALL)
+    write_lines(tmp_path / "train.json", tmp_path / "test.json", records)
+    dataset = get(name, tmp_path)
+    assert dataset.found.layout.name == "lines"  # type: ignore[attr-defined]
+    table = dataset.samples
+    assert {(path, label) for path, label in zip(table["image"], table["label"])} == {
+        (f"images/{one.image}", one.label) for one in records
+    }
+
+
+@pytest.mark.parametrize("name", ["mvtec", "visa", "realiad", "unimedical", "coco_ad", "mvtec3d"])
+def test_an_unknown_class_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown class 'nothing'"):
+        get(name, tmp_path, classes=["nothing"])
 
 
 # -- VisA -------------------------------------------------------------------------------------------------------
