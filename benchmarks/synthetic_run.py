@@ -218,7 +218,7 @@ def _curves(rng: np.random.Generator, directory: Path, classes: list[str], place
         power = 0.05 + 0.02 * place + 0.02 * rng.random()
         curves[f"{position}/roc/x"], curves[f"{position}/roc/y"] = x, x**power
         if masks:
-            curves[f"{position}/pr/x"], curves[f"{position}/pr/y"] = x, 1 - x ** (4 - 0.3 * place)
+            curves[f"{position}/pr/x"], curves[f"{position}/pr/y"] = x, 1 - x ** (1 + 3 / (1 + 0.2 * place))
             curves[f"{position}/pro/x"], curves[f"{position}/pro/y"] = x * 0.3, x**power
     np.savez_compressed(directory / "curves.npz", **curves)
 

@@ -23,12 +23,18 @@ PAGE_ROWS = 48
 
 
 def write_latex(
-    source: Source, folder: Path, versus: pd.DataFrame, published: pd.DataFrame, *, colours: bool = False
+    source: Source,
+    folder: Path,
+    tables: list[Table],
+    versus: pd.DataFrame,
+    published: pd.DataFrame,
+    *,
+    colours: bool = False,
 ) -> list[Path]:
     """Write ``tables/*.tex``, ``macros.tex``, ``references.bib`` and ``main.tex`` into ``folder``; return the paths."""
     keys, references = citations(source)
     written, inputs = [], []
-    for table in paper_tables(source):
+    for table in tables:
         for part in _pages(table):
             path = folder / "tables" / f"{part.name}.tex"
             write_text(path, to_latex(part, colours=colours, cites=keys if part.name.startswith("summary") else None))
@@ -40,10 +46,16 @@ def write_latex(
             write_text(folder / "tables" / f"{name}.tex", text)
             written.append(folder / "tables" / f"{name}.tex")
             inputs.append(name)
-    wide = to_latex(cut(source.results, rows=["dataset", "method"], columns=["metric"], name="summary_wide",
-                        caption="Means over classes."), colours=True, two_columns=True, cites=keys)  # fmt: skip
-    write_text(folder / "tables" / "summary_twocolumn.tex", wide)
-    write_text(folder / "macros.tex", to_macros(source.results))
+    wide = cut(
+        source.results,
+        table=source.table,
+        rows=["dataset", "method"],
+        columns=["metric"],
+        name="summary_wide",
+        caption="Means over classes.",
+    )
+    write_text(folder / "tables" / "summary_twocolumn.tex", to_latex(wide, colours=True, two_columns=True, cites=keys))
+    write_text(folder / "macros.tex", to_macros(source.results, source.table))
     write_text(folder / "references.bib", references)
     write_text(folder / "main.bbl", bbl(references))
     write_text(folder / "main.tex", _main(source, inputs))
@@ -57,12 +69,13 @@ def paper_tables(source: Source) -> list[Table]:
     """Return the tables of a paper: the summary, and for each dataset its classes by method, metric by metric."""
     results = source.results
     tables = [
-        cut(results, rows=["dataset", "method"], columns=["metric"], name="summary",
+        cut(results, table=source.table, rows=["dataset", "method"], columns=["metric"], name="summary",
             caption=f"{'Multi-class anomaly detection: means' if _one_setting(results) else 'Means'} over classes.")
     ]  # fmt: skip
     names = file_names(source.datasets)
     for dataset in source.datasets:
         rows = results[results["dataset"] == dataset]
+        of_dataset = source.table[source.table["dataset"] == dataset]
         if (rows["metric"] == "").all():
             continue
         found = [key for key in MAIN if rows.loc[rows["metric"] == key, "value"].notna().any()]
@@ -72,6 +85,7 @@ def paper_tables(source: Source) -> list[Table]:
             tables.append(
                 cut(
                     rows,
+                    table=of_dataset,
                     rows=["class"],
                     columns=["method"],
                     metrics=[metric],

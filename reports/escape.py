@@ -38,7 +38,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def clean(text: object) -> str:
     """Return ``text`` on one line, without control characters and broken surrogates (no format can carry them)."""
-    kept = (" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in str(text))
+    text = str(text)
+    if text.isprintable() and (text.isascii() or not any(char in "\u2028\u2029\ufffe\uffff" for char in text)):
+        return text.strip()
+    kept = (" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
     return "".join(
         "\ufffd" if "\ud800" <= char <= "\udfff" or char in "\ufffe\uffff" else char for char in kept
     ).strip()

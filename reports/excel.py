@@ -18,29 +18,28 @@ from diadbench.reports.frame import aggregate, records, tuples
 from diadbench.reports.labels import Metric, known_metrics
 from diadbench.reports.palette import styles
 from diadbench.reports.provenance import cost, failures, provenance
-from diadbench.reports.published import VALUES, beside, check_published, check_results
+from diadbench.reports.published import VALUES, check_published
 from diadbench.reports.sheet import colour_scale, explain, finish, heads, new_sheet, put, put_entry, under
 from diadbench.reports.source import Source
-from diadbench.reports.stats import versus
 from diadbench.reports.table import Table, cut, marks_text
 from diadbench.reports.text import legend, note_text
 
 
-def write_excel(source: Source, path: Path, *, baseline: str = "", seed: int = 0) -> Path:
+def write_excel(source: Source, path: Path, versus: pd.DataFrame, published: pd.DataFrame) -> Path:
     """Write the workbook of a report and return its path."""
     book = Workbook()
     book.remove(book.worksheets[0])
     book.properties.title = f"diadbench: {source.title}"
     book.properties.creator = "diadbench"
     results = source.results
-    table = aggregate(results)
+    table = source.table
     if len(table):
         _summary(book, source)
         for dataset in source.datasets:
-            _dataset(book, results[results["dataset"] == dataset], dataset)
-        _versus(book, versus(results, baseline, seed=seed))
-        _seeds(book, results)
-        _published(book, beside(results, table))
+            _dataset(book, results[results["dataset"] == dataset], table[table["dataset"] == dataset], dataset)
+        _versus(book, versus)
+        _seeds(book, results, table)
+        _published(book, published)
         _cost(book, source)
     _failures(book, source)
     _provenance(book, source)
@@ -53,7 +52,7 @@ def _notes(table: Table) -> list[str]:
 
 
 def _summary(book: Workbook, source: Source) -> None:
-    table = cut(source.results, rows=["method"], columns=["dataset", "metric"])
+    table = cut(source.results, table=source.table, rows=["method"], columns=["dataset", "metric"])
     sheet = new_sheet(book, "Summary")
     put(sheet, 1, 1, f"{source.title}: methods by datasets").font = cells.TITLE
     start = 3
@@ -126,12 +125,12 @@ def _axes(chart: BarChart | ScatterChart) -> None:
     chart.legend.position = "b"
 
 
-def _dataset(book: Workbook, results: pd.DataFrame, dataset: str) -> None:
+def _dataset(book: Workbook, results: pd.DataFrame, means: pd.DataFrame, dataset: str) -> None:
     """One block of rows for each metric; the filter of the first column switches between them."""
     metrics = known_metrics([key for key in results["metric"].unique() if key])
     if not metrics:
         return
-    table = cut(results, rows=["metric", "method"], columns=["class"], metrics=metrics)
+    table = cut(results, table=means, rows=["metric", "method"], columns=["class"], metrics=metrics)
     table.columns = table.columns[-1:] + table.columns[:-1]
     table.entries = [entries[-1:] + entries[:-1] for entries in table.entries]
     sheet = new_sheet(book, dataset)
@@ -222,12 +221,11 @@ def _versus(book: Workbook, table: pd.DataFrame) -> None:
            widths={1: 16, 2: 13, 3: 24, 0: 9.5, 15: 70})  # fmt: skip
 
 
-def _seeds(book: Workbook, results: pd.DataFrame) -> None:
+def _seeds(book: Workbook, results: pd.DataFrame, means: pd.DataFrame) -> None:
     sheet = new_sheet(book, "Seeds")
     put(sheet, 1, 1, "Each seed: means over classes").font = cells.TITLE
-    each = aggregate(results, by_seed=True)
+    each = aggregate(results[results["scope"] != "class"], by_seed=True)
     each = each[each["scope"] == "mean"]
-    means = aggregate(results)
     means = means[means["scope"] == "mean"]
     seeds = sorted(each["seed"].unique())
     wide: dict[Any, dict[int, float]] = {}
@@ -358,7 +356,7 @@ def _failures(book: Workbook, source: Source) -> None:
     line = 4 + len(table)
     if not len(table):
         put(sheet, 4, 1, "none")
-    problems = check_results(source.results)
+    problems = source.problems
     put(sheet, line + 2, 1, f"Figures that contradict each other: {len(problems) or 'none'}").font = cells.BEST
     for offset, row in enumerate(records(problems), line + 3):
         for column, key in enumerate(("dataset", "method", "seed", "class", "problem"), 1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from diadbench.benchmark.store import CellRecord
 from diadbench.reports.source import Source
 
 Array = npt.NDArray[Any]
-CHOICES = ("best", "median", "worst")
+#: how many methods judge which image is best, median or worst: the first of the grid
+JUDGES = 8
 
 
 @dataclass(frozen=True)
@@ -39,31 +40,31 @@ class Picture:
     name: str
     file: Path
 
-    @cached_property
-    def _arrays(self) -> dict[str, Array]:
-        with np.load(self.file, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
+    def _array(self, key: str) -> Array | None:
+        with np.load(self.file, allow_pickle=False) as arrays:  # reads this member alone
+            return arrays[key] if key in arrays.files else None
 
-    @property
+    @cached_property
     def image(self) -> Array:
         """The test image, uint8 (H, W, 3)."""
-        return self._arrays["image"]
+        found = self._array("image")
+        return np.zeros((8, 8, 3), np.uint8) if found is None else found
 
-    @property
+    @cached_property
     def mask(self) -> Array | None:
         """The true mask, bool (H, W), or None."""
-        return self._arrays.get("mask")
+        return self._array("mask")
 
     @property
     def heat(self) -> Array | None:
         """The anomaly map, float32 (H, W), or None."""
-        found = self._arrays.get("map")
+        found = self._array("map")
         return None if found is None else found.astype(np.float32)
 
     @property
     def reconstruction(self) -> Array | None:
         """What the method reconstructed, uint8 (H, W, 3), or None."""
-        return self._arrays.get("reconstruction")
+        return self._array("reconstruction")
 
 
 def pictures(cell: CellRecord) -> list[Picture]:
@@ -95,9 +96,11 @@ def quality(picture: Picture) -> float:
     """Say how well a map fits its image: average precision of its pixels; the score, signed, where there is no mask."""
     mask, heat = picture.mask, picture.heat
     if mask is not None and heat is not None and mask.any() and mask.shape == heat.shape:
+        step = max(1, mask.shape[0] // 64)  # a choice of pictures needs no more
+        mask, heat = mask[::step, ::step], heat[::step, ::step]
         truth = mask.ravel()[np.argsort(-heat.ravel(), kind="stable")]
         hits = np.flatnonzero(truth)
-        return float((np.arange(1, len(hits) + 1) / (hits + 1)).mean())
+        return float((np.arange(1, len(hits) + 1) / (hits + 1)).mean()) if len(hits) else 0.0
     return picture.score if picture.label else -picture.score
 
 
@@ -123,14 +126,30 @@ def gallery_of(source: Source, dataset: str) -> dict[str, list[Picture]]:
     return {method: found[method] for method in source.methods if method in found}
 
 
+@lru_cache(maxsize=256)
+def _limits(files: tuple[Path, ...]) -> tuple[float, float]:
+    values = []
+    for file in files:
+        with np.load(file, allow_pickle=False) as arrays:
+            if "map" in arrays.files:
+                values.append(arrays["map"][::2, ::2].ravel().astype(np.float32))
+    sample = np.concatenate(values) if values else np.empty(0, np.float32)
+    sample = sample[np.isfinite(sample)]
+    if not len(sample):
+        return 0.0, 1.0
+    low, high = np.quantile(sample, [0.01, 0.999])
+    return float(low), float(high if high > low else low + 1)
+
+
 def choose(gallery: dict[str, list[Picture]]) -> list[Choice]:
-    """Choose the best, the median and the worst image of each class by the mean rank over methods.
+    """Choose the best, the median and the worst image of each class by the mean rank over (at most eight) methods.
 
     Anomalous images come first; a class without any shows its normal ones. Only images that all methods kept count, so
     that nobody picks by hand, and nobody picks for one method.
     """
     if not gallery:
         return []
+    gallery = dict(list(gallery.items())[:JUDGES])
     rows = [{picture.row: picture for picture in shown} for shown in gallery.values()]
     common = sorted(set.intersection(*(set(part) for part in rows)))
     kinds: dict[str, list[int]] = {}
@@ -150,16 +169,8 @@ def choose(gallery: dict[str, list[Picture]]) -> list[Choice]:
 
 
 def scale(shown: list[Picture]) -> tuple[float, float]:
-    """Return the limits of a method's maps over all its pictures: one scale for all images of a dataset."""
-    values = [heat for heat in (picture.heat for picture in shown) if heat is not None]
-    if not values:
-        return 0.0, 1.0
-    sample = np.concatenate([heat[::2, ::2].ravel() for heat in values])
-    sample = sample[np.isfinite(sample)]
-    if not len(sample):
-        return 0.0, 1.0
-    low, high = np.quantile(sample, [0.01, 0.999])
-    return float(low), float(high if high > low else low + 1)
+    """Return the limits of a method's maps over (at most 48 of) its pictures: one scale for all images of a dataset."""
+    return _limits(tuple(picture.file for picture in shown[:: -(-len(shown) // 48)]))
 
 
 def heat_image(heat: Array, low: float, high: float) -> Array:

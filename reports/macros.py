@@ -64,9 +64,9 @@ def _lower_words(text: str) -> str:
     return text.lower()
 
 
-def to_macros(results: pd.DataFrame) -> str:
+def to_macros(results: pd.DataFrame, table: pd.DataFrame | None = None) -> str:
     """Return ``macros.tex`` for what ``prepare`` returned."""
-    table = aggregate(results)
+    table = aggregate(results) if table is None else table
     names = macro_names(results)
     lines = [
         r"% \<method><Dataset><Metric>: one macro a figure, as printed in the tables. \input{macros} in the preamble."

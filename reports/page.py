@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
@@ -25,7 +24,7 @@ from diadbench.reports.gallery import Choice, Picture, choose, gallery_of, heat_
 from diadbench.reports.labels import MAIN, Metric, known_metrics
 from diadbench.reports.palette import styles
 from diadbench.reports.provenance import cost, failures, provenance
-from diadbench.reports.published import check_published, check_results
+from diadbench.reports.published import check_published
 from diadbench.reports.source import Source
 from diadbench.reports.table import Entry, cut, marks_text
 from diadbench.reports.text import legend
@@ -49,7 +48,7 @@ def write_page(source: Source, path: Path, versus: pd.DataFrame, published: pd.D
         **_head(source),
         "summary": _summary(source),
         "failures": _failures(source),
-        "problems": records(check_results(source.results)),
+        "problems": records(source.problems),
         "versus": _versus(versus),
         "baseline": str(versus["baseline"].iloc[0]) if len(versus) else "",
         "published": _published(published),
@@ -110,7 +109,9 @@ def _summary(source: Source) -> dict[str, Any]:
         return {"caption": "No cell has results.", "heads": [], "rows": [], "notes": []}
     found = known_metrics([key for key in results["metric"].unique() if key])
     metrics = [key for key in (*MAIN, *(k for k in found if k not in MAIN)) if key in found]
-    table = cut(results, rows=["dataset", "method"], columns=["metric"], metrics=metrics, name="summary")
+    table = cut(
+        results, table=source.table, rows=["dataset", "method"], columns=["metric"], metrics=metrics, name="summary"
+    )
     places = {name: position for position, name in enumerate(source.methods)}
     rows = []
     for start, (dataset, method), entries in zip(table.block, table.rows, table.entries):
@@ -263,7 +264,8 @@ def _classes(source: Source, dataset: str) -> dict[str, Any] | None:
     metrics = known_metrics([key for key in rows["metric"].unique() if key])
     if not metrics:
         return None
-    table = cut(rows, rows=["metric", "method"], columns=["class"], metrics=metrics)
+    means = source.table[source.table["dataset"] == dataset]
+    table = cut(rows, table=means, rows=["metric", "method"], columns=["class"], metrics=metrics)
     values: dict[str, list[dict[str, Any]]] = {}
     for (metric, method), entries in zip(table.rows, table.entries):
         if metric.metric is None:
@@ -324,10 +326,21 @@ def _seed(row: Mapping[str, Any]) -> dict[str, Any]:
         "facts": facts,
         "traceback": _tail(str(record.status.get("traceback") or "")),
         "log": _log(record),
-        "config": yaml.safe_dump(record.config, allow_unicode=True, sort_keys=False)[:LOG_CHARS]
-        if row["seed"] is not None
-        else "",
+        "config": _config(record),
     }
+
+
+def _config(record: CellRecord) -> str:
+    try:
+        lines = (record.directory / "cell.yaml").read_text(encoding="utf-8", errors="replace")[:LOG_CHARS].split("\n")
+        return "\n".join(_line(line) for line in lines)
+    except OSError:
+        return ""
+
+
+def _line(text: str) -> str:
+    """Return a line without control characters, its indentation kept."""
+    return " " * (len(text) - len(text.lstrip(" "))) + clean(text)
 
 
 def _log(record: CellRecord) -> str:
@@ -343,10 +356,7 @@ def _log(record: CellRecord) -> str:
 def _tail(text: str) -> str:
     """Return the last lines of a text, without control characters; of a line that was rewritten, the last state."""
     lines = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")][-LOG_LINES:]
-    return "\n".join(
-        clean(line) if not line.startswith(" ") else " " * (len(line) - len(line.lstrip(" "))) + clean(line)
-        for line in lines
-    )[-LOG_CHARS:]
+    return "\n".join(_line(line) for line in lines)[-LOG_CHARS:]
 
 
 def _shots(source: Source, dataset: str) -> dict[str, list[dict[str, Any]]]:

@@ -10,10 +10,10 @@ import pandas as pd
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
 from diadbench.reports.document import paper_tables, write_latex
-from diadbench.reports.frame import aggregate
 from diadbench.reports.published import beside
 from diadbench.reports.source import Source
 from diadbench.reports.stats import versus
+from diadbench.reports.table import Table
 from diadbench.reports.text import to_csv, to_markdown
 
 FORMATS = ("xlsx", "latex", "markdown", "csv", "figures", "html")
@@ -57,28 +57,29 @@ def build(
     _writable(folder)
     written: list[Path] = []
     have = not (source.results["metric"] == "").all()
-    pairs = versus(source.results, baseline, seed=seed) if have else pd.DataFrame()
-    published = beside(source.results, aggregate(source.results)) if have else pd.DataFrame()
+    pairs = versus(source.results, baseline, seed=seed, table=source.table) if have else pd.DataFrame()
+    published = beside(source.results, source.table) if have else pd.DataFrame()
     if "csv" in wanted:
         source.raw.to_csv(_made(folder / "results.csv"), index=False)
         written.append(folder / "results.csv")
     if "xlsx" in wanted:
         from diadbench.reports.excel import write_excel
 
-        written.append(write_excel(source, folder / "results.xlsx", baseline=baseline, seed=seed))
+        written.append(write_excel(source, folder / "results.xlsx", pairs, published))
     if have:
-        written += _texts(source, folder, wanted)
+        tables = paper_tables(source) if {"markdown", "csv", "latex"} & set(wanted) else []
+        written += _texts(tables, folder, wanted)
         if "latex" in wanted:
-            written += write_latex(source, folder, pairs, published, colours=colours)
+            written += write_latex(source, folder, tables, pairs, published, colours=colours)
     written += _pictures(source, folder, wanted, pairs, published)
     return {path.relative_to(folder).as_posix(): path for path in written}
 
 
-def _texts(source: Source, folder: Path, wanted: Sequence[str]) -> list[Path]:
+def _texts(tables: list[Table], folder: Path, wanted: Sequence[str]) -> list[Path]:
     written = []
     for kind, ending, function in (("markdown", "md", to_markdown), ("csv", "csv", to_csv)):
         if kind in wanted:
-            for table in paper_tables(source):
+            for table in tables:
                 path = folder / "tables" / f"{table.name}.{ending}"
                 write_text(path, function(table))
                 written.append(path)

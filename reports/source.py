@@ -7,13 +7,43 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pandas as pd
 
-from diadbench.benchmark.store import CellRecord, RunDirectory
+from diadbench.benchmark.store import RESULT_COLUMNS, CellRecord, RunDirectory
 from diadbench.common.errors import UserError
+from diadbench.common.files import read_json
 from diadbench.reports.escape import clean
-from diadbench.reports.frame import prepare, tuples
+from diadbench.reports.frame import aggregate, prepare, tuples
+from diadbench.reports.published import check_results
+
+
+def read_results(run: RunDirectory) -> pd.DataFrame:
+    """Return a run's results: from ``results.csv`` while it is newer than every cell, else from the cells."""
+    path = run.path / "results.csv"
+    cells = [
+        entry for name in ("status.json", "cell.yaml") for entry in (run.path / "cells").glob(f"*/*/*/seed*/{name}")
+    ]
+    try:
+        made = path.stat().st_mtime_ns
+        fresh = all(entry.stat().st_mtime_ns <= made for entry in cells)
+        return _read_csv(path, run.name) if fresh else run.results()
+    except (OSError, ValueError, KeyError):  # no such file, being replaced, or not as this version writes it
+        return run.results()
+
+
+def _read_csv(path: Path, name: str) -> pd.DataFrame:
+    numbers = ("value", "n_normal", "n_anomalous", "n_defined", "n_classes")
+    table = pd.read_csv(
+        path,
+        dtype={key: "float64" if key in numbers else "int64" if key == "seed" else str for key in RESULT_COLUMNS},
+        keep_default_na=False,
+        na_values={key: [""] for key in numbers},
+        float_precision="round_trip",
+    )
+    table["run"] = name  # the directory may have been renamed since
+    return table[list(RESULT_COLUMNS)]
 
 
 @dataclass
@@ -52,7 +82,7 @@ class Source:
         """
         several = [paths] if isinstance(paths, (str, Path)) else list(paths)
         runs = [RunDirectory(path) for path in several]
-        raw = pd.concat([run.results() for run in runs], ignore_index=True)
+        raw = pd.concat([read_results(run) for run in runs], ignore_index=True)
         if raw.empty:
             raise UserError(f"{', '.join(str(run.path) for run in runs)}: no cells in it yet; run the grid first")
         source = cls(runs, raw, raw)
@@ -62,17 +92,33 @@ class Source:
         return source
 
     @cached_property
+    def table(self) -> pd.DataFrame:
+        """What ``aggregate`` returns for the results."""
+        return aggregate(self.results)
+
+    @cached_property
+    def problems(self) -> pd.DataFrame:
+        """What arithmetic says against the results."""
+        return check_results(self.results)
+
+    @cached_property
     def cells(self) -> list[tuple[RunDirectory, CellRecord]]:
         """All cells of all runs."""
         return [(run, cell) for run in self.runs for cell in run.cells()]
 
     def _titles(self) -> dict[tuple[str, str], str]:
-        found = {}
-        for _, cell in self.cells:
-            for kind, label in (("method", cell.method), ("dataset", cell.dataset)):
-                title = (cell.status.get(f"{kind}_info") or {}).get("title")
-                if title:
-                    found[kind, label] = str(title)
+        """Return the titles of methods and datasets, each from the first status file that has one."""
+        found: dict[tuple[str, str], str] = {}
+        for run in self.runs:
+            for path in sorted((run.path / "cells").glob("*/*/*/seed*/status.json")):
+                dataset, method = (unquote(part) for part in path.relative_to(run.path / "cells").parts[:2])
+                if ("method", method) in found and ("dataset", dataset) in found:
+                    continue
+                status = read_json(path) or {}
+                for kind, label in (("method", method), ("dataset", dataset)):
+                    title = (status.get(f"{kind}_info") or {}).get("title")
+                    if title:
+                        found.setdefault((kind, label), str(title))
         return found
 
     @cached_property
@@ -83,10 +129,12 @@ class Source:
         names = {row[:5]: row[5:] for row in tuples(printed)}
         rows = []
         for run, cell in self.cells:
-            key = (run.name, cell.dataset, cell.method, cell.setting, cell.seed)
+            key = (run.name, *_place(run, cell))
             if key in names:
                 dataset, method = names[key]
-                rows.append({"dataset": dataset, "method": method, **_facts(run, cell)})
+                rows.append(
+                    {"dataset": dataset, "method": method, "setting": key[3], "seed": key[4], **_facts(run, cell)}
+                )
         return pd.DataFrame(rows)
 
     @property
@@ -105,14 +153,18 @@ class Source:
         return " + ".join(dict.fromkeys(clean(run.name) for run in self.runs))
 
 
+def _place(run: RunDirectory, cell: CellRecord) -> tuple[str, str, str, int]:
+    """Return dataset, method, setting and seed from the cell's path; its cell.yaml needn't be read."""
+    dataset, method, setting, seed = (unquote(part) for part in cell.directory.relative_to(run.path / "cells").parts)
+    return dataset, method, setting, int(seed.removeprefix("seed"))
+
+
 def _facts(run: RunDirectory, cell: CellRecord) -> dict[str, Any]:
     status = cell.status
     phases = status.get("phases") or {}
     memory = status.get("peak_memory") or {}
     return {
         "run": run.name,
-        "setting": cell.setting,
-        "seed": cell.seed,
         "state": cell.state,
         "reason": clean(status.get("reason") or ""),
         "prepare": _number(phases.get("prepare")),

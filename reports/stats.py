@@ -42,8 +42,12 @@ def find_method(methods: Sequence[str], wanted: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _resamples(n: int, seed: int) -> npt.NDArray[np.intp]:
-    return np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
+def _weights(n: int, seed: int) -> Floats:
+    """Return how often each of ``n`` classes is drawn in each resample, divided by ``n``: (10,000, n)."""
+    drawn = np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
+    rows = np.repeat(np.arange(RESAMPLES), n)
+    counts = np.bincount(rows * n + drawn.ravel(), minlength=RESAMPLES * n)
+    return counts.reshape(RESAMPLES, n) / n
 
 
 def bootstrap_interval(differences: Floats, *, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
@@ -54,9 +58,9 @@ def bootstrap_interval(differences: Floats, *, seed: int = 0, level: float = 0.9
     """
     if len(differences) < 2:
         return float("nan"), float("nan")
-    means = differences[_resamples(len(differences), seed)].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    means = np.sort(_weights(len(differences), seed) @ differences)
+    low, high = (float(np.quantile(means, q)) for q in ((1 - level) / 2, (1 + level) / 2))
+    return low, high
 
 
 def wilcoxon_p(method: Floats, baseline: Floats) -> float:
@@ -94,6 +98,7 @@ def versus(
     methods: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     seed: int = 0,
+    table: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Compare each method with a baseline, for each dataset (and over all of them) and each metric.
 
@@ -106,6 +111,7 @@ def versus(
         methods: Compare these alone; Holm's correction then counts these alone.
         metrics: Metric keys; by default all that are there.
         seed: Of the bootstrap.
+        table: What ``aggregate`` returned for ``results``, when it is at hand.
 
     Returns:
         One row a (dataset, metric, method): ``pairs``, ``method_mean``, ``baseline_mean``, ``difference``, ``low`` and
@@ -118,7 +124,7 @@ def versus(
     baseline = default_baseline(names, baseline)
     others = [find_method(names, name) for name in methods or names]
     others = [name for name in others if name != baseline]
-    table = aggregate(results)
+    table = aggregate(results) if table is None else table
     keys = list(metrics or known_metrics([key for key in results["metric"].unique() if key]))
     datasets = list(results["dataset"].unique())
     rows: list[dict[str, object]] = []
@@ -145,8 +151,11 @@ def _wide(table: pd.DataFrame, dataset: str, metric: str) -> pd.DataFrame:
 def _compare(
     values: pd.DataFrame, dataset: str, metric: str, method: str, baseline: str, seed: int
 ) -> dict[str, object]:
-    both = values.reindex(columns=[method, baseline]).dropna()
-    ours, theirs = both[method].to_numpy(float), both[baseline].to_numpy(float)
+    ours, theirs = (
+        values[name].to_numpy(float) if name in values else np.full(len(values), np.nan) for name in (method, baseline)
+    )
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    ours, theirs = ours[both], theirs[both]
     differences = ours - theirs
     low, high = bootstrap_interval(differences, seed=seed)
     some = len(differences) > 0
@@ -200,11 +209,15 @@ class Ranks:
     critical: float
 
 
-def ranks(results: pd.DataFrame, metric: str, alpha: float = ALPHA) -> Ranks:
+def ranks(results: pd.DataFrame, metric: str, alpha: float = ALPHA, table: pd.DataFrame | None = None) -> Ranks:
     """Rank all methods in every (dataset, class) where all of them have a value (J. Demsar, JMLR 2006)."""
     from scipy.stats import friedmanchisquare, studentized_range
 
-    values = _wide(aggregate(results), ALL, metric).reindex(columns=list(results["method"].unique())).dropna()
+    values = (
+        _wide(aggregate(results) if table is None else table, ALL, metric)
+        .reindex(columns=list(results["method"].unique()))
+        .dropna()
+    )
     n, k = values.shape
     mean = values.rank(axis=1, ascending=False).mean() if n else pd.Series(dtype=float)
     if k < 3 or n < 2:

@@ -100,6 +100,7 @@ def cut(
     metrics: Sequence[str] | None = None,
     name: str = "table",
     caption: str = "",
+    table: pd.DataFrame | None = None,
 ) -> Table:
     """Return the table of ``results`` (from ``prepare``) with the given dimensions as rows and columns.
 
@@ -110,6 +111,7 @@ def cut(
         metrics: Metric keys; by default the seven and mAD as far as any is there.
         name: File name of the table, without ending.
         caption: One sentence.
+        table: What ``aggregate`` returned for ``results``, when it is at hand.
 
     Raises:
         UserError: Unknown dimension or metric, or several datasets would share an entry.
@@ -126,7 +128,9 @@ def cut(
                 f"add {dimension} to --rows or --columns, or choose one with --{dimension}s"
             )
     keys = _metrics(results, metrics)
-    table = aggregate(results[results["metric"].isin(["", *keys])], by_seed="seed" in used)
+    if table is None or "seed" in used:
+        table = aggregate(results[results["metric"].isin(["", *keys])], by_seed="seed" in used)
+    table = table[table["metric"].isin(keys)]
     if "class" not in used:
         table = table[table["scope"] == "mean"]
     else:

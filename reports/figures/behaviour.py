@@ -168,7 +168,7 @@ def training(source: Source, dataset: str) -> Figure | None:
 
 def critical_difference(source: Source, metric: str) -> Figure | None:
     """Draw mean ranks over all classes; bars join methods that Nemenyi's test can't tell apart."""
-    found = ranks(source.results, metric)
+    found = ranks(source.results, metric, table=source.table)
     mean = found.mean_rank
     if len(mean) < 3 or not np.isfinite(found.critical):
         return None

@@ -12,7 +12,6 @@ from diadbench.reports.escape import file_names
 from diadbench.reports.figures import behaviour, overview
 from diadbench.reports.figures.qualitative import qualitative
 from diadbench.reports.figures.style import save, style
-from diadbench.reports.frame import aggregate
 from diadbench.reports.provenance import cost
 from diadbench.reports.source import Source
 
@@ -28,7 +27,7 @@ PER_DATASET: tuple[tuple[str, str, Callable[[Source, str], Drawn]], ...] = (
 
 def plan(source: Source) -> Iterator[Plan]:
     """Yield ``(file name, what it shows, function that draws it)``."""
-    table = aggregate(source.results)
+    table = source.table
     spent = cost(source.facts)
     methods = source.methods
     found = [key for key in ("i_auroc", "mad", "p_ap", "aupro") if (table["metric"] == key).any()] or list(

@@ -141,7 +141,8 @@ def heat_map(table: pd.DataFrame, dataset: str, metric: str, methods: Sequence[s
         spine.set_visible(False)
     size = 6.2 if len(names) <= 16 else 4.6
     middle = np.nanmin(values) * 100 + 0.55 * (np.nanmax(values) - np.nanmin(values)) * 100
-    for (line, column), value in np.ndenumerate(values.to_numpy(float)):
+    written = values.to_numpy(float) if values.size <= 300 else np.empty((0, 0))  # too small to read: colours alone
+    for (line, column), value in np.ndenumerate(written):
         dark = not np.isfinite(value) or value * 100 > middle
         axes.text(
             column, line, printed(value), ha="center", va="center", fontsize=size, color="black" if dark else "white"
