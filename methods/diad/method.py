@@ -1,0 +1,289 @@
+"""DiAD as a method of the benchmark: trained in two stages, predicts by reconstruction."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diadbench.common.errors import UserError
+from diadbench.methods.backbones import Backbone, load_backbone
+from diadbench.methods.base import Method, Prediction, RunSettings
+from diadbench.methods.catalog import CATALOG
+from diadbench.methods.diad import config, weights
+from diadbench.methods.diad.diffusion import LEVELS, denoise, timesteps
+from diadbench.methods.diad.latents import posteriors
+from diadbench.methods.diad.model import DiADModel
+from diadbench.methods.diad.noise import image_noise
+from diadbench.methods.diad.normalise import denormalise, normalise
+from diadbench.methods.diad.scoring import SIGMA, anomaly_map, image_score, level_maps
+from diadbench.methods.diad.stages import AutoencoderStage, DiffusionStage, find_lpips
+from diadbench.methods.lightning import Budget, Fetch, train_module
+
+if TYPE_CHECKING:
+    from diadbench.datasets.data import TrainData
+
+
+class DiAD(Method):
+    """Latent diffusion with a semantic-guided network; the map compares features of input and reconstruction.
+
+    Args:
+        size: ``sd15``, ``small`` or ``tiny``.
+        width: Channels of the finest level, for the authors' layout at another width; 0 takes ``size``.
+        weights: Stable Diffusion 1.5 (a diffusers folder, a ``.safetensors``/``.ckpt`` file, a repository on the hub),
+            or ``random``, which is noted.
+        autoencoder: A file with a finetuned autoencoder; stage 1 is then left out unless it has steps.
+        checkpoint: The authors' trained ``.ckpt`` or one in their layout; nothing is trained then.
+        autoencoder_steps: Steps of stage 1; 0 leaves it out.
+        autoencoder_batch_size: Images a step of stage 1.
+        autoencoder_accumulate: Batches a step of stage 1.
+        autoencoder_lr: Learning rate of stage 1.
+        train_steps: Steps of stage 2.
+        batch_size: Images a batch of stage 2.
+        accumulate: Batches a step of stage 2.
+        lr: Learning rate of stage 2.
+        lr_decay: Let both learning rates fall to zero in a straight line.
+        sff_init: ``official`` (SFF never learns) or ``active``; see docs/diad.md.
+        optimizer: Of stage 2: ``adamw``, ``adamw8bit`` or ``adafactor``.
+        precision: Of training, Lightning's name; ``auto`` is bf16 where the GPU has it.
+        checkpointing: Recompute activations in the backward pass, to save memory.
+        cache_latents: Encode each training image once.
+        scale_latents: Scale latents to a standard deviation of one after stage 1 (for autoencoders trained here).
+        steps: DDIM steps.
+        start: Noise level that the reconstruction starts from.
+        n_samples: Reconstructions with different noise whose maps are averaged.
+        backbone: timm name of the network that compares input and reconstruction.
+        backbone_weights: As for every backbone: ``hub``, a file, a folder, ``package``, ``random``.
+        levels: Feature levels that are compared.
+        feature_size: Side to which images are resized for the backbone; 0 leaves them.
+        sigma: Of the Gaussian that smooths the map, in pixels.
+        ablation: ``autoencoder`` reconstructs with the autoencoder alone, to see what the diffusion adds.
+        inference_precision: ``float32`` or ``bfloat16`` (autocast) in prediction.
+    """
+
+    info = CATALOG["diad"].info
+
+    def __init__(
+        self,
+        size: str = "sd15",
+        width: int = 0,
+        weights: str = "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        autoencoder: str = "",
+        checkpoint: str = "",
+        autoencoder_steps: int = 0,
+        autoencoder_batch_size: int = 4,
+        autoencoder_accumulate: int = 8,
+        autoencoder_lr: float = 1.8e-4,
+        train_steps: int = 20000,
+        batch_size: int = 12,
+        accumulate: int = 4,
+        lr: float = 1e-5,
+        lr_decay: bool = False,
+        sff_init: Literal["official", "active"] = "active",
+        optimizer: Literal["adamw", "adamw8bit", "adafactor"] = "adamw",
+        precision: str = "auto",
+        checkpointing: bool = True,
+        cache_latents: bool = True,
+        scale_latents: bool = False,
+        steps: int = 10,
+        start: int = LEVELS - 1,
+        n_samples: int = 1,
+        backbone: str = "resnet50",
+        backbone_weights: str = "hub",
+        levels: Sequence[int] = (1, 2, 3),
+        feature_size: int = 0,
+        sigma: float = SIGMA,
+        ablation: Literal["none", "autoencoder"] = "none",
+        inference_precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
+        self.config = config.of_width(width) if width else config.size(size)
+        if n_samples < 1:
+            raise UserError(f"diad: n_samples is {n_samples}; expected 1 or more")
+        timesteps(steps, start)
+        self.weights, self.autoencoder, self.checkpoint = weights, autoencoder, checkpoint
+        self.stage1 = Budget(autoencoder_steps, autoencoder_batch_size, autoencoder_accumulate)
+        self.stage2 = Budget(train_steps, batch_size, accumulate)
+        self.autoencoder_lr, self.lr, self.lr_decay = autoencoder_lr, lr, lr_decay
+        self.sff_init, self.optimizer, self.precision = sff_init, optimizer, precision
+        self.checkpointing, self.cache_latents, self.scale_latents = checkpointing, cache_latents, scale_latents
+        self.steps, self.start, self.n_samples = steps, start, n_samples
+        self.backbone_name, self.backbone_weights, self.levels = backbone, backbone_weights, tuple(levels)
+        self.feature_size, self.sigma, self.ablation = feature_size, sigma, ablation
+        self.inference_precision = inference_precision
+        self.model: DiADModel | None = None
+        self._backbone: Backbone | None = None
+        self._run: RunSettings | None = None
+
+    # -- training -------------------------------------------------------------------------------------------
+
+    def fit(self, train: TrainData, run: RunSettings) -> None:
+        """Train stage 1 (if it has steps) and stage 2, each from its last checkpoint."""
+        self._prepare(run)
+        self.model = self.start_model(run).to(run.device)
+        if not self.checkpoint:
+            self.train_autoencoder(train, run)
+            if self.ablation == "none":
+                self.train_diffusion(train, run)
+        self._freeze()
+
+    def start_model(self, run: RunSettings) -> DiADModel:
+        """Return the networks before training: loaded weights, and the SG network as a copy of the UNet's encoder."""
+        if self.checkpoint:
+            return weights.load_official(self.checkpoint)
+        torch.manual_seed(run.seed)
+        if self.weights == "random":
+            model = DiADModel(self.config)
+            run.notes.append("DiAD trained from random weights")
+            run.notes.append("DiAD's text embedding is zero")
+        else:
+            model = weights.load_stable_diffusion(self.weights, self.config)
+        if self.autoencoder:
+            weights.load_autoencoder(model, self.autoencoder)
+        weights.start_sg(model, self.sff_init)
+        return model
+
+    def train_autoencoder(self, train: TrainData, run: RunSettings) -> None:
+        """Stage 1."""
+        if not self.stage1.steps:
+            return
+        lpips = find_lpips()
+        if lpips is None:
+            run.notes.append("DiAD's autoencoder trained with L1 and KL only (no LPIPS weights here)")
+        run.extras["autoencoder_loss"] = "L1 + LPIPS + KL" if lpips is not None else "L1 + KL"
+        decay = self.stage1.steps if self.lr_decay else 0
+        model = self._model()
+        stage = AutoencoderStage(model, lpips, self.autoencoder_lr, decay)
+        train_module(stage, train, run, self._budget(self.stage1, run), name="autoencoder")
+
+    def train_diffusion(self, train: TrainData, run: RunSettings) -> None:
+        """Stage 2."""
+        model = self._model()
+        fetch = self._fetch(train, run)
+        if self.checkpointing:
+            model.enable_checkpointing()
+        decay = self.stage2.steps if self.lr_decay else 0
+        stage = DiffusionStage(model, self.optimizer, self.lr, decay)
+        train_module(stage, train, run, self._budget(self.stage2, run), name="diffusion", fetch=fetch)
+        run.extras["sff_trained"] = not model.sg.sff.is_silent()
+
+    def _fetch(self, train: TrainData, run: RunSettings) -> Fetch | None:
+        model = self._model()
+        model.eval()
+        if not (self.cache_latents or self.scale_latents):
+            return None
+        mean, logvar = posteriors(model, train, run)
+        if self.scale_latents:
+            model.config = dataclasses.replace(model.config, scale=1 / float(mean.std()))
+        if not self.cache_latents:
+            return None
+
+        def fetch(indices: Tensor) -> dict[str, Tensor]:
+            return {"image": train.images(indices), "mean": mean[indices], "logvar": logvar[indices]}
+
+        return fetch
+
+    def _budget(self, budget: Budget, run: RunSettings) -> Budget:
+        precision = self.precision
+        if precision == "auto":
+            has_bf16 = run.device.type == "cuda" and torch.cuda.is_bf16_supported()
+            precision = "bf16-mixed" if has_bf16 else "32-true"
+        return dataclasses.replace(budget, precision=precision)
+
+    # -- prediction -----------------------------------------------------------------------------------------
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Reconstruct, compare features, smooth, pool. Noise depends on each image and the seed alone."""
+        with torch.no_grad():
+            maps, reconstruction = self.explain(images)
+            total = anomaly_map(maps, self.sigma)
+            return Prediction(total.float(), image_score(total).float(), reconstruction.clamp(0, 1))
+
+    @torch.no_grad()
+    def explain(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the map of each level ``(B,levels,H,W)`` and the reconstruction in [0,1] (not clamped).
+
+        Both are means over ``n_samples``.
+        """
+        size = (images.shape[2], images.shape[3])
+        before = self._features(images)
+        maps, outputs = [], []
+        for draw in range(self.n_samples):
+            output = denormalise(self.reconstruct(images, draw=draw))
+            maps.append(level_maps(before, self._features(output), size))
+            outputs.append(output)
+        return torch.stack(maps).mean(dim=0), torch.stack(outputs).mean(dim=0)
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor, *, draw: int = 0) -> Tensor:
+        """Return normalised reconstructions ``(B,3,H,W)`` of images in [0,1]."""
+        assert self._run is not None
+        model, x = self._model(), normalise(images)
+        half = self.inference_precision == "bfloat16"
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
+            mean, logvar = model.encode(x)
+            mean, logvar = mean.float(), logvar.float()
+            if self.ablation == "autoencoder":
+                return model.decode(model.config.scale * mean).float()
+            posterior, noise = image_noise(images, mean.shape[1:], seed=self._run.seed, draw=draw)
+            z = model.sample_latent(mean, logvar, posterior)
+            level = timesteps(self.steps, self.start)[2]
+            noisy = model.add_noise(z, noise, torch.full((len(z),), level, device=z.device))
+            hint = model.encode_hint(x)
+            z = denoise(noisy, lambda x, t: model.eps(x, t, hint).float(), steps=self.steps, start=self.start)
+            return model.decode(z).float()
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        assert self._backbone is not None
+        if self.feature_size:
+            images = F.interpolate(images, size=self.feature_size, mode="bilinear", align_corners=False)
+        features: list[Tensor] = self._backbone(images)
+        return features
+
+    # -- keeping --------------------------------------------------------------------------------------------
+
+    def save(self, directory: Path) -> None:
+        """Write the networks; the backbone is loaded again by its name."""
+        weights.save(self._model(), directory)
+
+    def load(self, directory: Path, run: RunSettings) -> None:
+        """Read what :meth:`save` wrote."""
+        self._prepare(run)
+        self.model = weights.load(directory).to(run.device)
+        self._freeze()
+
+    def parameters_count(self) -> int | None:
+        """Number of parameters of DiAD's networks, the backbone left out."""
+        return None if self.model is None else sum(parameter.numel() for parameter in self.model.parameters())
+
+    def _prepare(self, run: RunSettings) -> None:
+        self._run = run
+        self.config.check_size(*run.image_size)
+        backbone = load_backbone(self.backbone_name, weights=self.backbone_weights, out_indices=self.levels)
+        self._backbone = backbone.to(run.device)
+        notes = [*backbone.notes]
+        if self.start != LEVELS - 1:
+            notes.append(f"DiAD starts from noise level {self.start}")
+        if not (self.width_is_full() or self.checkpoint):
+            notes.append(f"DiAD at a small size ({self.config.channels[0]} channels)")
+        if self.ablation != "none":
+            notes.append("DiAD's autoencoder alone, without diffusion")
+        run.notes.extend(note for note in notes if note not in run.notes)
+
+    def width_is_full(self) -> bool:
+        """Whether the networks have the authors' size."""
+        return self.config == config.SIZES["sd15"]
+
+    def _freeze(self) -> None:
+        model = self._model()
+        model.requires_grad_(False)
+        model.eval()
+
+    def _model(self) -> DiADModel:
+        if self.model is None:
+            raise UserError("diad: no model yet; fit or load it first")
+        return self.model

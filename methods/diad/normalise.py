@@ -1,0 +1,22 @@
+"""ImageNet's mean and standard deviation, in which all of DiAD's images live (not [-1, 1])."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Turn ``(B,3,H,W)`` images in [0,1] into what the networks see."""
+    return (images - _column(MEAN, images)) / _column(STD, images)
+
+
+def denormalise(images: Tensor) -> Tensor:
+    """Undo :func:`normalise`. Nothing is clamped."""
+    return images * _column(STD, images) + _column(MEAN, images)
+
+
+def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)

@@ -1,0 +1,146 @@
+"""The two stages of training as Lightning modules: the autoencoder, then the SG network with the UNet's decoder."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from diadbench.common.errors import Skip, unknown_name
+from diadbench.methods.diad.diffusion import LEVELS
+from diadbench.methods.diad.model import DiADModel
+from diadbench.methods.diad.normalise import normalise
+
+OPTIMIZERS = ("adamw", "adamw8bit", "adafactor")
+KL_WEIGHT = 1e-6
+_VGG = "vgg16-397923af.pth"
+
+
+def make_optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """Return an optimiser: ``adamw``; ``adamw8bit`` (bitsandbytes, a byte a moment); ``adafactor`` (factored).
+
+    Raises:
+        UserError: Unknown name. Skip: bitsandbytes isn't installed.
+    """
+    if name == "adamw":
+        return torch.optim.AdamW(parameters, lr=lr)
+    if name == "adafactor":
+        return torch.optim.Adafactor(parameters, lr=lr)
+    if name != "adamw8bit":
+        raise unknown_name("optimizer of DiAD", name, OPTIMIZERS)
+    try:
+        package = importlib.import_module("bitsandbytes")
+    except ImportError as error:
+        raise Skip("optimizer: adamw8bit needs bitsandbytes; pip install bitsandbytes, or adafactor") from error
+    optimizer: torch.optim.Optimizer = package.optim.AdamW8bit(parameters, lr=lr)
+    return optimizer
+
+
+class _Stage(pl.LightningModule):
+    """What both stages share: the optimiser and the learning rate's fall."""
+
+    def __init__(self, model: DiADModel, optimizer: str, lr: float, decay_steps: int) -> None:
+        super().__init__()
+        self.model = model
+        self._optimizer, self._lr, self._decay_steps = optimizer, lr, decay_steps
+
+    def trained(self) -> list[nn.Parameter]:
+        """Return the parameters that need a gradient."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser; the learning rate is constant, or falls to zero in a straight line."""
+        optimizer = make_optimizer(self._optimizer, self.trained(), self._lr)
+        if not self._decay_steps:
+            return optimizer
+        scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=self._decay_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class AutoencoderStage(_Stage):
+    """Stage 1: the whole autoencoder. L1, summed over an image, + LPIPS for each pixel if there is one + KL.
+
+    Args:
+        model: The networks.
+        lpips: Perceptual distance of normalised images, or ``None``.
+        lr: Learning rate of Adam with betas (0.5, 0.9).
+        decay_steps: Steps after which the learning rate is zero; 0 keeps it.
+    """
+
+    def __init__(self, model: DiADModel, lpips: nn.Module | None, lr: float, decay_steps: int) -> None:
+        super().__init__(model, "adam", lr, decay_steps)
+        self._lpips = [lpips]  # in a list, so that its weights are no part of the checkpoint
+        model.requires_grad_(False)
+        model.vae.requires_grad_(True)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch of images in [0,1]."""
+        images = normalise(batch["image"])
+        mean, logvar = self.model.encode(images)
+        z = self.model.sample_latent(mean, logvar, torch.randn_like(mean))
+        output = self.model.decode(z)
+        pixels = (images - output).abs()
+        l1 = pixels.sum() / len(images)
+        kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).sum() / len(images)
+        loss = l1 + KL_WEIGHT * kl
+        lpips = self._lpips[0]
+        if lpips is not None:
+            distance = lpips.to(images.device)(images, output).mean()
+            loss = loss + distance * pixels[0].numel()
+            self.log("lpips", distance)
+        self.log_dict({"loss": loss, "l1": pixels.mean(), "kl": kl})
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam as the authors set it."""
+        optimizer = torch.optim.Adam(self.trained(), lr=self._lr, betas=(0.5, 0.9))
+        if not self._decay_steps:
+            return optimizer
+        scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=self._decay_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class DiffusionStage(_Stage):
+    """Stage 2: mean squared error of the noise estimate. Batches hold ``image`` and ``mean``, ``logvar`` or neither.
+
+    Args:
+        model: The networks.
+        optimizer: See :func:`make_optimizer`.
+        lr: Learning rate.
+        decay_steps: Steps after which the learning rate is zero; 0 keeps it.
+    """
+
+    def __init__(self, model: DiADModel, optimizer: str, lr: float, decay_steps: int) -> None:
+        super().__init__(model, optimizer, lr, decay_steps)
+        trained = model.trained_parameters()
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in trained)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch: the posterior is sampled here, at every step."""
+        images = normalise(batch["image"])
+        if "mean" in batch:
+            mean, logvar = batch["mean"], batch["logvar"]
+        else:
+            with torch.no_grad():
+                mean, logvar = self.model.encode(images)
+        z = self.model.sample_latent(mean, logvar, torch.randn_like(mean))
+        t = torch.randint(LEVELS, (len(z),), device=z.device)
+        loss = self.model.loss(z, images, torch.randn_like(z), t)
+        self.log("loss", loss)
+        return loss
+
+
+def find_lpips() -> nn.Module | None:
+    """Return LPIPS (VGG16) when torchvision's weights are in the local cache; never downloads them."""
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / _VGG).is_file():
+        return None
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+    network: nn.Module = LearnedPerceptualImagePatchSimilarity(net_type="vgg").net
+    return network.requires_grad_(False).eval()
