@@ -76,10 +76,16 @@ def run_checks(method: str, words: list[str], size: int) -> int:
 
 
 def export_cell(cell: str, out: str, format: str) -> int:
-    """Write a trained cell's model for use elsewhere. Returns the exit code."""
-    from diadbench.methods.diad import export  # type: ignore[attr-defined]
+    """Write a trained DiAD cell's model for use elsewhere. Returns the exit code. Raises UserError."""
+    from diadbench.methods.diad.weights import export
 
-    return int(export(Path(cell), Path(out), format) or 0)
+    directory = Path(cell)
+    kept = directory / "checkpoint"
+    if not directory.is_dir():
+        raise UserError(f"{cell}: not a directory; expected a finished cell, or its checkpoint")
+    export(kept if kept.is_dir() else directory, format, Path(out))
+    print(out)
+    return 0
 
 
 def _missing_package(error: BaseException) -> str:

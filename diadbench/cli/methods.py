@@ -111,9 +111,9 @@ def export(cell: str, *, out: str, format: str = "diffusers") -> int:
     """Write a trained DiAD for use elsewhere.
 
     Args:
-        cell: Directory of a finished cell of DiAD that was kept.
-        out: Directory to write.
-        format: diffusers (a pipeline folder).
+        cell: Directory of a finished cell of DiAD, or of its checkpoint.
+        out: Folder or file to write.
+        format: diffusers (a folder), or official (one .ckpt or .safetensors for the authors' code).
 
     Example::
 

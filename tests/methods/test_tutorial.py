@@ -39,4 +39,4 @@ def test_every_step_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
             output.append(done.stdout)
     assert output[1].count("passed") == 9
-    assert "MyMethod" in output[-1]
+    assert "My method" in output[-1]  # its title, against Pixel kNN
