@@ -96,7 +96,8 @@ class CellRecord:
     def config(self) -> dict[str, Any]:
         """``cell.yaml``: the resolved cell; ``{}`` before it is written."""
         try:
-            return yaml.safe_load((self.directory / "cell.yaml").read_text()) or {}
+            text = (self.directory / "cell.yaml").read_text()
+            return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
         except (FileNotFoundError, NotADirectoryError):
             return {}
 
@@ -119,22 +120,22 @@ class CellRecord:
     @property
     def dataset(self) -> str:
         """Label of the dataset in the grid."""
-        return str(self.config.get("dataset_label", ""))
+        return urllib.parse.unquote(self.directory.parents[2].name)
 
     @property
     def method(self) -> str:
         """Label of the method in the grid."""
-        return str(self.config.get("method_label", ""))
+        return urllib.parse.unquote(self.directory.parents[1].name)
 
     @property
     def setting(self) -> str:
         """``multi-class`` or ``one-per-class``."""
-        return str(self.config.get("setting", ""))
+        return urllib.parse.unquote(self.directory.parents[0].name)
 
     @property
     def seed(self) -> int:
         """Seed of the method."""
-        return int(self.config.get("seed", 0))
+        return int(self.directory.name.removeprefix("seed"))
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -236,7 +237,7 @@ class RunDirectory:
                 "method": cell.method,
                 "setting": cell.setting,
                 "seed": cell.seed,
-                "protocol": status.get("protocol", cell.config.get("protocol", "")),
+                "protocol": status.get("protocol") or cell.config.get("protocol", ""),
                 "state": cell.state,
                 "flags": "; ".join(status.get("notes", [])),
                 "identity": status.get("identity", ""),
