@@ -55,7 +55,8 @@ def _fade(t: Tensor) -> Tensor:
 def rotated(image: Tensor, limit: float, generator: Generator) -> Tensor:
     """Turn ``(C,H,W)`` about its middle by up to ``limit`` degrees either way; corners become zero."""
     angle = uniform(-limit, limit, generator)
-    return images_functional.rotate(image, angle, InterpolationMode.BILINEAR)
+    turned: Tensor = images_functional.rotate(image, angle, InterpolationMode.BILINEAR)
+    return turned
 
 
 def perlin_mask(size: tuple[int, int], generator: Generator) -> Tensor:

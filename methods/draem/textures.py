@@ -112,12 +112,14 @@ def _brightness(texture: Tensor, g: Generator) -> Tensor:
 
 
 def _sharpness(texture: Tensor, g: Generator) -> Tensor:
-    return images_functional.adjust_sharpness(texture, uniform(0.1, 1.9, g))
+    sharp: Tensor = images_functional.adjust_sharpness(texture, uniform(0.1, 1.9, g))
+    return sharp
 
 
 def _hue_and_saturation(texture: Tensor, g: Generator) -> Tensor:
     hue = images_functional.adjust_hue(texture, uniform(-50, 50, g) / 255)
-    return images_functional.adjust_saturation(hue, 1 + uniform(-50, 50, g) / 255)
+    both: Tensor = images_functional.adjust_saturation(hue, 1 + uniform(-50, 50, g) / 255)
+    return both
 
 
 def _solarize(texture: Tensor, g: Generator) -> Tensor:
@@ -135,7 +137,8 @@ def _invert(texture: Tensor, g: Generator) -> Tensor:
 
 
 def _autocontrast(texture: Tensor, g: Generator) -> Tensor:
-    return images_functional.autocontrast(texture)
+    stretched: Tensor = images_functional.autocontrast(texture)
+    return stretched
 
 
 def _equalize(texture: Tensor, g: Generator) -> Tensor:

@@ -188,7 +188,7 @@ class EncoderLayer(_FeedForward):
         src = src if self.before else self.norm1(src)
         x = self.norm2(src) if self.before else src
         out: Tensor = src + self.dropout2(self.feed_forward(x))
-        return out if self.before else self.norm2(out)  # type: ignore[no-any-return]
+        return out if self.before else self.norm2(out)
 
 
 class DecoderLayer(_FeedForward):
