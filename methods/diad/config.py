@@ -139,4 +139,5 @@ def _infer(state: Mapping[str, Tensor]) -> ModelConfig:
         vae_channels=tuple(vae),
         hint_channels=tuple(hint),
         latent=state[f"{_UNET}input_blocks.0.0.weight"].shape[1],
+        scale=float(state["scale_factor"]) if "scale_factor" in state else ModelConfig.scale,
     )

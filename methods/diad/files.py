@@ -26,8 +26,17 @@ class Inert:
         """Forget the state too."""
 
 
+#: Entry of an exported checkpoint, beside ``state_dict``, with what the authors' layout has no key for.
+BESIDE = "diadbench"
+
+
 def read_state(path: Path | str) -> dict[str, Tensor]:
-    """Read the tensors of a ``.safetensors`` or of a checkpoint, old Lightning ones included.
+    """Read the tensors of a ``.safetensors`` or of a checkpoint. As :func:`read_checkpoint`."""
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors of a ``.safetensors`` or of a checkpoint, old Lightning ones included, and what we put beside.
 
     ``torch.load(weights_only=True)`` reads it: no code of the file is run. Classes that it names are replaced by one
     that does nothing; a ``state_dict`` inside is unwrapped.
@@ -44,9 +53,11 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
     except Exception as error:  # zip, header and pickle errors of several libraries
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"weights {path}: can't be read as tensors ({reason})") from error
+    beside = content.get(BESIDE, {})
     if isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    return state, beside if isinstance(beside, dict) else {}
 
 
 def _load_pickle(path: Path) -> dict[Any, Any]:

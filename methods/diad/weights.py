@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import read_json, write_json, write_with
 from diadbench.methods.diad.config import ModelConfig, infer
-from diadbench.methods.diad.files import read_state
+from diadbench.methods.diad.files import BESIDE, read_checkpoint, read_state
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.names import from_official, to_official
 from diadbench.methods.diad.text import embedding_of, empty_prompt
@@ -33,10 +33,11 @@ def load_official(
 
     Args:
         weights: A file (``.ckpt``, ``.safetensors``, ``.pth``; old Lightning checkpoints too) or a state dict. The
-            model shares memory with a float32 state dict.
-        config: Sizes; by default they are read off the shapes (8 heads and groups of 32, as everywhere).
-        text: Embedding of the prompt ``(1,77,context)``. By default it is computed with the text encoder in the
-            weights, and zero if there is none.
+            model shares memory with a float32 state dict; halves become float32. A ``state_dict`` inside is unwrapped.
+        config: Sizes; by default those that :func:`export` wrote into the file, or they are read off the shapes
+            (8 heads and groups of 32, as everywhere; the scale from ``scale_factor`` if there is one).
+        text: Embedding of the prompt ``(1,77,context)``. By default the exported one, or it is computed with the text
+            encoder in the weights, and zero if there is none.
 
     Returns:
         The model in evaluation mode, on the CPU.
@@ -45,12 +46,19 @@ def load_official(
         UserError: Keys are missing, unexpected or misshaped: all are listed.
     """
     where = str(weights) if isinstance(weights, (str, Path)) else "DiAD weights"
-    state = read_state(weights) if isinstance(weights, (str, Path)) else weights
-    config = config or infer(state)
+    beside: Mapping[str, Any] = {}
+    if isinstance(weights, (str, Path)):
+        state, beside = read_checkpoint(weights)
+    else:
+        state = _unwrapped(weights)
+    if config is None:
+        config = ModelConfig.from_dict(beside["config"]) if "config" in beside else infer(state)
     with torch.device("meta"):
         model = DiADModel(config)
     found, problems = from_official(state, model.state_dict(), config)
     _refuse(problems, where)
+    if text is None:
+        text = beside.get("text")
     if text is None:
         text = embedding_of(state)
     if text is None:
@@ -63,8 +71,14 @@ def load_official(
 
 
 def official_state(model: DiADModel) -> dict[str, Tensor]:
-    """Return a model's weights in the authors' layout, bit for bit (their text encoder is no part of them)."""
-    return to_official(model.state_dict(), model.config)
+    """Return a model's weights in the authors' layout, bit for bit (their text encoder is no part of them).
+
+    ``scale_factor`` is among them only where latents aren't scaled by Stable Diffusion's 0.18215.
+    """
+    state = to_official(model.state_dict(), model.config)
+    if model.config.scale != ModelConfig.scale:
+        state["scale_factor"] = torch.tensor(model.config.scale)
+    return state
 
 
 def save(model: DiADModel, directory: Path) -> None:
@@ -97,7 +111,8 @@ def export(directory: Path, format: str, out: Path) -> None:
         directory: What :func:`save` wrote (a cell's checkpoint).
         format: ``official``: one ``.ckpt`` (or ``.safetensors``, by the suffix of ``out``) that the authors' code
             reads with ``model.load_state_dict(torch.load(out)["state_dict"], strict=False)``; not strict because its
-            text encoder and the buffers of its schedule are no part of the weights. ``diffusers``: a folder with
+            text encoder and the buffers of its schedule are no part of the weights. A ``.ckpt`` has sizes and text
+            embedding beside the ``state_dict``, a ``.safetensors`` has not. ``diffusers``: a folder with
             ``unet``, ``controlnet``, ``vae``, ``scheduler``, ``sff.safetensors`` and ``text.safetensors``.
         out: File or folder to write.
 
@@ -114,7 +129,8 @@ def export(directory: Path, format: str, out: Path) -> None:
     if out.suffix == ".safetensors":
         write_with(out, lambda name: save_file(state, name))
     else:
-        write_with(out, lambda name: torch.save({"state_dict": state}, name))
+        beside = {"config": model.config.to_dict(), "text": model.text}
+        write_with(out, lambda name: torch.save({"state_dict": state, BESIDE: beside}, name))
 
 
 def _export_diffusers(model: DiADModel, out: Path) -> None:
@@ -242,6 +258,11 @@ def start_sg(model: DiADModel, sff_init: str) -> None:
             convolution = control.controlnet_down_blocks[index]
             assert isinstance(convolution, nn.Conv2d)
             nn.init.normal_(convolution.weight, std=ACTIVE_STD / convolution.in_channels**0.5)
+
+
+def _unwrapped(weights: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    inside = weights.get("state_dict")
+    return inside if isinstance(inside, Mapping) else weights
 
 
 def _refuse(problems: Sequence[str], where: str) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,29 +16,6 @@ from diadbench.methods.diad.names import from_official, official_name, same
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "diad"
 FORWARD, GRADIENT = 2e-5, 1e-4
-
-
-def weight(key: str, shape: list[int]) -> Tensor:
-    drawn = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape, dtype=np.float32)
-    if len(shape) >= 2:
-        gain = 1.7 if ".input_hint_block." in key else 1.0
-        drawn = drawn * np.float32(gain / np.sqrt(np.prod(shape[1:])))
-    elif key.endswith(".weight"):
-        drawn = 1 + np.float32(0.1) * drawn
-    else:
-        drawn = np.float32(0.02) * drawn
-    return torch.from_numpy(np.asarray(drawn, dtype=np.float32))
-
-
-@pytest.fixture(scope="module")
-def official() -> dict[str, Tensor]:
-    return {key: weight(key, shape) for key, shape in json.loads((GOLDEN / "keys.json").read_text()).items()}
-
-
-@pytest.fixture(scope="module")
-def data() -> dict[str, Tensor]:
-    with np.load(GOLDEN / "data.npz") as file:
-        return {key: torch.from_numpy(file[key]) for key in file.files}
 
 
 @pytest.fixture(scope="module")
