@@ -10,6 +10,7 @@ from diadbench.reports.table import Entry, Head, Table, marks_text
 PREAMBLE = r"""\usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage{textcomp}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
 \usepackage{booktabs}
 \usepackage{multirow}
 \usepackage{graphicx}
@@ -19,9 +20,9 @@ PREAMBLE = r"""\usepackage[T1]{fontenc}
 \IfFileExists{c70gbsn.fd}{\diadcjktrue}{\diadcjkfalse}
 \ifdiadcjk
   \usepackage{CJKutf8}
-  \newcommand{\diadunicode}[2]{\begin{CJK*}{UTF8}{gbsn}#2\end{CJK*}}
+  \DeclareRobustCommand{\diadunicode}[2]{\begin{CJK*}{UTF8}{gbsn}#2\end{CJK*}}
 \else
-  \newcommand{\diadunicode}[2]{\texttt{U+#1}}
+  \DeclareRobustCommand{\diadunicode}[2]{\texttt{U+#1}}
 \fi
 \definecolor{diadbest}{HTML}{DCE9F5}
 \definecolor{diadsecond}{HTML}{F1F6FB}

@@ -46,6 +46,8 @@ def macro_names(results: pd.DataFrame) -> dict[tuple[str, str], str]:
     kinds = results[["dataset", "method", "dataset_label"]].drop_duplicates(["dataset", "method"])
     for dataset, method, label in kinds.itertuples(index=False, name=None):
         start = _lower_first(camel(method) or "Method")
+        if start.startswith("end"):  # LaTeX keeps \end... for itself
+            start = "method" + start
         name = start + (camel(_lower_words(label)) or "Dataset")
         unique, number = name, 1
         while unique in names.values():

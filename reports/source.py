@@ -34,14 +34,15 @@ def read_results(run: RunDirectory) -> pd.DataFrame:
 
 
 def _read_csv(path: Path, name: str) -> pd.DataFrame:
-    numbers = ("value", "n_normal", "n_anomalous", "n_defined", "n_classes")
+    numbers = ("n_normal", "n_anomalous", "n_defined", "n_classes")
     table = pd.read_csv(
         path,
         dtype={key: "float64" if key in numbers else "int64" if key == "seed" else str for key in RESULT_COLUMNS},
         keep_default_na=False,
         na_values={key: [""] for key in numbers},
-        float_precision="round_trip",
     )
+    # Python reads a figure to the last bit; before pandas 3.1, read_csv does so only by an option deprecated since
+    table["value"] = [float(text) if text else float("nan") for text in table["value"]]
     table["run"] = name  # the directory may have been renamed since
     return table[list(RESULT_COLUMNS)]
 

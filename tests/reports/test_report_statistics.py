@@ -1,0 +1,85 @@
+"""Significance figures are scipy's on the same pairs; the bootstrap is seeded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from diadbench.reports import holm, load_results, prepare, ranks, versus
+from diadbench.reports.stats import RESAMPLES, bootstrap_interval
+
+
+@pytest.fixture(scope="module")
+def results(demo: Path) -> pd.DataFrame:
+    return prepare(load_results(demo))
+
+
+def _by_class(results: pd.DataFrame, dataset: str, metric: str) -> pd.DataFrame:
+    """Return classes x methods straight from the rows, without the code under test."""
+    rows = results[(results["dataset"] == dataset) & (results["metric"] == metric) & (results["scope"] == "class")]
+    return rows.groupby(["class", "method"])["value"].mean().unstack()
+
+
+@pytest.mark.parametrize("metric", ["i_auroc", "aupro"])
+def test_p_values_are_scipys(results: pd.DataFrame, metric: str) -> None:
+    table = versus(results, "DiAD", metrics=[metric])
+    for dataset in ("mvtec", "visa"):
+        values = _by_class(results, dataset, metric)
+        rows = table[table["dataset"] == dataset]
+        assert len(rows) == 4
+        for row in rows.to_dict("records"):
+            ours, theirs = values[row["method"]], values["DiAD"]
+            assert row["p"] == stats.wilcoxon(ours, theirs).pvalue
+            assert row["difference"] == pytest.approx((ours - theirs).mean(), abs=1e-12)
+            assert (row["wins"], row["losses"]) == ((ours > theirs).sum(), (ours < theirs).sum())
+        assert list(rows["p_holm"]) == pytest.approx(_step_down(list(rows["p"])))
+
+
+def _step_down(p: list[float]) -> list[float]:
+    """Holm's correction as the paper writes it: the smallest times n, the next times n-1, ..., never falling."""
+    adjusted = {i: min(1.0, max((len(p) - j) * q for j, q in enumerate(sorted(p)) if q <= p[i])) for i in range(len(p))}
+    return [adjusted[i] for i in range(len(p))]
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, float("nan")])[:3] == pytest.approx([0.03, 0.06, 0.06])
+    assert np.isnan(holm([0.01, 0.04, 0.03, float("nan")])[3])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_bootstrap_is_seeded_and_agrees_with_scipys() -> None:
+    differences = np.random.default_rng(3).normal(0.02, 0.05, 15)
+    low, high = bootstrap_interval(differences)
+    assert (low, high) == bootstrap_interval(differences)
+    assert (low, high) != bootstrap_interval(differences, seed=1)
+    other = stats.bootstrap(
+        (differences,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert low == pytest.approx(other.low, abs=0.002)
+    assert high == pytest.approx(other.high, abs=0.002)
+
+
+def test_equal_methods_tie_everywhere_and_few_classes_are_said() -> None:
+    rows = [
+        {"run": "r", "dataset": "d", "method": method, "setting": "multi-class", "seed": 0, "protocol": "exact",
+         "class": name, "scope": "class", "metric": "i_auroc", "value": value, "state": "done", "reason": "",
+         "identity": method, "flags": "", "n_defined": np.nan, "n_classes": np.nan}
+        for method in ("DiAD", "twin")
+        for name, value in (("a", 0.9), ("b", 0.8))
+    ]  # fmt: skip
+    row = versus(pd.DataFrame(rows)).iloc[0]
+    assert (row["wins"], row["ties"], row["losses"], row["p"]) == (0, 2, 0, 1.0)
+    assert row["verdict"].startswith("Too few classes: with 2 classes this test can't fall below p = 0.5")
+
+
+def test_ranks_are_friedmans(results: pd.DataFrame) -> None:
+    found = ranks(results, "i_auroc")
+    blocks = pd.concat([_by_class(results, name, "i_auroc") for name in ("mvtec", "visa", "elpv")])
+    assert found.blocks == len(blocks)
+    assert found.friedman_p == pytest.approx(stats.friedmanchisquare(*blocks.T.to_numpy()).pvalue)
+    assert found.mean_rank["DiAD"] == pytest.approx(blocks.rank(axis=1, ascending=False)["DiAD"].mean())
