@@ -21,7 +21,7 @@ from diadbench.methods.diad.latents import posteriors
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.noise import image_noise
 from diadbench.methods.diad.normalise import denormalise, normalise
-from diadbench.methods.diad.scoring import SIGMA, anomaly_map, image_score, level_maps
+from diadbench.methods.diad.scoring import POOL, SIGMA, anomaly_map, image_score, level_maps
 from diadbench.methods.diad.stages import AutoencoderStage, DiffusionStage, find_lpips
 from diadbench.methods.lightning import Budget, Fetch, train_module
 
@@ -62,6 +62,7 @@ class DiAD(Method):
         levels: Feature levels that are compared.
         feature_size: Side to which images are resized for the backbone; 0 leaves them.
         sigma: Of the Gaussian that smooths the map, in pixels.
+        pool: Side of the eight average poolings before the image score's maximum; 8 is for 256 pixels.
         ablation: ``autoencoder`` reconstructs with the autoencoder alone, to see what the diffusion adds.
         inference_precision: ``float32`` or ``bfloat16`` (autocast) in prediction.
     """
@@ -98,6 +99,7 @@ class DiAD(Method):
         levels: Sequence[int] = (1, 2, 3),
         feature_size: int = 0,
         sigma: float = SIGMA,
+        pool: int = POOL,
         ablation: Literal["none", "autoencoder"] = "none",
         inference_precision: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
@@ -113,7 +115,7 @@ class DiAD(Method):
         self.checkpointing, self.cache_latents, self.scale_latents = checkpointing, cache_latents, scale_latents
         self.steps, self.start, self.n_samples = steps, start, n_samples
         self.backbone_name, self.backbone_weights, self.levels = backbone, backbone_weights, tuple(levels)
-        self.feature_size, self.sigma, self.ablation = feature_size, sigma, ablation
+        self.feature_size, self.sigma, self.pool, self.ablation = feature_size, sigma, pool, ablation
         self.inference_precision = inference_precision
         self.model: DiADModel | None = None
         self._backbone: Backbone | None = None
@@ -138,6 +140,7 @@ class DiAD(Method):
         torch.manual_seed(run.seed)
         if self.weights == "random":
             model = DiADModel(self.config)
+            model.train_encoder = True
             run.notes.append("DiAD trained from random weights")
             run.notes.append("DiAD's text embedding is zero")
         else:
@@ -201,7 +204,7 @@ class DiAD(Method):
         with torch.no_grad():
             maps, reconstruction = self.explain(images)
             total = anomaly_map(maps, self.sigma)
-            return Prediction(total.float(), image_score(total).float(), reconstruction.clamp(0, 1))
+            return Prediction(total.float(), image_score(total, self.pool).float(), reconstruction.clamp(0, 1))
 
     @torch.no_grad()
     def explain(self, images: Tensor) -> tuple[Tensor, Tensor]:

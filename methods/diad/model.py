@@ -22,6 +22,8 @@ from diadbench.methods.diad.sff import SFF
 
 LOGVAR_RANGE = (-30.0, 20.0)
 TOKENS = 77
+#: What the authors train in stage 2.
+TRAINED = ("sg.", "unet.up_blocks.", "unet.conv_norm_out.", "unet.conv_out.")
 # diffusers' classes carry no types
 _CONTROL: Any = ControlNetModel
 _UNET: Any = UNet2DConditionModel
@@ -101,6 +103,8 @@ class DiADModel(nn.Module):
         sg: Semantic-guided network.
         text: Embedding of the empty prompt, ``(1,77,context)``; zero until one is given.
         scheduler: diffusers' DDIM scheduler with the authors' settings.
+        train_encoder: Train the UNet's encoder and middle block too. The authors' are Stable Diffusion's and stay as they
+            are; those of a model that starts from random weights know nothing yet.
     """
 
     text: Tensor
@@ -108,6 +112,7 @@ class DiADModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.train_encoder = False
         self.vae: Any = _VAE(
             in_channels=3,
             out_channels=3,
@@ -170,7 +175,7 @@ class DiADModel(nn.Module):
     def noise_of(self, x: Tensor, t: Tensor, control: Sequence[Tensor] | None, *, text: Tensor | None = None) -> Tensor:
         """Return the UNet's noise estimate ``eps``.
 
-        Encoder and middle block run without gradient, as the authors' do.
+        Encoder and middle block run without gradient, as the authors' do, unless :attr:`train_encoder` is set.
 
         Args:
             x: Noisy latents ``(B,4,h,w)``.
@@ -179,7 +184,7 @@ class DiADModel(nn.Module):
             text: Text embedding; by default the model's.
         """
         unet, context = self.unet, self._text(text, x)
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()):
             time = _time(unet, t, x)
             skips, h = _down(unet.down_blocks, unet.conv_in(x), time, context)
             h = unet.mid_block(h, time, encoder_hidden_states=context)
@@ -208,10 +213,10 @@ class DiADModel(nn.Module):
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Return what stage 2 trains: the SG network, the UNet's decoder and output.
 
-        Zero convolutions whose outputs nobody uses are left out: they never get a gradient.
+        With :attr:`train_encoder` the whole UNet. Zero convolutions whose outputs nobody uses are left out: they never get a gradient.
         """
         unused = tuple(f"sg.control.controlnet_down_blocks.{i}." for i in range(self.sg.count - 7))
-        wanted = ("sg.", "unet.up_blocks.", "unet.conv_norm_out.", "unet.conv_out.")
+        wanted = ("sg.", "unet.") if self.train_encoder else TRAINED
         return {
             name: parameter
             for name, parameter in self.named_parameters()

@@ -45,14 +45,17 @@ def anomaly_map(levels: Tensor, sigma: float = SIGMA) -> Tensor:
     return smooth(levels.double().sum(dim=1), sigma)
 
 
-def image_score(maps: Tensor) -> Tensor:
-    """Return the largest value after eight average poolings of 8x8 at stride 1: ``(B,)``.
+def image_score(maps: Tensor, pool: int = POOL) -> Tensor:
+    """Return the largest value after eight average poolings at stride 1: ``(B,)``.
 
-    Maps too small for eight poolings (below 64 pixels) get as many as fit.
+    Args:
+        maps: ``(B,H,W)``.
+        pool: Side of the pooling; 8 is the authors', for 256 pixels. Maps too small for eight poolings (below 64
+            pixels with 8) get as many as fit.
     """
     pooled = maps[:, None]
     for _ in range(POOLINGS):
-        if min(pooled.shape[-2:]) < POOL:
+        if min(pooled.shape[-2:]) < pool:
             break
-        pooled = F.avg_pool2d(pooled, POOL, stride=1)
+        pooled = F.avg_pool2d(pooled, pool, stride=1)
     return pooled.flatten(1).amax(dim=1)
