@@ -55,6 +55,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         protocol,
         has_masks=dataset.info.has_masks,
         samples=has_views(dataset),
+        grouped=True,
         spill_dir=record.directory / "spill",
     )
     keeper = Keeper(record.directory, dataset, keep_maps=cell["keep_maps"])
@@ -88,7 +89,8 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "identity": cell["identity"],
         "fingerprint": data.fingerprint,
         **{f"n_{split}": int(count) for split, count in dataset.samples["split"].value_counts().items()},
-        "vanished_masks": data.vanished,
+        "vanished_masks": data.vanished if dataset.info.has_masks else {},
+        "empty_masks": data.empty_masks if dataset.info.has_masks else {},
         "phases": phases.seconds,
         "images_per_second": phases.rate("model", int((dataset.samples["split"] == "test").sum())),
         "peak_memory": phases.peak_memory(),

@@ -83,6 +83,7 @@ def evaluate_cell(cell: CellRecord, name: str, target: RunDirectory) -> None:
         protocol,
         has_masks=dataset.info.has_masks,
         samples=has_views(dataset),
+        grouped=True,
         spill_dir=record.directory / "spill",
     )
     scores = pd.read_parquet(cell.directory / "scores.parquet").set_index("index")
