@@ -103,8 +103,8 @@ class DiADModel(nn.Module):
         sg: Semantic-guided network.
         text: Embedding of the empty prompt, ``(1,77,context)``; zero until one is given.
         scheduler: diffusers' DDIM scheduler with the authors' settings.
-        train_encoder: Train the UNet's encoder and middle block too. The authors' are Stable Diffusion's and stay as they
-            are; those of a model that starts from random weights know nothing yet.
+        train_encoder: Train the UNet's encoder and middle block too. The authors' are Stable Diffusion's and stay
+            as they are; those of a model that starts from random weights know nothing yet.
     """
 
     text: Tensor
@@ -213,7 +213,8 @@ class DiADModel(nn.Module):
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Return what stage 2 trains: the SG network, the UNet's decoder and output.
 
-        With :attr:`train_encoder` the whole UNet. Zero convolutions whose outputs nobody uses are left out: they never get a gradient.
+        With :attr:`train_encoder` the whole UNet. Zero convolutions whose outputs nobody uses are left out: they never
+        get a gradient.
         """
         unused = tuple(f"sg.control.controlnet_down_blocks.{i}." for i in range(self.sg.count - 7))
         wanted = ("sg.", "unet.") if self.train_encoder else TRAINED
