@@ -40,6 +40,32 @@ SMALL_OPTIONS: dict[str, dict[str, Any]] = {
     "global-knn": {**_LITE0, "level": 3},
     "patchcore": {**_LITE0, "embedding": "concat", "ratio": 0.1},
     "padim": {**_LITE0, "layers": ["blocks.1", "blocks.2"], "n_features": 20},
+    "uniad": {
+        **_LITE0,
+        "layers": [1, 2, 3],
+        "neighbor_size": 3,
+        "hidden": 32,
+        "heads": 2,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "feedforward": 32,
+        "steps": 6,
+    },
+    "draem": {"width": 4, "segmentation_width": 4, "steps": 5, "batch_size": 4},
+    "diad": {
+        "size": "tiny",
+        "weights": "random",
+        "autoencoder_steps": 2,
+        "autoencoder_batch_size": 4,
+        "autoencoder_accumulate": 1,
+        "train_steps": 3,
+        "batch_size": 2,
+        "accumulate": 1,
+        "steps": 2,
+        "scale_latents": True,
+        "backbone": "tf_efficientnet_lite0",
+        "backbone_weights": "package",
+    },
 }
 
 
