@@ -58,9 +58,9 @@ def bootstrap_interval(differences: Floats, *, seed: int = 0, level: float = 0.9
     """
     if len(differences) < 2:
         return float("nan"), float("nan")
-    means = np.sort(_weights(len(differences), seed) @ differences)
-    low, high = (float(np.quantile(means, q)) for q in ((1 - level) / 2, (1 + level) / 2))
-    return low, high
+    means = _weights(len(differences), seed) @ differences
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], overwrite_input=True)
+    return float(low), float(high)
 
 
 def wilcoxon_p(method: Floats, baseline: Floats) -> float:

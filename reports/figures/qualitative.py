@@ -15,7 +15,8 @@ from diadbench.reports.gallery import Choice, Picture, choose, gallery_of, heat_
 from diadbench.reports.source import Source
 
 Array = npt.NDArray[Any]
-SIDE, GAP, ROWS, COLUMNS = 160, 6, 12, 10
+GAP, ROWS, COLUMNS = 4, 12, 10
+DPI = 200
 
 
 def qualitative(source: Source, dataset: str) -> list[Figure]:
@@ -45,7 +46,9 @@ def _page(dataset: str, gallery: dict[str, list[Picture]], rows: Sequence[Choice
         "ground truth",
         *(x for m in gallery for x in ([m, f"{m}: reconstruction"] if m in rebuilt else [m])),
     ]
-    canvas = np.full((len(rows) * (SIDE + GAP) - GAP, len(names) * (SIDE + GAP) - GAP, 3), 255, np.uint8)
+    inch = min(0.95, (PAGE - 1.2) / len(names))
+    side = round(DPI * inch)  # what print shows; more only makes the file large and slow
+    canvas = np.full((len(rows) * (side + GAP) - GAP, len(names) * (side + GAP) - GAP, 3), 255, np.uint8)
     for line, choice in enumerate(rows):
         base = first[choice.row]
         tiles: list[Array | None] = [base.image, _truth(base)]
@@ -56,27 +59,27 @@ def _page(dataset: str, gallery: dict[str, list[Picture]], rows: Sequence[Choice
             if method in rebuilt:
                 tiles.append(picture.reconstruction)
         for column, tile in enumerate(tiles):
-            y, x = line * (SIDE + GAP), column * (SIDE + GAP)
-            canvas[y : y + SIDE, x : x + SIDE] = np.full((SIDE, SIDE, 3), 235, np.uint8) if tile is None else _fit(tile)
-    return _draw(canvas, names, rows, dataset)
+            y, x = line * (side + GAP), column * (side + GAP)
+            canvas[y : y + side, x : x + side] = 235 if tile is None else _fit(tile, side)
+    return _draw(canvas, names, rows, dataset, inch)
 
 
-def _draw(canvas: Array, names: list[str], rows: Sequence[Choice], dataset: str) -> Figure:
-    inch = min(0.95, (PAGE - 1.2) / len(names))
+def _draw(canvas: Array, names: list[str], rows: Sequence[Choice], dataset: str, inch: float) -> Figure:
     width = inch * len(names) + 1.2
     figure = new_figure(width, inch * len(rows) + 0.9)
     axes = figure.add_subplot()
     axes.imshow(canvas, interpolation="nearest")
     bare(axes)
     axes.tick_params(length=0)
-    middle = SIDE / 2
+    step = (canvas.shape[1] + GAP) / len(names)
+    middle = (step - GAP) / 2
     axes.set_yticks(
-        [line * (SIDE + GAP) + middle for line in range(len(rows))], [f"{label(c.kind, 14)}\n{c.why}" for c in rows]
+        [line * step + middle for line in range(len(rows))], [f"{label(c.kind, 14)}\n{c.why}" for c in rows]
     )
     axes.xaxis.tick_top()
     many = len(names) > 6
     axes.set_xticks(
-        [column * (SIDE + GAP) + middle for column in range(len(names))],
+        [column * step + middle for column in range(len(names))],
         [label(name, 26).replace(": ", ":\n") for name in names],
         rotation=35 if many else 0, ha="left" if many else "center", fontsize=6.5,
     )  # fmt: skip
@@ -94,8 +97,8 @@ def _truth(picture: Picture) -> Array | None:
     return np.repeat((picture.mask[..., None] * 255).astype(np.uint8), 3, axis=2)
 
 
-def _fit(tile: Array) -> Array:
-    """Return a tile of SIDE x SIDE, whatever its size was."""
+def _fit(tile: Array, side: int) -> Array:
+    """Return a tile of ``side`` x ``side``, whatever its size was."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(tile).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(tile).resize((side, side), Image.Resampling.BILINEAR))

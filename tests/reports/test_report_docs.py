@@ -1,0 +1,39 @@
+"""The examples of docs/reports.md run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diadbench.cli import main
+
+TEXT = (Path(__file__).parents[2] / "docs" / "reports.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def _runs(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(demo, tmp_path / "runs" / "demo", ignore=shutil.ignore_patterns("report"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_runs")
+def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert len(names["compared"]) == 4 * 4  # four methods; three datasets and all of them
+    assert r"\toprule" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_runs")
+def test_the_commands_run(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = re.findall(r"^diadbench (.+)$", TEXT, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        assert main(shlex.split(command)) == 0
+    assert "UniAD" in capsys.readouterr().out
