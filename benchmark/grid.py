@@ -291,12 +291,19 @@ def _check_types(values: dict[str, Any], where: str) -> None:
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Grid, skip={"methods", "datasets"})
+    # jsonargparse copies a list once for each of its elements: a thousand seeds that are plainly right take seconds
+    right = {key for key, value in values.items() if key == "seeds" and _are_integers(value)}
+    skip: set[str | int] = {"methods", "datasets", *right}
+    parser.add_class_arguments(Grid, skip=skip)
     try:
-        parsed = parser.parse_object({k: v for k, v in values.items() if k not in ("methods", "datasets")})
+        parsed = parser.parse_object({k: v for k, v in values.items() if k not in skip})
     except Exception as error:
         raise UserError(f"{where}: {' '.join(str(error).replace('Parser key', 'key').split())}") from error
     values.update({key: value for key, value in parsed.as_dict().items() if key in values})
+
+
+def _are_integers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int for item in value)
 
 
 def _lay(raw: dict[str, Any], key: str, value: Any) -> None:

@@ -92,8 +92,9 @@ def run_grid(
         prepare(cells, watch)
         watch.start(len(cells), len(plan.cells) - len(cells), directory.path)
         interrupted = _work(plan, longest_first(cells), engine, watch, started) if cells else False
-    with _disk(directory.path):
-        directory.write_results()
+    if cells or not directory.results_are_current():
+        with _disk(directory.path):
+            directory.write_results()
     states = {planned.cell.key: _fresh(planned).state for planned in plan.cells}
     run = Run(directory, states, interrupted)
     if grid.notify and plan.pending:

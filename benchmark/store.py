@@ -21,6 +21,7 @@ pandas at the top, so that ``status`` answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import shutil
@@ -82,6 +83,10 @@ def _safe(label: str) -> str:
     return "%2E" + text[1:] if text.startswith(".") else text
 
 
+def _load_yaml(path: Path) -> dict[str, Any]:
+    return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+
+
 @dataclass(frozen=True)
 class CellRecord:
     """What the disk holds of one cell.
@@ -96,8 +101,7 @@ class CellRecord:
     def config(self) -> dict[str, Any]:
         """``cell.yaml``: the resolved cell; ``{}`` before it is written."""
         try:
-            text = (self.directory / "cell.yaml").read_text()
-            return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+            return _load_yaml(self.directory / "cell.yaml")
         except (FileNotFoundError, NotADirectoryError):
             return {}
 
@@ -201,7 +205,7 @@ class RunDirectory:
     @cached_property
     def grid(self) -> dict[str, Any]:
         """``grid.yaml``, resolved."""
-        return yaml.safe_load((self.path / "grid.yaml").read_text()) or {}
+        return _load_yaml(self.path / "grid.yaml")
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -252,13 +256,38 @@ class RunDirectory:
         """Rebuild ``results.csv`` from the cells, atomically."""
         import io
 
+        newest = self._newest()
         text = io.StringIO()
         writer = csv.DictWriter(text, RESULT_COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows())
         path = self.path / "results.csv"
         write_text(path, text.getvalue())
+        os.utime(path, ns=(newest, newest))
         return path
+
+    def results_are_current(self) -> bool:
+        """Whether ``results.csv`` was built from the cells as they are. It carries the time of the newest of them."""
+        path = self.path / "results.csv"
+        try:
+            with open(path) as file:
+                header = file.readline().rstrip("\n")
+            return header == ",".join(RESULT_COLUMNS) and path.stat().st_mtime_ns == self._newest()
+        except OSError:
+            return False
+
+    def _newest(self) -> int:
+        """Return the latest change, in ns, of the grid, of a cell's files or of a directory that cells lie in."""
+        places = [self.path / "grid.yaml", self.path / "cells"]
+        for depth in range(1, 5):
+            places += (self.path / "cells").glob("/".join(["*"] * depth))
+        for name in ("status.json", "metrics.csv", "cell.yaml"):
+            places += (self.path / "cells").glob(f"*/*/*/*/{name}")
+        times = [0]
+        for path in places:
+            with contextlib.suppress(FileNotFoundError):
+                times.append(path.stat().st_mtime_ns)
+        return max(times)
 
     def results(self) -> pd.DataFrame:
         """Return the results in long form (columns :data:`RESULT_COLUMNS`), rebuilt from the cells."""

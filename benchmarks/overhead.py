@@ -81,11 +81,12 @@ def fill(run: Path, have: int, want: int) -> None:
 
     os.environ["DIADBENCH_CACHE"] = str(run.parent / "cache")
     source = run / "cells" / "thing" / "nothing" / "multi-class" / "seed0"
+    ended = json.loads((source / "status.json").read_text())
     plan = make_plan(load_grid(write_grid(run.parent, want)), RunDirectory(run))
     for planned in plan.cells[have:]:
         shutil.copytree(source, planned.record.directory)
         (planned.record.directory / "cell.yaml").write_text(yaml.dump(planned.config, Dumper=yaml.CSafeDumper))
-        status = {**planned.record.status, "identity": planned.config["identity"]}
+        status = {**ended, "identity": planned.config["identity"]}
         (planned.record.directory / "status.json").write_text(json.dumps(status))  # a thousand fsyncs take minutes
 
 

@@ -1,0 +1,128 @@
+"""What surrounds a run: nothing to do, the notification, status, forecasts and the budget. Cheap cells."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from diadbench.benchmark import forecast
+from diadbench.benchmark.grid import load_grid
+from diadbench.benchmark.plan import make_plan
+from diadbench.benchmark.store import RunDirectory
+from diadbench.cli import main
+from diadbench.common.files import cache_dir, write_json
+
+CHEAP = Path(__file__).resolve().parents[1] / "storm" / "cheap"
+
+
+@pytest.fixture
+def write_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("PYTHONPATH", str(CHEAP))
+    monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
+    for name in ("train/good", "test/good"):
+        path = tmp_path / "data" / "thing" / name / "0.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((8, 8, 3), 7, dtype=np.uint8)).save(path)
+
+    def write(**changes: Any) -> str:
+        method = {"method": f"{CHEAP / 'storm_method.py'}:StormMethod", "options": {"seconds": 0.0}}
+        grid = {
+            "methods": {"nothing": method},
+            "datasets": {"thing": {"dataset": "folder", "root": str(tmp_path / "data")}},
+            "threads": 1,
+            "device": "cpu",
+            **changes,
+        }
+        (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
+        return str(tmp_path / "grid.yaml")
+
+    return write
+
+
+def run(grid: str, out: Path, *more: str) -> int:
+    return main(["run", grid, "--out", str(out), "--no-report", *more])
+
+
+def test_a_run_with_nothing_to_do_leaves_the_results_alone(write_grid: Any, tmp_path: Path) -> None:
+    grid, out = write_grid(seeds=[0, 1]), tmp_path / "run"
+    assert run(grid, out) == 0
+    results = out / "results.csv"
+    before, text = results.stat().st_ino, results.read_text()
+    assert run(grid, out) == 0
+    assert results.stat().st_ino == before
+    cell = RunDirectory(out).cell("thing", "nothing", "multi-class", 1)
+    metrics = (cell.directory / "metrics.csv").read_text()
+    (cell.directory / "metrics.csv").write_text(metrics.replace("mean,mean,mAD,", "mean,mean,mAD,1"))
+    assert run(grid, out) == 0
+    assert results.read_text() != text
+    results.unlink()
+    assert run(grid, out) == 0
+    assert results.is_file()
+
+
+@pytest.mark.parametrize(("state", "event"), [("done", "done"), ("timeout", "failed")])
+def test_the_notification_says_how_it_ended(write_grid: Any, tmp_path: Path, state: str, event: str) -> None:
+    method = {"method": f"{CHEAP / 'storm_method.py'}:StormMethod", "options": {"seconds": 0.0}}
+    if state == "timeout":
+        method = {**method, "options": {"seconds": 60.0}, "time_limit": "1s"}
+    told = tmp_path / "told"
+    notify = f'echo "$DIADBENCH_EVENT $DIADBENCH_FAILED $DIADBENCH_RUN" > {told}'
+    code = run(write_grid(methods={"nothing": method}, notify=notify), tmp_path / "run")
+    assert told.read_text().split() == [event, "0" if event == "done" else "1", str(tmp_path / "run")]
+    assert (code == 0) == (event == "done")
+
+
+def test_status_for_programs_and_until_all_is_over(
+    write_grid: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(write_grid(seeds=[0, 1]), tmp_path / "run") == 0
+    capsys.readouterr()
+    assert main(["status", str(tmp_path / "run"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(entry["seed"], entry["state"]) for entry in found] == [(0, "done"), (1, "done")]
+    assert main(["status", str(tmp_path / "run"), "--follow"]) == 0
+    assert "2 done" in capsys.readouterr().out
+
+
+def test_past_costs_order_cells_fill_the_budget_and_are_shown(
+    write_grid: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = {"method": f"{CHEAP / 'storm_method.py'}:StormMethod"}
+    methods = {
+        name: {**base, "options": {"scale": scale}} for name, scale in (("short", 1.0), ("long", 2.0), ("new", 3.0))
+    }
+    grid = write_grid(methods=methods)
+    plan = make_plan(load_grid(grid), RunDirectory(tmp_path / "run", must_exist=False))
+    costs = {"short": 60.0, "long": 7200.0}
+    for planned in plan.cells:
+        if planned.cell.method.label in costs:
+            seen = {"seconds": costs[planned.cell.method.label]}
+            write_json(cache_dir() / "costs" / f"{forecast._key(planned.config)}.json", seen)
+    names = [planned.cell.method.label for planned in forecast.longest_first(plan.pending)]
+    assert names == ["new", "long", "short"]
+
+    def chosen(budget: str, slots: int = 1) -> list[str]:
+        return [planned.cell.method.label for planned in forecast.within_budget(plan.pending, budget, slots)]
+
+    assert chosen("30s") == []
+    assert chosen("1h") == ["short"]
+    assert chosen("3h") == ["short", "long"]
+    assert chosen("65m", slots=2) == ["short", "long"]  # two machines' worth of minutes
+    assert run(grid, tmp_path / "run", "--dry-run", "--budget", "1h") == 0
+    shown = capsys.readouterr().out
+    assert "2:00:00" in shown
+    assert "1 never timed here" in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_thousand_seeds_are_read_in_a_moment(write_grid: Any) -> None:
+    start = sum(os.times()[:2])
+    assert load_grid(write_grid(seeds=list(range(2000)))).seeds == list(range(2000))
+    assert sum(os.times()[:2]) - start < 4
