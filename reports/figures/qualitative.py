@@ -17,14 +17,21 @@ from diadbench.reports.source import Source
 Array = npt.NDArray[Any]
 GAP, ROWS, COLUMNS = 4, 12, 10
 DPI = 200
+#: pages of a dataset; with more rows than these hold, each class shows its median alone
+PAGES = 4
 
 
 def qualitative(source: Source, dataset: str) -> list[Figure]:
-    """Draw the chosen images of a dataset, at most twelve rows and ten columns a figure."""
+    """Draw the chosen images of a dataset, at most twelve rows and ten columns a figure.
+
+    With more rows than four such figures hold, each class shows its median image alone.
+    """
     gallery = gallery_of(source, dataset)
     chosen = choose(gallery)
     if not chosen:
         return []
+    if len(chosen) > PAGES * ROWS:
+        chosen = [choice for choice in chosen if choice.why in ("median", "only")] or chosen
     gallery = dict(list(gallery.items())[:COLUMNS])
     pages, page = [], []  # type: list[list[Choice]], list[Choice]
     for kind in dict.fromkeys(choice.kind for choice in chosen):
