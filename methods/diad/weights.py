@@ -47,6 +47,7 @@ def load_official(
     """
     where = str(weights) if isinstance(weights, (str, Path)) else "DiAD weights"
     beside: Mapping[str, Any] = {}
+    state: Mapping[str, Tensor]
     if isinstance(weights, (str, Path)):
         state, beside = read_checkpoint(weights)
     else:

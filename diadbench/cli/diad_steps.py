@@ -1,0 +1,249 @@
+"""What ``diadbench diad`` does: the method's own stages, with a directory between each two.
+
+``OUT/autoencoder``, ``OUT/start`` and ``OUT/model`` hold the networks after each step (``model.safetensors``,
+``model.json``), ``OUT/scratch`` what a killed training needs, ``OUT/test`` the results.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from diadbench import datasets
+from diadbench.benchmark.grid import parse_grid, parse_overrides
+from diadbench.benchmark.metrics import Evaluator, get_protocol
+from diadbench.benchmark.provenance import pick_device, seed_everything
+from diadbench.benchmark.resolve import checked_options
+from diadbench.cli import diad_pictures as pictures
+from diadbench.common.errors import UserError
+from diadbench.common.files import cache_dir, read_json, write_json, write_with
+from diadbench.datasets.base import Dataset
+from diadbench.datasets.data import Batch, TestData, TrainData
+from diadbench.datasets.data_module import DataModule
+from diadbench.methods.base import RunSettings
+from diadbench.methods.diad import anomaly_map, image_score, weights
+from diadbench.methods.diad.method import DiAD
+
+DEFAULT_SIZE = (256, 256)
+
+
+class Steps:
+    """One DiAD in a directory, step by step.
+
+    Args:
+        out: The directory.
+        config: Name of a preset of the method.
+        options: Options laid over the preset, as ``NAME=VALUE``.
+        seed: Decides everything random.
+        device: ``auto``, ``cpu``, ``cuda``.
+
+    Raises:
+        UserError: Unknown preset or option.
+    """
+
+    def __init__(self, out: str, config: str, options: list[str], seed: int, device: str) -> None:
+        self.out, self.seed, self.device = Path(out).expanduser(), seed, pick_device(device)
+        entry = {"options": parse_overrides(options)}
+        spec = parse_grid({"name": "diad", "methods": {config: entry}, "datasets": {"toy": {}}}, "diad").methods[config]
+        if spec.method != "diad":
+            raise UserError(f"--config {config}: a preset of {spec.method}; expected one of DiAD's, such as diad-tiny")
+        self.options = checked_options(DiAD, dict(spec.options), "diad")
+        size: Any = spec.image_size or DEFAULT_SIZE
+        self.size: tuple[int, int] = (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    def autoencoder(self, dataset: str, root: str | None) -> int:
+        """Stage 1, to ``OUT/autoencoder``."""
+        method = self._method()
+        if not method.stage1.steps:
+            raise UserError("diad autoencoder: autoencoder_steps is 0; set it: --options autoencoder_steps=20000")
+        train = self._data(dataset, root)[1]
+        run = self._run(train.class_names)
+        method.config.check_size(*self.size)
+        method.model = method.start_model(run).to(self.device)
+        method.train_autoencoder(train, run)
+        return self._keep(method, run, "autoencoder")
+
+    def build(self) -> int:
+        """The start of stage 2, to ``OUT/start``."""
+        method = self._method()
+        run = self._run(())
+        method.model = method.start_model(run)
+        tuned = self.out / "autoencoder"
+        if (tuned / "model.json").is_file():
+            finetuned = weights.load(tuned)
+            if finetuned.config != method.model.config:
+                raise UserError(f"{tuned}: an autoencoder of another size; use the same --config and --options")
+            method.model.vae.load_state_dict(finetuned.vae.state_dict(), strict=True)
+            run.notes.extend(note for note in self._notes("autoencoder") if note not in run.notes)
+        return self._keep(method, run, "start")
+
+    def train(self, dataset: str, root: str | None) -> int:
+        """Stage 2, to ``OUT/model``."""
+        start = self.out / "start"
+        if not (start / "model.json").is_file():
+            raise UserError(f"{start}: nothing to start from; run `diadbench diad build --out {self.out}` first")
+        method = self._method()
+        train = self._data(dataset, root)[1]
+        run = self._run(train.class_names)
+        run.notes.extend(self._notes("start"))
+        method.config.check_size(*self.size)
+        method.model = weights.load(start).to(self.device)
+        method.train_diffusion(train, run)
+        return self._keep(method, run, "model")
+
+    def test(self, name: str, root: str | None, checkpoint: str | None, protocol: str, batch_size: int) -> int:
+        """Metrics and pictures, to ``OUT/test``."""
+        rule = get_protocol(protocol)
+        dataset, train, test = self._data(name, root, rule.mask_rule)
+        source = Path(checkpoint).expanduser() if checkpoint else self.out / "model"
+        run = self._run(train.class_names)
+        method = self._trained(source, train, run)
+        raw = self._raw(source, train.fingerprint)
+        evaluator = Evaluator(train.class_names, rule, has_masks=dataset.info.has_masks)
+        done = 0
+        for batch in test.batches(batch_size):
+            found = predict(method, batch, raw, self.device)
+            maps = torch.from_numpy(np.stack([each["map"] for each in found]))
+            scores = torch.tensor([float(each["score"]) for each in found], dtype=torch.float64)
+            evaluator.update(batch.class_id, maps, batch.mask, scores, batch.label, index=batch.index)
+            done += len(found)
+            run.progress(done, len(test), "test")
+        result = evaluator.compute()
+        self._write_results(result, run)
+        self._paint(test, raw)
+        print(result.mean().to_string(index=False))
+        print(f"results: {self.out / 'test'}")
+        return 0
+
+    # -- parts ----------------------------------------------------------------------------------------------
+
+    def _method(self) -> DiAD:
+        seed_everything(self.seed)
+        return DiAD(**self.options)
+
+    def _data(self, name: str, root: str | None, mask_rule: str = "nearest") -> tuple[Dataset, TrainData, TestData]:
+        spec = parse_grid(
+            {"name": "diad", "methods": {"diad": {}}, "datasets": {"data": {"dataset": name}}}, "diad"
+        ).datasets["data"]
+        dataset = datasets.get(spec.dataset, root or spec.root, **spec.options)
+        data = DataModule(dataset, self.size, mask_rule=mask_rule, progress=tell)
+        data.prepare()
+        (part,) = dataset.parts("multi-class")
+        return dataset, *data.part(part)
+
+    def _run(self, class_names: tuple[str, ...]) -> RunSettings:
+        directory = self.out / "scratch"
+        directory.mkdir(parents=True, exist_ok=True)
+        threads = torch.get_num_threads()
+        return RunSettings(
+            self.seed, self.device, self.size, class_names, directory, cache_dir(), threads, progress=tell
+        )
+
+    def _keep(self, method: DiAD, run: RunSettings, step: str) -> int:
+        method.save(self.out / step)
+        write_json(self.out / step / "run.json", {"notes": run.notes, "extras": run.extras, "options": self.options})
+        for note in run.notes:
+            print(f"note: {note}")
+        print(f"{step}: {self.out / step}")
+        return 0
+
+    def _notes(self, step: str) -> list[str]:
+        return list((read_json(self.out / step / "run.json") or {}).get("notes", []))
+
+    def _trained(self, source: Path, train: TrainData, run: RunSettings) -> DiAD:
+        if source.is_dir():
+            method = self._method()
+            run.notes.extend((read_json(source / "run.json") or {}).get("notes", []))
+            method.load(source, run)
+            return method
+        if not source.exists():
+            raise UserError(f"{source}: no checkpoint; run `diadbench diad train` first, or give --checkpoint")
+        seed_everything(self.seed)
+        method = DiAD(**{**self.options, "checkpoint": str(source)})
+        method.fit(train, run)  # trains nothing: the checkpoint is a trained one
+        return method
+
+    def _raw(self, source: Path, fingerprint: str) -> Path:
+        """Return the directory of what was predicted so far, empty unless all that decides it is the same."""
+        files = [source] if source.is_file() else sorted(source.glob("model.*"))
+        facts = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+        identity = {"files": facts, "options": self.options, "data": fingerprint, "size": self.size, "seed": self.seed}
+        wanted = read_json_like(identity)
+        place = self.out / "test" / "identity.json"
+        raw = self.out / "test" / "raw"
+        if read_json(place) != wanted:
+            shutil.rmtree(self.out / "test", ignore_errors=True)
+            write_json(place, wanted)
+        raw.mkdir(parents=True, exist_ok=True)
+        return raw
+
+    def _write_results(self, result: Any, run: RunSettings) -> None:
+        for name, table in (("metrics", result.table), ("mean", result.mean()), ("images", result.images)):
+            write_with(self.out / "test" / f"{name}.csv", partial(table.to_csv, index=False))
+        write_json(self.out / "test" / "notes.json", run.notes)
+
+    def _paint(self, test: TestData, raw: Path) -> None:
+        """Draw all images; all maps share one colour scale."""
+        ranges = []
+        for index in test.table.index:
+            with np.load(raw / f"{index}.npz") as kept:
+                ranges.append((float(kept["map"].min()), float(kept["map"].max())))
+        low, high = min(pair[0] for pair in ranges), max(pair[1] for pair in ranges)
+        done = 0
+        for batch in test.batches(8):
+            for i, index in enumerate(batch.index.tolist()):
+                stem = f"{test.class_names[int(batch.class_id[i])]}/{index}"
+                mask = None if batch.mask is None else batch.mask[i].numpy()
+                with np.load(raw / f"{index}.npz") as kept:
+                    pictures.write(self.out / "test" / "images" / stem, batch.image[i].numpy(), mask, kept, (low, high))
+                done += 1
+                tell(done, len(test), "pictures")
+
+
+def predict(method: DiAD, batch: Batch, raw: Path, device: torch.device) -> list[dict[str, Any]]:
+    """Return map, score, level maps and reconstruction of each image, and keep them; kept ones aren't made again."""
+    paths = [raw / f"{index}.npz" for index in batch.index.tolist()]
+    missing = [i for i, path in enumerate(paths) if not path.is_file()]
+    if missing:
+        levels, reconstruction = method.explain(batch.image[missing].to(device))
+        maps = anomaly_map(levels, method.sigma)
+        scores = image_score(maps)
+        for place, i in enumerate(missing):
+            values = {
+                "map": maps[place].float().cpu().numpy(),
+                "score": scores[place].cpu().numpy(),
+                "levels": levels[place].float().cpu().numpy(),
+                "reconstruction": reconstruction[place].clamp(0, 1).float().cpu().numpy(),
+            }
+            write_with(paths[i], partial(save_arrays, values))
+    return [load_arrays(path) for path in paths]
+
+
+def save_arrays(values: dict[str, Any], name: str) -> None:
+    """Write an ``npz`` under exactly this name."""
+    with open(name, "wb") as file:
+        np.savez(file, **values)
+
+
+def load_arrays(path: Path) -> dict[str, Any]:
+    """Read what :func:`save_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as kept:
+        return {key: kept[key] for key in kept.files}
+
+
+def read_json_like(value: Any) -> Any:
+    """Return plain values as they come back from JSON: tuples are lists there."""
+    import json
+
+    return json.loads(json.dumps(value))
+
+
+def tell(done: int, total: int, what: str) -> None:
+    """Print progress about every tenth of the way."""
+    if done == total or done % max(total // 10, 1) == 0:
+        print(f"{what}: {done}/{total}", flush=True)
