@@ -22,6 +22,7 @@ class Few(Toy):
 """
 
 
+@pytest.mark.slow
 def test_all_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
