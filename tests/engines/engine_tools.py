@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
 from diadbench.benchmark.store import CellRecord
 
@@ -45,3 +47,11 @@ def steps(job: Job) -> int:
     """How far the fake cell's training checkpoint has come."""
     path = job.cell / "scratch" / "step"
     return int(path.read_text() or 0) if path.is_file() else 0
+
+
+def is_over(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has collected yet has, too."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from engine_tools import FAKE, drain, state, trace, wait_for
+from engine_tools import FAKE, drain, is_over, state, trace, wait_for
 
 from diadbench.benchmark.engines import make
 from diadbench.benchmark.engines.base import Engine, Job
@@ -71,7 +71,7 @@ def test_leaving_cancels_politely(make_job: MakeJob, ray_engine: Callable[..., E
         engine.submit(job)
         wait_for(lambda: state(job) == "running", 60)
         pid = CellRecord(job.cell).status["pid"]
-    assert not psutil.pid_exists(pid)
+    wait_for(lambda: is_over(pid), 60)
     assert CellRecord(job.cell).status["reason"].startswith("ended by SIGTERM")
 
 

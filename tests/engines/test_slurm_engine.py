@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from engine_tools import drain, state, steps, trace, wait_for
+from engine_tools import drain, is_over, state, steps, trace, wait_for
 
 from diadbench.benchmark.engines import make
 from diadbench.benchmark.engines.base import Job
@@ -66,7 +66,7 @@ def test_leaving_ends_tasks_and_their_cells(make_job: MakeJob) -> None:
         engine.poll()
         wait_for(lambda: state(job) == "running")
         pid = CellRecord(job.cell).status["pid"]
-    wait_for(lambda: not psutil.pid_exists(pid))
+    wait_for(lambda: is_over(pid), 60)
     assert state(job) == "killed"
 
 

@@ -191,7 +191,9 @@ def test_check_tells_failures_from_missing_packages(tmp_path: Path, capsys: pyte
     (tmp_path / "broken.py").write_text(good.replace("amax((1, 2))", "amax((1, 2)) * float('nan')"))
     assert main(["methods", "check", f"{tmp_path}/broken.py:Mine"]) == 1
     assert "not finite" in capsys.readouterr().out
-    (tmp_path / "needs.py").write_text("import a_package_that_nobody_has\n" + good)
+    (tmp_path / "needs.py").write_text(
+        good.replace("import torch\n", "import a_package_that_nobody_has\nimport torch\n", 1)
+    )
     assert main(["methods", "check", f"{tmp_path}/needs.py:Mine"]) == 3
     assert "a_package_that_nobody_has is not installed" in capsys.readouterr().out
     (tmp_path / "typo.py").write_text("def (:\n")
