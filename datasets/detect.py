@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -70,9 +71,9 @@ class LayoutDataset(Dataset):
         if layout != "auto" and layout not in names:
             raise unknown_name("layout", layout, ["auto", *names], where=f"dataset {self.info.name!r}")
 
+    @abstractmethod
     def layouts(self) -> list[Layout]:
         """Return the layouts that are accepted, the preferred one first."""
-        raise NotImplementedError
 
     @cached_property
     def found(self) -> Found:
