@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torchmetrics import MetricCollection
 
 from diadbench.benchmark.metrics import evaluate, modules
 
+SHARE = Path(__file__).parents[1] / "helpers" / "gloo_share.py"
 CLASSES = {
     "p_auroc": "PixelAUROC",
     "p_ap": "PixelAveragePrecision",
@@ -79,19 +82,15 @@ def test_limit_and_connectivity_of_aupro():
     assert len(values) == 3
 
 
-def _process(rank: int, port_file: str, out: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{port_file}", rank=rank, world_size=2)
-    maps, masks = data()
-    share = slice(0, 4) if rank == 0 else slice(4, None)  # 4 and 3 images: shares of unequal size
-    pixel, image = collections()
-    feed(pixel, image, maps[share], masks[share])
-    found = {key: float(value) for key, value in {**pixel.compute(), **image.compute()}.items()}
-    torch.save(found, f"{out}.{rank}")
-    torch.distributed.destroy_process_group()
-
-
 def test_two_gloo_processes_give_the_numbers_of_one(tmp_path):
-    mp.spawn(_process, args=(str(tmp_path / "rendezvous"), str(tmp_path / "found")), nprocs=2)
-    expected = evaluate(*data())
+    maps, masks = data()
+    torch.save({"maps": maps, "masks": masks, "classes": {**CLASSES, **IMAGE}}, tmp_path / "data.pt")
+    paths = [str(tmp_path / name) for name in ("rendezvous", "data.pt")]
+    commands = [[sys.executable, str(SHARE), str(rank), *paths, str(tmp_path / f"found.{rank}")] for rank in (0, 1)]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    expected = evaluate(maps, masks)
     for rank in (0, 1):
         assert torch.load(tmp_path / f"found.{rank}", weights_only=True) == pytest.approx(expected, abs=1e-13)
