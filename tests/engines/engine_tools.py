@@ -15,7 +15,7 @@ from diadbench.benchmark.store import CellRecord
 FAKE = Path(__file__).with_name("fake_cell")
 
 
-def drain(engine: Engine, count: int, timeout: float = 90.0) -> dict[str, Outcome]:
+def drain(engine: Engine, count: int, timeout: float = 180.0) -> dict[str, Outcome]:
     """Poll until ``count`` jobs have ended; return their outcomes by the cell's name."""
     found: dict[str, Outcome] = {}
     until = time.monotonic() + timeout
@@ -36,7 +36,7 @@ def trace(job: Job) -> list[str]:
     return path.read_text().split("\n")[:-1] if path.is_file() else []
 
 
-def wait_for(condition: Callable[[], Any], timeout: float = 30.0) -> None:
+def wait_for(condition: Callable[[], Any], timeout: float = 120.0) -> None:
     until = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < until, "waited in vain"

@@ -29,7 +29,11 @@ if "diadbench.benchmark.worker" in sys.orig_argv:
         begin = int(mark.read_text()) if mark.is_file() else 0
         for step in range(begin, steps):
             progress(step, steps, "sleep")
-            mark.write_text(str(step))
+            # whole or not at all: a SIGTERM between opening and writing would leave an empty checkpoint
+            mark.with_suffix(".new").write_text(str(step))
+            mark.with_suffix(".new").replace(mark)
+            while step == does.get("wait_at") and not begin:
+                time.sleep(0.02)  # the first try comes no further: whoever wants to end it has all the time
             time.sleep(0.02)
         if begin:
             with open(record.directory / "trace", "a") as trace:
