@@ -109,6 +109,7 @@ CATALOG: dict[str, Entry] = _entries(
             venue="AAAI'24",
             cite="he2024diad",
             needs=("pretrained backbone", "Stable Diffusion 1.5 for the full size"),
+            batch_invariant=True,
             supports_ddp=True,
         ),
     ),

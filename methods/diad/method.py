@@ -18,6 +18,7 @@ from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad import config, weights
 from diadbench.methods.diad.diffusion import LEVELS, timesteps
 from diadbench.methods.diad.latents import posteriors
+from diadbench.methods.diad.memory import slim
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.noise import image_noise
 from diadbench.methods.diad.normalise import denormalise, normalise
@@ -53,7 +54,8 @@ class DiAD(Method):
         optimizer: Of stage 2: ``adamw``, ``adamw8bit`` or ``adafactor``.
         precision: Of training, Lightning's name; ``auto`` is bf16 where the GPU has it.
         checkpointing: Recompute activations in the backward pass, to save memory.
-        cache_latents: Encode each training image once.
+        frozen_precision: Of the UNet's frozen half during stage 2; its float32 weights come back afterwards.
+        cache_latents: Encode each training image once; the autoencoder leaves the device during stage 2.
         scale_latents: Scale latents to a standard deviation of one after stage 1 (for autoencoders trained here).
         steps: DDIM steps.
         start: Noise level that the reconstruction starts from.
@@ -66,7 +68,7 @@ class DiAD(Method):
         pool: Side of the eight average poolings before the image score's maximum; 8 is for 256 pixels.
         ablation: ``autoencoder`` reconstructs with the autoencoder alone, to see what the diffusion adds.
         inference_precision: ``float32`` or ``bfloat16`` (autocast) in prediction.
-        channels_last: Memory order in prediction; faster, same maps up to rounding.
+        channels_last: Memory order of the networks; faster, same maps up to rounding.
     """
 
     info = CATALOG["diad"].info
@@ -91,6 +93,7 @@ class DiAD(Method):
         optimizer: Literal["adamw", "adamw8bit", "adafactor"] = "adamw",
         precision: str = "auto",
         checkpointing: bool = True,
+        frozen_precision: Literal["float32", "bfloat16"] = "float32",
         cache_latents: bool = True,
         scale_latents: bool = False,
         steps: int = 10,
@@ -116,6 +119,7 @@ class DiAD(Method):
         self.autoencoder_lr, self.lr, self.lr_decay = autoencoder_lr, lr, lr_decay
         self.sff_init, self.optimizer, self.precision = sff_init, optimizer, precision
         self.checkpointing, self.cache_latents, self.scale_latents = checkpointing, cache_latents, scale_latents
+        self.frozen_precision = frozen_precision
         self.steps, self.start, self.n_samples = steps, start, n_samples
         self.backbone_name, self.backbone_weights, self.levels = backbone, backbone_weights, tuple(levels)
         self.feature_size, self.sigma, self.pool, self.ablation = feature_size, sigma, pool, ablation
@@ -129,7 +133,7 @@ class DiAD(Method):
     def fit(self, train: TrainData, run: RunSettings) -> None:
         """Train stage 1 (if it has steps) and stage 2, each from its last checkpoint."""
         self._prepare(run)
-        self.model = self.start_model(run).to(run.device)
+        self.model = self._placed(self.start_model(run), run)
         if not self.checkpoint:
             self.train_autoencoder(train, run)
             if self.ablation == "none":
@@ -139,7 +143,9 @@ class DiAD(Method):
     def start_model(self, run: RunSettings) -> DiADModel:
         """Return the networks before training: loaded weights, and the SG network as a copy of the UNet's encoder."""
         if self.checkpoint:
-            return weights.load_official(self.checkpoint)
+            model = weights.load_official(self.checkpoint)
+            model.config.check_size(*run.image_size)
+            return model
         torch.manual_seed(run.seed)
         if self.weights == "random":
             model = DiADModel(self.config)
@@ -173,8 +179,10 @@ class DiAD(Method):
         if self.checkpointing:
             model.enable_checkpointing()
         decay = self.stage2.steps if self.lr_decay else 0
-        stage = DiffusionStage(model, self.optimizer, self.lr, decay)
-        train_module(stage, train, run, self._budget(self.stage2, run), name="diffusion", fetch=fetch)
+        dtype = torch.bfloat16 if self.frozen_precision == "bfloat16" else torch.float32
+        with slim(model, dtype=dtype, without_autoencoder=self.cache_latents):
+            stage = DiffusionStage(model, self.optimizer, self.lr, decay)
+            train_module(stage, train, run, self._budget(self.stage2, run), name="diffusion", fetch=fetch)
         run.extras["sff_trained"] = not model.sg.sff.is_silent()
 
     def _fetch(self, train: TrainData, run: RunSettings) -> Fetch | None:
@@ -255,7 +263,9 @@ class DiAD(Method):
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read what :meth:`save` wrote."""
         self._prepare(run)
-        self.model = weights.load(directory).to(run.device)
+        model = weights.load(directory)
+        model.config.check_size(*run.image_size)
+        self.model = self._placed(model, run)
         self._freeze()
 
     def parameters_count(self) -> int | None:
@@ -264,7 +274,8 @@ class DiAD(Method):
 
     def _prepare(self, run: RunSettings) -> None:
         self._run = run
-        self.config.check_size(*run.image_size)
+        if not self.checkpoint:  # whose own sizes count
+            self.config.check_size(*run.image_size)
         backbone = load_backbone(self.backbone_name, weights=self.backbone_weights, out_indices=self.levels)
         self._backbone = backbone.to(run.device)
         notes = [*backbone.notes]
@@ -284,8 +295,12 @@ class DiAD(Method):
         model = self._model()
         model.requires_grad_(False)
         model.eval()
+
+    def _placed(self, model: DiADModel, run: RunSettings) -> DiADModel:
+        model.to(run.device)
         if self.channels_last:
             model.to(memory_format=torch.channels_last)
+        return model
 
     def _model(self) -> DiADModel:
         if self.model is None:

@@ -185,9 +185,7 @@ class DiADModel(nn.Module):
         """
         unet, context = self.unet, self._text(text, x)
         with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()):
-            time = _time(unet, t, x)
-            skips, h = _down(unet.down_blocks, unet.conv_in(x), time, context)
-            h = unet.mid_block(h, time, encoder_hidden_states=context)
+            skips, h, time = self._frozen_half(x, t, context)
         if control is not None:
             h = h + control[-1]
             plain = len(skips) - (len(control) - 1)
@@ -198,6 +196,18 @@ class DiADModel(nn.Module):
             h = block(h, res_hidden_states_tuple=tuple(skips[-own:]), temb=time, **extra)
             skips = skips[:-own]
         return cast(Tensor, unet.conv_out(unet.conv_act(unet.conv_norm_out(h))))
+
+    def _frozen_half(self, x: Tensor, t: Tensor, context: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return skips, the middle block's output and the time embedding, in the precision of ``x``.
+
+        The UNet's encoder may be kept in half precision while the rest is trained.
+        """
+        unet, dtype = self.unet, self.unet.conv_in.weight.dtype
+        inner, context = x.to(dtype), context.to(dtype)
+        time = _time(unet, t, inner)
+        skips, h = _down(unet.down_blocks, unet.conv_in(inner), time, context)
+        h = unet.mid_block(h, time, encoder_hidden_states=context)
+        return [skip.to(x.dtype) for skip in skips], h.to(x.dtype), time.to(x.dtype)
 
     def eps(self, x: Tensor, t: Tensor, hint: Tensor, *, text: Tensor | None = None) -> Tensor:
         """Return the noise estimate with control: one call of the SG network, one of the UNet."""
