@@ -235,7 +235,13 @@ def stream(gigapixels: float) -> dict:
         process.join()
     for done, now in points[:: max(1, len(points) // 10)]:
         print(f"{done:7.2f} Gpx fed: {now:7.0f} MB")
-    print(f"peak {peak:.0f} MB, {anomalous} anomalous pixels, {seconds / points[-1][0]:.1f} CPU s/Gpx with feeding")
+    each = (peak - points[0][1]) * 2**20 / anomalous
+    print(f"peak {peak:.0f} MB, {anomalous} anomalous pixels, {each:.0f} bytes each above the start")
+    share = (2000 - points[0][1]) * 2**20 / each / 20e9
+    print(
+        f"20 Gpx stay under 2 GB up to {share:.2%} anomalous pixels; "
+        f"{seconds / points[-1][0]:.1f} CPU s/Gpx with feeding"
+    )
     return {"points": points, "peak": peak}
 
 

@@ -20,6 +20,12 @@ from diadbench.reports.table import Table, cut
 
 #: rows of a table on one page; a longer one is set as several
 PAGE_ROWS = 48
+#: lets a page be filled with tables, from its top, where LaTeX would leave it half empty
+FLOATS = (
+    r"\renewcommand{\topfraction}{.95}\renewcommand{\textfraction}{.05}\renewcommand{\floatpagefraction}{.9}",
+    r"\setcounter{topnumber}{9}\setcounter{totalnumber}{9}",
+    r"\makeatletter\setlength{\@fptop}{0pt}\setlength{\@fpbot}{0pt plus 1fil}\makeatother",
+)
 
 
 def write_latex(
@@ -238,13 +244,14 @@ def _main(source: Source, inputs: list[str]) -> str:
             rf"\{macro}\ on {latex(first['dataset'])}."
         )
     body = "\n".join(
-        rf"\input{{tables/{name}}}" + ("\n\\clearpage" if n % 4 == 3 else "") for n, name in enumerate(inputs)
+        rf"\input{{tables/{name}}}" + ("\n\\clearpage" if n % 12 == 11 else "") for n, name in enumerate(inputs)
     )
     return "\n".join(
         [
             r"\documentclass[10pt]{article}",
             r"\usepackage[a4paper,margin=2cm]{geometry}",
             PREAMBLE.rstrip(),
+            *FLOATS,
             r"\input{macros}",
             r"\begin{document}",
             rf"\section*{{{latex(source.title)}}}",

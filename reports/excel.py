@@ -9,6 +9,7 @@ import pandas as pd
 from openpyxl import Workbook
 from openpyxl.chart import BarChart, Reference, ScatterChart, Series
 from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.pagebreak import Break
 from openpyxl.worksheet.worksheet import Worksheet
 
 from diadbench.common.files import write_with
@@ -180,6 +181,7 @@ def _dataset_chart(sheet: Worksheet, block: tuple[int, int], columns: int, metri
         chart.series.append(series)
     chart.set_categories(Reference(sheet, min_col=4, max_col=3 + columns, min_row=4))
     _axes(chart)
+    sheet.row_breaks.append(Break(id=row - 1))  # printed, the chart would stand on two pages
     sheet.add_chart(chart, f"A{row}")
 
 

@@ -34,17 +34,10 @@ THUMB, SHOTS, LOG_LINES, LOG_CHARS = 128, 12, 40, 6000
 Figures = Mapping[str, tuple[str, list[Path]]]
 
 
-def write_page(source: Source, path: Path, versus: pd.DataFrame, published: pd.DataFrame, figures: Figures) -> Path:
-    """Write the page of a report and return its path."""
+def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) -> dict[str, Any]:
+    """Return all that the page shows, but for the figures."""
     templates = files("diadbench.reports") / "templates"
-    environment = Environment(
-        loader=FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    context = {
+    return {
         **_head(source),
         "summary": _summary(source),
         "failures": _failures(source),
@@ -56,13 +49,25 @@ def write_page(source: Source, path: Path, versus: pd.DataFrame, published: pd.D
         "published_heads": [_metric(Metric(key)) for key in MAIN],
         "cost": _cost(source),
         "cost_heads": [head for _, head, _ in COST],
-        "figures": _figures(source, figures),
         "environments": [(clean(run.name), provenance(run.environment)) for run in source.runs],
         "data": _data(source),
         "css": Markup((templates / "report.css").read_text(encoding="utf-8")),
         "js": Markup((templates / "report.js").read_text(encoding="utf-8")),
         "version": __version__,
     }
+
+
+def write_page(source: Source, path: Path, context: Mapping[str, Any], figures: Figures) -> Path:
+    """Write the page of a report, from what :func:`page_context` gave; return its path."""
+    templates = files("diadbench.reports") / "templates"
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    context = {**context, "figures": _figures(source, figures)}
     context["sections"] = _sections(context)
     write_text(path, environment.get_template("index.html.j2").render(context))
     return path

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,6 +17,9 @@ from diadbench.reports.source import Source
 from diadbench.reports.stats import versus
 from diadbench.reports.table import Table
 from diadbench.reports.text import to_csv, to_markdown
+
+if TYPE_CHECKING:
+    from diadbench.reports.figures.share import Drawing
 
 FORMATS = ("xlsx", "latex", "markdown", "csv", "figures", "html")
 
@@ -55,6 +60,30 @@ def build(
     source = Source.load(runs, protocol=protocol, mix_protocols=mix_protocols)
     folder = Path(out) if out else source.runs[0].path / "report"
     _writable(folder)
+    with _drawing(source, folder, wanted) as drawing:
+        written = _tables(source, folder, wanted, baseline, seed, drawing, colours=colours)
+    return {path.relative_to(folder).as_posix(): path for path in written}
+
+
+def _drawing(source: Source, folder: Path, wanted: Sequence[str]) -> AbstractContextManager[Drawing | None]:
+    """Begin with the figures, if any are wanted."""
+    if not {"figures", "html"} & set(wanted):
+        return nullcontext()
+    from diadbench.reports.figures.share import Drawing
+
+    return Drawing(source, folder / "figures")
+
+
+def _tables(
+    source: Source,
+    folder: Path,
+    wanted: Sequence[str],
+    baseline: str,
+    seed: int,
+    drawing: Drawing | None,
+    *,
+    colours: bool,
+) -> list[Path]:
     written: list[Path] = []
     have = not (source.results["metric"] == "").all()
     pairs = versus(source.results, baseline, seed=seed, table=source.table) if have else pd.DataFrame()
@@ -71,8 +100,16 @@ def build(
         written += _texts(tables, folder, wanted)
         if "latex" in wanted:
             written += write_latex(source, folder, tables, pairs, published, colours=colours)
-    written += _pictures(source, folder, wanted, pairs, published)
-    return {path.relative_to(folder).as_posix(): path for path in written}
+    if drawing is None:
+        return written
+    from diadbench.reports.page import page_context, write_page
+
+    context = page_context(source, pairs, published) if "html" in wanted else {}  # while others draw
+    figures = drawing.finish()
+    written += [path for _, paths in figures.values() for path in paths]
+    if "html" in wanted:
+        written.append(write_page(source, folder / "index.html", context, figures))
+    return written
 
 
 def _texts(tables: list[Table], folder: Path, wanted: Sequence[str]) -> list[Path]:
@@ -83,21 +120,6 @@ def _texts(tables: list[Table], folder: Path, wanted: Sequence[str]) -> list[Pat
                 path = folder / "tables" / f"{table.name}.{ending}"
                 write_text(path, function(table))
                 written.append(path)
-    return written
-
-
-def _pictures(
-    source: Source, folder: Path, wanted: Sequence[str], pairs: pd.DataFrame, published: pd.DataFrame
-) -> list[Path]:
-    if not {"figures", "html"} & set(wanted):
-        return []
-    from diadbench.reports.figures.draw import draw
-    from diadbench.reports.page import write_page
-
-    figures = draw(source, folder / "figures")
-    written = [path for _, paths in figures.values() for path in paths]
-    if "html" in wanted:
-        written.append(write_page(source, folder / "index.html", pairs, published, figures))
     return written
 
 

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics.counting import Anomalies, Counter
+from diadbench.benchmark.metrics.counting import Anomalies, Counter, add_running
 
 #: Keys computed at a time: the loop that computes them has no branch, so it runs on vectors.
 _BATCH = 1024
@@ -191,6 +191,8 @@ class FastCounter(Counter):
         self._table = np.zeros(buckets, np.int32)
         self._table[keys[starts]] = ~starts.astype(np.int32)
         self._score = np.append(score, kind(np.inf))
+        if score is self.score:  # one copy is enough; bits of scores are another array
+            self.score = self._score[:-1]
         self._settings = (score[0], scale, one, top)
         self._gap, self._same = np.zeros(len(score) + 1, np.int64), np.zeros(len(score), np.int64)
         return True
@@ -212,8 +214,9 @@ class FastCounter(Counter):
             return super()._totals()
         _fold(self._table, self._gap)
         self._pending = 0
-        below = np.cumsum(self._gap[:-1])
-        below[1:] += np.cumsum(self._same[:-1])
+        below = self._gap[:-1]
+        np.cumsum(below, out=below)
+        add_running(below, self._same)
         return below, self._same
 
 

@@ -96,6 +96,7 @@ class PixelClass:
         dtype = np.dtype(np.float64 if self.double else np.float32)
         score, positives, weight = self.anomalies.distinct(single_weights=self.protocol.pro == "bins")
         counter = engine()[1](score.astype(dtype, copy=False))
+        del score  # the counter has its own
         cuts = self._cuts(dtype.type)
         short = {name: np.zeros(len(cut.edges), np.int64) for name, cut in cuts.items()}
         for chunk in self.store.chunks():

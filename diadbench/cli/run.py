@@ -93,7 +93,7 @@ def _report(run: Any, quiet: bool) -> None:
     written = reports.build([run.path])
     if not quiet:
         print(f"results: {run.path / 'results.csv'}")
-    print(f"report: {written['html']}")
+    print(f"report: {written['index.html']}")
 
 
 def _dry_run(checked: Any, out: str | None, overwrite: Any, budget: str | None) -> int:

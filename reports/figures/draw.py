@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from diadbench.reports.escape import file_names
 from diadbench.reports.figures import behaviour, overview
 from diadbench.reports.figures.qualitative import qualitative
-from diadbench.reports.figures.style import save, style
+from diadbench.reports.figures.style import save
 from diadbench.reports.provenance import cost
 from diadbench.reports.source import Source
 
@@ -50,19 +50,18 @@ def plan(source: Source) -> Iterator[Plan]:
             yield f"{name}_{short}", f"{dataset}: {what}", partial(function, source, dataset)
 
 
-def draw(source: Source, folder: Path) -> dict[str, tuple[str, list[Path]]]:
-    """Draw every figure that the results allow.
+def draw_one(entry: Plan, folder: Path) -> dict[str, tuple[str, list[Path]]]:
+    """Draw one entry of the plan, inside :func:`style`.
 
     Returns:
-        ``{name: (what it shows, written files)}``.
+        ``{name: (what it shows, written files)}``; empty when the results don't allow the figure.
     """
-    written: dict[str, tuple[str, list[Path]]] = {}
-    with style():
-        for name, what, function in plan(source):
-            figures = function()
-            several = figures if isinstance(figures, list) else [figures]
-            for number, figure in enumerate(several):
-                if figure is not None:
-                    numbered = name if len(several) == 1 else f"{name}_{number + 1}"
-                    written[numbered] = (what, save(figure, folder, numbered))
+    name, what, function = entry
+    figures = function()
+    several = figures if isinstance(figures, list) else [figures]
+    written = {}
+    for number, figure in enumerate(several):
+        if figure is not None:
+            numbered = name if len(several) == 1 else f"{name}_{number + 1}"
+            written[numbered] = (what, save(figure, folder, numbered))
     return written

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from diadbench.reports.figures.style import COLUMN, GREY, PAGE, label, new_figure
+from diadbench.reports.figures.style import COLUMN, GREY, PAGE, label, legend_columns, new_figure
 from diadbench.reports.frame import printed
 from diadbench.reports.labels import MAIN, Metric
 from diadbench.reports.palette import styles
@@ -58,7 +58,8 @@ def bars(table: pd.DataFrame, metric: str, methods: Sequence[str]) -> Figure | N
     _from_below(axes, values.to_numpy(), spread.fillna(0).to_numpy())
     axes.set_ylabel(f"{mathtext(metric)} (%)")
     axes.grid(axis="y")
-    figure.legend(loc="outside upper center", ncols=min(len(methods), 5), handlelength=1, columnspacing=1)
+    columns = legend_columns([label(method) for method in methods], figure.get_figwidth())
+    figure.legend(loc="outside upper center", ncols=columns, handlelength=1, columnspacing=1)
     return figure
 
 

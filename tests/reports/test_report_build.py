@@ -41,3 +41,18 @@ def test_the_workbook_agrees_with_the_results(report: dict[str, Path], demo: Pat
                 assert row[3] == pytest.approx(100 * expected, abs=1e-6)
             seen += 1
     assert seen == 5 * 3 * 4
+
+
+def test_several_processes_draw_what_one_draws(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report: dict[str, Path]
+) -> None:
+    from diadbench.reports.figures import share
+    from diadbench.reports.source import Source
+
+    monkeypatch.setattr(share, "MANY", 1)
+    with share.Drawing(Source.load(demo), tmp_path) as drawing:
+        found = drawing.finish()
+    files = {path.name: path.read_bytes() for _, paths in found.values() for path in paths}
+    alone = {path.name: path.read_bytes() for name, path in report.items() if name.startswith("figures/")}
+    assert [name for name in alone if files.get(name) != alone[name]] == []
+    assert len(files) == len(alone)

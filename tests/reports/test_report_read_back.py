@@ -38,12 +38,12 @@ def report(make_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactor
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIADBENCH_PUBLISHED", str(folder / "none.csv"))
         written = build(run.path, ["xlsx", "latex", "markdown", "csv"], folder / "report")
-        from diadbench.reports.page import write_page  # the page without figures: they are drawn in test_report_build
+        from diadbench.reports.page import page_context, write_page  # without figures: test_report_build draws them
         from diadbench.reports.source import Source
 
-        written["index.html"] = write_page(
-            Source.load(run.path), folder / "report" / "index.html", pd.DataFrame(), pd.DataFrame(), {}
-        )
+        source = Source.load(run.path)
+        context = page_context(source, pd.DataFrame(), pd.DataFrame())
+        written["index.html"] = write_page(source, folder / "report" / "index.html", context, {})
     return written
 
 
