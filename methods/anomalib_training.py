@@ -13,6 +13,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from diadbench.methods.quiet import quiet_lightning
+
 if TYPE_CHECKING:
     from diadbench.datasets.data import TrainData
     from diadbench.methods.base import RunSettings
@@ -48,6 +50,7 @@ class NormalImages(pl.LightningDataModule):
         return DataLoader(self._train, batch_size=self.eval_batch_size, collate_fn=_collate)
 
 
+@quiet_lightning()
 def train_model(
     model: Any,
     train: TrainData,

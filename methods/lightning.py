@@ -28,6 +28,7 @@ from torch import Tensor
 from diadbench.common.files import write_with
 from diadbench.common.interrupt import Terminated, deferred, is_pending
 from diadbench.methods.base import Method, RunSettings
+from diadbench.methods.quiet import quiet_lightning
 
 if TYPE_CHECKING:
     from diadbench.datasets.data import TrainData
@@ -109,6 +110,7 @@ class _Batches(torch.utils.data.IterableDataset[Any]):
             yield self._fetch(self._order(batch)[rank::world])
 
 
+@quiet_lightning()
 def train_module(
     module: pl.LightningModule,
     train: TrainData,

@@ -13,7 +13,7 @@ from torch.nn import functional
 #: Side of the SSIM window and its Gaussian's standard deviation, in pixels.
 WINDOW, SIGMA = 11, 1.5
 
-#: Side of the window that the anomaly map is averaged over before the maximum is taken.
+#: Side of the window that the anomaly map is averaged over before the maximum is taken, at 256 pixels.
 POOL = 21
 
 
@@ -76,6 +76,9 @@ def draem_loss(reconstruction: Tensor, clean: Tensor, logits: Tensor, mask: Tens
     return {**parts, "loss": parts["l2"] + parts["ssim"] + parts["focal"]}
 
 
-def image_score(anomaly_map: Tensor) -> Tensor:
-    """Largest 21x21 mean of each map ``(B,H,W)``: ``float32 (B,)``. Pixels beyond the border count as zeros."""
-    return functional.avg_pool2d(anomaly_map[:, None], POOL, stride=1, padding=POOL // 2).flatten(1).amax(1)
+def image_score(anomaly_map: Tensor, pool: int = POOL) -> Tensor:
+    """Largest mean of ``pool`` x ``pool`` pixels (odd) of each map ``(B,H,W)``: ``float32 (B,)``.
+
+    Pixels beyond the border count as zeros.
+    """
+    return functional.avg_pool2d(anomaly_map[:, None], pool, stride=1, padding=pool // 2).flatten(1).amax(1)

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from diadbench.common.errors import UserError
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
-from diadbench.methods.draem.losses import draem_loss, image_score
+from diadbench.methods.draem.losses import POOL, draem_loss, image_score
 from diadbench.methods.draem.networks import MULTIPLE, Reconstructor, Segmenter, initialise
 from diadbench.methods.draem.synthesis import corrupt_batch
 from diadbench.methods.draem.textures import PROCEDURAL_NOTE, FolderTextures, ProceduralTextures, Source
@@ -39,6 +39,8 @@ class Draem(Method):
         width: Base width of the reconstruction network; 128 is the authors'. The segmentation network's is half.
         segmentation_width: Another base width of the segmentation network.
         textures: Folder of images to paint with (``dtd/images``). ``None``: procedural ones, and a note in every table.
+        pool: Side of the window that the map is averaged over for the image score, odd. 21 is the authors', for images
+            of 256 pixels; smaller images need a smaller one (5 for 64).
         lr: Learning rate of Adam.
         batch_size: Images of one process in one step.
         clip: Largest gradient norm; the authors have none.
@@ -56,6 +58,7 @@ class Draem(Method):
         width: int = 128,
         segmentation_width: int | None = None,
         textures: str | None = None,
+        pool: int = POOL,
         lr: float = 1e-4,
         batch_size: int = 8,
         clip: float | None = None,
@@ -66,9 +69,11 @@ class Draem(Method):
         segmentation = max(1, width // 2) if segmentation_width is None else segmentation_width
         if width < 1 or segmentation < 1:
             raise UserError(f"draem: widths must be at least 1, found {width} and {segmentation}")
+        if pool < 1 or pool % 2 == 0:
+            raise UserError(f"draem: pool must be odd and at least 1, found {pool}")
         if lr <= 0:
             raise UserError(f"draem: lr must be above 0, found {lr}")
-        self._widths, self._lr, self._textures = (width, segmentation), lr, textures
+        self._widths, self._lr, self._textures, self._pool = (width, segmentation), lr, textures, pool
         if steps < 1 or batch_size < 1:
             raise UserError(f"draem: steps and batch_size must be at least 1, found {steps} and {batch_size}")
         self._budget = Budget(
@@ -97,14 +102,14 @@ class Draem(Method):
         self._module = module.to(run.device).eval()
 
     def predict(self, images: Tensor) -> Prediction:
-        """Return the probability of an anomaly at each pixel, its largest 21x21 mean, and the repainted image."""
+        """Return the probability of an anomaly at each pixel, its largest pooled mean, and the repainted image."""
         if (module := self._module) is None:
             raise RuntimeError("Draem: fit or load first")
         with torch.inference_mode():
             images = images.to(module.device)
             reconstruction = module.reconstructor(images)
             maps = module.segmenter(reconstruction, images).softmax(1)[:, 1]
-        return Prediction(maps, image_score(maps), reconstruction.clamp(0, 1))
+        return Prediction(maps, image_score(maps, self._pool), reconstruction.clamp(0, 1))
 
     def save(self, directory: Path) -> None:
         """Write both networks."""
@@ -184,7 +189,7 @@ class _Module(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam; a fifth of the learning rate after 80 and after 90 % of the steps."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
         marks = [max(1, round(share * self.steps)) for share in (0.8, 0.9)]
         decay = torch.optim.lr_scheduler.MultiStepLR(optimizer, marks, 0.2)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}

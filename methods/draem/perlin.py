@@ -9,8 +9,8 @@ from torch import Generator, Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as images_functional
 
-#: Cells of a mask's noise along an axis are 2 to a power below this one.
-OCTAVES = 6
+#: Smallest cell of a mask's noise, in pixels: the authors take 1 to 32 cells along the 256 pixels of their images.
+CELL = 8
 THRESHOLD = 0.5
 
 
@@ -59,8 +59,16 @@ def rotated(image: Tensor, limit: float, generator: Generator) -> Tensor:
     return turned
 
 
+def octaves(side: int) -> int:
+    """Return the number of scales (1, 2, 4, ... cells) of a side in pixels: 6 for 256, fewer for smaller images.
+
+    The authors' 32 cells on a side of 64 pixels would be specks of a pixel or two, which no score can see.
+    """
+    return max(1, min(6, (side // CELL).bit_length()))
+
+
 def perlin_mask(size: tuple[int, int], generator: Generator) -> Tensor:
     """A random mask ``float32 (1,H,W)`` of 0 and 1; it may be empty."""
-    cells = (2 ** integer(0, OCTAVES, generator), 2 ** integer(0, OCTAVES, generator))
-    noise = perlin(size, cells, generator)[None]
+    rows, columns = (2 ** integer(0, octaves(side), generator) for side in size)
+    noise = perlin(size, (rows, columns), generator)[None]
     return (rotated(noise, 90, generator) > THRESHOLD).float()

@@ -49,7 +49,7 @@ class FolderTextures:
 
 
 class ProceduralTextures:
-    """Colour noise of several octaves, stripes, and magnified pieces of training images, in equal shares.
+    """Colour noise of several octaves, stripes, and pieces of training images, in equal shares.
 
     Args:
         images: Gives a training image ``float32 (3,H,W)`` for a position.
@@ -78,9 +78,9 @@ class ProceduralTextures:
         return _between((phase + 4 * perlin(size, (4, 4), generator)).sin(), generator)
 
     def _piece(self, size: tuple[int, int], generator: Generator) -> Tensor:
-        """A quarter to a half (by side) of another training image, enlarged."""
+        """A quarter to all (by side) of another training image, enlarged to the size."""
         image = self.images(integer(0, self.count, generator))
-        h, w = (max(1, int(n * uniform(0.25, 0.5, generator))) for n in image.shape[1:])
+        h, w = (max(1, int(n * uniform(0.25, 1, generator))) for n in image.shape[1:])
         top, left = integer(0, image.shape[1] - h + 1, generator), integer(0, image.shape[2] - w + 1, generator)
         return functional.interpolate(image[None, :, top : top + h, left : left + w], size, mode="bilinear")[0]
 

@@ -76,6 +76,12 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
     assert run.extras == again.extras
 
 
+def test_image_score_pools_as_wide_as_it_is_told(tmp_path: Path) -> None:
+    method, _ = fit(tmp_path, pool=1)
+    found = method.predict(torch.rand(3, 3, 64, 64))
+    assert torch.equal(found.score, found.anomaly_map.flatten(1).amax(1))
+
+
 def test_seed_decides_and_one_class_works(tmp_path: Path) -> None:
     first, again, other = (maps(fit(tmp_path / str(i), seed=seed, classes=1)[0]) for i, seed in enumerate((3, 3, 4)))
     assert torch.equal(first, again)
@@ -113,7 +119,13 @@ def test_training_without_a_positive_pixel_is_stopped() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"width": 0}, "widths"), ({"lr": 0.0}, "lr"), ({"steps": 0}, "steps"), ({"textures": "/x"}, "textures")],
+    [
+        ({"width": 0}, "widths"),
+        ({"lr": 0.0}, "lr"),
+        ({"steps": 0}, "steps"),
+        ({"pool": 4}, "pool"),
+        ({"textures": "/x"}, "textures"),
+    ],
 )
 def test_wrong_options_are_said(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=f"draem: {message}"):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from diadbench.common.errors import UserError
 from diadbench.methods.draem.networks import Reconstructor, Segmenter, initialise
-from diadbench.methods.draem.perlin import perlin, perlin_from, perlin_mask
+from diadbench.methods.draem.perlin import octaves, perlin, perlin_from, perlin_mask
 from diadbench.methods.draem.synthesis import blend, corrupt, corrupt_batch
 from diadbench.methods.draem.textures import OPERATIONS, FolderTextures, ProceduralTextures, augmented
 
@@ -78,6 +78,10 @@ def test_perlin_noise_by_hand() -> None:
     y = torch.arange(8) / 8
     expected = math.sqrt(2) * (y - (6 * y**5 - 15 * y**4 + 10 * y**3))
     torch.testing.assert_close(perlin_from(gradients, (8, 8)), expected[:, None].expand(8, 8), atol=1e-6, rtol=0)
+
+
+def test_small_images_have_fewer_scales_of_masks() -> None:
+    assert [octaves(side) for side in (256, 512, 128, 64, 32, 4)] == [6, 6, 5, 4, 3, 1]
 
 
 def test_perlin_noise_vanishes_on_the_grid_and_stays_in_range() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
+from lightning.pytorch.utilities.warnings import PossibleUserWarning
 from torch import Tensor, nn
 
 from diadbench.common import interrupt
@@ -110,3 +112,16 @@ def test_each_epoch_is_a_permutation(whole_epochs: bool) -> None:
 
 def test_steps_of_epochs_count_partial_batches() -> None:
     assert steps_of_epochs(3, 10, 4) == 9
+
+
+def test_training_says_nothing_of_its_own(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    """No banner of Lightning's, and its loggers are as they were afterwards."""
+    logger = logging.getLogger("lightning.pytorch")
+    before = logger.level
+    run = RunSettings(0, torch.device("cpu"), (8, 8), ("a",), tmp_path, tmp_path)
+    train_module(Net(), Images(), run, Budget(2, 2))  # type: ignore[arg-type]
+    assert "".join(capfd.readouterr()) == ""
+    assert [str(one.message) for one in recwarn if issubclass(one.category, PossibleUserWarning)] == []
+    assert logger.level == before
