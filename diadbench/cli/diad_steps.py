@@ -212,7 +212,7 @@ def predict(method: DiAD, batch: Batch, raw: Path, device: torch.device) -> list
     if missing:
         levels, reconstruction = method.explain(batch.image[missing].to(device))
         maps = anomaly_map(levels, method.sigma)
-        scores = image_score(maps)
+        scores = image_score(maps, method.pool)
         for place, i in enumerate(missing):
             values = {
                 "map": maps[place].float().cpu().numpy(),
