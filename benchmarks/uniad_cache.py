@@ -63,7 +63,7 @@ def main() -> None:
         use_official_padding(backbone.network, options.backbone)
     size = (options.size // 16, options.size // 16)
     head = UniADHead(HeadConfig(inplanes=sum(backbone.channels), feature_size=size)).train()
-    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-4, weight_decay=1e-4)
 
     def extract(images: Tensor) -> Tensor:
         with torch.no_grad():

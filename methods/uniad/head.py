@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diadbench.common.errors import UserError
-from diadbench.methods.uniad.attention import Dropout, attend
 
 Activation = Literal["relu", "gelu"]
 PositionKind = Literal["learned", "sine"]
@@ -156,7 +155,7 @@ class _FeedForward(nn.Module):
         super().__init__()
         inner = config.dim_feedforward
         self.linear1 = nn.Linear(config.hidden_dim, inner)
-        self.dropout = Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
         self.linear2 = nn.Linear(inner, config.hidden_dim)
         self.activation = getattr(functional, config.activation)
         self.before = config.normalize_before
@@ -167,6 +166,11 @@ class _FeedForward(nn.Module):
         out: Tensor = self.linear2(inner)
         return out
 
+    def attend(self, layer: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """Multi-head attention without its weights."""
+        out: Tensor = layer(query, key, value, attn_mask=mask, need_weights=False)[0]
+        return out
+
 
 class EncoderLayer(_FeedForward):
     """Self-attention with the neighbourhood masked out, then feed-forward."""
@@ -175,12 +179,12 @@ class EncoderLayer(_FeedForward):
         super().__init__(config)
         self.self_attn = nn.MultiheadAttention(config.hidden_dim, config.nhead, dropout=config.dropout)
         self.norm1, self.norm2 = nn.LayerNorm(config.hidden_dim), nn.LayerNorm(config.hidden_dim)
-        self.dropout1, self.dropout2 = Dropout(config.dropout), Dropout(config.dropout)
+        self.dropout1, self.dropout2 = nn.Dropout(config.dropout), nn.Dropout(config.dropout)
 
     def forward(self, src: Tensor, pos: Tensor, mask: Tensor | None) -> Tensor:
         """Map tokens ``(h*w,B,C)`` to tokens; ``pos`` is ``(h*w,1,C)``."""
         x = self.norm1(src) if self.before else src
-        src = src + self.dropout1(attend(self.self_attn, x + pos, x + pos, x, mask))
+        src = src + self.dropout1(self.attend(self.self_attn, x + pos, x + pos, x, mask))
         src = src if self.before else self.norm1(src)
         x = self.norm2(src) if self.before else src
         out: Tensor = src + self.dropout2(self.feed_forward(x))
@@ -197,15 +201,15 @@ class DecoderLayer(_FeedForward):
         self.self_attn = nn.MultiheadAttention(width, heads, dropout=dropout)
         self.multihead_attn = nn.MultiheadAttention(width, heads, dropout=dropout)
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
-        self.dropout1, self.dropout2, self.dropout3 = Dropout(dropout), Dropout(dropout), Dropout(dropout)
+        self.dropout1, self.dropout2, self.dropout3 = nn.Dropout(dropout), nn.Dropout(dropout), nn.Dropout(dropout)
 
     def forward(self, out: Tensor, memory: Tensor, pos: Tensor, masks: tuple[Tensor | None, Tensor | None]) -> Tensor:
         """Map the last layer's output ``(h*w,B,C)`` to this layer's; ``masks`` are those of the two attentions."""
         tgt = self.learned_embed.weight[:, None].expand(-1, memory.shape[1], -1)
         x = self.norm1(tgt) if self.before else tgt
-        tgt = tgt + self.dropout1(attend(self.self_attn, x + pos, memory + pos, memory, masks[0]))
+        tgt = tgt + self.dropout1(self.attend(self.self_attn, x + pos, memory + pos, memory, masks[0]))
         tgt, x = self._between(self.norm1, self.norm2, tgt)
-        tgt = tgt + self.dropout2(attend(self.multihead_attn, x + pos, out + pos, out, masks[1]))
+        tgt = tgt + self.dropout2(self.attend(self.multihead_attn, x + pos, out + pos, out, masks[1]))
         tgt, x = self._between(self.norm2, self.norm3, tgt)
         tgt = tgt + self.dropout3(self.feed_forward(x))
         return tgt if self.before else self.norm3(tgt)  # type: ignore[no-any-return]

@@ -295,8 +295,6 @@ class _Module(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW; one drop to a tenth."""
         s = self.settings
-        optimizer = torch.optim.AdamW(
-            self.head.parameters(), lr=s.lr, betas=(0.9, 0.999), weight_decay=s.weight_decay, fused=True
-        )
+        optimizer = torch.optim.AdamW(self.head.parameters(), lr=s.lr, betas=(0.9, 0.999), weight_decay=s.weight_decay)
         drop = torch.optim.lr_scheduler.MultiStepLR(optimizer, [max(1, round(s.lr_drop * self.steps))], 0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": drop, "interval": "step"}}

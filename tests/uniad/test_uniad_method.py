@@ -246,3 +246,9 @@ def test_a_file_that_is_no_checkpoint_is_said(tmp_path: Path, content: Any) -> N
     run = RunSettings(0, torch.device("cpu"), (224, 224), ("a",), tmp_path, tmp_path)
     with pytest.raises(UserError, match="uniad checkpoint"):
         UniAD(checkpoint=str(path)).fit(small_data(), run)
+
+
+def test_half_precision_and_clipping_go_together(tmp_path: Path) -> None:
+    """Lightning refuses to clip gradients of a fused optimiser under mixed precision; every preset clips."""
+    method, _ = fit(tmp_path, precision="bf16-mixed", clip=0.1)
+    assert maps(method).isfinite().all()
