@@ -77,11 +77,11 @@ def main() -> None:
     noises = torch.randn(2, options.batch, sizes.latent, side, side)
     seconds: dict[str, list[float]] = {"authors": [], "ours": []}
     for _ in range(options.turns):
-        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        model.to(memory_format=torch.contiguous_format)
         spent, theirs = clock(lambda: authors_way(model, images[:1], noises[0, :1], noises[1, :1]))
         seconds["authors"].append(spent)
         if not options.contiguous:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model.to(memory_format=torch.channels_last)
         spent, ours = clock(lambda: our_way(model, images, noises[0], noises[1]))
         seconds["ours"].append(spent / options.batch)
 

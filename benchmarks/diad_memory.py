@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import weakref
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from diadbench.methods.diad import config
-from diadbench.methods.diad.memory import slim
 from diadbench.methods.diad.model import TRAINED, DiADModel
 from diadbench.methods.diad.stages import DiffusionStage
 
@@ -64,8 +63,8 @@ class Peak(TorchDispatchMode):
         return result
 
 
-def step_of(sizes: config.ModelConfig, pixels: int, batch: int, device: str, half: bool, stack: ExitStack) -> Any:
-    """Build model, stage and optimiser as the method does with cached latents; return a function that does a step."""
+def step_of(sizes: config.ModelConfig, pixels: int, batch: int, device: str) -> tuple[DiADModel, Callable[[], None]]:
+    """Build model, stage and optimiser as the method does with cached latents; return it and a function: one step."""
     with torch.device(device):
         model = DiADModel(sizes)
         side = pixels // sizes.reduction
@@ -78,16 +77,13 @@ def step_of(sizes: config.ModelConfig, pixels: int, batch: int, device: str, hal
     model.enable_checkpointing()
     model.unet.train()
     model.sg.train()
-    if half:
-        stack.enter_context(slim(model, dtype=torch.bfloat16))
     stage = DiffusionStage(model, "adamw", 1e-5, 0)
-    stage.log = lambda *_, **__: None  # type: ignore[method-assign]
     optimizer = stage.configure_optimizers()
     model.scheduler.alphas_cumprod = model.scheduler.alphas_cumprod.to(device)
 
     def step() -> None:
         optimizer.zero_grad()
-        stage.training_step(data, 0).backward()
+        stage.loss(data).backward()
         optimizer.step()
 
     return model, step
@@ -95,14 +91,13 @@ def step_of(sizes: config.ModelConfig, pixels: int, batch: int, device: str, hal
 
 def counted_peak(sizes: config.ModelConfig, pixels: int, batch: int) -> int:
     """Return the peak of the second step in bytes, from the meta device."""
-    with ExitStack() as stack:
-        model, step = step_of(sizes, pixels, batch, "meta", False, stack)
-        peak = Peak()
-        for tensor in (*model.parameters(), *model.buffers()):
-            peak.add(tensor)
-        with peak:
-            step()
-            step()
+    model, step = step_of(sizes, pixels, batch, "meta")
+    peak = Peak()
+    for tensor in (*model.parameters(), *model.buffers()):
+        peak.add(tensor)
+    with peak:
+        step()
+        step()
     return peak.most
 
 
@@ -113,10 +108,9 @@ def measured_peak(width: int, pixels: int, batch: int, device: str) -> int:
     warm = torch.nn.Conv2d(8, 8, 3, device=device)  # libraries' own memory is no part of it
     warm(torch.zeros(1, 8, 32, 32, device=device)).sum().backward()
     before = 0 if on_gpu else _resident()
-    with ExitStack() as stack:
-        _, step = step_of(_sizes(width), pixels, batch, device, False, stack)
-        step()
-        step()
+    _, step = step_of(_sizes(width), pixels, batch, device)
+    step()
+    step()
     return int(torch.cuda.max_memory_allocated()) if on_gpu else _resident("VmHWM") - before
 
 

@@ -122,6 +122,12 @@ class DiffusionStage(_Stage):
             parameter.requires_grad_(name in trained)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch, and log it."""
+        loss = self.loss(batch)
+        self.log("loss", loss)
+        return loss
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the loss of a batch: the posterior is sampled here, at every step."""
         images = normalise(batch["image"])
         if "mean" in batch:
@@ -131,9 +137,7 @@ class DiffusionStage(_Stage):
                 mean, logvar = self.model.encode(images)
         z = self.model.sample_latent(mean, logvar, torch.randn_like(mean))
         t = torch.randint(LEVELS, (len(z),), device=z.device)
-        loss = self.model.loss(z, images, torch.randn_like(z), t)
-        self.log("loss", loss)
-        return loss
+        return self.model.loss(z, images, torch.randn_like(z), t)
 
 
 def find_lpips() -> nn.Module | None:
