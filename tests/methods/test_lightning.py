@@ -74,14 +74,14 @@ def settings(path: Path) -> RunSettings:
 def test_a_resumed_training_ends_with_the_same_weights(tmp_path: Path, accumulate: int) -> None:
     budget = Budget(steps=12, batch_size=4, accumulate=accumulate, clip=0.5)
     calm = Net()
-    train_module(calm, Images(), settings(tmp_path / "calm"), budget)  # type: ignore[arg-type]
+    train_module(calm, Images(), settings(tmp_path / "calm"), budget)
     run = settings(tmp_path / "stormy")
     for stop_at in (4, 9):
         with pytest.raises(interrupt.Terminated):
-            train_module(Net(stop_at), Images(), run, budget)  # type: ignore[arg-type]
+            train_module(Net(stop_at), Images(), run, budget)
         interrupt._State.pending = False
     stormy = Net()
-    train_module(stormy, Images(), run, budget)  # type: ignore[arg-type]
+    train_module(stormy, Images(), run, budget)
     assert 0 < len(stormy.seen) < 12 * accumulate
     for key, value in calm.state_dict().items():
         assert torch.equal(value, stormy.state_dict()[key]), key
@@ -93,8 +93,8 @@ def test_a_resumed_training_ends_with_the_same_weights(tmp_path: Path, accumulat
 def test_a_finished_training_is_loaded_not_repeated(tmp_path: Path) -> None:
     run, budget = settings(tmp_path / "run"), Budget(steps=3, batch_size=4)
     first, second = Net(), Net()
-    train_module(first, Images(), run, budget)  # type: ignore[arg-type]
-    train_module(second, Images(), run, budget)  # type: ignore[arg-type]
+    train_module(first, Images(), run, budget)
+    train_module(second, Images(), run, budget)
     assert not second.seen
     assert all(torch.equal(value, second.state_dict()[key]) for key, value in first.state_dict().items())
 
@@ -121,7 +121,7 @@ def test_training_says_nothing_of_its_own(
     logger = logging.getLogger("lightning.pytorch")
     before = logger.level
     run = RunSettings(0, torch.device("cpu"), (8, 8), ("a",), tmp_path, tmp_path)
-    train_module(Net(), Images(), run, Budget(2, 2))  # type: ignore[arg-type]
+    train_module(Net(), Images(), run, Budget(2, 2))
     assert "".join(capfd.readouterr()) == ""
     assert [str(one.message) for one in recwarn if issubclass(one.category, PossibleUserWarning)] == []
     assert logger.level == before
