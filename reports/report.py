@@ -61,7 +61,7 @@ def build(
     folder = Path(out) if out else source.runs[0].path / "report"
     _writable(folder)
     with _drawing(source, folder, wanted) as drawing:
-        written = _tables(source, folder, wanted, baseline, seed, drawing, colours=colours)
+        written = _write(source, folder, wanted, baseline, seed, drawing, colours=colours)
     return {path.relative_to(folder).as_posix(): path for path in written}
 
 
@@ -74,7 +74,7 @@ def _drawing(source: Source, folder: Path, wanted: Sequence[str]) -> AbstractCon
     return Drawing(source, folder / "figures")
 
 
-def _tables(
+def _write(
     source: Source,
     folder: Path,
     wanted: Sequence[str],

@@ -45,7 +45,7 @@ class Drawing:
         if len(self._plan) >= MANY and count > 0:
             desk = Path(self._desk.name)
             (desk / "source.pickle").write_bytes(pickle.dumps((self._source, self._folder)))
-            command = [sys.executable, "-m", "diadbench.reports.figures.share", str(desk)]
+            command = [sys.executable, "-P", "-m", "diadbench.reports.figures.share", str(desk)]
             self._others = [subprocess.Popen([*command, str(number)]) for number in range(count)]
         return self
 
