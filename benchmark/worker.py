@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -21,9 +20,10 @@ from typing import Any
 from filelock import Timeout
 
 from diadbench.benchmark.store import CellRecord
+from diadbench.common import plugins  # noqa: F401 - processes that train together import this, then the user's file
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import write_text
-from diadbench.common.interrupt import Terminated, install
+from diadbench.common.interrupt import Terminated, die_with_parent, install
 
 #: Exit codes that a runner understands; everything else is read from ``status.json``.
 EXIT_ENDED, EXIT_BUSY = 0, 75
@@ -147,9 +147,7 @@ def _is_done(record: CellRecord, identity: str, since: float) -> bool:
 
 def _die_with_parent(parent: int) -> None:
     """Ask Linux for SIGTERM when the runner dies; elsewhere the cell simply runs to its end."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
+    die_with_parent(signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(EXIT_BUSY)
 

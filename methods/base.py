@@ -34,6 +34,10 @@ class Prediction:
     reconstruction: Tensor | None = None
 
 
+def no_progress(done: int, total: int, what: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass
 class RunSettings:
     """The run's settings, as a method sees them.
@@ -62,7 +66,7 @@ class RunSettings:
     cache_dir: Path
     threads: int = 1
     devices: int = 1
-    progress: Callable[[int, int, str], None] = lambda done, total, what: None
+    progress: Callable[[int, int, str], None] = no_progress
     notes: list[str] = field(default_factory=list)
     extras: dict[str, Any] = field(default_factory=dict)
     logger: Any = None

@@ -45,6 +45,12 @@ class FeatureCache:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "shape": self.shape}  # pickling a memory map would copy its content
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
     def read(self, indices: Tensor | list[int]) -> Tensor:
         """Return ``float32 (n,C,h,w)`` of the given positions, on the CPU."""
         return torch.from_numpy(self._map[np.asarray(indices)]).float()

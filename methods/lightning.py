@@ -11,8 +11,11 @@ That holds because nothing depends on the past but weights and optimiser: the im
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import os
+import pickle
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,8 +29,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from diadbench.common.files import write_with
-from diadbench.common.interrupt import Terminated, deferred, is_pending
-from diadbench.methods.base import Method, RunSettings
+from diadbench.common.interrupt import Terminated, defer_for_good, deferred, is_pending, take_back
+from diadbench.methods.base import Method, RunSettings, no_progress
 from diadbench.methods.quiet import quiet_lightning
 
 if TYPE_CHECKING:
@@ -107,7 +110,13 @@ class _Batches(torch.utils.data.IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         rank, world = _rank_and_world()
         for batch in range(self._first, self._last):
-            yield self._fetch(self._order(batch)[rank::world])
+            yield self._fetch(_share(self._order(batch), rank, world))
+
+
+def _share(indices: Tensor, rank: int, world: int) -> Tensor:
+    """A process's images of a batch. Where there are fewer images than processes, some images are taken twice."""
+    share = indices[rank::world]
+    return share if len(share) else indices[rank % len(indices)][None]
 
 
 @quiet_lightning()
@@ -132,7 +141,8 @@ def train_module(
         run: The run's settings. Checkpoints are in ``run.directory/<name>.ckpt``.
         budget: How long.
         name: Name of this training; a method that trains in stages needs one for each.
-        fetch: How a batch is made from positions, when it isn't images.
+        fetch: How a batch is made from positions, when it isn't images. With several devices it is pickled, as the
+            module is: a class of a module, no function in a function.
 
     Raises:
         Terminated: SIGTERM came; a checkpoint has been written.
@@ -141,7 +151,7 @@ def train_module(
     done = _steps_done(path)
     world = max(run.devices, 1)
     order = BatchOrder(len(train), budget.batch_size * world, run.seed, whole_epochs=budget.whole_epochs)
-    batches = _Batches(order, fetch or _images(train), done * budget.accumulate, budget.steps * budget.accumulate)
+    batches = _Batches(order, fetch or _Images(train), done * budget.accumulate, budget.steps * budget.accumulate)
     history = _History(run.directory / "history.csv", name, budget.steps, done)
     trainer = pl.Trainer(
         accelerator="gpu" if run.device.type == "cuda" else "cpu",
@@ -168,8 +178,13 @@ def train_module(
     )
     loader = torch.utils.data.DataLoader(batches, batch_size=None)
     if done < budget.steps:
-        with deferred():
-            trainer.fit(module, loader, ckpt_path=str(path) if done else None, weights_only=True)
+        with deferred(lambda: _pass_on(trainer)):
+            try:
+                trainer.fit(module, loader, ckpt_path=str(path) if done else None, weights_only=True)
+            except Exception as error:
+                if is_pending():  # the processes that trained have written their checkpoint and left
+                    raise Terminated from error
+                raise
     else:
         state = torch.load(path, map_location="cpu", weights_only=True)
         module.load_state_dict(state["state_dict"])
@@ -192,11 +207,22 @@ class LightningMethod(Method):
         train_module(self.module(train, run), train, run, self.budget(train))
 
 
-def _images(train: TrainData) -> Fetch:
-    def fetch(indices: Tensor) -> dict[str, Tensor]:
+class _Images:
+    """The default fetch: images with their class ids and positions. A class, so that processes can be sent it."""
+
+    def __init__(self, train: TrainData) -> None:
+        self._train = train
+
+    def __call__(self, indices: Tensor) -> dict[str, Tensor]:
+        train = self._train
         return {"image": train.images(indices), "class_id": train.class_ids[indices], "index": indices}
 
-    return fetch
+
+def _pass_on(trainer: pl.Trainer) -> None:
+    """Tell the processes that train together that SIGTERM has come."""
+    launcher = trainer.strategy.launcher
+    if launcher is not None:
+        launcher.kill(signal.SIGTERM)
 
 
 def _steps_done(path: Path) -> int:
@@ -244,6 +270,14 @@ class _Checkpoint(pl.Callback):
     def __init__(self, path: Path, budget: Budget) -> None:
         self._path, self._accumulate = path, budget.accumulate
         self._interval = budget.checkpoint_minutes * 60
+        self._last = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        # Lightning's own handler would end the epoch before our checkpoint, and broadcast in the middle of a collective
+        if trainer.world_size > 1 and multiprocessing.parent_process() is not None:
+            defer_for_good()
+        else:
+            take_back()
         self._last = time.monotonic()
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
@@ -326,6 +360,14 @@ class _Bar(pl.Callback):
 
     def __init__(self, run: RunSettings, budget: Budget, name: str) -> None:
         self._progress, self._steps, self._name = run.progress, budget.steps, name
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Several processes are sent the bar; what can't be sent is left out, training goes on without it."""
+        try:
+            pickle.dumps(self._progress)
+        except (AttributeError, TypeError, pickle.PicklingError):
+            return {**self.__dict__, "_progress": no_progress}
+        return dict(self.__dict__)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

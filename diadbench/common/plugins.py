@@ -6,16 +6,35 @@ missing optional package stops nobody, and listing names costs nothing.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.abc
 import importlib.metadata
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from diadbench.common.errors import UserError, unknown_name
+
+_PREFIX = "diadbench_user_"
+
+
+class _UserFiles(importlib.abc.MetaPathFinder):
+    """Finds a user's file by its module's name in processes that this one starts: unpickling asks for it there."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+        if not fullname.startswith(_PREFIX):
+            return None
+        place = os.environ.get(f"{_PREFIX}{fullname.rpartition('_')[2]}".upper())
+        return importlib.util.spec_from_file_location(fullname, place) if place else None
+
+
+sys.meta_path.append(_UserFiles())
 
 
 def entry_points(group: str) -> dict[str, str]:
@@ -66,9 +85,11 @@ def _import_file(kind: str, path: Path) -> ModuleType:
     path = path.expanduser().resolve()
     if not path.is_file():
         raise UserError(f"{kind} file {path}: not found; give file.py:ClassName")
-    name = f"diadbench_user_{path.stem}_{abs(hash(str(path))):x}"
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    name = f"{_PREFIX}{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
+    os.environ[f"{_PREFIX}{digest}".upper()] = str(path)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

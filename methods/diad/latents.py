@@ -34,6 +34,23 @@ def posteriors(model: DiADModel, train: TrainData, run: RunSettings, batch_size:
     return found["mean"], found["logvar"]
 
 
+class CachedLatents:
+    """Batches of stage 2: images with their posteriors. A class, so that several processes can be sent it.
+
+    Args:
+        train: The images.
+        mean: ``float32 (N,4,h,w)``.
+        logvar: ``float32 (N,4,h,w)``.
+    """
+
+    def __init__(self, train: TrainData, mean: Tensor, logvar: Tensor) -> None:
+        self._train, self._mean, self._logvar = train, mean, logvar
+
+    def __call__(self, indices: Tensor) -> dict[str, Tensor]:
+        """Return the batch of positions ``int64 (B,)``."""
+        return {"image": self._train.images(indices), "mean": self._mean[indices], "logvar": self._logvar[indices]}
+
+
 @torch.no_grad()
 def _encode(model: DiADModel, train: TrainData, run: RunSettings, batch_size: int, path: Path) -> None:
     means, logvars = [], []

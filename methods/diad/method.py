@@ -17,7 +17,7 @@ from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad import config, weights
 from diadbench.methods.diad.diffusion import LEVELS, timesteps
-from diadbench.methods.diad.latents import posteriors
+from diadbench.methods.diad.latents import CachedLatents, posteriors
 from diadbench.methods.diad.memory import slim
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.noise import image_noise
@@ -193,13 +193,7 @@ class DiAD(Method):
         mean, logvar = posteriors(model, train, run)
         if self.scale_latents:
             model.config = dataclasses.replace(model.config, scale=1 / float(mean.std()))
-        if not self.cache_latents:
-            return None
-
-        def fetch(indices: Tensor) -> dict[str, Tensor]:
-            return {"image": train.images(indices), "mean": mean[indices], "logvar": logvar[indices]}
-
-        return fetch
+        return CachedLatents(train, mean, logvar) if self.cache_latents else None
 
     def _budget(self, budget: Budget, run: RunSettings) -> Budget:
         precision = self.precision

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from diadbench.methods.diad.config import ModelConfig
 from diadbench.methods.diad.diffusion import make_scheduler
@@ -236,12 +237,17 @@ class DiADModel(nn.Module):
 
     def enable_checkpointing(self) -> None:
         """Recompute activations of the trained blocks in the backward pass instead of keeping them."""
-        self.unet.enable_gradient_checkpointing()
-        self.sg.control.enable_gradient_checkpointing()
+        self.unet.enable_gradient_checkpointing(_recomputed)
+        self.sg.control.enable_gradient_checkpointing(_recomputed)
 
     def _text(self, text: Tensor | None, x: Tensor) -> Tensor:
         text = self.text if text is None else text
         return text.to(x.dtype).expand(len(x), -1, -1)
+
+
+def _recomputed(block: nn.Module, *inputs: Any) -> Any:
+    """Call a block under checkpointing; diffusers' own default can't be sent to processes that train together."""
+    return checkpoint(block.__call__, *inputs, use_reentrant=False)
 
 
 def _down_blocks(config: ModelConfig) -> tuple[str, ...]:

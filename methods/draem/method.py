@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,7 +93,7 @@ class Draem(Method):
         if self._textures is not None:
             source = FolderTextures(self._textures)
         else:
-            source = ProceduralTextures(lambda i: train.images([i])[0], len(train))
+            source = ProceduralTextures(partial(_image, train), len(train))
             run.notes.append(PROCEDURAL_NOTE)
         module = self._build(run, source)
         train_module(module, train, run, self._budget, fetch=train.images)
@@ -133,6 +134,10 @@ class Draem(Method):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
             return _Module(*self._widths, lr=self._lr, steps=self._budget.steps, source=source)
+
+
+def _image(train: TrainData, i: int) -> Tensor:
+    return train.images([i])[0]
 
 
 class _Module(pl.LightningModule):
