@@ -60,7 +60,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
     )
     keeper = Keeper(record.directory, dataset, keep_maps=cell["keep_maps"])
     scratch = Scratch(record.directory, identity=cell["identity"])
-    notes: list[str] = [*dataset.flags, *protocol_notes(cell)]
+    notes: list[str] = [*dataset.flags, *protocol_notes(cell), *attempt_notes(cell)]
     extras: dict[str, Any] = {}
     parameters: int | None = None
 
@@ -182,6 +182,13 @@ def predict_part(
 def has_views(dataset: Dataset) -> bool:
     """Whether physical samples have several images (Real-IAD), so that sample-level metrics make sense."""
     return bool((dataset.samples["view"] != "").any())
+
+
+def attempt_notes(cell: dict[str, Any]) -> list[str]:
+    """Say when the cell had to be tried again with a smaller batch."""
+    if cell.get("attempt", 1) == 1:
+        return []
+    return [f"second try with {cell['batch_size']} test images a batch, the first was out of memory"]
 
 
 def protocol_notes(cell: dict[str, Any]) -> list[str]:

@@ -11,14 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diadbench.benchmark.metrics.bag import Bag
 from diadbench.benchmark.metrics.ranking import BLOCK, Ranking
 from diadbench.benchmark.metrics.regions import label_regions
+from diadbench.benchmark.metrics.store import Budget
+
+#: ``(U,)`` ascending distinct scores, how often each occurs, and its region weight (sum 1 over all ranges).
+Distinct = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]
 
 
 class Anomalies:
-    """First pass: scores and regions of the anomalous pixels, extremes, and how many pixels there are."""
+    """First pass: scores and regions of the anomalous pixels, extremes, and how many pixels there are.
 
-    def __init__(self, connectivity: int = 8) -> None:
+    Args:
+        connectivity: 8 or 4: whether pixels that touch at a corner belong to one region.
+        budget: Memory and file for the anomalous pixels; ``None``: memory without a limit.
+    """
+
+    def __init__(self, connectivity: int = 8, budget: Budget | None = None) -> None:
         self.connectivity = connectivity
         self.n_pixels = 0
         self.n_positive = 0
@@ -26,9 +36,7 @@ class Anomalies:
         self.low: Any = np.float32(np.inf)
         self.high: Any = np.float32(-np.inf)
         self.n_regions = 0
-        self._scores: list[NDArray[Any]] = []
-        self._regions: list[NDArray[np.int32]] = []
-        self._packed: NDArray[np.int64] = np.empty(0, np.int64)
+        self._bag = Bag(budget)
         self._sizes: list[NDArray[np.int64]] = []
 
     def add(self, maps: NDArray[Any], masks: NDArray[np.bool_]) -> None:
@@ -51,76 +59,28 @@ class Anomalies:
                 self._append(one_map[mask], of_pixel + np.int32(self.n_regions), sizes)
 
     def _append(self, scores: NDArray[Any], regions: NDArray[np.int32], sizes: NDArray[np.int64]) -> None:
-        self._scores.append(scores)
-        self._regions.append(regions)
+        self._bag.add(scores, regions)
         self._sizes.append(sizes)
         self.n_regions += len(sizes)
         self.n_positive += len(scores)
 
-    def distinct(self, *, single_weights: bool = False) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
-        """Return ``(U,)`` ascending distinct scores, how often each occurs, and its region weight (sum 1).
+    def distinct(self, *, single_weights: bool = False) -> Iterator[Distinct]:
+        """Yield ranges of ascending distinct scores; a class of moderate size is one range.
 
-        ``single_weights`` rounds each region's weight to float32 first, as ADEval does.
+        Args:
+            single_weights: Round each region's weight to float32 first, as ADEval does.
         """
-        per_pixel = 1.0 / np.concatenate(self._sizes)
+        sizes = np.concatenate(self._sizes)
+        per_pixel = 1.0 / sizes
         if single_weights:
             per_pixel = per_pixel.astype(np.float32).astype(np.float64)
-        if all(part.dtype == np.float32 for part in self._scores):
-            self._sort_packed()
-            parts = [_distinct(*unpack(block), per_pixel) for block in _runs(self._packed)]
-        else:
-            parts = [_distinct(*self._sorted_doubles(), per_pixel)]
-        scores, positives, weight = (np.concatenate(each) if len(parts) > 1 else each[0] for each in zip(*parts))
-        weight /= weight.sum()
-        return scores, positives, weight
-
-    def _sort_packed(self) -> None:
-        """Move all scores and regions into one sorted array: eight bytes a pixel, and no copy beside it."""
-        old = len(self._packed)
-        packed = np.empty(old + sum(map(len, self._scores)), np.int64)
-        packed[:old], self._packed = self._packed, packed
-        while self._scores:
-            scores, regions = self._scores.pop(), self._regions.pop()
-            packed[old : old + len(scores)] = pack(scores, regions)
-            old += len(scores)
-        packed.sort()
-
-    def _sorted_doubles(self) -> tuple[NDArray[Any], NDArray[np.int32]]:
-        if len(self._packed):
-            scores, regions = unpack(self._packed)
-            self._scores.append(scores)
-            self._regions.append(regions)
-            self._packed = np.empty(0, np.int64)
-        scores, regions = np.concatenate(self._scores), np.concatenate(self._regions)
-        self._scores, self._regions = [scores], [regions]
-        order = np.argsort(scores)
-        return scores[order], regions[order]
-
-
-def pack(scores: NDArray[np.float32], regions: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Put score and region into one integer that sorts by score, then region: one sort moves both, and faster."""
-    bits = (scores + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0
-    packed = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
-    packed <<= 32
-    packed |= regions
-    return packed
-
-
-def unpack(packed: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Undo :func:`pack`."""
-    bits = (packed >> 32).astype(np.int32)
-    bits ^= (bits >> 31) & 0x7FFFFFFF
-    return bits.view(np.float32), packed.astype(np.int32)
-
-
-def _runs(packed: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Cut a sorted array into pieces of about :data:`BLOCK`, never between two equal scores."""
-    start = 0
-    while start < len(packed):
-        last = packed[min(start + BLOCK, len(packed)) - 1]
-        stop = int(np.searchsorted(packed, last | 0xFFFFFFFF, "right"))
-        yield packed[start:stop]
-        start = stop
+        total = float(np.sum(np.sort(sizes * per_pixel)))  # sorted: the order of images changes nothing
+        for pieces in self._bag.ranges():
+            found = [_distinct(*piece, per_pixel) for piece in pieces]
+            score, positives, weight = (np.concatenate(each) if len(found) > 1 else each[0] for each in zip(*found))
+            del found
+            weight /= total
+            yield score, positives, weight
 
 
 def _distinct(
@@ -145,9 +105,19 @@ class Counter:
         self._below += np.searchsorted(ordered, self.score, "left")
         self._upto += np.searchsorted(ordered, self.score, "right")
 
-    def ranking(self, anomalies: Anomalies, positives: NDArray[Any], weight: NDArray[np.float64]) -> Ranking:
-        """Take the anomalous pixels' own counts off; what is left are the normal ones."""
+    def ranking(
+        self, anomalies: Anomalies, positives: NDArray[Any], weight: NDArray[np.float64], passed: int = 0
+    ) -> Ranking:
+        """Take the anomalous pixels' own counts off; what is left are the normal ones.
+
+        Args:
+            anomalies: The first pass.
+            positives: ``(U,)`` anomalous pixels with each score.
+            weight: ``(U,)`` their region weight.
+            passed: Anomalous pixels below the first score: those of the ranges before this one.
+        """
         below, equal = self._totals()
+        below -= passed
         add_running(below, positives, sign=-1)
         equal -= positives
         n_negative = anomalies.n_pixels - anomalies.n_positive

@@ -34,35 +34,43 @@ def curves(image: Ranking | None, pixel: Ranking | None) -> Curves:
 
 def roc_curve(ranking: Ranking, columns: int = COLUMNS) -> Curve:
     """Return FPR and TPR, from (0,0) to (1,1)."""
-    return _walk(ranking, ranking.positives / ranking.n_positive, columns)
+    return _walk(ranking, ranking.positives, ranking.n_positive, columns)
 
 
 def pro_curve(ranking: Ranking, columns: int = COLUMNS) -> Curve:
     """Return FPR and mean per-region overlap, from (0,0) to (1,1)."""
-    return _walk(ranking, ranking.weight, columns)
+    return _walk(ranking, ranking.weight, 1, columns)
 
 
 def pr_curve(ranking: Ranking, columns: int = COLUMNS) -> Curve:
     """Return recall and precision, from the highest threshold to the prevalence at recall 1."""
-    tp = np.cumsum(ranking.positives[::-1], dtype=np.int64)
-    fp = ranking.n_negative - ranking.below[::-1]
-    before = fp - ranking.equal[::-1]
-    recall, precision = tp / ranking.n_positive, tp / (tp + fp)
-    # The same recall with all normal items that lie between this score and the next: the curve drops there.
-    lowest = tp / (tp + np.append(before[1:], ranking.n_negative))
-    points = np.stack([np.repeat(recall, 2), np.stack([precision, lowest], axis=1).reshape(-1)], axis=1)
-    return thin(points, columns)
+    kept: list[Curve] = []
+    found = 0
+    for stop in range(len(ranking.score), 0, -BLOCK):
+        part = slice(max(0, stop - BLOCK), stop)
+        tp = np.cumsum(ranking.positives[part][::-1], dtype=np.int64) + found
+        found = int(tp[-1])
+        fp = ranking.n_negative - ranking.below[part][::-1]
+        # The same recall with all normal items that lie between this score and the next: the curve drops there.
+        lower = slice(max(0, stop - BLOCK - 1), stop - 1)
+        before = ranking.n_negative - (ranking.below[lower] + ranking.equal[lower])[::-1]
+        lowest = tp / (tp + np.append(before, ranking.n_negative)[: len(tp)])
+        recall, precision = tp / ranking.n_positive, tp / (tp + fp)
+        points = np.stack([np.repeat(recall, 2), np.stack([precision, lowest], axis=1).reshape(-1)], axis=1)
+        kept.append(thin(points, columns))
+    return thin(np.concatenate(kept), columns)
 
 
-def _walk(ranking: Ranking, gain: NDArray[Any], columns: int) -> Curve:
+def _walk(ranking: Ranking, gain: Any, total: int, columns: int) -> Curve:
     kept = [np.zeros((1, 2))]
     height = 0.0
     for stop in range(len(ranking.score), 0, -BLOCK):
         part = slice(max(0, stop - BLOCK), stop)
         after = (ranking.n_negative - ranking.below[part][::-1]) / ranking.n_negative
         before = after - ranking.equal[part][::-1] / ranking.n_negative
-        top = height + np.cumsum(gain[part][::-1])
-        bottom = top - gain[part][::-1]
+        step = gain[part][::-1] / total
+        top = height + np.cumsum(step)
+        bottom = top - step
         height = float(top[-1])
         points = np.stack([np.stack([before, bottom], 1), np.stack([after, top], 1)], axis=1).reshape(-1, 2)
         kept.append(thin(points, columns))

@@ -13,7 +13,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from diadbench.benchmark.metrics.bag import sortable
 from diadbench.benchmark.metrics.counting import Anomalies, Counter, add_running
+from diadbench.benchmark.metrics.ranking import BLOCK
 
 #: Keys computed at a time: the loop that computes them has no branch, so it runs on vectors.
 _BATCH = 1024
@@ -183,13 +185,19 @@ class FastCounter(Counter):
         if not (np.isfinite(scale) and scale > 0):
             return False
         one, top = kind(1), kind(buckets - 1)
-        keys = np.minimum((score - score[0]) * scale + one, top).astype(np.int32)
-        starts = np.flatnonzero(np.diff(keys, prepend=-1))
-        loads = np.diff(starts, append=len(score)).astype(np.float64)
-        if float(np.sum(loads * loads)) > _CROWDED * len(score):
+        table = np.zeros(buckets, np.int32)
+        crowd, previous, began = 0.0, -1, 0
+        for start in range(0, len(score), BLOCK):
+            part = score[start : start + BLOCK]
+            keys = np.minimum((part - score[0]) * scale + one, top).astype(np.int32)
+            firsts = np.flatnonzero(np.diff(keys, prepend=previous)) + start
+            loads = np.diff(np.append(began, firsts))  # the last bucket of the block before ends here
+            crowd += float(np.dot(loads, loads.astype(np.float64)))
+            previous, began = int(keys[-1]), int(firsts[-1]) if len(firsts) else began
+            table[keys[firsts - start]] = ~firsts.astype(np.int32)
+        if crowd + float(len(score) - began) ** 2 > _CROWDED * len(score):
             return False
-        self._table = np.zeros(buckets, np.int32)
-        self._table[keys[starts]] = ~starts.astype(np.int32)
+        self._table = table
         self._score = np.append(score, kind(np.inf))
         if score is self.score:  # one copy is enough; bits of scores are another array
             self.score = self._score[:-1]
@@ -222,5 +230,4 @@ class FastCounter(Counter):
 
 def sortable_bits(values: NDArray[np.float32]) -> NDArray[np.float64]:
     """Map float32 to whole numbers in the same order, equal where equal: buckets of their logarithm, nearly."""
-    bits = (values + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0
-    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.float64)
+    return sortable(values).astype(np.float64)

@@ -14,6 +14,7 @@ from diadbench.benchmark.metrics import thresholds
 from diadbench.benchmark.metrics.counting import Anomalies, Counter
 from diadbench.benchmark.metrics.inputs import as_floats
 from diadbench.benchmark.metrics.protocols import Protocol
+from diadbench.benchmark.metrics.ranges import Ranges
 from diadbench.benchmark.metrics.ranking import Ranking
 from diadbench.benchmark.metrics.store import Budget, MapStore, blocks
 from diadbench.benchmark.metrics.thresholds import Counts, Cuts, counts_at
@@ -48,7 +49,7 @@ class PixelClass:
     def __init__(self, protocol: Protocol, budget: Budget) -> None:
         self.protocol = protocol
         self.store = MapStore(budget)
-        self.anomalies = engine()[0](protocol.connectivity)
+        self.anomalies = engine()[0](protocol.connectivity, budget)
         self.n_images = 0
         self.n_without_mask = 0
         self.double = False
@@ -94,11 +95,23 @@ class PixelClass:
 
     def _count(self) -> tuple[Ranking, dict[str, Counts]]:
         dtype = np.dtype(np.float64 if self.double else np.float32)
-        score, positives, weight = self.anomalies.distinct(single_weights=self.protocol.pro == "bins")
-        counter = engine()[1](score.astype(dtype, copy=False))
-        del score  # the counter has its own
         cuts = self._cuts(dtype.type)
         short = {name: np.zeros(len(cut.edges), np.int64) for name, cut in cuts.items()}
+        ranges = Ranges(self.store.budget.directory)
+        passed = 0
+        for score, positives, weight in self.anomalies.distinct(single_weights=self.protocol.pro == "bins"):
+            counter = engine()[1](score.astype(dtype, copy=False))
+            del score  # the counter has its own
+            self._pass(counter, dtype, {} if passed else cuts, short)
+            ranges.add(counter.ranking(self.anomalies, positives, weight, passed))
+            passed += int(positives.sum(dtype=np.int64))
+            del counter, positives, weight
+        ranking = ranges.whole()
+        return ranking, {name: counts_at(cut, ranking, short[name]) for name, cut in cuts.items()}
+
+    def _pass(
+        self, counter: Counter, dtype: np.dtype[Any], cuts: dict[str, Cuts], short: dict[str, NDArray[np.int64]]
+    ) -> None:
         for chunk in self.store.chunks():
             pixels = np.asarray(as_floats(chunk), dtype)
             counter.add(pixels)
@@ -106,8 +119,6 @@ class PixelClass:
                 pixels = np.sort(pixels)
             for name, cut in cuts.items():
                 short[name] += cut.count(pixels)
-        ranking = counter.ranking(self.anomalies, positives, weight)
-        return ranking, {name: counts_at(cut, ranking, short[name]) for name, cut in cuts.items()}
 
     def _cuts(self, dtype: Any) -> dict[str, Cuts]:
         protocol = self.protocol

@@ -22,6 +22,8 @@ BLOCK = 1 << 18
 class Ranking:
     """Anomalous scores and how the normal ones lie among them.
 
+    The arrays of a large class lie on disk (:class:`~diadbench.benchmark.metrics.store.DiskArray`): take slices only.
+
     Attributes:
         score: ``(U,)`` float32 or float64, ascending, distinct: the scores of anomalous items.
         positives: ``(U,)`` integer: anomalous items with that score.
@@ -33,13 +35,13 @@ class Ranking:
             empty where there are no regions (image scores).
     """
 
-    score: NDArray[Any]
-    positives: NDArray[Any]
-    below: NDArray[np.int64]
-    equal: NDArray[np.int64]
+    score: Any
+    positives: Any
+    below: Any
+    equal: Any
     n_positive: int
     n_negative: int
-    weight: NDArray[np.float64]
+    weight: Any
 
 
 def rank(scores: NDArray[Any], labels: NDArray[Any]) -> Ranking:

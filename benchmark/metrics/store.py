@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import mmap
 import tempfile
 from collections.abc import Iterator
@@ -41,20 +42,44 @@ class Budget:
         self._file.write(values.data)
         return offset
 
-    def read(self, offset: int, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Read values back."""
+    def read_into(self, offset: int, values: NDArray[Any]) -> None:
+        """Fill ``(n,)`` contiguous values with what was written at ``offset``."""
         assert self._file is not None
-        values = np.empty(count, dtype)
         self._file.seek(offset)
         self._file.readinto(values.data)  # type: ignore[attr-defined]
-        return values
 
 
-@dataclass(frozen=True)
-class _Spilled:
-    offset: int
-    count: int
-    dtype: np.dtype[Any]
+class DiskArray:
+    """A growing one-dimensional array in a budget's file, read by slices as they are asked for."""
+
+    def __init__(self, budget: Budget, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self._budget = budget
+        self._ends: list[int] = []
+        self._offsets: list[int] = []
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Write ``(n,)`` values at the end."""
+        offset = self._budget.append(np.ascontiguousarray(values, self.dtype))
+        self._offsets.append(offset)
+        self._ends.append(len(self) + len(values))
+
+    def __getitem__(self, part: slice) -> NDArray[Any]:
+        start, stop, _ = part.indices(len(self))
+        found = np.empty(max(0, stop - start), self.dtype)
+        extent = bisect.bisect_right(self._ends, start)
+        done = 0
+        while done < len(found):
+            first = self._ends[extent - 1] if extent else 0
+            skip = start + done - first
+            count = min(self._ends[extent] - first - skip, len(found) - done)
+            self._budget.read_into(self._offsets[extent] + skip * self.dtype.itemsize, found[done : done + count])
+            done += count
+            extent += 1
+        return found
 
 
 @dataclass
@@ -62,7 +87,7 @@ class MapStore:
     """The maps of one class, in the order they came. Order and batch size change no metric."""
 
     budget: Budget
-    entries: list[NDArray[Any] | _Spilled] = field(default_factory=list)
+    entries: list[NDArray[Any] | DiskArray] = field(default_factory=list)
 
     def keep(self, maps: NDArray[Any]) -> None:
         """Keep a reference: the caller promises that the values stay (a memory map of maps on disk)."""
@@ -76,20 +101,24 @@ class MapStore:
             self.budget.used += maps.nbytes
             self.entries.append(np.array(maps, order="C"))
         else:
-            flat = np.ascontiguousarray(maps).reshape(-1)
-            self.entries.append(_Spilled(self.budget.append(flat), flat.size, flat.dtype))
+            if not self.entries or not _takes(self.entries[-1], maps.dtype):
+                self.entries.append(DiskArray(self.budget, maps.dtype))
+            self.entries[-1].append(maps.reshape(-1))  # type: ignore[union-attr]
 
     def chunks(self) -> Iterator[NDArray[Any]]:
         """Yield all values, flat, at most about :data:`CHUNK` at a time."""
         for entry in self.entries:
-            if isinstance(entry, _Spilled):
-                for start in range(0, entry.count, CHUNK):
-                    count = min(CHUNK, entry.count - start)
-                    yield self.budget.read(entry.offset + start * entry.dtype.itemsize, count, entry.dtype)
+            if isinstance(entry, DiskArray):
+                for start in range(0, len(entry), CHUNK):
+                    yield entry[start : start + CHUNK]
             else:
                 for block in blocks(entry):
                     yield block.reshape(-1)
                     release(entry)
+
+
+def _takes(entry: NDArray[Any] | DiskArray, dtype: np.dtype[Any]) -> bool:
+    return isinstance(entry, DiskArray) and entry.dtype == dtype
 
 
 def blocks(maps: NDArray[Any]) -> Iterator[NDArray[Any]]:

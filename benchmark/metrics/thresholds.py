@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics.ranking import Ranking
+from diadbench.benchmark.metrics.ranking import BLOCK, Ranking
 
 _EPS = 1e-8
 
@@ -53,13 +53,17 @@ class Counts:
 
 def counts_at(cuts: Cuts, ranking: Ranking, short: NDArray[np.int64]) -> Counts:
     """Combine a ranking with ``short``, how many of ALL items fall short of each edge."""
-    at = cuts.count(ranking.score)
-    positives = np.concatenate([[0], np.cumsum(ranking.positives, dtype=np.int64)])[at]
+    positives = np.zeros(len(cuts.edges), np.int64)
+    above = np.zeros(len(cuts.edges))
+    for start in range(0, len(ranking.score), BLOCK):
+        part = slice(start, start + BLOCK)
+        at = cuts.count(ranking.score[part])
+        positives += np.concatenate([[0], np.cumsum(ranking.positives[part], dtype=np.int64)])[at]
+        if len(ranking.weight):
+            above += np.concatenate([np.cumsum(ranking.weight[part][::-1])[::-1], [0.0]])[at]
     tp = ranking.n_positive - positives
     fp = ranking.n_negative - (short - positives)
-    weights = ranking.weight if len(ranking.weight) else np.zeros(len(ranking.score))
-    suffix = np.concatenate([np.cumsum(weights[::-1])[::-1], [0.0]])
-    return Counts(tp, fp, suffix[at], ranking.n_positive, ranking.n_negative)
+    return Counts(tp, fp, above, ranking.n_positive, ranking.n_negative)
 
 
 def grid_cuts(low: Any, high: Any) -> Cuts:

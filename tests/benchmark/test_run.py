@@ -68,7 +68,8 @@ def grid(data: Path, **changes: Any) -> dict[str, Any]:
 
 
 def fits(tmp_path: Path) -> int:
-    return len((tmp_path / "log").read_text().splitlines()) if (tmp_path / "log").exists() else 0
+    lines = (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
+    return sum(line.startswith("fit ") for line in lines)
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +219,21 @@ def test_limits_cost_one_cell_alone(data: Path, tmp_path: Path) -> None:
     assert "time limit of 8 s" in reasons["hang"]
     assert "SIGKILL" in reasons["die"]
     assert "2 GB" in reasons["eat"]
+
+
+def test_out_of_memory_is_tried_again_with_half_the_batch(data: Path, tmp_path: Path) -> None:
+    methods = {"hungry": {"method": METHOD, "options": {"trouble": "hungry"}}}
+    hungry = grid(data, methods=methods, batch_size=8, memory_limit="1GB", retry_oom=True)
+    run = diadbench.run(hungry, tmp_path / "run", quiet=True)
+    [(key, state)] = run.states.items()
+    status = run.directory.cell(*key).status
+    assert state == "done"
+    assert run.results()["flags"].str.contains("second try with 4 test images a batch").all()
+    calm = diadbench.run(grid(data, batch_size=4), tmp_path / "calm", quiet=True).results()
+    assert run.results()["value"].tolist() == calm["value"].tolist()
+    done = status["finished"]
+    diadbench.run(hungry, tmp_path / "run", quiet=True)
+    assert run.directory.cell(*key).status["finished"] == done, "a second try is a result: it is kept"
 
 
 def test_wrong_input_is_told_before_any_cell(data: Path, tmp_path: Path) -> None:

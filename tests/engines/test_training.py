@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from engine_tools import wait_for
@@ -72,6 +75,21 @@ class Training:
 
     def weights(self) -> dict[str, Any]:
         return load_file(next(self.cell.directory.glob("checkpoint/*/weights.safetensors")))
+
+
+def test_loggers_by_configuration(tmp_path: Path) -> None:
+    """MLflow's own SQLite store and TensorBoard's event files, beside the ``history.csv`` that is always there."""
+    options = {"steps": 4, "batch_size": 2}
+    training = Training(tmp_path / "logged", SMALL, options, logger=["csv", "mlflow", "tensorboard"])
+    training.environment.pop("MLFLOW_TRACKING_URI", None)
+    training.finish()
+    with contextlib.closing(sqlite3.connect(training.run / "mlflow.db")) as store:
+        logged = store.execute("select value from metrics where key = 'loss' order by step").fetchall()
+        assert store.execute("select name from runs").fetchall() == [("toy/one/multi-class/seed0/all",)]
+    history = pd.read_csv(next(training.cell.directory.rglob("history.csv")))
+    assert [value for (value,) in logged] == pytest.approx(history["value"].tolist(), rel=1e-6)
+    assert len(logged) == 4
+    assert list((training.run / "tensorboard").rglob("events.out.tfevents.*"))
 
 
 @pytest.mark.slow

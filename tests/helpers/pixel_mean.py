@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,6 +61,9 @@ class PixelMean(Method):
 
     def predict(self, images: Tensor) -> Prediction:
         """Average the difference over the channels; the score is the map's maximum."""
+        if self.trouble == "hungry":
+            eaten = np.ones(len(images) * 12_500_000)  # 100 MB an image
+            time.sleep(float(eaten[-1]) / 4)
         maps = (images - self.mean.to(images.device)).abs().mean(1) * self.scale
         return Prediction(maps, maps.amax((1, 2)))
 

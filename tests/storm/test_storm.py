@@ -47,5 +47,27 @@ def test_storms_over_the_local_engine(tmp_path: Path, disk: tuple[Path, bool]) -
 
 
 @pytest.mark.slow
+def test_storms_over_a_ray_cluster(tmp_path: Path, disk: tuple[Path, bool]) -> None:
+    pytest.importorskip("ray")
+    from ray_weather import RayNodes, kill_node, kill_ray_worker
+
+    place, mounted = disk
+    weather = Weather(tmp_path, place, cells=30, cheap=True)
+    with RayNodes(weather.environment) as nodes:
+        weather.on_ray(nodes)
+        try:
+            assert weather.start(weather.calm_grid, weather.calm_run).wait(timeout=600) == 0, weather.log.read_text()
+            calm = results(weather.calm_run)
+            kinds = (*storms.ANYWHERE, *(storms.AS_ROOT if mounted else ()), kill_ray_worker, kill_node)
+            told = rage(weather, calm, kinds, max(STORMS // 2, 8), SEED + 1)
+        finally:
+            weather.stop()
+    grids = told.pop("grids")
+    print(f"\n{sum(told.values())} storms over {grids} grids of 30 cells on a Ray cluster: {dict(told)}")
+    assert nodes.killed
+    assert told["kill_ray_worker"]
+
+
+@pytest.mark.slow
 def test_storms_over_real_cells(tmp_path: Path, disk: tuple[Path, bool]) -> None:
     over_local_engine(tmp_path, disk, cells=5, count=max(STORMS // 10, 3), cheap=False)

@@ -89,9 +89,16 @@ class Weather:
         if cheap:
             paths = [str(CHEAP), os.environ.get("PYTHONPATH")]
             self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        self.ray: Any = None
         self.runners: list[subprocess.Popen[bytes]] = []
         self.log = place / "runners.txt"
         self.seen: dict[str, float] = {}
+
+    def on_ray(self, nodes: Any) -> None:
+        """Let the stormy grid (the calm one not) run on this cluster's nodes."""
+        self.ray = nodes
+        grid = yaml.safe_load(self.grid.read_text())
+        self.grid.write_text(yaml.safe_dump({**grid, "engine": "ray", "engine_options": {"address": nodes.address}}))
 
     # -- runners ------------------------------------------------------------------------------------------
 
