@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from diadbench.reports import build
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -43,3 +45,9 @@ def demo(make_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(autouse=True)
 def _own_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIADBENCH_PUBLISHED", str(tmp_path / "published.csv"))
+
+
+@pytest.fixture(scope="session")
+def report(demo: Path) -> dict[str, Path]:
+    """Return every artefact of the run above, by its name."""
+    return build(demo)

@@ -8,12 +8,7 @@ import pandas as pd
 import pytest
 from openpyxl import load_workbook
 
-from diadbench.reports import aggregate, build, load_results, prepare
-
-
-@pytest.fixture(scope="module")
-def report(demo: Path) -> dict[str, Path]:
-    return build(demo)
+from diadbench.reports import aggregate, load_results, prepare
 
 
 def test_every_artefact_exists(report: dict[str, Path]) -> None:
