@@ -213,36 +213,41 @@ def _stream(pipe, gigapixels: float, directory: str) -> None:
     maps, masks = synthetic(128)
     evaluator = Evaluator(["all"], spill_dir=Path(directory), with_curves=False, memory=64 << 20)
     points, done, start = [], 0, time.process_time()
+    computed, spent = [], 0.0
+    waiting = [gigapixels / 4, gigapixels / 2, gigapixels]
     rng = np.random.default_rng(0)
-    while done < gigapixels * 1e9:
+    while waiting:
         evaluator.update(np.zeros(128, int), maps * np.float32(rng.uniform(0.7, 1.4)), masks, None, None)
         done += maps.size
         points.append((done / 1e9, memory("VmRSS") / 2**20))
-    evaluator.compute()
-    anomalous = int(masks.sum()) * (done // maps.size)
-    pipe.send((points, memory("VmHWM") / 2**20, anomalous, time.process_time() - start))
+        if done >= waiting[0] * 1e9:
+            waiting.pop(0)
+            began = time.process_time()
+            evaluator.compute()
+            spent = time.process_time() - began
+            anomalous = int(masks.sum()) * (done // maps.size)
+            computed.append((done / 1e9, memory("VmHWM") / 2**20, anomalous, spent))
+            start += spent
+    pipe.send((points, computed, time.process_time() - start))
 
 
 def stream(gigapixels: float) -> dict:
-    """Feed one growing class that spills to disk; print the memory as it grows."""
+    """Feed one growing class that spills to disk; compute at a quarter, half and all of it; print the memory."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as directory:
         process = context.Process(target=_stream, args=(sender, gigapixels, directory))
         process.start()
         sender.close()
-        points, peak, anomalous, seconds = receiver.recv()
+        points, computed, feeding = receiver.recv()
         process.join()
     for done, now in points[:: max(1, len(points) // 10)]:
         print(f"{done:7.2f} Gpx fed: {now:7.0f} MB")
-    each = (peak - points[0][1]) * 2**20 / anomalous
-    print(f"peak {peak:.0f} MB, {anomalous} anomalous pixels, {each:.0f} bytes each above the start")
-    share = (2000 - points[0][1]) * 2**20 / each / 20e9
-    print(
-        f"20 Gpx stay under 2 GB up to {share:.2%} anomalous pixels; "
-        f"{seconds / points[-1][0]:.1f} CPU s/Gpx with feeding"
-    )
-    return {"points": points, "peak": peak}
+    for done, peak, anomalous, seconds in computed:
+        rate = f"{seconds / done:.1f} CPU s/Gpx"
+        print(f"{done:7.2f} Gpx computed: peak {peak:5.0f} MB, {anomalous} anomalous pixels, {rate}")
+    print(f"{feeding / points[-1][0]:.1f} CPU s/Gpx to make and feed the maps")
+    return {"points": points, "computed": computed}
 
 
 def plot(rows: list[dict], growth: dict | None, path: Path) -> None:
@@ -260,8 +265,10 @@ def plot(rows: list[dict], growth: dict | None, path: Path) -> None:
     if rows:
         axes[0].legend()
     if growth:
-        axes[1].plot(*zip(*growth["points"]))
-        axes[1].axhline(growth["peak"], linestyle=":", label="peak, with computing")
+        axes[1].plot(*zip(*growth["points"]), label="while feeding")
+        sizes, peaks = zip(*(row[:2] for row in growth["computed"]))
+        axes[1].plot(sizes, peaks, marker="o", label="peak so far, with computing")
+        axes[1].set(ylim=(0, None))
         axes[1].legend()
     axes[1].set(xlabel="Gpx fed as one class", ylabel="memory, MB")
     figure.savefig(path, dpi=150)

@@ -82,6 +82,7 @@ def make_sample(
 
 def check(
     name: str,
+    options: list[str],
     *,
     root: str | None = None,
     layout: str = "auto",
@@ -96,6 +97,7 @@ def check(
 
     Args:
         name: A registered dataset.
+        options: Options of the dataset, as in a grid: split=1 classes=[bottle,cable]
         root: Its directory; without it the places of `diadbench datasets list`.
         layout: Check this layout where several are there.
         size: Evaluation size in pixels; masks that vanish at it are counted.
@@ -106,13 +108,14 @@ def check(
     Example::
 
         diadbench datasets check mvtec --root /data/mvtec
+        diadbench datasets check mvtec3d validation=true
         diadbench datasets check visa --json > visa.json
     """
     from diadbench.datasets.check import check as run_check
 
-    options: dict[str, Any] = {} if layout == "auto" else {"layout": layout}
+    chosen = _options(name, options) | ({} if layout == "auto" else {"layout": layout})
     with _progress(json) as progress:
-        report = run_check(name, root, size=size, progress=progress, **options)
+        report = run_check(name, root, size=size, progress=progress, **chosen)
     if json:
         from json import dumps
 
@@ -122,11 +125,12 @@ def check(
     return report.exit_code(strict=strict)
 
 
-def info(name: str, *, root: str | None = None, sheet: str | None = None) -> int:
+def info(name: str, options: list[str], *, root: str | None = None, sheet: str | None = None) -> int:
     """Say what a dataset is: counts, licence, where to get it, what its folder must look like.
 
     Args:
         name: A registered dataset.
+        options: Options of the dataset, for the contact sheet, as in a grid: split=1
         root: Its directory, for the contact sheet.
         sheet: Draw a PNG with a row of images for each class into this file.
 
@@ -137,19 +141,21 @@ def info(name: str, *, root: str | None = None, sheet: str | None = None) -> int
     """
     from diadbench.datasets.describe import contact_sheet, info_text
 
+    chosen = _options(name, options)
     print(info_text(name, root))
     if sheet is not None:
-        print(f"\ncontact sheet: {contact_sheet(name, root, sheet)}")
+        print(f"\ncontact sheet: {contact_sheet(name, root, sheet, **chosen)}")
     return 0
 
 
-def prepare(name: str, *, root: str | None = None, size: int = 256) -> int:
+def prepare(name: str, options: list[str], *, root: str | None = None, size: int = 256) -> int:
     """Index a dataset and decode it into the cache, ahead of a run. Nothing is written into the dataset.
 
     Killed, it goes on where it was. For coco_ad it makes the four splits and their masks.
 
     Args:
         name: A registered dataset.
+        options: Options of the dataset, as in a grid: split=1
         root: Its directory; without it the places of `diadbench datasets list`.
         size: Image size of the runs to come.
 
@@ -160,11 +166,24 @@ def prepare(name: str, *, root: str | None = None, size: int = 256) -> int:
     from diadbench.datasets.prepare import prepare as run_prepare
 
     with _progress(False) as progress:
-        made = run_prepare(name, root, size=size, progress=progress)
+        made = run_prepare(name, root, size=size, progress=progress, **_options(name, options))
     print(f"{made.samples:,} samples of {made.classes} classes at {size} px: {made.cache}")
     if made.vanished:
         print(f"masks that vanish at {size} px: {sum(made.vanished.values())}")
     return 0
+
+
+def _options(name: str, words: list[str]) -> dict[str, Any]:
+    """Read ``key=value`` words as options of a dataset. Raises UserError for unknown ones and wrong types."""
+    if not words:
+        return {}
+    from diadbench.benchmark.grid import parse_overrides
+    from diadbench.benchmark.resolve import checked_options
+    from diadbench.datasets.registry import get_class
+
+    given = parse_overrides(words)
+    checked = checked_options(get_class(name), given, f"dataset {name!r}")
+    return {key: checked[key] for key in given}
 
 
 @contextmanager

@@ -167,3 +167,21 @@ def test_the_docs_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert blocks
     for block in blocks:
         exec(compile(block, str(DOCS), "exec"), {})
+
+
+def test_options_of_the_dataset_are_options_of_the_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
+    root = str(tmp_path / "m3d")
+    assert main(["datasets", "make-sample", "mvtec3d", "--out", root, "--size", "24"]) == 0
+    counts = []
+    for words in ([], ["validation=true"], ["classes=[bagel]"]):
+        capsys.readouterr()
+        assert main(["datasets", "prepare", "mvtec3d", *words, "--root", root, "--size", "24"]) == 0
+        counts.append(int(capsys.readouterr().out.split()[0]))
+    assert counts[1] > counts[0] > counts[2]
+    assert main(["datasets", "check", "mvtec3d", "classes=[bagel]", "--root", root]) == 0
+    for word, said in (("valdation=true", "did you mean validation"), ("validation=maybe", "validation")):
+        assert main(["datasets", "check", "mvtec3d", word, "--root", root]) == 2
+        assert said in capsys.readouterr().err

@@ -1,0 +1,47 @@
+"""The smoke grid: every method on all six datasets, the same bits on every engine."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from diadbench.reports import load_results
+
+KEYS = ["dataset", "method", "setting", "seed", "class", "scope", "metric"]
+#: Engine, and how many cells at once.
+ENGINES = {
+    "local, one at a time": ["--jobs", "1"],
+    "local, two at a time": ["--jobs", "2"],
+    "ray": ["--engine", "ray", "--jobs", "2"],
+    "slurm": ["--engine", "slurm", "--jobs", "2", "engine_options.cluster=local"],
+}
+
+
+def smoke(place: Path, *options: str) -> pd.DataFrame:
+    """Run the grid in a process of its own; return its results, sorted."""
+    command = [sys.executable, "-P", "-m", "diadbench", "run", "smoke", "--out", str(place / "run"), "--no-report"]
+    environment = {**os.environ, "DIADBENCH_CACHE": str(place.parent / "cache")}
+    done = subprocess.run([*command, *options], env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return load_results(place / "run").sort_values(KEYS).reset_index(drop=True)
+
+
+@pytest.mark.slow
+def test_the_smoke_grid_is_the_same_on_every_engine(tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    calm = smoke(tmp_path / "calm", *ENGINES["local, one at a time"])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    minutes = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 60
+    print(f"\nsmoke: {minutes:.1f} CPU minutes")
+    assert set(calm["state"]) == {"done"}
+    assert calm.groupby("dataset")["method"].nunique().eq(8).all()
+    assert calm["dataset"].nunique() == 6
+    for number, (engine, options) in enumerate(list(ENGINES.items())[1:]):
+        found = smoke(tmp_path / str(number), *options)
+        pd.testing.assert_frame_equal(found[[*KEYS, "value"]], calm[[*KEYS, "value"]], check_exact=True, obj=engine)
