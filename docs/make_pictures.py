@@ -68,9 +68,9 @@ def web(report: Path, out: Path, scratch: Path) -> None:
 def plots(report: Path, out: Path) -> None:
     """Copy one plot of each kind."""
     for kind in PLOTS:
-        found = sorted((report / "figures").glob(f"{kind}*.png"))
+        found = sorted((report / "figures").glob(f"{kind}*.png"), key=lambda path: path.stat().st_size)
         if found:
-            shutil.copyfile(found[0], out / f"plot-{kind}.png")
+            shutil.copyfile(found[-1], out / f"plot-{kind}.png")  # the one that shows most
 
 
 def main() -> None:

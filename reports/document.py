@@ -22,8 +22,9 @@ from diadbench.reports.table import Table, cut
 PAGE_ROWS = 48
 #: lets a page be filled with tables, from its top, where LaTeX would leave it half empty
 FLOATS = (
-    r"\renewcommand{\topfraction}{.95}\renewcommand{\textfraction}{.05}\renewcommand{\floatpagefraction}{.9}",
-    r"\setcounter{topnumber}{9}\setcounter{totalnumber}{9}",
+    r"\renewcommand{\topfraction}{.95}\renewcommand{\bottomfraction}{.95}\renewcommand{\textfraction}{.05}",
+    r"\renewcommand{\floatpagefraction}{.9}",
+    r"\setcounter{topnumber}{9}\setcounter{bottomnumber}{9}\setcounter{totalnumber}{9}",
     r"\makeatletter\setlength{\@fptop}{0pt}\setlength{\@fpbot}{0pt plus 1fil}\makeatother",
 )
 
@@ -255,10 +256,11 @@ def _main(source: Source, inputs: list[str]) -> str:
             r"\input{macros}",
             r"\begin{document}",
             rf"\section*{{{latex(source.title)}}}",
+            r"\suppressfloats[t]",
             example,
             "",
             body,
-            "",
+            r"\clearpage",
             r"\bibliographystyle{plain}",
             r"\bibliography{references}",
             r"\end{document}",

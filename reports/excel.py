@@ -25,6 +25,9 @@ from diadbench.reports.source import Source
 from diadbench.reports.table import Table, cut, marks_text
 from diadbench.reports.text import legend, note_text
 
+#: metrics of a dataset that a landscape page of the Summary has room for
+PRINTED = 10
+
 
 def write_excel(source: Source, path: Path, versus: pd.DataFrame, published: pd.DataFrame) -> Path:
     """Write the workbook of a report and return its path."""
@@ -71,10 +74,15 @@ def _summary(book: Workbook, source: Source) -> None:
     for position in range(len(table.columns)):
         letter = get_column_letter(3 + position)
         colour_scale(sheet, f"{letter}{start + 2}:{letter}{last}")
-    end = under(sheet, last + 2, _notes(table))
+    groups = _groups_at(table)
+    end = under(sheet, last + 2, _notes(table), last_column=2 + groups[0][1])
     finish(sheet, freeze=f"C{start + 2}", head_row=start + 1, last_row=last, last_column=2 + len(table.columns),
            widths={1: 24, 2: 7, 0: 11})  # fmt: skip
     sheet.print_title_cols = "A:B"
+    if max(stop - first for first, stop in groups) <= PRINTED:  # a page a dataset; all on one page would be too small
+        sheet.sheet_properties.pageSetUpPr.fitToPage = False
+        for _, stop in groups[:-1]:
+            sheet.col_breaks.append(Break(id=2 + stop))
     _summary_chart(sheet, table, start, last, end + 1)
 
 
@@ -83,16 +91,17 @@ def _groups(table: Table) -> list[str]:
     return [name if i == 0 or names[i - 1] != name else "" for i, name in enumerate(names)]
 
 
-def _merge_groups(sheet: Worksheet, row: int, table: Table, first: int) -> None:
+def _groups_at(table: Table) -> list[tuple[int, int]]:
+    """Return the columns of each dataset, from the first to behind the last."""
     names = [column[0].text for column in table.columns]
-    begin = 0
-    for position in range(1, len(names) + 1):
-        if position == len(names) or names[position] != names[begin]:
-            if position - begin > 1:
-                sheet.merge_cells(
-                    start_row=row, end_row=row, start_column=first + begin, end_column=first + position - 1
-                )
-            begin = position
+    starts = [i for i in range(len(names)) if i == 0 or names[i] != names[i - 1]]
+    return list(zip(starts, [*starts[1:], len(names)]))
+
+
+def _merge_groups(sheet: Worksheet, row: int, table: Table, first: int) -> None:
+    for begin, stop in _groups_at(table):
+        if stop - begin > 1:
+            sheet.merge_cells(start_row=row, end_row=row, start_column=first + begin, end_column=first + stop - 1)
 
 
 def _with_marks(text: str, marks: tuple[int, ...]) -> str:

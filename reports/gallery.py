@@ -29,7 +29,6 @@ class Picture:
         image: uint8 (H, W, 3).
         mask: bool (H, W), or None.
         heat: float32 (H, W), the anomaly map as the method gave it, or None.
-        reconstruction: uint8 (H, W, 3), or None.
     """
 
     row: int
@@ -55,16 +54,17 @@ class Picture:
         """The true mask, bool (H, W), or None."""
         return self._array("mask")
 
+    def maps(self) -> tuple[Array | None, Array | None]:
+        """Return ``heat`` and what the method reconstructed, uint8 (H, W, 3); None for what isn't there."""
+        with np.load(self.file, allow_pickle=False) as arrays:
+            heat, rebuilt = (arrays[key] if key in arrays.files else None for key in ("map", "reconstruction"))
+        return None if heat is None else heat.astype(np.float32), rebuilt
+
     @property
     def heat(self) -> Array | None:
         """The anomaly map, float32 (H, W), or None."""
         found = self._array("map")
         return None if found is None else found.astype(np.float32)
-
-    @property
-    def reconstruction(self) -> Array | None:
-        """What the method reconstructed, uint8 (H, W, 3), or None."""
-        return self._array("reconstruction")
 
 
 def pictures(cell: CellRecord) -> list[Picture]:
@@ -181,9 +181,8 @@ def heat_image(heat: Array, low: float, high: float) -> Array:
     return np.asarray(colormaps["inferno"](level, bytes=True))[..., :3]
 
 
-def overlay(image: Array, heat: Array, low: float, high: float) -> Array:
-    """Return the image with its map laid over it, uint8 (H, W, 3)."""
-    colours = heat_image(heat, low, high)
+def overlay(image: Array, heat: Array, low: float, high: float, colours: Array) -> Array:
+    """Return the image with its map, whose ``colours`` :func:`heat_image` gave, laid over it, uint8 (H, W, 3)."""
     if colours.shape != image.shape:
         return colours
     level = np.clip((np.nan_to_num(heat) - low) / (high - low), 0, 1)[..., None] * 0.65

@@ -369,6 +369,7 @@ def _shots(source: Source, dataset: str) -> dict[str, list[dict[str, Any]]]:
     gallery = gallery_of(source, dataset)
     chosen = _few(choose(gallery))
     bases: dict[int, list[tuple[str, str]]] = {}
+    shown: dict[int, Any] = {}  # an image is the same in every method's gallery
     found: dict[str, list[dict[str, Any]]] = {}
     for method, pictures in gallery.items():
         by_row = {picture.row: picture for picture in pictures}
@@ -377,13 +378,16 @@ def _shots(source: Source, dataset: str) -> dict[str, list[dict[str, Any]]]:
         for choice in chosen:
             picture = by_row[choice.row]
             if choice.row not in bases:
+                shown[choice.row] = picture.image
                 bases[choice.row] = [("image", _jpeg(picture.image)), ("ground truth", _truth(picture))]
             images = [*bases[choice.row]]
-            if picture.heat is not None:
-                images.append(("anomaly map", _jpeg(heat_image(picture.heat, low, high))))
-                images.append(("overlay", _jpeg(overlay(picture.image, picture.heat, low, high))))
-            if picture.reconstruction is not None:
-                images.append(("reconstruction", _jpeg(picture.reconstruction)))
+            heat, rebuilt = picture.maps()
+            if heat is not None:
+                colours = heat_image(heat, low, high)
+                images.append(("anomaly map", _jpeg(colours)))
+                images.append(("overlay", _jpeg(overlay(shown[choice.row], heat, low, high, colours))))
+            if rebuilt is not None:
+                images.append(("reconstruction", _jpeg(rebuilt)))
             texts = {key: clean(getattr(picture, key)) for key in ("name", "kind", "defect")}
             found[method].append({**texts, "why": choice.why, "score": f"{picture.score:.4g}", "images": images})
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from copy import copy
 from pathlib import Path
 
 from openpyxl import Workbook
@@ -140,11 +139,14 @@ def new_sheet(book: Workbook, name: str) -> Worksheet:
     return sheet
 
 
-def under(sheet: Worksheet, row: int, lines: Sequence[str]) -> int:
-    """Write notes under a table and return the next free row."""
+def under(sheet: Worksheet, row: int, lines: Sequence[str], *, last_column: int = 0) -> int:
+    """Write notes under a table and return the next free row; each wrapped over ``last_column`` columns, if given."""
     for line in lines:
-        cell = put(sheet, row, 1, line)
-        cell.font = copy(NOTE)
+        if last_column:
+            explain(sheet, row, line, last_column=last_column)
+        else:
+            put(sheet, row, 1, line)
+        sheet.cell(row, 1).font = NOTE
         row += 1
     return row
 

@@ -138,12 +138,12 @@ class Source:
                 )
         return pd.DataFrame(rows)
 
-    @property
+    @cached_property
     def methods(self) -> list[str]:
         """Printed names of the methods, in the order of the grid."""
         return list(self.results["method"].unique())
 
-    @property
+    @cached_property
     def datasets(self) -> list[str]:
         """Printed names of the datasets, in the order of the grid."""
         return list(self.results["dataset"].unique())

@@ -63,15 +63,29 @@ def bootstrap_interval(differences: Floats, *, seed: int = 0, level: float = 0.9
     return float(low), float(high)
 
 
-def wilcoxon_p(method: Floats, baseline: Floats) -> float:
-    """Return scipy's two-sided Wilcoxon signed-rank p of the pairs; 1 when all are equal, NaN with no pair."""
+def wilcoxon_p(differences: Sequence[Floats]) -> list[float]:
+    """Return scipy's two-sided Wilcoxon signed-rank p of each array of paired differences.
+
+    1 when all of an array are zero, NaN when it is empty. Arrays of one length without zeros and ties are given to
+    scipy at once: the p of each is the same, as zeros and ties alone decide which of its methods scipy takes.
+    """
     from scipy.stats import wilcoxon
 
-    if not len(method):
-        return float("nan")
-    if np.array_equal(method, baseline):
-        return 1.0
-    return float(wilcoxon(method, baseline).pvalue)
+    found = [float("nan") if not len(values) else 1.0 for values in differences]
+    together: dict[int, list[int]] = {}
+    for place, values in enumerate(differences):
+        if not values.any():
+            continue
+        sizes = np.unique(np.abs(values))
+        if sizes[0] > 0 and len(sizes) == len(values):
+            together.setdefault(len(values), []).append(place)
+        else:
+            found[place] = float(wilcoxon(values).pvalue)
+    for places in together.values():
+        several = wilcoxon(np.stack([differences[place] for place in places]), axis=1).pvalue
+        for place, p in zip(places, several):
+            found[place] = float(p)
+    return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -128,14 +142,20 @@ def versus(
     keys = list(metrics or known_metrics([key for key in results["metric"].unique() if key]))
     datasets = list(results["dataset"].unique())
     rows: list[dict[str, object]] = []
+    differences: list[Floats] = []
     for dataset in [*datasets, ALL] if len(datasets) > 1 else datasets:
         for metric in keys:
             values = _wide(table, dataset, metric)
-            group = [_compare(values, dataset, metric, name, baseline, seed) for name in others]
-            for row, corrected in zip(group, holm([float(row["p"]) for row in group])):  # type: ignore[arg-type]
-                row["p_holm"] = corrected
-                row["verdict"] = verdict(row)
-            rows += group
+            for name in others:
+                row, difference = _compare(values, dataset, metric, name, baseline, seed)
+                rows.append(row)
+                differences.append(difference)
+    p = wilcoxon_p(differences)
+    for first in range(0, len(rows), max(1, len(others))):
+        group = slice(first, first + len(others))
+        for row, uncorrected, corrected in zip(rows[group], p[group], holm(p[group])):
+            row.update(p=uncorrected, p_holm=corrected)
+            row["verdict"] = verdict(row)
     columns = ["dataset", "metric", "method", "baseline", "pairs", "method_mean", "baseline_mean", "difference", "low",
                "high", "wins", "ties", "losses", "p", "p_holm", "verdict"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
@@ -150,7 +170,7 @@ def _wide(table: pd.DataFrame, dataset: str, metric: str) -> pd.DataFrame:
 
 def _compare(
     values: pd.DataFrame, dataset: str, metric: str, method: str, baseline: str, seed: int
-) -> dict[str, object]:
+) -> tuple[dict[str, object], Floats]:
     ours, theirs = (
         values[name].to_numpy(float) if name in values else np.full(len(values), np.nan) for name in (method, baseline)
     )
@@ -159,7 +179,7 @@ def _compare(
     differences = ours - theirs
     low, high = bootstrap_interval(differences, seed=seed)
     some = len(differences) > 0
-    return {
+    row: dict[str, object] = {
         "dataset": dataset,
         "metric": metric,
         "method": method,
@@ -173,8 +193,8 @@ def _compare(
         "wins": int((differences > 0).sum()),
         "ties": int((differences == 0).sum()),
         "losses": int((differences < 0).sum()),
-        "p": wilcoxon_p(ours, theirs),
     }
+    return row, differences
 
 
 def verdict(row: dict[str, object]) -> str:

@@ -204,7 +204,8 @@ def critical_difference(source: Source, metric: str) -> Figure | None:
         edge = low - 0.03 * span if left else high + 0.03 * span
         axes.plot([float(value), float(value), edge], [0.0, line, line], color=colours[method][0], linewidth=0.9)
         text = f"{label(method, 22)}  {value:.2f}" if left else f"{value:.2f}  {label(method, 22)}"
-        axes.text(edge, line, text, ha="right" if left else "left", va="center", fontsize=6.8)
+        gap = -0.015 * span if left else 0.015 * span
+        axes.text(edge + gap, line, text, ha="right" if left else "left", va="center", fontsize=6.8)
     for place, (first, last) in enumerate(groups):
         y = 0.25 + 0.28 * place
         axes.plot(

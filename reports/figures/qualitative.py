@@ -46,7 +46,7 @@ def qualitative(source: Source, dataset: str) -> list[Figure]:
 def _page(dataset: str, gallery: dict[str, list[Picture]], rows: Sequence[Choice]) -> Figure:
     by_row = {method: {picture.row: picture for picture in shown} for method, shown in gallery.items()}
     limits = {method: scale(shown) for method, shown in gallery.items()}
-    rebuilt = [m for m, shown in gallery.items() if any(picture.reconstruction is not None for picture in shown[:3])]
+    rebuilt = [m for m, shown in gallery.items() if any(picture.maps()[1] is not None for picture in shown[:3])]
     first = next(iter(by_row.values()))
     names = [
         "image",
@@ -61,10 +61,10 @@ def _page(dataset: str, gallery: dict[str, list[Picture]], rows: Sequence[Choice
         tiles: list[Array | None] = [base.image, _truth(base)]
         for method in gallery:
             picture = by_row[method][choice.row]
-            heat = picture.heat
+            heat, reconstruction = picture.maps()
             tiles.append(None if heat is None else heat_image(heat, *limits[method]))
             if method in rebuilt:
-                tiles.append(picture.reconstruction)
+                tiles.append(reconstruction)
         for column, tile in enumerate(tiles):
             y, x = line * (side + GAP), column * (side + GAP)
             canvas[y : y + side, x : x + side] = 235 if tile is None else _fit(tile, side)
