@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 PLOTS = ("bars", "ranks", "heatmap", "radar", "pareto", "curves", "histograms", "training", "qualitative")
 
 
@@ -28,10 +30,10 @@ def call(words: list[str], folder: Path) -> None:
 
 
 def pages(pdf: Path, out: Path, name: str) -> None:
-    """Write a PDF's first pages (at most twelve) as ``<name>-<page>.png``."""
+    """Write a PDF's first pages (at most four) as ``<name>-<page>.png``."""
     program = tool("pdftoppm")
     if program:
-        call([program, "-png", "-r", "70", "-l", "12", str(pdf), str(out / name)], pdf.parent)
+        call([program, "-png", "-r", "70", "-l", "4", str(pdf), str(out / name)], pdf.parent)
 
 
 def workbook(report: Path, out: Path, scratch: Path) -> None:
@@ -73,6 +75,14 @@ def plots(report: Path, out: Path) -> None:
             shutil.copyfile(found[-1], out / f"plot-{kind}.png")  # the one that shows most
 
 
+def shrink(out: Path) -> None:
+    """Keep 128 colours of each picture, so that a repository can hold them."""
+    for path in out.glob("*.png"):
+        with Image.open(path) as picture:
+            small = picture.convert("RGB").quantize(128)
+        small.save(path, optimize=True)
+
+
 def main() -> None:
     """Read the options and make all pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -89,6 +99,7 @@ def main() -> None:
         paper(report, out, scratch)
         workbook(report, out, scratch)
         web(report, out, scratch)
+    shrink(out)
     print(f"{len(list(out.glob('*.png')))} pictures in {out}")
 
 

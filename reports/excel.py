@@ -25,9 +25,6 @@ from diadbench.reports.source import Source
 from diadbench.reports.table import Table, cut, marks_text
 from diadbench.reports.text import legend, note_text
 
-#: metrics of a dataset that a landscape page of the Summary has room for
-PRINTED = 10
-
 
 def write_excel(source: Source, path: Path, versus: pd.DataFrame, published: pd.DataFrame) -> Path:
     """Write the workbook of a report and return its path."""
@@ -74,15 +71,10 @@ def _summary(book: Workbook, source: Source) -> None:
     for position in range(len(table.columns)):
         letter = get_column_letter(3 + position)
         colour_scale(sheet, f"{letter}{start + 2}:{letter}{last}")
-    groups = _groups_at(table)
-    end = under(sheet, last + 2, _notes(table), last_column=2 + groups[0][1])
+    end = under(sheet, last + 2, _notes(table), last_column=2 + _groups_at(table)[0][1])
     finish(sheet, freeze=f"C{start + 2}", head_row=start + 1, last_row=last, last_column=2 + len(table.columns),
            widths={1: 24, 2: 7, 0: 11})  # fmt: skip
     sheet.print_title_cols = "A:B"
-    if max(stop - first for first, stop in groups) <= PRINTED:  # a page a dataset; all on one page would be too small
-        sheet.sheet_properties.pageSetUpPr.fitToPage = False
-        for _, stop in groups[:-1]:
-            sheet.col_breaks.append(Break(id=2 + stop))
     _summary_chart(sheet, table, start, last, end + 1)
 
 

@@ -159,8 +159,8 @@ def pareto(table: pd.DataFrame, cost: pd.DataFrame, dataset: str, metric: str, m
     rows = table[(table["scope"] == "mean") & (table["dataset"] == dataset) & (table["metric"] == metric)]
     values = rows.set_index("method")["value"] * 100
     facts = cost[cost["dataset"] == dataset].set_index("method")
-    memory = facts["gpu_gb"] if facts["gpu_gb"].notna().any() else facts["cpu_gb"]
-    kind = "GPU memory" if facts["gpu_gb"].notna().any() else "memory"
+    on_gpu = bool((facts["gpu_gb"] > 0).any())  # a run without one may say 0
+    memory, kind = (facts["gpu_gb"], "GPU memory") if on_gpu else (facts["cpu_gb"], "memory")
     panels = [("ms an image", 1000 / facts["images_per_second"]), (f"peak {kind}, GiB", memory)]
     panels = [(name, x) for name, x in panels if (x.notna() & np.isfinite(x)).any()]
     if not panels or values.notna().sum() == 0:

@@ -126,7 +126,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     write_with(pdf, lambda target: figure.savefig(target, format="pdf", dpi=DPI, metadata=metadata))
     figure.set_layout_engine("none")
     figure.set_dpi(DPI)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     write_with(png, lambda target: canvas.print_png(target, metadata={"Software": None}))
     return [pdf, png]
 
