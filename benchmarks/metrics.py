@@ -251,26 +251,24 @@ def stream(gigapixels: float) -> dict:
 
 
 def plot(rows: list[dict], growth: dict | None, path: Path) -> None:
-    """Draw ns a pixel over the number of maps, and memory over the pixels fed."""
+    """Draw memory over the pixels fed; without ``growth``, ns a pixel over the number of maps."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for name in dict.fromkeys(row["name"] for row in rows):
-        mine = [row for row in rows if row["name"] == name]
-        axes[0].plot([row["n"] for row in mine], [row["ns"] for row in mine], marker="o", label=name)
-    axes[0].set(xscale="log", yscale="log", xlabel="maps of 256x256", ylabel="CPU ns a pixel")
-    if rows:
-        axes[0].legend()
+    figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
     if growth:
-        axes[1].plot(*zip(*growth["points"]), label="while feeding")
+        axis.plot(*zip(*growth["points"]), label="while feeding")
         sizes, peaks = zip(*(row[:2] for row in growth["computed"]))
-        axes[1].plot(sizes, peaks, marker="o", label="peak so far, with computing")
-        axes[1].set(ylim=(0, None))
-        axes[1].legend()
-    axes[1].set(xlabel="Gpx fed as one class", ylabel="memory, MB")
+        axis.plot(sizes, peaks, marker="o", label="peak so far, with computing")
+        axis.set(xlabel="Gpx fed as one class", ylabel="memory, MB", ylim=(0, None))
+    else:
+        for name in dict.fromkeys(row["name"] for row in rows):
+            mine = [row for row in rows if row["name"] == name]
+            axis.plot([row["n"] for row in mine], [row["ns"] for row in mine], marker="o", label=name)
+        axis.set(xscale="log", yscale="log", xlabel="maps of 256x256", ylabel="CPU ns a pixel")
+    axis.legend()
     figure.savefig(path, dpi=150)
     print(f"wrote {path}")
 
