@@ -17,7 +17,7 @@ from diadbench.datasets.toy_scenes import Floats
 Mask = npt.NDArray[np.bool_]
 Spoiled = tuple[Floats, Mask]
 #: Placements that show less than this (mean change of the spoiled pixels, of 1) are drawn again.
-_VISIBLE = 0.03
+_VISIBLE = 0.05
 _TRIES = 50
 
 

@@ -25,9 +25,9 @@ def washer(size: int, rng: np.random.Generator) -> Scene:
     outer, inner, ring = 0.80, 0.27, 0.545
     turn = rng.uniform(0, 2 * np.pi)
     holes = np.min([np.hypot(x - ring * np.cos(a), y - ring * np.sin(a)) for a in turn + np.arange(6) * np.pi / 3], 0)
-    distance = np.maximum.reduce([radius - outer, inner - radius, 0.115 - holes])
+    distance = np.maximum.reduce([radius - outer, inner - radius, 0.13 - holes])
     body = _covered(distance, size)
-    grooves = 0.035 * np.sin(radius * 95 + rng.uniform(0, 6.28)) + 0.02 * np.sin(radius * 41 + rng.uniform(0, 6.28))
+    grooves = 0.02 * np.sin(radius * 44 + rng.uniform(0, 6.28)) + 0.02 * np.sin(radius * 23 + rng.uniform(0, 6.28))
     gleam = 0.17 * np.cos(2 * (angle + 0.9)) + 0.05 * np.cos(4 * (angle + 0.3))
     bevel = 0.20 * np.exp(distance / 0.03) * np.sign(-x - y)
     steel = _tinted(0.60 + grooves + gleam + bevel, (0.97, 1.0, 1.04))
@@ -70,7 +70,7 @@ def tile(size: int, rng: np.random.Generator) -> Scene:
 
 
 def capsule(size: int, rng: np.random.Generator) -> Scene:
-    """A two-coloured capsule with a printed code, a little tilted, on paper."""
+    """A two-coloured capsule with a printed band, a little tilted, on paper."""
     x, y = _turned(size, rng.uniform(-0.3, 0.3))
     x, y = x - rng.uniform(-0.06, 0.06), y - rng.uniform(-0.06, 0.06)
     half, radius = 0.46, 0.31
@@ -78,12 +78,12 @@ def capsule(size: int, rng: np.random.Generator) -> Scene:
     body = _covered(distance, size)
     roundness = np.sqrt(np.clip(1 - (np.clip(distance + radius, 0, radius) / radius) ** 2, 0, 1))
     red, cream = np.array([0.72, 0.13, 0.12]), np.array([0.93, 0.88, 0.74])
-    seam = _covered(x - 0.08, size)
-    colour = _over(np.broadcast_to(cream, (size, size, 3)), np.broadcast_to(red, (size, size, 3)), seam)
+    whole = (size, size, 3)
+    colour = _over(np.broadcast_to(cream, whole), np.broadcast_to(red, whole), _covered(x - 0.08, size))
+    band = 0.7 * _covered(np.abs(x - 0.42) - 0.07, size, 0.05)
+    colour = _over(colour, np.broadcast_to(np.array([0.30, 0.36, 0.50]), whole), band)
     lip = 1 - 0.25 * np.exp(-(((x - 0.095) / 0.016) ** 2))
     image = colour * ((0.45 + 0.55 * roundness) * lip)[..., None]
-    bars = [_box(x - 0.27 - 0.07 * i, y, 0.018, 0.09 if i % 2 else 0.13, size) for i in range(5)]
-    image = image * (1 - 0.75 * np.max(bars, axis=0)[..., None])
     gleam = np.exp(-(((y + 0.13) / 0.045) ** 2)) * _covered(np.abs(x) - half, size, 0.12)
     image = image + 0.35 * gleam[..., None]
     paper = _tinted(0.80 + 0.02 * _clouds(size, rng, 8), (1.0, 0.99, 0.96))
@@ -125,10 +125,6 @@ def _covered(distance: Floats, size: int, softness: float = 0.0) -> Floats:
     """Turn a signed distance (negative inside) into coverage, antialiased over one pixel or over ``softness``."""
     covered: Floats = np.clip(0.5 - distance / max(2 / size, softness), 0, 1)
     return covered
-
-
-def _box(x: Floats, y: Floats, half_width: float, half_height: float, size: int) -> Floats:
-    return _covered(np.maximum(np.abs(x) - half_width, np.abs(y) - half_height), size)
 
 
 def _centred(t: Floats) -> Floats:
