@@ -50,6 +50,7 @@ class DiAD(Method):
         accumulate: Batches a step of stage 2.
         lr: Learning rate of stage 2.
         lr_decay: Let both learning rates fall to zero in a straight line.
+        train_levels: Noise levels that stage 2 learns, from 0 on; the paper's are all 1000. Fewer must reach ``start``.
         sff_init: ``official`` (SFF never learns) or ``active``; see docs/diad.md.
         optimizer: Of stage 2: ``adamw``, ``adamw8bit`` or ``adafactor``.
         precision: Of training, Lightning's name; ``auto`` is bf16 where the GPU has it.
@@ -89,6 +90,7 @@ class DiAD(Method):
         accumulate: int = 4,
         lr: float = 1e-5,
         lr_decay: bool = False,
+        train_levels: int = LEVELS,
         sff_init: Literal["official", "active"] = "active",
         optimizer: Literal["adamw", "adamw8bit", "adafactor"] = "adamw",
         precision: str = "auto",
@@ -113,6 +115,9 @@ class DiAD(Method):
         if n_samples < 1:
             raise UserError(f"diad: n_samples is {n_samples}; expected 1 or more")
         timesteps(steps, start)
+        if not start < train_levels <= LEVELS:
+            raise UserError(f"diad: train_levels is {train_levels}; expected {start + 1} (above the start) to {LEVELS}")
+        self.train_levels = train_levels
         self.weights, self.autoencoder, self.checkpoint = weights, autoencoder, checkpoint
         self.stage1 = Budget(autoencoder_steps, autoencoder_batch_size, autoencoder_accumulate)
         self.stage2 = Budget(train_steps, batch_size, accumulate)
@@ -181,7 +186,7 @@ class DiAD(Method):
         decay = self.stage2.steps if self.lr_decay else 0
         dtype = torch.bfloat16 if self.frozen_precision == "bfloat16" else torch.float32
         with slim(model, dtype=dtype, without_autoencoder=self.cache_latents):
-            stage = DiffusionStage(model, self.optimizer, self.lr, decay)
+            stage = DiffusionStage(model, self.optimizer, self.lr, decay, levels=self.train_levels)
             train_module(stage, train, run, self._budget(self.stage2, run), name="diffusion", fetch=fetch)
         run.extras["sff_trained"] = not model.sg.sff.is_silent()
 
@@ -275,6 +280,8 @@ class DiAD(Method):
         notes = [*backbone.notes]
         if self.start != LEVELS - 1:
             notes.append(f"DiAD starts from noise level {self.start}")
+        if self.train_levels != LEVELS and not self.checkpoint:
+            notes.append(f"DiAD trained on noise levels below {self.train_levels} only")
         if not (self.width_is_full() or self.checkpoint):
             notes.append(f"DiAD at a small size ({self.config.channels[0]} channels)")
         if self.ablation != "none":

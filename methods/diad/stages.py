@@ -113,10 +113,14 @@ class DiffusionStage(_Stage):
         optimizer: See :func:`make_optimizer`.
         lr: Learning rate.
         decay_steps: Steps after which the learning rate is zero; 0 keeps it.
+        levels: Noise levels that are drawn, from 0 on.
     """
 
-    def __init__(self, model: DiADModel, optimizer: str, lr: float, decay_steps: int) -> None:
+    def __init__(
+        self, model: DiADModel, optimizer: str, lr: float, decay_steps: int, *, levels: int = LEVELS
+    ) -> None:
         super().__init__(model, optimizer, lr, decay_steps)
+        self._levels = levels
         trained = model.trained_parameters()
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in trained)
@@ -136,7 +140,7 @@ class DiffusionStage(_Stage):
             with torch.no_grad():
                 mean, logvar = self.model.encode(images)
         z = self.model.sample_latent(mean, logvar, torch.randn_like(mean))
-        t = torch.randint(LEVELS, (len(z),), device=z.device)
+        t = torch.randint(self._levels, (len(z),), device=z.device)
         return self.model.loss(z, images, torch.randn_like(z), t)
 
 
