@@ -36,8 +36,10 @@ def step_of(model: DiADModel, pixels: int, batch: int, *, checkpointing: bool, c
     if cached:
         shape = (batch, sizes.latent, pixels // sizes.reduction, pixels // sizes.reduction)
         data["mean"], data["logvar"] = torch.randn(shape, device=device), torch.zeros(shape, device=device)
-    for network in (model.unet, model.sg.control):
-        (network.enable_gradient_checkpointing if checkpointing else network.disable_gradient_checkpointing)()
+    model.unet.disable_gradient_checkpointing()
+    model.sg.control.disable_gradient_checkpointing()
+    if checkpointing:
+        model.enable_checkpointing()
     stage = DiffusionStage(model, "adamw", 1e-5, 0)
     model.train()
     model.vae.eval()

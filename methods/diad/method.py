@@ -16,6 +16,7 @@ from diadbench.methods.backbones import Backbone, load_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad import config, weights
+from diadbench.methods.diad.discriminator import START
 from diadbench.methods.diad.diffusion import LEVELS, timesteps
 from diadbench.methods.diad.latents import CachedLatents, posteriors
 from diadbench.methods.diad.memory import slim
@@ -45,6 +46,8 @@ class DiAD(Method):
         autoencoder_batch_size: Images a step of stage 1.
         autoencoder_accumulate: Batches a step of stage 1.
         autoencoder_lr: Learning rate of stage 1.
+        discriminator: Add a PatchGAN to stage 1, as the authors have it.
+        discriminator_start: First step of stage 1 with it, counted from 0.
         train_steps: Steps of stage 2.
         batch_size: Images a batch of stage 2.
         accumulate: Batches a step of stage 2.
@@ -85,6 +88,8 @@ class DiAD(Method):
         autoencoder_batch_size: int = 4,
         autoencoder_accumulate: int = 8,
         autoencoder_lr: float = 1.8e-4,
+        discriminator: bool = False,
+        discriminator_start: int = START,
         train_steps: int = 20000,
         batch_size: int = 12,
         accumulate: int = 4,
@@ -121,6 +126,9 @@ class DiAD(Method):
         self.weights, self.autoencoder, self.checkpoint = weights, autoencoder, checkpoint
         self.stage1 = Budget(autoencoder_steps, autoencoder_batch_size, autoencoder_accumulate)
         self.stage2 = Budget(train_steps, batch_size, accumulate)
+        if discriminator_start < 0:
+            raise UserError(f"diad: discriminator_start is {discriminator_start}; expected a step from 0 on")
+        self.discriminator_start = discriminator_start if discriminator else None
         self.autoencoder_lr, self.lr, self.lr_decay = autoencoder_lr, lr, lr_decay
         self.sff_init, self.optimizer, self.precision = sff_init, optimizer, precision
         self.checkpointing, self.cache_latents, self.scale_latents = checkpointing, cache_latents, scale_latents
@@ -172,9 +180,14 @@ class DiAD(Method):
         if lpips is None:
             run.notes.append("DiAD's autoencoder trained with L1 and KL only (no LPIPS weights here)")
         run.extras["autoencoder_loss"] = "L1 + LPIPS + KL" if lpips is not None else "L1 + KL"
+        start = self.discriminator_start
+        if start is not None and start < self.stage1.steps:
+            run.extras["autoencoder_loss"] += f" + discriminator from step {start}"
+        elif start is not None:
+            run.notes.append(f"DiAD's discriminator never ran: it starts at step {start} of {self.stage1.steps}")
         decay = self.stage1.steps if self.lr_decay else 0
         model = self._model()
-        stage = AutoencoderStage(model, lpips, self.autoencoder_lr, decay)
+        stage = AutoencoderStage(model, lpips, self.autoencoder_lr, decay, discriminator_start=start)
         train_module(stage, train, run, self._budget(self.stage1, run), name="autoencoder")
 
     def train_diffusion(self, train: TrainData, run: RunSettings) -> None:

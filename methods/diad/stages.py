@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, unknown_name
 from diadbench.methods.diad.diffusion import LEVELS
+from diadbench.methods.diad.discriminator import adaptive_weight, fooling_loss, patch_gan, telling_loss
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.normalise import normalise
 
@@ -65,18 +66,33 @@ class _Stage(pl.LightningModule):
 class AutoencoderStage(_Stage):
     """Stage 1: the whole autoencoder. L1, summed over an image, + LPIPS for each pixel if there is one + KL.
 
+    With a discriminator, its loss comes on top from step ``discriminator_start`` on. One Adam moves both: their
+    parameters are apart, so that is what two would do, but for the discriminator seeing reconstructions from before
+    the autoencoder's move where the authors' sees those from after it.
+
     Args:
         model: The networks.
         lpips: Perceptual distance of normalised images, or ``None``.
         lr: Learning rate of Adam with betas (0.5, 0.9).
         decay_steps: Steps after which the learning rate is zero; 0 keeps it.
+        discriminator_start: First step with the discriminator, from 0; ``None`` leaves it out.
     """
 
-    def __init__(self, model: DiADModel, lpips: nn.Module | None, lr: float, decay_steps: int) -> None:
+    def __init__(
+        self,
+        model: DiADModel,
+        lpips: nn.Module | None,
+        lr: float,
+        decay_steps: int,
+        *,
+        discriminator_start: int | None = None,
+    ) -> None:
         super().__init__(model, "adam", lr, decay_steps)
         self._lpips = [lpips]  # in a list, so that its weights are no part of the checkpoint
         model.requires_grad_(False)
         model.vae.requires_grad_(True)
+        self._start = discriminator_start
+        self.discriminator = None if discriminator_start is None else patch_gan()
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch of images in [0,1]."""
@@ -94,7 +110,18 @@ class AutoencoderStage(_Stage):
             loss = loss + distance * pixels[0].numel()
             self.log("lpips", distance)
         self.log_dict({"loss": loss, "l1": pixels.mean(), "kl": kl})
-        return loss
+        return loss if self.discriminator is None else self._judged(self.discriminator, loss, images, output)
+
+    def _judged(self, discriminator: nn.Module, loss: Tensor, images: Tensor, output: Tensor) -> Tensor:
+        """Return the loss with the discriminator's share and the discriminator's own loss."""
+        if self._start is None or self.global_step < self._start:
+            # zero gradients and not none: processes that train together wait for every parameter's
+            return loss + 0.0 * sum(parameter.sum() for parameter in discriminator.parameters())
+        fooling = fooling_loss(discriminator, output)
+        weight = adaptive_weight(loss, fooling, self.model.vae.decoder.conv_out.weight)
+        telling = telling_loss(discriminator, images, output)
+        self.log_dict({"fooling": fooling, "telling": telling, "adaptive_weight": weight})
+        return loss + weight * fooling + telling
 
     def configure_optimizers(self) -> Any:
         """Return Adam as the authors set it."""
