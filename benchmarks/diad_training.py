@@ -1,7 +1,7 @@
 """A training step of DiAD's stage 2 with cached latents beside one that encodes, as the authors' does.
 
 Counts the operations of both at full size on the meta device, with gradient checkpointing (the authors' way) and
-without, and measures both in turn at a smaller size on one CPU thread. Each step samples the posterior, draws the noise,
+without, and measures both in turn at a smaller size on one CPU thread. Each step samples the posterior, draws noise,
 computes the loss and its gradients, and moves the weights.
 """
 

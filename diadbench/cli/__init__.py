@@ -28,7 +28,7 @@ COMMANDS = {
     "methods": "methods: list, info, new, check, export",
     "datasets": "datasets: list, info, check, prepare, make-sample",
     "published": "published figures: list, add",
-    "diad": "DiAD step by step: autoencoder, build, train, test",
+    "diad": "DiAD step by step: autoencoder, build, train, test, compare",
 }
 USAGE = """usage: diadbench COMMAND ... [--debug]
 

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from diadbench import datasets
 from diadbench.benchmark.grid import parse_grid, parse_overrides
 from diadbench.benchmark.metrics import Evaluator, get_protocol
 from diadbench.benchmark.provenance import pick_device, seed_everything
 from diadbench.benchmark.resolve import checked_options
+from diadbench.cli import diad_figures as figures
 from diadbench.cli import diad_pictures as pictures
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, read_json, write_json, write_with
@@ -26,10 +28,13 @@ from diadbench.datasets.base import Dataset
 from diadbench.datasets.data import Batch, TestData, TrainData
 from diadbench.datasets.data_module import DataModule
 from diadbench.methods.base import RunSettings
-from diadbench.methods.diad import anomaly_map, image_score, weights
+from diadbench.methods.diad import DiADModel, anomaly_map, image_score, weights
 from diadbench.methods.diad.method import DiAD
+from diadbench.methods.diad.normalise import denormalise, normalise
 
 DEFAULT_SIZE = (256, 256)
+#: Training images that show what stage 1 does, spread over all classes.
+SHOWN = 8
 
 
 class Steps:
@@ -61,17 +66,22 @@ class Steps:
         method = self._method()
         if not method.stage1.steps:
             raise UserError("diad autoencoder: autoencoder_steps is 0; set it: --options autoencoder_steps=20000")
-        train = self._data(dataset, root)[1]
-        run = self._run(train.class_names)
+        train = self.data(dataset, root)[1]
+        run = self.run(train.class_names)
         method.config.check_size(*self.size)
         method.model = method.start_model(run).to(self.device)
+        shown = train.images(torch.arange(0, len(train), -(-len(train) // SHOWN)))
+        before = through(method.model, shown, self.device)
         method.train_autoencoder(train, run)
+        after = through(method.model, shown, self.device)
+        figures.rows(self.out / "autoencoder" / "before_after.png", {"image": shown, "before": before, "after": after})
+        figures.losses(self.out / "scratch" / "history.csv", self.out / "autoencoder" / "losses.png", "autoencoder")
         return self._keep(method, run, "autoencoder")
 
     def build(self) -> int:
         """The start of stage 2, to ``OUT/start``."""
         method = self._method()
-        run = self._run(())
+        run = self.run(())
         method.model = method.start_model(run)
         tuned = self.out / "autoencoder"
         if (tuned / "model.json").is_file():
@@ -88,21 +98,22 @@ class Steps:
         if not (start / "model.json").is_file():
             raise UserError(f"{start}: nothing to start from; run `diadbench diad build --out {self.out}` first")
         method = self._method()
-        train = self._data(dataset, root)[1]
-        run = self._run(train.class_names)
+        train = self.data(dataset, root)[1]
+        run = self.run(train.class_names)
         run.notes.extend(self._notes("start"))
         method.config.check_size(*self.size)
         method.model = weights.load(start).to(self.device)
         method.train_diffusion(train, run)
+        figures.losses(self.out / "scratch" / "history.csv", self.out / "model" / "losses.png", "diffusion")
         return self._keep(method, run, "model")
 
     def test(self, name: str, root: str | None, checkpoint: str | None, protocol: str, batch_size: int) -> int:
         """Metrics and pictures, to ``OUT/test``."""
         rule = get_protocol(protocol)
-        dataset, train, test = self._data(name, root, rule.mask_rule)
+        dataset, train, test = self.data(name, root, rule.mask_rule)
         source = Path(checkpoint).expanduser() if checkpoint else self.out / "model"
-        run = self._run(train.class_names)
-        method = self._trained(source, train, run)
+        run = self.run(train.class_names)
+        method = self.trained(source, train, run)
         raw = self._raw(source, train.fingerprint)
         evaluator = Evaluator(train.class_names, rule, has_masks=dataset.info.has_masks)
         done = 0
@@ -116,6 +127,7 @@ class Steps:
         result = evaluator.compute()
         self._write_results(result, run)
         self._paint(test, raw)
+        self._paint_denoising(method, test)
         print(result.mean().to_string(index=False))
         print(f"results: {self.out / 'test'}")
         return 0
@@ -126,7 +138,8 @@ class Steps:
         seed_everything(self.seed)
         return DiAD(**self.options)
 
-    def _data(self, name: str, root: str | None, mask_rule: str = "nearest") -> tuple[Dataset, TrainData, TestData]:
+    def data(self, name: str, root: str | None, mask_rule: str = "nearest") -> tuple[Dataset, TrainData, TestData]:
+        """Return a dataset with its images, all classes together, ready to be read."""
         spec = parse_grid(
             {"name": "diad", "methods": {"diad": {}}, "datasets": {"data": {"dataset": name}}}, "diad"
         ).datasets["data"]
@@ -136,7 +149,8 @@ class Steps:
         (part,) = dataset.parts("multi-class")
         return dataset, *data.part(part)
 
-    def _run(self, class_names: tuple[str, ...]) -> RunSettings:
+    def run(self, class_names: tuple[str, ...]) -> RunSettings:
+        """Return the settings of a training or a test in this directory."""
         directory = self.out / "scratch"
         directory.mkdir(parents=True, exist_ok=True)
         threads = torch.get_num_threads()
@@ -155,7 +169,8 @@ class Steps:
     def _notes(self, step: str) -> list[str]:
         return list((read_json(self.out / step / "run.json") or {}).get("notes", []))
 
-    def _trained(self, source: Path, train: TrainData, run: RunSettings) -> DiAD:
+    def trained(self, source: Path, train: TrainData, run: RunSettings) -> DiAD:
+        """Return a trained DiAD from a directory of ours or from a checkpoint. Raises UserError: nothing there."""
         if source.is_dir():
             method = self._method()
             run.notes.extend((read_json(source / "run.json") or {}).get("notes", []))
@@ -203,6 +218,24 @@ class Steps:
                     pictures.write(self.out / "test" / "images" / stem, batch.image[i].numpy(), mask, kept, (low, high))
                 done += 1
                 tell(done, len(test), "pictures")
+
+    def _paint_denoising(self, method: DiAD, test: TestData) -> None:
+        """Draw how one image of each class, a defective one if there is one, is denoised."""
+        table = test.table.sort_values("label", ascending=False, kind="stable")
+        chosen = set(table.groupby("class").head(1).index)
+        for batch in test.batches(8):
+            for i, index in enumerate(batch.index.tolist()):
+                if index in chosen:
+                    name = test.class_names[int(batch.class_id[i])]
+                    times, after, clean = method.denoising(batch.image[i : i + 1].to(self.device))
+                    figures.denoising(self.out / "test" / f"denoising-{name}.png", batch.image[i], times, after, clean)
+
+
+@torch.no_grad()
+def through(model: DiADModel, images: Tensor, device: torch.device) -> Tensor:
+    """Return what the autoencoder alone makes of images in [0,1]."""
+    mean, _ = model.eval().encode(normalise(images.to(device)))
+    return denormalise(model.decode(model.config.scale * mean)).cpu()
 
 
 def predict(method: DiAD, batch: Batch, raw: Path, device: torch.device) -> list[dict[str, Any]]:

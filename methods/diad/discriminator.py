@@ -36,7 +36,7 @@ def patch_gan(width: int = 64) -> nn.Sequential:
 
 
 def fooling_loss(discriminator: nn.Module, output: Tensor) -> Tensor:
-    """Return the autoencoder's loss: small where reconstructions pass for images. The discriminator gets no gradient."""
+    """Return the autoencoder's loss, small where reconstructions pass for images. Only they get a gradient."""
     discriminator.requires_grad_(False)
     loss: Tensor = -discriminator(output).mean()
     discriminator.requires_grad_(True)

@@ -16,14 +16,14 @@ from diadbench.methods.backbones import Backbone, load_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad import config, weights
-from diadbench.methods.diad.discriminator import START
 from diadbench.methods.diad.diffusion import LEVELS, timesteps
+from diadbench.methods.diad.discriminator import START
 from diadbench.methods.diad.latents import CachedLatents, posteriors
 from diadbench.methods.diad.memory import slim
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.noise import image_noise
 from diadbench.methods.diad.normalise import denormalise, normalise
-from diadbench.methods.diad.reconstruct import reconstruct
+from diadbench.methods.diad.reconstruct import Estimate, reconstruct, trajectory
 from diadbench.methods.diad.scoring import POOL, SIGMA, anomaly_map, image_score, level_maps
 from diadbench.methods.diad.stages import AutoencoderStage, DiffusionStage, find_lpips
 from diadbench.methods.lightning import Budget, Fetch, train_module
@@ -73,6 +73,7 @@ class DiAD(Method):
         ablation: ``autoencoder`` reconstructs with the autoencoder alone, to see what the diffusion adds.
         inference_precision: ``float32`` or ``bfloat16`` (autocast) in prediction.
         channels_last: Memory order of the networks; faster, same maps up to rounding.
+        compile: Predict with ``torch.compile``; the first batch takes minutes, and a C++ compiler on a CPU.
     """
 
     info = CATALOG["diad"].info
@@ -115,6 +116,7 @@ class DiAD(Method):
         ablation: Literal["none", "autoencoder"] = "none",
         inference_precision: Literal["float32", "bfloat16"] = "float32",
         channels_last: bool = True,
+        compile: bool = False,
     ) -> None:
         self.config = config.of_width(width) if width else config.size(size)
         if n_samples < 1:
@@ -137,6 +139,8 @@ class DiAD(Method):
         self.backbone_name, self.backbone_weights, self.levels = backbone, backbone_weights, tuple(levels)
         self.feature_size, self.sigma, self.pool, self.ablation = feature_size, sigma, pool, ablation
         self.inference_precision, self.channels_last = inference_precision, channels_last
+        self.compile = compile
+        self._estimate: Estimate | None = None
         self.model: DiADModel | None = None
         self._backbone: Backbone | None = None
         self._run: RunSettings | None = None
@@ -256,8 +260,26 @@ class DiAD(Method):
             if self.ablation == "autoencoder":
                 return model.decode(model.config.scale * mean).float()
             noises = image_noise(images, mean.shape[1:], seed=self._run.seed, draw=draw)
-            options = {"steps": self.steps, "start": self.start}
-            return reconstruct(model, x, (mean, logvar), noises, **options)
+            return reconstruct(
+                model, x, (mean, logvar), noises, steps=self.steps, start=self.start, estimate=self._estimate
+            )
+
+    @torch.no_grad()
+    def denoising(self, images: Tensor) -> tuple[list[int], Tensor, Tensor]:
+        """Return what the steps of a reconstruction look like, to be painted.
+
+        Returns:
+            The steps' times; the decoded latents after each step, and the decoded estimates of the clean latents in
+            it: ``float32 (steps,B,3,H,W)`` each, in [0,1] but for what isn't clamped.
+        """
+        assert self._run is not None
+        model, x = self._model(), normalise(images)
+        posterior = model.encode(x)
+        noises = image_noise(images, posterior[0].shape[1:], seed=self._run.seed)
+        steps = list(trajectory(model, x, posterior, noises, steps=self.steps, start=self.start))
+        after = torch.stack([denormalise(model.decode(step.x)) for step in steps])
+        clean = torch.stack([denormalise(model.decode(step.x0)) for step in steps])
+        return [step.t for step in steps], after, clean
 
     def _features(self, images: Tensor) -> list[Tensor]:
         assert self._backbone is not None
@@ -309,6 +331,7 @@ class DiAD(Method):
         model = self._model()
         model.requires_grad_(False)
         model.eval()
+        self._estimate = torch.compile(model.eps) if self.compile else None
 
     def _placed(self, model: DiADModel, run: RunSettings) -> DiADModel:
         model.to(run.device)

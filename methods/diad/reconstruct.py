@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor
 
-from diadbench.methods.diad.diffusion import LEVELS, denoise, timesteps
+from diadbench.methods.diad.diffusion import LEVELS, Step, timesteps, walk
 from diadbench.methods.diad.model import DiADModel
+
+#: ``(x, t, hint) -> eps``.
+Estimate = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def trajectory(
+    model: DiADModel,
+    images: Tensor,
+    posterior: tuple[Tensor, Tensor],
+    noises: tuple[Tensor, Tensor],
+    *,
+    steps: int = 10,
+    start: int = LEVELS - 1,
+    estimate: Estimate | None = None,
+) -> Iterator[Step]:
+    """Yield all DDIM steps of a reconstruction. The last one's ``x`` is what is decoded.
+
+    Args:
+        model: The networks.
+        images: Normalised images ``(B,3,H,W)``.
+        posterior: Mean and log-variance ``(B,4,h,w)``, from :meth:`DiADModel.encode`.
+        noises: Noise of the posterior and of the diffusion, each ``(B,4,h,w)``.
+        steps: DDIM steps.
+        start: Noise level to start from.
+        estimate: Stands for :meth:`DiADModel.eps`, such as a compiled one.
+    """
+    eps = estimate or model.eps
+    z = model.sample_latent(*posterior, noises[0])
+    level = timesteps(steps, start)[2]
+    noisy = model.add_noise(z, noises[1], torch.full((len(z),), level, device=z.device))
+    hint = model.encode_hint(images)
+    yield from walk(noisy, lambda x, t: eps(x, t, hint).float(), steps=steps, start=start)
 
 
 @torch.no_grad()
@@ -18,22 +52,12 @@ def reconstruct(
     *,
     steps: int = 10,
     start: int = LEVELS - 1,
+    estimate: Estimate | None = None,
 ) -> Tensor:
-    """Return normalised reconstructions ``float32 (B,3,H,W)``.
+    """Return normalised reconstructions ``float32 (B,3,H,W)``. Arguments as for :func:`trajectory`.
 
     Equal to the authors' way up to rounding: their guidance of 9 lies between two equal estimates.
-
-    Args:
-        model: The networks.
-        images: Normalised images ``(B,3,H,W)``.
-        posterior: Mean and log-variance ``(B,4,h,w)``, from :meth:`DiADModel.encode`.
-        noises: Noise of the posterior and of the diffusion, each ``(B,4,h,w)``.
-        steps: DDIM steps.
-        start: Noise level to start from.
     """
-    z = model.sample_latent(*posterior, noises[0])
-    level = timesteps(steps, start)[2]
-    noisy = model.add_noise(z, noises[1], torch.full((len(z),), level, device=z.device))
-    hint = model.encode_hint(images)
-    z = denoise(noisy, lambda x, t: model.eps(x, t, hint).float(), steps=steps, start=start)
+    for step in trajectory(model, images, posterior, noises, steps=steps, start=start, estimate=estimate):
+        z = step.x
     return model.decode(z).float()

@@ -143,9 +143,7 @@ class DiffusionStage(_Stage):
         levels: Noise levels that are drawn, from 0 on.
     """
 
-    def __init__(
-        self, model: DiADModel, optimizer: str, lr: float, decay_steps: int, *, levels: int = LEVELS
-    ) -> None:
+    def __init__(self, model: DiADModel, optimizer: str, lr: float, decay_steps: int, *, levels: int = LEVELS) -> None:
         super().__init__(model, optimizer, lr, decay_steps)
         self._levels = levels
         trained = model.trained_parameters()

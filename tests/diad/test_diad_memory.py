@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
+from typing import Any
 
+import pytest
+import torch
+from torch.utils._pytree import tree_leaves
+
+from diadbench.methods.base import RunSettings
 from diadbench.methods.diad import of_width
 from diadbench.methods.diad.memory import FROZEN, slim
+from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.random_weights import random_model
+from diadbench.methods.small_data import small_train
 
 
 def test_slim_changes_little_while_it_lasts_and_nothing_afterwards() -> None:
@@ -37,3 +45,29 @@ def test_gradients_flow_past_a_frozen_half_in_half_precision() -> None:
         z, noise = torch.randn(2, 1, 4, 16, 16)
         model.loss(z, torch.zeros(1, 3, 128, 128), noise, torch.tensor([9])).backward()
     assert all(parameter.grad is not None and parameter.dtype == torch.float32 for parameter in trained.values())
+
+
+def test_8_bit_adam_trains_and_resumes(tmp_path: Path) -> None:
+    """Moments are bytes, and a training that is cut in two goes on with them."""
+    pytest.importorskip("bitsandbytes")
+    options: dict[str, Any] = {
+        "size": "tiny",
+        "weights": "random",
+        "train_steps": 3,
+        "batch_size": 2,
+        "accumulate": 1,
+        "lr": 1e-3,
+        "optimizer": "adamw8bit",
+        "backbone": "tf_efficientnet_lite0",
+        "backbone_weights": "package",
+    }
+    run = RunSettings(0, torch.device("cpu"), (32, 32), ("a",), tmp_path, tmp_path / "cache")
+    DiAD(**options).fit(small_train(1, images=2, size=32), run)
+    moments = torch.load(tmp_path / "diffusion.ckpt", weights_only=True)["optimizer_states"][0]["state"]
+    leaves = [leaf for leaf in tree_leaves(moments) if isinstance(leaf, torch.Tensor) and leaf.numel() >= 4096]
+    assert leaves
+    assert {leaf.dtype for leaf in leaves} == {torch.uint8}
+    method = DiAD(**{**options, "train_steps": 5})
+    method.fit(small_train(1, images=2, size=32), run)
+    assert torch.load(tmp_path / "diffusion.ckpt", weights_only=True)["global_step"] == 5
+    assert all(parameter.isfinite().all() for parameter in method.model.parameters())  # type: ignore[union-attr]

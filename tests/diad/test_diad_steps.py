@@ -43,6 +43,14 @@ def test_all_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     for name in ("input", "reconstruction", "heat", "overlay", "mask"):
         assert (figures[0].parent / f"{name}.png").is_file()
 
+    for name in ("autoencoder/before_after", "autoencoder/losses", "model/losses", "test/denoising-weave"):
+        assert Path(f"mine/{name}.png").stat().st_size > 0
+    assert main(["diad", "compare", data, *out]) == 0
+    compared = pd.read_csv("mine/compare.csv").set_index("way")
+    assert list(compared.index) == ["plain float32", "channels-last", "bfloat16"]
+    assert compared["largest"]["plain float32"] == 0
+    assert compared["largest"]["channels-last"] < 1e-4 < compared["largest"]["bfloat16"] < 1
+
     kept = {path: path.stat().st_mtime_ns for path in Path("mine/test/raw").iterdir()}
     gone = min(kept)
     gone.unlink()

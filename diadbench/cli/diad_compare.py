@@ -1,0 +1,71 @@
+"""What the faster ways of inference do to a trained DiAD's maps."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from diadbench.benchmark.metrics import Evaluator, get_protocol
+from diadbench.common.files import write_with
+from diadbench.datasets.data import TestData, TrainData
+from diadbench.methods.base import RunSettings
+
+if TYPE_CHECKING:
+    from diadbench.cli.diad_steps import Steps
+
+#: The plain way, against which the others are held.
+PLAIN: dict[str, Any] = {"channels_last": False, "inference_precision": "float32", "compile": False}
+WAYS: dict[str, dict[str, Any]] = {
+    "plain float32": {},
+    "channels-last": {"channels_last": True},
+    "bfloat16": {"inference_precision": "bfloat16"},
+    "torch.compile": {"compile": True},
+}
+
+
+def compare_inference(steps: Steps, dataset: str, root: str | None, batch_size: int, *, compiled: bool) -> int:
+    """Predict the test images each way, print and write a table: ``OUT/compare.csv``."""
+    _, train, test = steps.data(dataset, root)
+    run = steps.run(train.class_names)
+    given = steps.options
+    rows, plain = [], torch.zeros(0)
+    for name, changes in WAYS.items():
+        if "compile" in changes and not compiled:
+            continue
+        steps.options = {**given, **PLAIN, **changes}
+        maps, row = _predicted(steps, train, test, run, batch_size)
+        plain = maps if not rows else plain
+        off = (maps - plain).abs() / plain.abs().max()
+        rows.append({"way": name, "largest": float(off.max()), "mean": float(off.mean()), **row})
+    steps.options = given
+    table = pd.DataFrame(rows)
+    write_with(steps.out / "compare.csv", lambda path: table.to_csv(path, index=False))
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+    print(f"results: {steps.out / 'compare.csv'}")
+    return 0
+
+
+def _predicted(
+    steps: Steps, train: TrainData, test: TestData, run: RunSettings, batch_size: int
+) -> tuple[Tensor, dict[str, float]]:
+    """Return all maps, and metrics and seconds an image. The first batch warms up: it is predicted twice."""
+    method = steps.trained(steps.out / "model", train, run)
+    evaluator = Evaluator(train.class_names, get_protocol("exact"))
+    maps: list[Tensor] = []
+    seconds = 0.0
+    for batch in test.batches(batch_size):
+        images = batch.image.to(steps.device)
+        if not maps:
+            method.predict(images)
+        start = time.perf_counter()
+        found = method.predict(images)
+        maps.append(found.anomaly_map.cpu())
+        seconds += time.perf_counter() - start
+        evaluator.update(batch.class_id, maps[-1], batch.mask, found.score.cpu(), batch.label, index=batch.index)
+    mean = evaluator.compute().mean().set_index("metric")["value"]
+    aurocs = {name: float(mean[name]) for name in ("i_auroc", "p_auroc") if name in mean}
+    return torch.cat(maps), {**aurocs, "seconds_an_image": seconds / max(len(test), 1)}

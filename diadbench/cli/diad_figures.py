@@ -1,0 +1,89 @@
+"""Figures of a DiAD's training and of its way to a reconstruction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from diadbench.cli.diad_pictures import as_picture
+from diadbench.common.files import write_with
+
+_DPI = 120
+
+
+def rows(path: Path, images: Mapping[str, Tensor], titles: Sequence[str] = ()) -> None:
+    """Write a figure with a named row of pictures for each entry.
+
+    Args:
+        path: File to write (PNG).
+        images: ``float32 (N,3,H,W)`` in [0,1], of the same N, by the row's name; clamped.
+        titles: Of the columns.
+    """
+    count = len(next(iter(images.values())))
+    figure = Figure(figsize=(1.1 * count + 0.7, 1.15 * len(images) + 0.25), layout="constrained")
+    grid = figure.subplots(len(images), count, squeeze=False)
+    for line, (name, pictures) in zip(grid, images.items(), strict=True):
+        for axes, picture in zip(line, pictures.clamp(0, 1).cpu().numpy(), strict=True):
+            axes.imshow(as_picture(picture))
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        line[0].set_ylabel(name, fontsize=8)
+    for axes, title in zip(grid[0], titles, strict=False):
+        axes.set_title(title, fontsize=8)
+    _save(figure, path)
+
+
+def denoising(path: Path, image: Tensor, times: Sequence[int], after: Tensor, clean: Tensor) -> None:
+    """Write the way from noise to a reconstruction.
+
+    Args:
+        path: File to write (PNG).
+        image: The image ``(3,H,W)`` in [0,1].
+        times: Of the steps.
+        after: Decoded latents after each step ``(steps,1,3,H,W)``.
+        clean: Decoded estimates of the clean latents in each step, of the same shape.
+    """
+    both = {"latents": _behind(image, after), "estimate": _behind(image, clean)}
+    rows(path, both, ["image", *(f"t = {t}" for t in times)])
+
+
+def losses(history: Path, path: Path, stage: str) -> None:
+    """Write the curves of a stage's losses, each with its running mean; nothing where no curve was kept.
+
+    Args:
+        history: ``history.csv`` of the training: ``step, name, value``.
+        path: File to write (PNG).
+        stage: What names start with: ``autoencoder``, ``diffusion``.
+    """
+    table = pd.read_csv(history) if history.is_file() else pd.DataFrame(columns=["step", "name", "value"])
+    table = table[table["name"].str.startswith(f"{stage}/")]
+    if table.empty:
+        return
+    names = list(table["name"].unique())
+    figure = Figure(figsize=(3.4 * len(names), 2.6), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        curve = table[table["name"] == name].set_index("step")["value"]
+        axes.plot(curve.index, curve, color="0.75", linewidth=0.8)
+        axes.plot(curve.index, curve.rolling(max(len(curve) // 20, 1), min_periods=1).mean(), linewidth=1.5)
+        axes.set_title(name.removeprefix(f"{stage}/"), fontsize=9)
+        axes.set_xlabel("step", fontsize=8)
+        axes.tick_params(labelsize=8)
+        if (curve > 0).all():
+            axes.set_yscale("log")
+    _save(figure, path)
+
+
+def _behind(image: Tensor, pictures: Tensor) -> Tensor:
+    """Return the image and, behind it, the first picture of each step."""
+    return torch.cat([image[None].cpu(), pictures[:, 0].cpu()])
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_with(path, partial(figure.savefig, format="png", dpi=_DPI))
