@@ -28,8 +28,10 @@ def make_optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float) -> 
     Raises:
         UserError: Unknown name. Skip: bitsandbytes isn't installed.
     """
+    parameters = list(parameters)
     if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=lr)
+        real = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
+        return torch.optim.AdamW(parameters, lr=lr, fused=real)  # without temporaries of the size of the model
     if name == "adafactor":
         return torch.optim.Adafactor(parameters, lr=lr)
     if name != "adamw8bit":
