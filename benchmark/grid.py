@@ -7,6 +7,7 @@ A grid file::
       mine:
         method: my_method.py:MyMethod  # a file, an entry point, anomalib:Padim, ...
         options: {width: 64}           # keyword arguments of the method
+        datasets: [toy]                # on these only
     datasets:
       toy: {options: {train: 50}}      # keyword arguments of the dataset
       mvtec: {root: /data/mvtec}
@@ -33,13 +34,14 @@ KeepMaps = Literal["none", "float16", "float32"]
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method of the grid: what it is called here, what it is, its options as written."""
+    """A method of the grid: what it is called here, what it is, its options as written, the datasets it is run on."""
 
     label: str
     method: str
     options: dict[str, Any] = field(default_factory=dict)
     image_size: int | list[int] | None = None
     time_limit: str | float | None = None
+    datasets: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ class Grid:
         """Yield all cells, dataset by dataset."""
         for dataset in self.datasets.values():
             for method in self.methods.values():
+                if method.datasets is not None and dataset.label not in method.datasets:
+                    continue
                 for setting in self.settings:
                     for seed in self.seeds:
                         yield Cell(dataset, method, setting, seed)
@@ -218,6 +222,16 @@ def _check_values(grid: Grid, where: str) -> None:
     parse_memory(grid.memory_limit, f"{where}: memory_limit")
     for method in grid.methods.values():
         parse_time(method.time_limit, f"{where}: methods.{method.label}.time_limit")
+        if method.datasets is not None:
+            _check_labels(method.datasets, grid, f"{where}: methods.{method.label}.datasets")
+
+
+def _check_labels(labels: Any, grid: Grid, where: str) -> None:
+    if not isinstance(labels, list) or not labels:
+        raise UserError(f"{where}: expected a list of the grid's datasets, found {labels!r}")
+    for label in labels:
+        if label not in grid.datasets:
+            raise unknown_name("dataset", str(label), grid.datasets, where=where)
 
 
 def _read(source: str) -> tuple[str, str, str]:
@@ -249,7 +263,7 @@ def preset_names(folder: str) -> list[str]:
 
 
 def _method(label: str, entry: Any, where: str) -> MethodSpec:
-    values = _entry(f"methods.{label}", entry, ["method", "options", "image_size", "time_limit"], where)
+    values = _entry(f"methods.{label}", entry, ["method", "options", "image_size", "time_limit", "datasets"], where)
     return MethodSpec(label, **_with_preset("method", "methods", label, values))
 
 

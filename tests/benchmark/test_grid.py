@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from diadbench.benchmark.grid import Grid, load_grid, parse_grid, parse_memory, parse_overrides, parse_time
 from diadbench.common.errors import UserError
@@ -29,6 +30,13 @@ def test_cells_are_the_whole_product() -> None:
     keys = [cell.key for cell in grid.cells()]
     assert len(keys) == len(set(keys)) == 4
     assert ("toy", "padim", "one-per-class", 1) in keys
+
+
+def test_a_method_may_be_kept_to_some_datasets() -> None:
+    methods = {"padim": {"datasets": ["b"]}, "patchcore": None}
+    grid = parse_grid({**SMALL, "methods": methods, "datasets": {"a": {"dataset": "toy"}, "b": {"dataset": "toy"}}})
+    assert [cell.key[:2] for cell in grid.cells()] == [("a", "patchcore"), ("b", "padim"), ("b", "patchcore")]
+    assert parse_grid(yaml.safe_load(grid.to_yaml())) == grid
 
 
 def test_yaml_round_trip_gives_an_equal_grid(tmp_path: Path) -> None:
@@ -63,6 +71,8 @@ def test_a_method_may_have_its_own_size() -> None:
         ({"methods": {}}, ["methods", "at least one"]),
         ({"methods": {"a": 3}}, ["methods.a", "3"]),
         ({"methods": {"a": {"options": [1]}}}, ["methods.a.options"]),
+        ({"methods": {"a": {"method": "padim", "datasets": ["toi"]}}}, ["methods.a.datasets", "did you mean toy"]),
+        ({"methods": {"a": {"method": "padim", "datasets": []}}}, ["methods.a.datasets", "list"]),
         ({"image_size": "big"}, ["image_size", "big"]),
         ({"image_size": 0}, ["image_size", "positive"]),
         ({"settings": ["multi"]}, ["settings", "multi"]),
