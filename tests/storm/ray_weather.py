@@ -32,8 +32,18 @@ class RayNodes:
         for name, value in self._environment.items():
             self._patch.setenv(name, value)
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        self._nodes = [self._cluster.add_node(num_cpus=1) for _ in range(2)]
+        self._nodes = [self._new_node() for _ in range(2)]
         return self
+
+    def _new_node(self, tries: int = 3) -> Any:
+        """Start a node; Ray gives up after 30 seconds, which a busy machine may need."""
+        while True:
+            tries -= 1
+            try:
+                return self._cluster.add_node(num_cpus=1)
+            except Exception:
+                if not tries:
+                    raise
 
     def __exit__(self, *error: object) -> None:
         self._cluster.shutdown()
@@ -52,7 +62,7 @@ class RayNodes:
         time.sleep(dice.uniform(0.2, 2))
         with contextlib.suppress(Exception):  # it is dead already; only what is left of it is cleaned away
             self._cluster.remove_node(node, allow_graceful=False)
-        self._nodes.append(self._cluster.add_node(num_cpus=1))
+        self._nodes.append(self._new_node())
 
 
 def kill_node(weather: Weather, dice: random.Random) -> None:
