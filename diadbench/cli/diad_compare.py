@@ -32,7 +32,8 @@ def compare_inference(steps: Steps, dataset: str, root: str | None, batch_size: 
     _, train, test = steps.data(dataset, root)
     run = steps.run(train.class_names)
     given = steps.options
-    rows, plain = [], torch.zeros(0)
+    rows: list[dict[str, Any]] = []
+    plain = torch.zeros(0)
     for name, changes in WAYS.items():
         if "compile" in changes and not compiled:
             continue
