@@ -95,7 +95,9 @@ def test_gpus_are_shared_out_evenly(make_job: MakeJob) -> None:
         for name in "abcd":
             engine.submit(make_job(name, {"gpus": 1}, sleep=30))
             pid = engine._running[-1][0]._process.pid
-            chosen.append(psutil.Process(pid).environ()["CUDA_VISIBLE_DEVICES"])
+            environment = psutil.Process(pid).environ
+            wait_for(lambda read=environment: "CUDA_VISIBLE_DEVICES" in read(), 30)  # it is empty while exec runs
+            chosen.append(environment()["CUDA_VISIBLE_DEVICES"])
     assert sorted(chosen) == ["0", "0", "1", "1"]
     assert LocalEngine(gpus=8).slots == 8
 
