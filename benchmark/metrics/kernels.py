@@ -177,8 +177,9 @@ class FastCounter(Counter):
 
     def _prepare(self, score: NDArray[Any]) -> bool:
         kind = score.dtype.type
-        # More buckets mean fewer comparisons but more cache misses and memory: 64, 32 or 16 bytes a score.
-        buckets = len(score) * (16 if len(score) <= 1 << 18 else 8 if len(score) <= 1 << 20 else 4) + 64
+        # More buckets mean fewer comparisons but more cache misses and memory: 128, 64, 32 or 16 bytes a score.
+        each = next((count for count, most in ((32, 1 << 16), (16, 1 << 18), (8, 1 << 20)) if len(score) <= most), 4)
+        buckets = len(score) * each + 64
         buckets = min(buckets, 1 << (24 if kind is np.float32 else 30))  # the key is computed in this precision
         with np.errstate(over="ignore", divide="ignore"):
             scale = kind((buckets - 3) / float(kind(score[-1] - score[0]))) if len(score) > 1 else kind(1)
