@@ -45,11 +45,8 @@ class FeatureCache:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "shape": self.shape}  # pickling a memory map would copy its content
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type[FeatureCache], tuple[Path, tuple[int, ...]]]:
+        return FeatureCache, (self.path, self.shape)  # pickling a memory map would copy its content
 
     def read(self, indices: Tensor | list[int]) -> Tensor:
         """Return ``float32 (n,C,h,w)`` of the given positions, on the CPU."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from diadbench.benchmark.metrics.ranking import BLOCK
 from diadbench.benchmark.metrics.store import Budget, DiskArray
 
-#: Pixels that wait outside the budget before they are charged to it or written away.
+#: Pixels (of 8 bytes) that wait outside the budget before they are charged to it or written away.
 PENDING = 1 << 20
 #: Pixels ranked at a time; each range is one more pass over the maps. About 60 bytes a pixel: 1 GB.
 RANGE = 1 << 24
@@ -35,7 +35,8 @@ class Bag:
     def __init__(self, budget: Budget | None = None) -> None:
         self._budget = budget
         self._parts: list[Piece] = []
-        self._pending = self._charged = 0
+        self._pending = 0  # bytes that are not charged to the budget
+        self._charged = 0
         self._packed: NDArray[np.int64] = np.empty(0, np.int64)
         self._files: list[tuple[DiskArray, DiskArray]] = []
         self._double = False
@@ -44,12 +45,11 @@ class Bag:
         """Take ``(n,)`` float32 or float64 scores and their regions."""
         self._parts.append((scores, regions))
         self._double |= scores.dtype != np.float32
-        self._pending += len(scores)
-        if self._budget and self._pending >= PENDING:
-            size = sum(scores.nbytes + regions.nbytes for scores, regions in self._parts) - self._charged
-            if self._budget.used + size <= self._budget.limit:
-                self._budget.used += size
-                self._charged += size
+        self._pending += scores.nbytes + regions.nbytes
+        if self._budget and self._pending >= 8 * PENDING:
+            if self._budget.used + self._pending <= self._budget.limit:
+                self._budget.used += self._pending
+                self._charged += self._pending
                 self._pending = 0
             else:
                 self._write(self._budget)
@@ -97,7 +97,7 @@ class Bag:
             counts += np.bincount(_bins(scores), minlength=len(counts))
         start = held = 0
         for bin_, count in enumerate(counts):
-            if held and held + count > most:
+            if count and held and held + count > most:  # never a range without a pixel
                 yield start, bin_
                 start, held = bin_, 0
             held += int(count)

@@ -101,9 +101,15 @@ class MapStore:
             self.budget.used += maps.nbytes
             self.entries.append(np.array(maps, order="C"))
         else:
-            if not self.entries or not _takes(self.entries[-1], maps.dtype):
-                self.entries.append(DiskArray(self.budget, maps.dtype))
-            self.entries[-1].append(maps.reshape(-1))  # type: ignore[union-attr]
+            self._on_disk(maps.dtype).append(maps.reshape(-1))
+
+    def _on_disk(self, dtype: np.dtype[Any]) -> DiskArray:
+        """Return the last entry if it is a disk array of that type, else a new one."""
+        last = self.entries[-1] if self.entries else None
+        if not (isinstance(last, DiskArray) and last.dtype == dtype):
+            last = DiskArray(self.budget, dtype)
+            self.entries.append(last)
+        return last
 
     def chunks(self) -> Iterator[NDArray[Any]]:
         """Yield all values, flat, at most about :data:`CHUNK` at a time."""
@@ -115,10 +121,6 @@ class MapStore:
                 for block in blocks(entry):
                     yield block.reshape(-1)
                     release(entry)
-
-
-def _takes(entry: NDArray[Any] | DiskArray, dtype: np.dtype[Any]) -> bool:
-    return isinstance(entry, DiskArray) and entry.dtype == dtype
 
 
 def blocks(maps: NDArray[Any]) -> Iterator[NDArray[Any]]:

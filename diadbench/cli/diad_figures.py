@@ -23,7 +23,7 @@ def rows(path: Path, images: Mapping[str, Tensor], titles: Sequence[str] = ()) -
     Args:
         path: File to write (PNG).
         images: ``float32 (N,3,H,W)`` in [0,1], of the same N, by the row's name; clamped.
-        titles: Of the columns.
+        titles: Of all columns, or none.
     """
     count = len(next(iter(images.values())))
     figure = Figure(figsize=(1.1 * count + 0.7, 1.15 * len(images) + 0.25), layout="constrained")
@@ -34,7 +34,7 @@ def rows(path: Path, images: Mapping[str, Tensor], titles: Sequence[str] = ()) -
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         line[0].set_ylabel(name, fontsize=8)
-    for axes, title in zip(grid[0], titles, strict=False):
+    for axes, title in zip(grid[0], titles or [""] * count, strict=True):
         axes.set_title(title, fontsize=8)
     _save(figure, path)
 

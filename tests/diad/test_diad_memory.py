@@ -70,4 +70,5 @@ def test_8_bit_adam_trains_and_resumes(tmp_path: Path) -> None:
     method = DiAD(**{**options, "train_steps": 5})
     method.fit(small_train(1, images=2, size=32), run)
     assert torch.load(tmp_path / "diffusion.ckpt", weights_only=True)["global_step"] == 5
-    assert all(parameter.isfinite().all() for parameter in method.model.parameters())  # type: ignore[union-attr]
+    assert method.model is not None
+    assert all(parameter.isfinite().all() for parameter in method.model.parameters())

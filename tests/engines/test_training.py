@@ -71,7 +71,8 @@ class Training:
         """Step, rank and number of images of each batch that was trained on, in all tries."""
         if not self.steps_log.is_file():
             return []
-        return [tuple(map(int, line.split())) for line in self.steps_log.read_text().splitlines()]  # type: ignore[misc]
+        lines = (line.split() for line in self.steps_log.read_text().splitlines())
+        return [(int(step), int(rank), int(count)) for step, rank, count in lines]
 
     def weights(self) -> dict[str, Any]:
         return load_file(next(self.cell.directory.glob("checkpoint/*/weights.safetensors")))

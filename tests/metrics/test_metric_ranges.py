@@ -19,6 +19,8 @@ KINDS = {
     "few values": lambda x: np.round(x * 4).astype(np.float32),
     "negative": lambda x: (-np.exp(x)).astype(np.float32),
     "float16": lambda x: x.astype(np.float16),
+    "saturated": lambda x: np.minimum(x, -1).astype(np.float32),  # most scores are the largest one
+    "one score": lambda x: np.ones(x.shape, np.float32) * 0.5,
 }
 
 
@@ -103,6 +105,8 @@ def test_the_bag_gives_its_memory_back(narrow):
         one.add(np.arange(start, start + 100, dtype=np.float32), np.zeros(100, np.int32))
     pieces = [scores for part in one.ranges() for scores, _ in part]
     assert budget.used == 0
+    one.add(np.arange(9, dtype=np.float32), np.zeros(9, np.int32))
+    assert budget.used == 0
     np.testing.assert_array_equal(np.concatenate(pieces), np.arange(4000))
 
 
@@ -114,3 +118,11 @@ def test_slices_of_a_disk_array():
     for part in (slice(None), slice(5, 9), slice(39, 41), slice(90, 200), slice(7, 7), slice(0, 1)):
         np.testing.assert_array_equal(on_disk[part], whole[part])
     assert len(on_disk) == 100
+
+
+def test_a_bag_in_memory_is_charged_once():
+    budget = Budget(1 << 30)
+    one = bag.Bag(budget)
+    for _ in range(3):
+        one.add(np.zeros(bag.PENDING, np.float32), np.zeros(bag.PENDING, np.int32))
+        assert sum(len(scores) for part in one.ranges() for scores, _ in part) * 8 == budget.used
