@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 
 from diadbench.benchmark.store import RESULT_COLUMNS, CellRecord, RunDirectory
@@ -35,14 +36,16 @@ def read_results(run: RunDirectory) -> pd.DataFrame:
 
 def _read_csv(path: Path, name: str) -> pd.DataFrame:
     numbers = ("n_normal", "n_anomalous", "n_defined", "n_classes")
+    types = {**dict.fromkeys(numbers, "float64"), "seed": "int64", "value": object}
     table = pd.read_csv(
         path,
-        dtype={key: "float64" if key in numbers else "int64" if key == "seed" else str for key in RESULT_COLUMNS},
+        dtype={key: types.get(key, str) for key in RESULT_COLUMNS},
         keep_default_na=False,
         na_values={key: [""] for key in numbers},
     )
     # Python reads a figure to the last bit; before pandas 3.1, read_csv does so only by an option deprecated since
-    table["value"] = [float(text) if text else float("nan") for text in table["value"]]
+    texts = table["value"].to_numpy()
+    table["value"] = np.where(texts == "", "nan", texts).astype("float64")
     table["run"] = name  # the directory may have been renamed since
     return table[list(RESULT_COLUMNS)]
 
