@@ -8,6 +8,7 @@ A grid file::
         method: my_method.py:MyMethod  # a file, an entry point, anomalib:Padim, ...
         options: {width: 64}           # keyword arguments of the method
         datasets: [toy]                # on these only
+        on: {toy: {width: 32}}         # other options on one dataset
     datasets:
       toy: {options: {train: 50}}      # keyword arguments of the dataset
       mvtec: {root: /data/mvtec}
@@ -34,7 +35,10 @@ KeepMaps = Literal["none", "float16", "float32"]
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method of the grid: what it is called here, what it is, its options as written, the datasets it is run on."""
+    """A method of the grid: what it is called here, what it is, its options as written, the datasets it is run on.
+
+    ``on`` holds options that differ on a dataset, by the dataset's label: budgets often do.
+    """
 
     label: str
     method: str
@@ -42,6 +46,13 @@ class MethodSpec:
     image_size: int | list[int] | None = None
     time_limit: str | float | None = None
     datasets: list[str] | None = None
+    on: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def for_dataset(self, label: str) -> MethodSpec:
+        """Return this method with the options that it has on a dataset."""
+        if label not in self.on:
+            return self
+        return dataclasses.replace(self, options={**self.options, **self.on[label]}, on={})
 
 
 @dataclass(frozen=True)
@@ -131,14 +142,14 @@ class Grid:
     note: str = ""
 
     def cells(self) -> Iterator[Cell]:
-        """Yield all cells, dataset by dataset."""
+        """Yield all cells, dataset by dataset. Their methods have the options of the cell's dataset."""
         for dataset in self.datasets.values():
             for method in self.methods.values():
                 if method.datasets is not None and dataset.label not in method.datasets:
                     continue
                 for setting in self.settings:
                     for seed in self.seeds:
-                        yield Cell(dataset, method, setting, seed)
+                        yield Cell(dataset, method.for_dataset(dataset.label), setting, seed)
 
     def size_for(self, method: MethodSpec) -> tuple[int, int]:
         """Return ``(H, W)`` at which a method is run and evaluated."""
@@ -224,10 +235,11 @@ def _check_values(grid: Grid, where: str) -> None:
         parse_time(method.time_limit, f"{where}: methods.{method.label}.time_limit")
         if method.datasets is not None:
             _check_labels(method.datasets, grid, f"{where}: methods.{method.label}.datasets")
+        _check_labels([*method.on], grid, f"{where}: methods.{method.label}.on", may_be_empty=True)
 
 
-def _check_labels(labels: Any, grid: Grid, where: str) -> None:
-    if not isinstance(labels, list) or not labels:
+def _check_labels(labels: Any, grid: Grid, where: str, *, may_be_empty: bool = False) -> None:
+    if not isinstance(labels, list) or not (labels or may_be_empty):
         raise UserError(f"{where}: expected a list of the grid's datasets, found {labels!r}")
     for label in labels:
         if label not in grid.datasets:
@@ -263,7 +275,10 @@ def preset_names(folder: str) -> list[str]:
 
 
 def _method(label: str, entry: Any, where: str) -> MethodSpec:
-    values = _entry(f"methods.{label}", entry, ["method", "options", "image_size", "time_limit", "datasets"], where)
+    known = ["method", "options", "image_size", "time_limit", "datasets", "on"]
+    values = _entry(f"methods.{label}", entry, known, where)
+    for dataset, options in _mapping(f"methods.{label}.on", values.get("on"), where).items():
+        _mapping(f"methods.{label}.on.{dataset}", options, where)
     return MethodSpec(label, **_with_preset("method", "methods", label, values))
 
 
@@ -288,10 +303,14 @@ def _entry(key: str, entry: Any, known: list[str], where: str) -> dict[str, Any]
     if not isinstance(entry, dict):
         raise UserError(f"{where}: {key}: expected keys ({', '.join(known)}), found {entry!r}")
     _check_keys(entry, known, f"{where}: {key}")
-    options = entry.get("options") or {}
-    if not isinstance(options, dict):
-        raise UserError(f"{where}: {key}.options: expected keys and values, found {options!r}")
+    options = _mapping(f"{key}.options", entry.get("options"), where)
     return {name: value for name, value in {**entry, "options": options}.items() if value is not None}
+
+
+def _mapping(key: str, value: Any, where: str) -> dict[str, Any]:
+    if value is not None and not isinstance(value, dict):
+        raise UserError(f"{where}: {key}: expected keys and values, found {value!r}")
+    return value or {}
 
 
 def _check_keys(entry: Mapping[str, Any], known: list[str], where: str) -> None:

@@ -74,12 +74,15 @@ def make_plan(
 
     get_protocol(grid.protocol)
     methods = {
-        label: resolve_method(spec.method, spec.options, f"methods.{label}") for label, spec in grid.methods.items()
+        (label, dataset): resolve_method(spec.method, spec.for_dataset(dataset).options, f"methods.{label}")
+        for label, spec in grid.methods.items()
+        for dataset in ("", *spec.on)  # "": wherever it says nothing else
     }
     datasets = {label: ResolvedDataset(grid, spec, progress) for label, spec in grid.datasets.items()}
     planned = []
     for cell in grid.cells():
-        method, dataset = methods[cell.method.label], datasets[cell.dataset.label]
+        name, place = cell.method.label, cell.dataset.label
+        method, dataset = methods.get((name, place), methods[name, ""]), datasets[place]
         config = _configuration(grid, cell, method, dataset, directory.path)
         record = directory.cell(*cell.key)
         run, why = _decide(record, config, overwrite)

@@ -25,6 +25,8 @@ def command(grid: str, overrides: list[str], *, cells: bool = False) -> int:
         from diadbench.benchmark.resolve import resolve_method
 
         for label, spec in checked.methods.items():
-            resolved = resolve_method(spec.method, spec.options, f"methods.{label}")
-            print(yaml.safe_dump({f"# options of {label}": resolved.options}, sort_keys=False), end="")
+            for dataset in ("", *spec.on):
+                resolved = resolve_method(spec.method, spec.for_dataset(dataset).options, f"methods.{label}")
+                title = f"# options of {label}" + (f" on {dataset}" if dataset else "")
+                print(yaml.safe_dump({title: resolved.options}, sort_keys=False), end="")
     return 0

@@ -39,6 +39,27 @@ def test_a_method_may_be_kept_to_some_datasets() -> None:
     assert parse_grid(yaml.safe_load(grid.to_yaml())) == grid
 
 
+def test_a_method_may_have_other_options_on_a_dataset() -> None:
+    methods = {"padim": {"options": {"n": 1, "k": 2}, "on": {"b": {"n": 3}}}}
+    grid = parse_grid({**SMALL, "methods": methods, "datasets": {"a": {"dataset": "toy"}, "b": {"dataset": "toy"}}})
+    assert [cell.method.options for cell in grid.cells()] == [{"n": 1, "k": 2}, {"n": 3, "k": 2}]
+    assert parse_grid(yaml.safe_load(grid.to_yaml())) == grid
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"on": {"visa": {"n": 1}}}, "unknown dataset 'visa'"),
+        ({"on": {"toy": 3}}, "methods.padim.on.toy: expected keys and values, found 3"),
+        ({"on": ["toy"]}, "methods.padim.on: expected keys and values, found ['toy']"),
+    ],
+)
+def test_options_on_a_dataset_that_make_no_sense(entry: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_grid({**SMALL, "methods": {"padim": entry}})
+    assert sentence in str(caught.value)
+
+
 def test_yaml_round_trip_gives_an_equal_grid(tmp_path: Path) -> None:
     grid = parse_grid({**SMALL, "time_limit": "30m", "methods": {"a b": {"method": "padim", "image_size": 64}}})
     assert load_grid(write(tmp_path, grid.to_yaml())) == grid
