@@ -2,7 +2,10 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
+# What the demo needs, and with it all that the tests need (Ray and SLURM's submitit among it).
+DEMO_STAMP = $(VENV)/.installed-demo
 STAMP = $(VENV)/.installed
+INSTALL = $(BIN)/pip install --disable-pip-version-check --quiet -e
 
 .PHONY: help env demo test test-all lint format clean
 
@@ -11,12 +14,18 @@ help:  ## this list
 
 env: $(STAMP)  ## make the environment
 
-$(STAMP): pyproject.toml
+$(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[demo,coco,ray,slurm,loggers,dev]'
-	touch $(STAMP)
 
-demo: $(STAMP)  ## run a real grid on the CPU and make its report
+$(DEMO_STAMP): pyproject.toml | $(BIN)/pip
+	$(INSTALL) '.[demo]'
+	touch $@
+
+$(STAMP): pyproject.toml | $(BIN)/pip
+	$(INSTALL) '.[demo,coco,ray,slurm,loggers,dev]'
+	touch $@ $(DEMO_STAMP)
+
+demo: $(DEMO_STAMP)  ## run a real grid on the CPU and make its report
 	$(BIN)/diadbench run demo
 
 test: $(STAMP)  ## the tests

@@ -8,7 +8,7 @@ A grid file::
         method: my_method.py:MyMethod  # a file, an entry point, anomalib:Padim, ...
         options: {width: 64}           # keyword arguments of the method
         datasets: [toy]                # on these only
-        on: {toy: {width: 32}}         # other options on one dataset
+        by_dataset: {toy: {width: 32}} # other options on one dataset
     datasets:
       toy: {options: {train: 50}}      # keyword arguments of the dataset
       mvtec: {root: /data/mvtec}
@@ -37,7 +37,7 @@ KeepMaps = Literal["none", "float16", "float32"]
 class MethodSpec:
     """A method of the grid: what it is called here, what it is, its options as written, the datasets it is run on.
 
-    ``on`` holds options that differ on a dataset, by the dataset's label: budgets often do.
+    ``by_dataset`` holds options that differ on a dataset, by the dataset's label: budgets often do.
     """
 
     label: str
@@ -46,13 +46,13 @@ class MethodSpec:
     image_size: int | list[int] | None = None
     time_limit: str | float | None = None
     datasets: list[str] | None = None
-    on: dict[str, dict[str, Any]] = field(default_factory=dict)
+    by_dataset: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def for_dataset(self, label: str) -> MethodSpec:
         """Return this method with the options that it has on a dataset."""
-        if label not in self.on:
+        if label not in self.by_dataset:
             return self
-        return dataclasses.replace(self, options={**self.options, **self.on[label]}, on={})
+        return dataclasses.replace(self, options={**self.options, **self.by_dataset[label]}, by_dataset={})
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def _check_values(grid: Grid, where: str) -> None:
         parse_time(method.time_limit, f"{where}: methods.{method.label}.time_limit")
         if method.datasets is not None:
             _check_labels(method.datasets, grid, f"{where}: methods.{method.label}.datasets")
-        _check_labels([*method.on], grid, f"{where}: methods.{method.label}.on", may_be_empty=True)
+        _check_labels([*method.by_dataset], grid, f"{where}: methods.{method.label}.by_dataset", may_be_empty=True)
 
 
 def _check_labels(labels: Any, grid: Grid, where: str, *, may_be_empty: bool = False) -> None:
@@ -275,10 +275,10 @@ def preset_names(folder: str) -> list[str]:
 
 
 def _method(label: str, entry: Any, where: str) -> MethodSpec:
-    known = ["method", "options", "image_size", "time_limit", "datasets", "on"]
+    known = ["method", "options", "image_size", "time_limit", "datasets", "by_dataset"]
     values = _entry(f"methods.{label}", entry, known, where)
-    for dataset, options in _mapping(f"methods.{label}.on", values.get("on"), where).items():
-        _mapping(f"methods.{label}.on.{dataset}", options, where)
+    for dataset, options in _mapping(f"methods.{label}.by_dataset", values.get("by_dataset"), where).items():
+        _mapping(f"methods.{label}.by_dataset.{dataset}", options, where)
     return MethodSpec(label, **_with_preset("method", "methods", label, values))
 
 

@@ -76,7 +76,7 @@ def make_plan(
     methods = {
         (label, dataset): resolve_method(spec.method, spec.for_dataset(dataset).options, f"methods.{label}")
         for label, spec in grid.methods.items()
-        for dataset in ("", *spec.on)  # "": wherever it says nothing else
+        for dataset in ("", *spec.by_dataset)  # "": wherever it says nothing else
     }
     datasets = {label: ResolvedDataset(grid, spec, progress) for label, spec in grid.datasets.items()}
     planned = []

@@ -26,7 +26,7 @@ from diadbench.datasets.toy_draw import ToyOptions, draw
 from diadbench.datasets.workers import writing
 
 #: Raise it when any drawn pixel changes: the images are made again.
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 _MARK = "toy.json"
 
 

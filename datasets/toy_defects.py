@@ -23,14 +23,14 @@ _TRIES = 50
 
 def blot(image: Floats, body: Floats, rng: np.random.Generator, strength: float) -> Spoiled:
     """A stain with a ragged edge: dark oil, rust or bleach."""
-    alpha = _blob(body, rng, rng.uniform(0.12, 0.20), ragged=0.35)
+    alpha = _blob(body, rng, rng.uniform(0.18, 0.30), ragged=0.35)
     stain = np.array([(0.10, 0.09, 0.08), (0.48, 0.26, 0.10), (0.93, 0.93, 0.90)][rng.integers(3)])
     density = alpha * (0.3 + 0.6 * strength)
     return image + (stain - image) * density[..., None], alpha > 0
 
 
 def scratch(image: Floats, body: Floats, rng: np.random.Generator, strength: float) -> Spoiled:
-    """A thin bent line, brighter or darker than the ground."""
+    """A bent line, brighter or darker than the ground."""
     size = len(image)
     middle, angle, length = _somewhere(body, rng), rng.uniform(0, np.pi), rng.uniform(0.35, 0.65)
     along = np.array([np.cos(angle), np.sin(angle)]) * length / 2
@@ -41,7 +41,7 @@ def scratch(image: Floats, body: Floats, rng: np.random.Generator, strength: flo
     x, y = np.rint(curve[:, 0]).astype(int), np.rint(curve[:, 1]).astype(int)
     there = (x >= 0) & (x < size) & (y >= 0) & (y < size)
     far[y[there], x[there]] = 0
-    width = rng.uniform(1.0, 2.0) * size / 128
+    width = rng.uniform(2.5, 4.0) * size / 128
     alpha = _cut(np.clip(width + 0.5 - ndimage.distance_transform_edt(far), 0, 1) * body)
     change = rng.choice([-1.0, 1.0]) * (0.12 + 0.38 * strength)
     return image + change * alpha[..., None], alpha > 0
@@ -63,7 +63,7 @@ def displaced(image: Floats, body: Floats, rng: np.random.Generator, strength: f
 
 def smear(image: Floats, body: Floats, rng: np.random.Generator, strength: float) -> Spoiled:
     """A patch that lost its structure and some of its light."""
-    alpha = _blob(body, rng, rng.uniform(0.15, 0.24), ragged=0.15)
+    alpha = _blob(body, rng, rng.uniform(0.22, 0.34), ragged=0.15)
     blurred = ndimage.gaussian_filter(image, (len(image) * 0.05, len(image) * 0.05, 0), mode="nearest")
     dark = blurred * (1 - 0.45 * strength)
     return image + (dark - image) * (alpha * (0.5 + 0.5 * strength))[..., None], alpha > 0
@@ -110,7 +110,7 @@ def _blob(body: Floats, rng: np.random.Generator, radius: float, ragged: float) 
     angle = np.arctan2(y - middle[1], x - middle[0])
     waves = sum(rng.normal(0, 1 / k) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in range(2, 6))
     edge = radius * np.clip(1 + ragged * waves, 0.4, 1.8)
-    return _cut(np.clip(0.5 + (edge - np.hypot(x - middle[0], y - middle[1])) * size / 5, 0, 1) * body)
+    return _cut(np.clip(0.5 + (edge - np.hypot(x - middle[0], y - middle[1])) * size / 12, 0, 1) * body)
 
 
 def _cut(alpha: Floats) -> Floats:

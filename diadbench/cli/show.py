@@ -25,7 +25,7 @@ def command(grid: str, overrides: list[str], *, cells: bool = False) -> int:
         from diadbench.benchmark.resolve import resolve_method
 
         for label, spec in checked.methods.items():
-            for dataset in ("", *spec.on):
+            for dataset in ("", *spec.by_dataset):
                 resolved = resolve_method(spec.method, spec.for_dataset(dataset).options, f"methods.{label}")
                 title = f"# options of {label}" + (f" on {dataset}" if dataset else "")
                 print(yaml.safe_dump({title: resolved.options}, sort_keys=False), end="")

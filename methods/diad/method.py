@@ -46,6 +46,7 @@ class DiAD(Method):
         autoencoder_batch_size: Images a step of stage 1.
         autoencoder_accumulate: Batches a step of stage 1.
         autoencoder_lr: Learning rate of stage 1.
+        autoencoder_betas: Adam's betas in stage 1; a short one without a discriminator does better with (0.9, 0.99).
         discriminator: Add a PatchGAN to stage 1, as the authors have it.
         discriminator_start: First step of stage 1 with it, counted from 0.
         train_steps: Steps of stage 2.
@@ -89,6 +90,7 @@ class DiAD(Method):
         autoencoder_batch_size: int = 4,
         autoencoder_accumulate: int = 8,
         autoencoder_lr: float = 1.8e-4,
+        autoencoder_betas: tuple[float, float] = (0.5, 0.9),
         discriminator: bool = False,
         discriminator_start: int = START,
         train_steps: int = 20000,
@@ -132,6 +134,9 @@ class DiAD(Method):
             raise UserError(f"diad: discriminator_start is {discriminator_start}; expected a step from 0 on")
         self.discriminator_start = discriminator_start if discriminator else None
         self.autoencoder_lr, self.lr, self.lr_decay = autoencoder_lr, lr, lr_decay
+        if not all(0 <= beta < 1 for beta in autoencoder_betas):
+            raise UserError(f"diad: autoencoder_betas are {autoencoder_betas}; expected two numbers from 0 to below 1")
+        self.autoencoder_betas = autoencoder_betas
         self.sff_init, self.optimizer, self.precision = sff_init, optimizer, precision
         self.checkpointing, self.cache_latents, self.scale_latents = checkpointing, cache_latents, scale_latents
         self.frozen_precision = frozen_precision
@@ -167,6 +172,7 @@ class DiAD(Method):
         if self.weights == "random":
             model = DiADModel(self.config)
             model.train_encoder = True
+            weights.start_posterior(model)
             run.notes.append("DiAD trained from random weights")
             run.notes.append("DiAD's text embedding is zero")
         else:
@@ -191,7 +197,9 @@ class DiAD(Method):
             run.notes.append(f"DiAD's discriminator never ran: it starts at step {start} of {self.stage1.steps}")
         decay = self.stage1.steps if self.lr_decay else 0
         model = self._model()
-        stage = AutoencoderStage(model, lpips, self.autoencoder_lr, decay, discriminator_start=start)
+        stage = AutoencoderStage(
+            model, lpips, self.autoencoder_lr, decay, betas=self.autoencoder_betas, discriminator_start=start
+        )
         train_module(stage, train, run, self._budget(self.stage1, run), name="autoencoder")
 
     def train_diffusion(self, train: TrainData, run: RunSettings) -> None:

@@ -75,7 +75,8 @@ class AutoencoderStage(_Stage):
     Args:
         model: The networks.
         lpips: Perceptual distance of normalised images, or ``None``.
-        lr: Learning rate of Adam with betas (0.5, 0.9).
+        lr: Learning rate of Adam.
+        betas: Of Adam; the authors' are (0.5, 0.9), for the discriminator's sake.
         decay_steps: Steps after which the learning rate is zero; 0 keeps it.
         discriminator_start: First step with the discriminator, from 0; ``None`` leaves it out.
     """
@@ -87,9 +88,11 @@ class AutoencoderStage(_Stage):
         lr: float,
         decay_steps: int,
         *,
+        betas: tuple[float, float] = (0.5, 0.9),
         discriminator_start: int | None = None,
     ) -> None:
         super().__init__(model, "adam", lr, decay_steps)
+        self._betas = betas
         self._lpips = [lpips]  # in a list, so that its weights are no part of the checkpoint
         model.requires_grad_(False)
         model.vae.requires_grad_(True)
@@ -126,8 +129,8 @@ class AutoencoderStage(_Stage):
         return loss + weight * fooling + telling
 
     def configure_optimizers(self) -> Any:
-        """Return Adam as the authors set it."""
-        optimizer = torch.optim.Adam(self.trained(), lr=self._lr, betas=(0.5, 0.9))
+        """Return Adam."""
+        optimizer = torch.optim.Adam(self.trained(), lr=self._lr, betas=self._betas)
         if not self._decay_steps:
             return optimizer
         scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=self._decay_steps)

@@ -19,6 +19,8 @@ from diadbench.methods.diad.names import from_official, to_official
 from diadbench.methods.diad.text import embedding_of, empty_prompt
 from diadbench.methods.hub import hub_access, no_network
 
+#: Logarithm of the variance at which the posterior of a random autoencoder starts.
+NARROW_LOGVAR = -5.0
 #: Size of the random zero convolutions in front of SFF with ``sff_init: active``; see docs/diad.md.
 ACTIVE_STD = 1e-4
 
@@ -233,6 +235,18 @@ def _copy(source: Any, target: Any, where: str) -> None:
 
 
 @torch.no_grad()
+def start_posterior(model: DiADModel) -> None:
+    """Start a random autoencoder's posterior narrow: a standard deviation of 0.08, whatever the image.
+
+    With the one that random weights give, about 1, a short stage 1 spends its steps on making it smaller, and stage 2
+    then has noisy latents to learn from.
+    """
+    convolution = model.vae.quant_conv
+    with torch.no_grad():
+        convolution.weight[model.config.latent :] = 0
+        convolution.bias[model.config.latent :] = NARROW_LOGVAR
+
+
 def start_sg(model: DiADModel, sff_init: str) -> None:
     """Start the SG network from the UNet, as the authors' ``build_model`` does; hint encoder and SFF are new.
 

@@ -40,7 +40,7 @@ def test_a_method_may_be_kept_to_some_datasets() -> None:
 
 
 def test_a_method_may_have_other_options_on_a_dataset() -> None:
-    methods = {"padim": {"options": {"n": 1, "k": 2}, "on": {"b": {"n": 3}}}}
+    methods = {"padim": {"options": {"n": 1, "k": 2}, "by_dataset": {"b": {"n": 3}}}}
     grid = parse_grid({**SMALL, "methods": methods, "datasets": {"a": {"dataset": "toy"}, "b": {"dataset": "toy"}}})
     assert [cell.method.options for cell in grid.cells()] == [{"n": 1, "k": 2}, {"n": 3, "k": 2}]
     assert parse_grid(yaml.safe_load(grid.to_yaml())) == grid
@@ -49,9 +49,9 @@ def test_a_method_may_have_other_options_on_a_dataset() -> None:
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
-        ({"on": {"visa": {"n": 1}}}, "unknown dataset 'visa'"),
-        ({"on": {"toy": 3}}, "methods.padim.on.toy: expected keys and values, found 3"),
-        ({"on": ["toy"]}, "methods.padim.on: expected keys and values, found ['toy']"),
+        ({"by_dataset": {"visa": {"n": 1}}}, "unknown dataset 'visa'"),
+        ({"by_dataset": {"toy": 3}}, "methods.padim.by_dataset.toy: expected keys and values, found 3"),
+        ({"by_dataset": ["toy"]}, "methods.padim.by_dataset: expected keys and values, found ['toy']"),
     ],
 )
 def test_options_on_a_dataset_that_make_no_sense(entry: dict[str, object], sentence: str) -> None:

@@ -173,12 +173,12 @@ def test_nothing_is_run_twice(data: Path, tmp_path: Path) -> None:
 
 def test_options_of_one_dataset_reach_its_cell_alone(data: Path, tmp_path: Path) -> None:
     place = {"dataset": "folder", "root": str(data)}
-    method = {"method": METHOD, "options": {"seconds": 0.0}, "on": {"b": {"scale": 2.0}}}
+    method = {"method": METHOD, "options": {"seconds": 0.0}, "by_dataset": {"b": {"scale": 2.0}}}
     diadbench.run(grid(data, methods={"mean": method}, datasets={"a": place, "b": place}), tmp_path / "run", quiet=True)
     configs = [cell.config for cell in RunDirectory(tmp_path / "run").cells()]
     scales = {config["dataset_label"]: config["method_options"]["scale"] for config in configs}
     assert scales == {"a": 1.0, "b": 2.0}
-    wrong = {"method": METHOD, "on": {"a": {"scales": 2.0}}}
+    wrong = {"method": METHOD, "by_dataset": {"a": {"scales": 2.0}}}
     with pytest.raises(UserError, match="scales"):
         diadbench.run(grid(data, methods={"mean": wrong}, datasets={"a": place}), tmp_path / "wrong", quiet=True)
 

@@ -15,6 +15,7 @@ from diadbench.methods.base import RunSettings
 from diadbench.methods.diad import SIZES, DiADModel, of_width
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.noise import image_noise
+from diadbench.methods.diad.stages import AutoencoderStage
 from diadbench.methods.diad.weights import start_sg
 from diadbench.methods.small_data import anomalous_images, small_train
 
@@ -132,3 +133,19 @@ def test_sizes_that_cannot_be_halved_are_refused(tmp_path: Path) -> None:
         SIZES["sd15"].check_size(96, 160)
     with pytest.raises(UserError, match="steps"):
         DiAD(steps=0)
+
+
+def test_a_random_autoencoder_starts_with_a_narrow_posterior(tmp_path: Path) -> None:
+    model = DiAD(**TINY).start_model(settings(tmp_path / "run"))
+    _, logvar = model.encode(torch.randn(2, 3, 64, 64))
+    assert (logvar == -5).all()
+    assert model.vae.quant_conv.weight[:4].abs().sum() > 0
+
+
+def test_stage_one_takes_the_betas_that_it_is_given() -> None:
+    model = DiADModel(SIZES["tiny"])
+    for betas in ((0.5, 0.9), (0.9, 0.99)):
+        optimizer = AutoencoderStage(model, None, 1e-3, 0, betas=betas).configure_optimizers()
+        assert optimizer.defaults["betas"] == betas
+    with pytest.raises(UserError, match="autoencoder_betas"):
+        DiAD(**{**TINY, "autoencoder_betas": (0.9, 1.0)})
