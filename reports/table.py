@@ -208,7 +208,7 @@ class _Builder:
                         kind in (*self.rows, *self.columns)
                         and same
                         and same <= left
-                        and (len(same) > 1 or len(every) == 1 or self._only(kind))
+                        and (len(same) > 1 or kind == "method" or len(every) == 1 or self._only(kind))
                     ):
                         self.head_marks.setdefault((kind, head), []).append(number)
                         left -= same

@@ -10,7 +10,7 @@ import pytest
 import diadbench
 from diadbench.benchmark.grid import load_grid
 
-METHODS = ("diad", "diad-autoencoder", "pixel-knn")
+METHODS = ("diad", "autoencoder", "pixel-knn")
 
 
 @pytest.mark.slow
@@ -26,5 +26,5 @@ def test_it_detects_from_three_seeds(tmp_path: Path) -> None:
     for metric, floor in (("i_auroc", 0.80), ("p_auroc", 0.85)):
         values = found.loc[metric]
         assert (values["diad"] >= floor).all()
-        for other in ("diad-autoencoder", "pixel-knn"):
+        for other in ("autoencoder", "pixel-knn"):
             assert (values["diad"] > values[other]).all(), other

@@ -229,3 +229,13 @@ def test_one_method_one_class_one_seed() -> None:
     assert "One seed." in text
     assert "±" not in text
     assert r"\pm" not in to_latex(cut(frame, rows=["method"]))
+
+
+def test_a_method_of_one_dataset_has_its_notes_on_its_name_and_not_on_each_figure() -> None:
+    both, one = _frame({"A": [0.5, 0.6], "B": [0.4, 0.7]}), _frame({"A": [0.5, 0.6]})
+    results = pd.concat([both, one.assign(dataset="e")], ignore_index=True)
+    results.loc[results["method"] == "B", "flags"] = "small"
+    text = to_markdown(cut(results, rows=["method"], columns=["dataset"], metrics=["i_auroc"]))
+    line = next(line for line in text.splitlines() if line.startswith("| B"))
+    assert line.count("<sup>") == 1
+    assert line.index("<sup>") < line.index("55.0")
