@@ -33,7 +33,11 @@ def pages(pdf: Path, out: Path, name: str) -> None:
     """Write a PDF's first pages (at most four) as ``<name>-<page>.png``."""
     program = tool("pdftoppm")
     if program:
+        for old in out.glob(f"{name}-*.png"):
+            old.unlink()
         call([program, "-png", "-r", "70", "-l", "4", str(pdf), str(out / name)], pdf.parent)
+        for made in out.glob(f"{name}-*.png"):  # as many digits as the PDF's last page has
+            made.rename(out / f"{name}-{int(made.stem.rpartition('-')[2])}.png")
 
 
 def workbook(report: Path, out: Path, scratch: Path) -> None:
