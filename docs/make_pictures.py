@@ -81,7 +81,8 @@ def plots(report: Path, out: Path) -> None:
 
 def shrink(out: Path) -> None:
     """Keep 128 colours of each picture, so that a repository can hold them."""
-    for path in out.glob("*.png"):
+    made = [path for name in ("page", "paper-", "plot-", "sheet-") for path in out.glob(f"{name}*.png")]
+    for path in made:
         with Image.open(path) as picture:
             small = picture.convert("RGB").quantize(128)
         small.save(path, optimize=True)

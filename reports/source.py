@@ -36,7 +36,7 @@ def read_results(run: RunDirectory) -> pd.DataFrame:
 
 def _read_csv(path: Path, name: str) -> pd.DataFrame:
     numbers = ("n_normal", "n_anomalous", "n_defined", "n_classes")
-    types = {**dict.fromkeys(numbers, "float64"), "seed": "int64", "value": object}
+    types: dict[str, Any] = {**dict.fromkeys(numbers, "float64"), "seed": "int64", "value": object}
     table = pd.read_csv(
         path,
         dtype={key: types.get(key, str) for key in RESULT_COLUMNS},
