@@ -235,11 +235,12 @@ def _check_values(grid: Grid, where: str) -> None:
         parse_time(method.time_limit, f"{where}: methods.{method.label}.time_limit")
         if method.datasets is not None:
             _check_labels(method.datasets, grid, f"{where}: methods.{method.label}.datasets")
-        _check_labels([*method.by_dataset], grid, f"{where}: methods.{method.label}.by_dataset", may_be_empty=True)
+        if method.by_dataset:
+            _check_labels([*method.by_dataset], grid, f"{where}: methods.{method.label}.by_dataset")
 
 
-def _check_labels(labels: Any, grid: Grid, where: str, *, may_be_empty: bool = False) -> None:
-    if not isinstance(labels, list) or not (labels or may_be_empty):
+def _check_labels(labels: Any, grid: Grid, where: str) -> None:
+    if not isinstance(labels, list) or not labels:
         raise UserError(f"{where}: expected a list of the grid's datasets, found {labels!r}")
     for label in labels:
         if label not in grid.datasets:
@@ -277,8 +278,10 @@ def preset_names(folder: str) -> list[str]:
 def _method(label: str, entry: Any, where: str) -> MethodSpec:
     known = ["method", "options", "image_size", "time_limit", "datasets", "by_dataset"]
     values = _entry(f"methods.{label}", entry, known, where)
-    for dataset, options in _mapping(f"methods.{label}.by_dataset", values.get("by_dataset"), where).items():
-        _mapping(f"methods.{label}.by_dataset.{dataset}", options, where)
+    if "by_dataset" in values:
+        key = f"methods.{label}.by_dataset"
+        given = _mapping(key, values["by_dataset"], where)
+        values["by_dataset"] = {name: _mapping(f"{key}.{name}", options, where) for name, options in given.items()}
     return MethodSpec(label, **_with_preset("method", "methods", label, values))
 
 

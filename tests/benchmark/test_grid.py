@@ -46,6 +46,11 @@ def test_a_method_may_have_other_options_on_a_dataset() -> None:
     assert parse_grid(yaml.safe_load(grid.to_yaml())) == grid
 
 
+def test_a_dataset_without_other_options_has_the_usual_ones() -> None:
+    grid = parse_grid({**SMALL, "methods": {"padim": {"options": {"n": 1}, "by_dataset": {"toy": None}}}})
+    assert [cell.method.options for cell in grid.cells()] == [{"n": 1}]
+
+
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
