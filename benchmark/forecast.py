@@ -93,7 +93,7 @@ def plan_table(plan: Plan, budget: str | None = None) -> Table:
     """Return the plan as a rich table: what runs, why, and what it may cost."""
     fits = {id(planned) for planned in within_budget(plan.pending, budget)} if budget else None
     costs = [(planned, forecast(planned.config)) for planned in plan.cells]
-    made = Table(title=Text(_title(plan)), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    made = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("cell", "what", "why", "time", "memory", "GPU", "disk"):
         made.add_column(name, overflow="fold")
     for planned, cost in costs:
@@ -116,7 +116,8 @@ def plan_table(plan: Plan, budget: str | None = None) -> Table:
     return made
 
 
-def _title(plan: Plan) -> str:
+def plan_title(plan: Plan) -> str:
+    """Return how many of the plan's cells will run, and where. No title of the table, which would break a long path."""
     return f"{plan.directory.path}: {len(plan.pending)} of {len(plan.cells)} cells to run"
 
 

@@ -101,11 +101,12 @@ def _dry_run(checked: Any, out: str | None, overwrite: Any, budget: str | None) 
 
     from rich.console import Console
 
-    from diadbench.benchmark.forecast import plan_table
+    from diadbench.benchmark.forecast import plan_table, plan_title
     from diadbench.benchmark.plan import make_plan
     from diadbench.benchmark.store import RunDirectory
 
     directory = RunDirectory(out if out is not None else Path("runs") / checked.name, must_exist=False)
     plan = make_plan(checked, directory, overwrite)
+    print(plan_title(plan))
     Console().print(plan_table(plan, budget))
     return 0
