@@ -95,7 +95,8 @@ def run_grid(
     if cells or not directory.results_are_current():
         with _disk(directory.path):
             directory.write_results()
-    states = {planned.cell.key: _fresh(planned).state for planned in plan.cells}
+    ended = {planned.cell.key: _fresh(planned).state for planned in plan.pending}
+    states = {planned.cell.key: ended.get(planned.cell.key) or planned.record.state for planned in plan.cells}
     run = Run(directory, states, interrupted)
     if grid.notify and plan.pending:
         _notify(grid.notify, run)

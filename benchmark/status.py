@@ -73,11 +73,13 @@ def show(path: str, *, follow: bool, as_json: bool, interval: float) -> int:
     if not follow:
         console.print(table(run, found))
         return _code(found)
-    with Live(table(run, found), console=console, auto_refresh=False) as live:
+    most = console.height - 6 if console.is_terminal else None  # beside title, head and the line about the rest
+    with Live(table(run, found, most), console=console, auto_refresh=False) as live:
         while any(entry["state"] in ("waiting", "running", "killed") for entry in found):
             time.sleep(interval)
             found = states(run)
-            live.update(table(run, found), refresh=True)
+            live.update(table(run, found, most), refresh=True)
+        live.update(table(run, found))  # the end stays on the screen, so that all can be scrolled to
     return _code(found)
 
 
@@ -85,14 +87,18 @@ def _code(found: list[dict[str, Any]]) -> int:
     return 1 if any(entry["state"] in FAILED for entry in found) else 0
 
 
-def table(run: RunDirectory, found: list[dict[str, Any]]) -> Table:
-    """Return the states as a rich table with a count at its head."""
+def table(run: RunDirectory, found: list[dict[str, Any]], most: int | None = None) -> Table:
+    """Return the states as a rich table with a count at its head.
+
+    Where there are more than ``most`` cells, what runs and what failed comes first and a last line counts the rest.
+    """
     counts = Counter(entry["state"] for entry in found)
     title = f"{run.path}: " + ", ".join(f"{count} {state}" for state, count in counts.items())
     made = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in ("dataset", "method", "setting", "seed", "state", "time", ""):
         made.add_column(name, overflow="fold")
-    for entry in found:
+    shown = found if most is None or len(found) <= most else sorted(found, key=_interest)[: max(most, 1)]
+    for entry in shown:
         made.add_row(
             Text(entry["dataset"]),
             Text(entry["method"]),
@@ -102,7 +108,14 @@ def table(run: RunDirectory, found: list[dict[str, Any]]) -> Table:
             clock(entry["seconds"]),
             Text(_remark(entry)),
         )
+    if len(shown) < len(found):
+        made.caption, made.caption_justify = f"and {len(found) - len(shown)} more", "left"
     return made
+
+
+def _interest(entry: dict[str, Any]) -> int:
+    """Place among many: what runs, what went wrong, what waits, what is done."""
+    return {"running": 0, "waiting": 2, "skipped": 3, "done": 4}.get(entry["state"], 1)
 
 
 def _remark(entry: dict[str, Any]) -> str:

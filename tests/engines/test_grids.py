@@ -27,7 +27,7 @@ def test_the_smoke_grid_has_every_method_on_all_six() -> None:
     assert grid.threads == 1, "numbers are equal to the last bit for equal numbers of threads"
 
 
-@pytest.mark.parametrize("name", ["paper", "paper-fast", "smoke"])
+@pytest.mark.parametrize("name", ["diad-ablation", "paper", "paper-fast", "smoke"])
 def test_options_are_options_of_the_methods(name: str) -> None:
     for label, spec in load_grid(name).methods.items():
         resolved = resolve_method(spec.method, spec.options, f"methods.{label}")

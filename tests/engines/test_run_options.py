@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from rich.console import Console
 
 from diadbench.benchmark import forecast
 from diadbench.benchmark.grid import load_grid
 from diadbench.benchmark.plan import make_plan
+from diadbench.benchmark.status import states, table
 from diadbench.benchmark.store import RunDirectory
 from diadbench.cli import main
 from diadbench.common.errors import UserError
@@ -89,6 +91,20 @@ def test_status_for_programs_and_until_all_is_over(
     assert [(entry["seed"], entry["state"]) for entry in found] == [(0, "done"), (1, "done")]
     assert main(["status", str(tmp_path / "run"), "--follow"]) == 0
     assert "2 done" in capsys.readouterr().out
+
+
+def test_many_cells_are_cut_to_the_screen_the_interesting_ones_first(
+    write_grid: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(write_grid(seeds=[0, 1, 2, 3]), tmp_path / "run") == 0
+    directory = RunDirectory(tmp_path / "run")
+    found = states(directory)
+    found[2]["state"], found[3]["state"] = "oom", "running"
+    capsys.readouterr()
+    Console().print(table(directory, found, 2))
+    out = capsys.readouterr().out
+    assert [line.split()[3:5] for line in out.splitlines() if "nothing" in line] == [["3", "running"], ["2", "oom"]]
+    assert "and 2 more" in out
 
 
 def test_past_costs_order_cells_fill_the_budget_and_are_shown(
