@@ -51,14 +51,17 @@ def _state(dataset: str, method: str, setting: str, seed: int, record: CellRecor
         found["seconds"] = (end or time.time()) - start
     if status["state"] == "running":
         found["progress"] = progress = record.progress
-        found["eta"] = _eta(progress, found["seconds"] or 0.0)
+        found["eta"] = _eta(progress)
     return found
 
 
-def _eta(progress: dict[str, Any], seconds: float) -> float | None:
-    """Seconds that the present step may still take, from its share that is done."""
-    done, total = progress.get("done", 0), progress.get("total", 0)
-    return seconds * (total - done) / done if done and total else None
+def _eta(progress: dict[str, Any]) -> float | None:
+    """Seconds that the present step may still take, from the pace since its first word."""
+    done, total, first = (progress.get(key, 0) for key in ("done", "total", "first"))
+    if "since" not in progress or not first < done <= total:
+        return None
+    seconds: float = (progress["time"] - progress["since"]) * (total - done) / (done - first)
+    return seconds
 
 
 def show(path: str, *, follow: bool, as_json: bool, interval: float) -> int:

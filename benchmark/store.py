@@ -143,7 +143,10 @@ class CellRecord:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """Last word of a running cell: ``done``, ``total``, ``what``, ``time``."""
+        """Last word of a running cell: ``done``, ``total``, ``what``, ``time``.
+
+        ``since`` and ``first`` are time and count of its first word on the same ``what``.
+        """
         return read_json(self.directory / "progress.json") or {}
 
     def lock(self) -> FileLock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -126,14 +127,18 @@ class Progress:
     def __init__(self, directory: Path) -> None:
         self._path = directory / "progress.json"
         self._last = 0.0
+        self._what, self._since, self._first = "", 0.0, 0
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Note that ``done`` of ``total`` steps of ``what`` are over."""
         now = time.time()
+        if what != self._what:  # a training that is resumed doesn't start at 0: the first is kept for the time left
+            self._what, self._since, self._first = what, now, int(done)
         if now - self._last < 0.5 and done < total:
             return
         self._last = now
-        text = f'{{"done": {int(done)}, "total": {int(total)}, "what": "{what}", "time": {now}}}'
+        found = {"done": int(done), "total": int(total), "what": what, "time": now}
+        text = json.dumps({**found, "since": self._since, "first": self._first})
         try:
             write_text(self._path, text)
         except OSError:  # a full disk must not end a cell for the sake of its progress bar

@@ -17,6 +17,7 @@ from diadbench.benchmark.grid import load_grid
 from diadbench.benchmark.plan import make_plan
 from diadbench.benchmark.status import states, table
 from diadbench.benchmark.store import RunDirectory
+from diadbench.benchmark.worker import Progress
 from diadbench.cli import main
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_json
@@ -105,6 +106,25 @@ def test_many_cells_are_cut_to_the_screen_the_interesting_ones_first(
     out = capsys.readouterr().out
     assert [line.split()[3:5] for line in out.splitlines() if "nothing" in line] == [["3", "running"], ["2", "oom"]]
     assert "and 2 more" in out
+
+
+def test_the_time_left_counts_from_the_start_of_the_step_and_from_where_it_resumed(
+    write_grid: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(write_grid(seeds=[0]), tmp_path / "run") == 0
+    directory = RunDirectory(tmp_path / "run")
+    (record,) = directory.cells()
+    write_json(record.directory / "status.json", {**record.status, "state": "running", "started": 0.0})
+    clock = iter([1000.0, 1010.0, 1020.0])
+    monkeypatch.setattr("diadbench.benchmark.worker.time.time", lambda: next(clock))
+    told = Progress(record.directory)
+    told(5, 5, "autoencoder")
+    told(60, 100, "diffusion")
+    with record.lock():
+        assert states(directory)[0]["eta"] is None
+        told(70, 100, "diffusion")
+        monkeypatch.undo()
+        assert states(RunDirectory(tmp_path / "run"))[0]["eta"] == pytest.approx(30.0)
 
 
 def test_past_costs_order_cells_fill_the_budget_and_are_shown(
