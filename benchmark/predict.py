@@ -15,6 +15,7 @@ from rich.progress import track
 
 from diadbench import methods
 from diadbench.benchmark.provenance import pick_device, seed_everything
+from diadbench.benchmark.scratch import kept_model
 from diadbench.benchmark.store import CellRecord
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_with
@@ -80,16 +81,7 @@ def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str,
     config = record.config
     if not config:
         raise UserError(f"{record.directory}: no cell (no cell.yaml); expected RUN/cells/DATASET/METHOD/SETTING/seedN")
-    parts = sorted(path.name for path in (record.directory / "checkpoint").glob("*") if path.is_dir())
-    if not parts:
-        raise UserError(
-            f"{record.directory}: no checkpoint; the grid must have keep_checkpoints: true, and the cell be done"
-        )
-    if part is None and len(parts) > 1:
-        raise UserError(f"{record.directory}: it has several models; choose one with --part: {', '.join(parts)}")
-    chosen = part or parts[0]
-    if chosen not in parts:
-        raise UserError(f"{record.directory}: no model {chosen!r}; it has {', '.join(parts)}")
+    kept = kept_model(record.directory, part)
     seed_everything(config["seed"])
     run = RunSettings(
         seed=config["seed"],
@@ -100,7 +92,7 @@ def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str,
         cache_dir=cache_dir(),
     )
     method = methods.get_class(config["method"])(**config["method_options"])
-    method.load(record.directory / "checkpoint" / chosen, run)
+    method.load(kept, run)
     return method, config
 
 

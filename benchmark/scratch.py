@@ -9,6 +9,7 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, write_json, write_text
 
 if TYPE_CHECKING:
@@ -64,6 +65,27 @@ class Scratch:
         shutil.rmtree(self._cell / "scratch", ignore_errors=True)
         if not keep_checkpoints:
             shutil.rmtree(self._cell / "checkpoint", ignore_errors=True)
+
+
+def kept_model(cell: Path, part: str | None = None) -> Path:
+    """Return the directory of a cell's fitted model.
+
+    Args:
+        cell: The cell's directory.
+        part: Which one, where there are several (``one-per-class``: the class).
+
+    Raises:
+        UserError: None is kept, or the part isn't said or isn't there.
+    """
+    parts = sorted(path.name for path in (cell / "checkpoint").glob("*") if path.is_dir())
+    if not parts:
+        raise UserError(f"{cell}: no checkpoint; the grid must have keep_checkpoints: true, and the cell be done")
+    if part is None and len(parts) > 1:
+        raise UserError(f"{cell}: it has several models; choose one with --part: {', '.join(parts)}")
+    chosen = part or parts[0]
+    if chosen not in parts:
+        raise UserError(f"{cell}: no model {chosen!r}; it has {', '.join(parts)}")
+    return cell / "checkpoint" / chosen
 
 
 def _safe(part: str) -> str:

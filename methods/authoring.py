@@ -75,19 +75,6 @@ def run_checks(method: str, words: list[str], size: int) -> int:
     return 3 if "skipped" in found else 0
 
 
-def export_cell(cell: str, out: str, format: str) -> int:
-    """Write a trained DiAD cell's model for use elsewhere. Returns the exit code. Raises UserError."""
-    from diadbench.methods.diad.weights import export
-
-    directory = Path(cell)
-    kept = directory / "checkpoint"
-    if not directory.is_dir():
-        raise UserError(f"{cell}: not a directory; expected a finished cell, or its checkpoint")
-    export(kept if kept.is_dir() else directory, format, Path(out))
-    print(out)
-    return 0
-
-
 def _missing_package(error: BaseException) -> str:
     """Name of the package whose absence led to ``error``, or an empty text."""
     seen: BaseException | None = error

@@ -111,7 +111,8 @@ def evaluate(
         dataset: A packaged dataset, or file.py:Class.
         out: Directory of this DiAD; the results go to its directory `test`.
         config: Preset: diad, diad-official, diad-tiny.
-        checkpoint: The authors' .ckpt, one in their layout, or a directory of ours; what `train` wrote by default.
+        checkpoint: The authors' .ckpt, one in their layout, a directory of ours or of a finished cell; by default what
+            `train` wrote.
         root: Directory of the dataset.
         options: Options of the method as NAME=VALUE, such as steps=10 n_samples=2
         protocol: How the metrics are computed; `diad` is the authors' way.
@@ -134,6 +135,7 @@ def compare(
     *,
     out: str,
     config: str = "diad",
+    checkpoint: str | None = None,
     root: str | None = None,
     options: list[str] = [],  # noqa: B006
     batch_size: int = 8,
@@ -148,8 +150,9 @@ def compare(
 
     Args:
         dataset: A packaged dataset, or file.py:Class.
-        out: Directory of this DiAD, with what `train` wrote.
+        out: Directory of this DiAD.
         config: Preset: diad, diad-official, diad-tiny.
+        checkpoint: As for `test`; what `train` wrote by default.
         root: Directory of the dataset.
         options: Options of the method as NAME=VALUE.
         batch_size: Images at once.
@@ -164,7 +167,8 @@ def compare(
     from diadbench.cli.diad_compare import compare_inference
     from diadbench.cli.diad_steps import Steps
 
-    return compare_inference(Steps(out, config, options, seed, device), dataset, root, batch_size, compiled=compiled)
+    steps = Steps(out, config, options, seed, device)
+    return compare_inference(steps, dataset, root, checkpoint, batch_size, compiled=compiled)
 
 
 VERBS: dict[str, Callable[..., Any]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -27,8 +28,11 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def compare_inference(steps: Steps, dataset: str, root: str | None, batch_size: int, *, compiled: bool) -> int:
+def compare_inference(
+    steps: Steps, dataset: str, root: str | None, checkpoint: str | None, batch_size: int, *, compiled: bool
+) -> int:
     """Predict the test images each way, print and write a table: ``OUT/compare.csv``."""
+    source = steps.source(checkpoint)
     _, train, test = steps.data(dataset, root)
     run = steps.run(train.class_names)
     given = steps.options
@@ -38,7 +42,7 @@ def compare_inference(steps: Steps, dataset: str, root: str | None, batch_size: 
         if "compile" in changes and not compiled:
             continue
         steps.options = {**given, **PLAIN, **changes}
-        maps, row = _predicted(steps, train, test, run, batch_size)
+        maps, row = _predicted(steps, source, train, test, run, batch_size)
         plain = maps if not rows else plain
         off = (maps - plain).abs() / plain.abs().max()
         rows.append({"way": name, "largest": float(off.max()), "mean": float(off.mean()), **row})
@@ -51,10 +55,10 @@ def compare_inference(steps: Steps, dataset: str, root: str | None, batch_size: 
 
 
 def _predicted(
-    steps: Steps, train: TrainData, test: TestData, run: RunSettings, batch_size: int
+    steps: Steps, source: Path, train: TrainData, test: TestData, run: RunSettings, batch_size: int
 ) -> tuple[Tensor, dict[str, float]]:
     """Return all maps, and metrics and seconds an image. The first batch warms up: it is predicted twice."""
-    method = steps.trained(steps.out / "model", train, run)
+    method = steps.trained(source, train, run)
     evaluator = Evaluator(train.class_names, get_protocol("exact"))
     maps: list[Tensor] = []
     seconds = 0.0

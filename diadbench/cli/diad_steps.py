@@ -20,6 +20,7 @@ from diadbench.benchmark.grid import parse_grid, parse_overrides
 from diadbench.benchmark.metrics import Evaluator, get_protocol
 from diadbench.benchmark.provenance import pick_device, seed_everything
 from diadbench.benchmark.resolve import checked_options
+from diadbench.benchmark.scratch import kept_model
 from diadbench.cli import diad_figures as figures
 from diadbench.cli import diad_pictures as pictures
 from diadbench.common.errors import UserError
@@ -110,8 +111,8 @@ class Steps:
     def test(self, name: str, root: str | None, checkpoint: str | None, protocol: str, batch_size: int) -> int:
         """Metrics and pictures, to ``OUT/test``."""
         rule = get_protocol(protocol)
+        source = self.source(checkpoint)
         dataset, train, test = self.data(name, root, rule.mask_rule)
-        source = Path(checkpoint).expanduser() if checkpoint else self.out / "model"
         run = self.run(train.class_names)
         method = self.trained(source, train, run)
         raw = self._raw(source, train.fingerprint)
@@ -133,6 +134,18 @@ class Steps:
         return 0
 
     # -- parts ----------------------------------------------------------------------------------------------
+
+    def source(self, checkpoint: str | None) -> Path:
+        """Return the trained model: a file, a directory of ours, or the one that a cell kept. Raises UserError."""
+        source = Path(checkpoint).expanduser() if checkpoint else self.out / "model"
+        if (source / "cell.yaml").is_file():
+            return kept_model(source)
+        if not source.exists():
+            todo = (
+                "no such file or directory" if checkpoint else "run `diadbench diad train` first, or give --checkpoint"
+            )
+            raise UserError(f"{source}: no checkpoint; {todo}")
+        return source
 
     def _method(self) -> DiAD:
         seed_everything(self.seed)
@@ -170,14 +183,12 @@ class Steps:
         return list((read_json(self.out / step / "run.json") or {}).get("notes", []))
 
     def trained(self, source: Path, train: TrainData, run: RunSettings) -> DiAD:
-        """Return a trained DiAD from a directory of ours or from a checkpoint. Raises UserError: nothing there."""
+        """Return a trained DiAD from a directory of ours or from a checkpoint."""
         if source.is_dir():
             method = self._method()
             run.notes.extend((read_json(source / "run.json") or {}).get("notes", []))
             method.load(source, run)
             return method
-        if not source.exists():
-            raise UserError(f"{source}: no checkpoint; run `diadbench diad train` first, or give --checkpoint")
         seed_everything(self.seed)
         method = DiAD(**{**self.options, "checkpoint": str(source)})
         method.fit(train, run)  # trains nothing: the checkpoint is a trained one

@@ -107,21 +107,27 @@ def check(method: str, *, options: list[str] = [], size: int = 64) -> int:  # no
     return run_checks(method, options, size)
 
 
-def export(cell: str, *, out: str, format: str = "diffusers") -> int:
+def export(method: str, run: str, *, format: str = "diffusers", out: str | None = None, part: str | None = None) -> int:
     """Write a trained DiAD for use elsewhere.
 
     Args:
-        cell: Directory of a finished cell of DiAD, or of its checkpoint.
-        out: Folder or file to write.
+        method: Name of the method; DiAD is the one that other code can read.
+        run: A run directory with one finished cell of the method, the directory of a cell, or of a model.
         format: diffusers (a folder), or official (one .ckpt or .safetensors for the authors' code).
+        out: Folder or file to write; diad-diffusers or diad.ckpt here by default.
+        part: Which model, where the cell has several: the class in one-per-class.
 
     Example::
 
-        diadbench methods export runs/demo/cells/toy/diad/multi-class/seed0 --out diad-toy
+        diadbench methods export diad runs/mine --format official
+        diadbench methods export diad runs/demo/cells/toy/diad/multi-class/seed0 --out diad-toy
     """
-    from diadbench.methods.authoring import export_cell
+    from pathlib import Path
 
-    return export_cell(cell, out, format)
+    from diadbench.benchmark.export import export_model
+
+    print(export_model(method, Path(run), format, None if out is None else Path(out), part))
+    return 0
 
 
 VERBS: dict[str, Callable[..., Any]] = {

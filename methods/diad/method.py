@@ -310,6 +310,11 @@ class DiAD(Method):
         self.model = self._placed(model, run)
         self._freeze()
 
+    @staticmethod
+    def export(directory: Path, format: str, out: Path) -> None:
+        """Write a kept model for other code; see :func:`diadbench.methods.diad.weights.export`."""
+        weights.export(directory, format, out)
+
     def parameters_count(self) -> int | None:
         """Number of parameters of DiAD's networks, the backbone left out."""
         return None if self.model is None else sum(parameter.numel() for parameter in self.model.parameters())

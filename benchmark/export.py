@@ -1,0 +1,69 @@
+"""Trained models for other code: found in a run directory, written in a layout that others read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diadbench import methods
+from diadbench.benchmark.scratch import kept_model
+from diadbench.benchmark.store import CellRecord, RunDirectory
+from diadbench.common.errors import UserError
+
+#: Where a model goes that no place was given for.
+DEFAULT_OUT = {"official": "{method}.ckpt", "diffusers": "{method}-diffusers"}
+
+
+def export_model(method: str, source: Path, format: str, out: Path | None = None, part: str | None = None) -> Path:
+    """Write a trained model for use elsewhere.
+
+    Args:
+        method: Name of the method; its class must have a static ``export(directory, format, out)``.
+        source: A run directory with one finished cell of the method, the directory of a cell, or that of a model.
+        format: What the method knows; DiAD's are ``official`` and ``diffusers``.
+        out: File or directory to write; ``diad.ckpt`` or ``diad-diffusers`` by default.
+        part: Which model, where the cell has several (``one-per-class``: the class).
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: A method that can't be exported, an unknown format, no or no single model there, or ``out`` is
+            not given and there already.
+    """
+    write = getattr(methods.get_class(method), "export", None)
+    if write is None:
+        raise UserError(f"method {method!r} has no export; diad has")
+    target = out or Path(DEFAULT_OUT.get(format, "{method}").format(method=method))
+    if out is None and target.exists():
+        raise UserError(f"{target}: exists already; name another place with --out")
+    write(_model(method, source, part), format, target)
+    return target
+
+
+def _model(method: str, source: Path, part: str | None) -> Path:
+    if not source.is_dir():
+        raise UserError(f"{source}: not a directory; expected a run, one of its cells, or a trained model")
+    if (source / "grid.yaml").is_file():
+        return kept_model(_only_cell(method, source).directory, part)
+    if (source / "cell.yaml").is_file():
+        _check_method(method, CellRecord(source))
+        return kept_model(source, part)
+    return source
+
+
+def _only_cell(method: str, run: Path) -> CellRecord:
+    """Return the finished cell of the method, by its name or its label in the grid. Raises UserError."""
+    cells = [cell for cell in RunDirectory(run).cells() if cell.state == "done"]
+    found = [cell for cell in cells if method in (cell.config.get("method"), cell.method)]
+    if not found:
+        raise UserError(f"{run}: no finished cell of {method!r}")
+    if len(found) > 1:
+        names = ", ".join(str(cell.directory.relative_to(run)) for cell in found)
+        raise UserError(f"{run}: {len(found)} finished cells of {method!r}; give the directory of one: {names}")
+    return found[0]
+
+
+def _check_method(method: str, cell: CellRecord) -> None:
+    found = cell.config.get("method")
+    if method != found:
+        raise UserError(f"{cell.directory}: a cell of {found!r}; expected one of {method!r}")
