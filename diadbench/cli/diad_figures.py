@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from diadbench.cli.diad_pictures import as_picture
@@ -73,8 +74,9 @@ def losses(history: Path, path: Path, stage: str) -> None:
         axes.plot(curve.index, curve.rolling(max(len(curve) // 20, 1), min_periods=1).mean(), linewidth=1.5)
         axes.set_title(name.removeprefix(f"{stage}/"), fontsize=9)
         axes.set_xlabel("step", fontsize=8)
-        axes.tick_params(labelsize=8)
-        if (curve > 0).all():
+        axes.tick_params(labelsize=8, which="both")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        if curve.min() > 0 and curve.max() > 10 * curve.min():  # a narrow range has no ticks on a logarithmic axis
             axes.set_yscale("log")
     _save(figure, path)
 
