@@ -27,7 +27,9 @@ from typing import Any, Literal
 
 import yaml
 
+from diadbench.benchmark.loggers import LOGGERS
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.wording import type_error
 
 Setting = Literal["multi-class", "one-per-class"]
 KeepMaps = Literal["none", "float16", "float32"]
@@ -226,17 +228,35 @@ def _check_values(grid: Grid, where: str) -> None:
         entries = getattr(grid, name)
         if not entries or len(set(entries)) != len(entries):
             raise UserError(f"{where}: {name}: expected at least one and none twice, found {entries!r}")
-    for key, value in (("image_size", grid.image_size), ("batch_size", grid.batch_size)):
-        if min(value if isinstance(value, list) else [value]) < 1:
-            raise UserError(f"{where}: {key}: expected a positive number, found {value!r}")
+    for seed in grid.seeds:
+        if not 0 <= seed < 2**32:  # NumPy takes no others
+            raise UserError(f"{where}: seeds: expected whole numbers from 0 to {2**32 - 1}, found {seed!r}")
+    for key in ("image_size", "batch_size", "devices", "threads", "jobs"):
+        _check_positive(getattr(grid, key), f"{where}: {key}")
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", grid.device):
+        raise UserError(f"{where}: device: expected auto, cpu, cuda or cuda:1, found {grid.device!r}")
+    for kind in grid.logger:
+        if kind not in LOGGERS:
+            raise unknown_name("logger", kind, LOGGERS, where=where)
+    if "jobs" in grid.engine_options:
+        raise UserError(f"{where}: engine_options.jobs: write it as jobs, or --jobs")
     parse_time(grid.time_limit, f"{where}: time_limit")
     parse_memory(grid.memory_limit, f"{where}: memory_limit")
     for method in grid.methods.values():
+        _check_positive(method.image_size, f"{where}: methods.{method.label}.image_size")
         parse_time(method.time_limit, f"{where}: methods.{method.label}.time_limit")
         if method.datasets is not None:
             _check_labels(method.datasets, grid, f"{where}: methods.{method.label}.datasets")
         if method.by_dataset:
             _check_labels([*method.by_dataset], grid, f"{where}: methods.{method.label}.by_dataset")
+
+
+def _check_positive(value: Any, where: str) -> None:
+    """Refuse what isn't a positive whole number, two of them (height and width), or ``None``."""
+    entries = value if isinstance(value, list) else [] if value is None else [value]
+    if any(type(entry) is not int or entry < 1 for entry in entries) or (isinstance(value, list) and len(value) != 2):
+        pair = ", or [height, width]" if where.endswith("image_size") else ""
+        raise UserError(f"{where}: expected a positive whole number{pair}, found {value!r}")
 
 
 def _check_labels(labels: Any, grid: Grid, where: str) -> None:
@@ -334,7 +354,7 @@ def _check_types(values: dict[str, Any], where: str) -> None:
     try:
         parsed = parser.parse_object({k: v for k, v in values.items() if k not in skip})
     except Exception as error:
-        raise UserError(f"{where}: {' '.join(str(error).replace('Parser key', 'key').split())}") from error
+        raise UserError(f"{where}: {type_error(error)}") from error
     values.update({key: value for key, value in parsed.as_dict().items() if key in values})
 
 

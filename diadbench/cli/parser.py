@@ -17,6 +17,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import type_error
 
 Command = Callable[..., int | None]
 
@@ -75,8 +76,8 @@ def call(name: str, function: Command, argv: list[str]) -> int:
         # options may stand between positional arguments, as people write them
         values = parser.parse_args(_options_last(parser, argv)).as_dict()
     except ArgumentError as error:
-        text = " ".join(str(error).replace("Parser key", "argument").split())
-        raise UserError(f"{text}; see diadbench {name} --help") from None
+        names = {action.dest: action.option_strings[0] for action in parser._actions if action.option_strings}
+        raise UserError(f"{type_error(error, names)}; see diadbench {name} --help") from None
     return function(**values) or 0
 
 

@@ -64,6 +64,19 @@ def test_wrong_values_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "jobs" in error
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--jobs", "many"], "--jobs: expected a whole number, found 'many'"),
+        (["--engine", "pbs"], "--engine: expected local, ray or slurm, found 'pbs'"),
+        (["--overwrite", "maybe"], "--overwrite: expected never, stale, failed or always, found 'maybe'"),
+    ],
+)
+def test_wrong_types_are_told_in_words(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "demo", *words]) == 2
+    assert capsys.readouterr().err == f"diadbench: {sentence}; see diadbench run --help\n"
+
+
 def test_options_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "--cells", "demo"]) in (0, 2)
     assert main(["show", "demo", "seeds=[7]", "image_size=96"]) == 0

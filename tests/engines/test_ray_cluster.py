@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import time
 from collections.abc import Callable
 
@@ -56,3 +58,12 @@ def test_no_cluster_at_an_address_is_a_users_mistake(cheap_cells: None, monkeypa
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UserError, match="can't start or find Ray at auto"):
         make("ray", address="auto")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "127.0.0.1:99999"])
+def test_an_address_where_nobody_listens_is_told_at_once(cheap_cells: None, address: str) -> None:
+    with socket.socket() as taken:  # bound, but not listening
+        taken.bind(("127.0.0.1", 0))
+        place = address.format(port=taken.getsockname()[1])
+        with pytest.raises(UserError, match=re.escape(f"nothing answers at {place}")):
+            make("ray", address=place)

@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -140,6 +141,14 @@ def test_training_goes_on_from_its_last_checkpoint(run: RunSettings) -> None:
 def test_reasons_are_skips(error: Exception, text: str, run: RunSettings) -> None:
     with pytest.raises(Skip, match=text), _reasons("Padim", run):
         raise error
+
+
+def test_a_model_that_wants_image_files_says_so(run: RunSettings) -> None:
+    batch = SimpleNamespace(image_path=None)
+    with pytest.raises(Skip, match="needs the files of the images"), _reasons("VlmAd", run):
+        assert batch.image_path is not None
+    with pytest.raises(AssertionError), _reasons("VlmAd", run):
+        assert batch is None
 
 
 def test_other_failures_stay_failures(run: RunSettings) -> None:
