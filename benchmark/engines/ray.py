@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import shutil
+import socket
 import tempfile
 import time
 import uuid
@@ -24,6 +26,8 @@ from diadbench.benchmark.engines.remote import last_line, pack, settle, unpack, 
 from diadbench.benchmark.store import CellRecord
 from diadbench.common.errors import UserError
 
+#: Seconds that a cluster's address has to answer.
+KNOCK = 10.0
 #: Seconds that all nodes have to say whether they see the run directory.
 PROBE = 120.0
 
@@ -164,10 +168,24 @@ def _connect(address: str | None, init: dict[str, Any]) -> None:
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
     if address is None:
         settings |= {"include_dashboard": False}
+    if address is not None:
+        _knock(address)
     try:
         ray.init(**{"address": address or "local", **settings, **init})
     except (ConnectionError, ValueError, TypeError) as error:
         raise UserError(f"engine 'ray': can't start or find Ray at {address or 'this machine'}: {error}") from error
+
+
+def _knock(address: str) -> None:
+    """Raise UserError where nobody listens; Ray itself tries for minutes. Its other forms (``auto``) it can tell."""
+    place = re.fullmatch(r"(?:ray://)?(\[[^\]]+\]|[^:/\[\]]+):(\d{1,5})", address)
+    if place is None:
+        return
+    try:
+        socket.create_connection((place[1].strip("[]"), int(place[2])), timeout=KNOCK).close()
+    except (OSError, OverflowError) as error:
+        told = f"nothing answers at {address} ({error}); is Ray running there?"
+        raise UserError(f"engine 'ray': engine_options.address: {told}") from error
 
 
 def _run(job: Job, token: Path, parcel: bytes, files: Mapping[str, str]) -> tuple[Outcome, bytes | None]:
