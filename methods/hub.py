@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import urllib.error
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from urllib.parse import urlsplit
@@ -58,7 +59,9 @@ def hub_access() -> Iterator[None]:
     before = huggingface_hub.constants.HF_HUB_OFFLINE
     huggingface_hub.constants.HF_HUB_OFFLINE = before or not hub_is_reachable()
     try:
-        yield
+        with warnings.catch_warnings():  # between versions of diffusers and the hub's library, no matter for users
+            warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
+            yield
     finally:
         huggingface_hub.constants.HF_HUB_OFFLINE = before
 

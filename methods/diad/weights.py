@@ -203,7 +203,9 @@ def _load_parts(model: DiADModel, source: str) -> None:
     try:
         with hub_access():
             for part in (model.unet, model.vae):
-                loaded = type(part).from_pretrained(source, subfolder="unet" if part is model.unet else "vae")
+                folder = "unet" if part is model.unet else "vae"
+                # said outright, as diffusers else warns that accelerate isn't there
+                loaded = type(part).from_pretrained(source, subfolder=folder, low_cpu_mem_usage=False)
                 _copy(loaded, part, f"{source}/{type(part).__name__}")
             text = encoder.from_pretrained(source, subfolder="text_encoder")
     except Exception as error:
