@@ -133,6 +133,10 @@ def row(name: str, found: dict[str, Any]) -> str:
         shown = ", ".join(f"{key}={value}" for key, value in options.items()) or "as it is"
         return f"| `{name}` | works | {found['image']:.3f} | {found['pixel']:.3f} | {found['cpu']:.0f} | {shown} |"
     reason = found.get("reason", "").replace("|", "/")
+    place = {"urlopen": "a web address", "Hub": "Hugging Face hub", "torch/hub": "torch hub"}
+    known = [text for word, text in place.items() if word in reason]
+    if "no network (" in reason and known:
+        reason = f"{reason.partition(' (')[0]} ({known[-1]})"
     return f"| `{name}` | {found['status']} | - | - | - | {reason} |"
 
 
