@@ -31,6 +31,8 @@ from diadbench.benchmark.loggers import LOGGERS
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.wording import type_error
 
+#: Key of an entry whose options are all written out: no preset of that name is laid below them.
+RESOLVED = "resolved"
 Setting = Literal["multi-class", "one-per-class"]
 KeepMaps = Literal["none", "float16", "float32"]
 
@@ -161,13 +163,16 @@ class Grid:
     def to_yaml(self) -> str:
         """Return the resolved grid as YAML; reading it gives an equal grid."""
         plain = dataclasses.asdict(self)
-        for group in ("methods", "datasets"):
-            plain[group] = {
-                label: {key: value for key, value in spec.items() if key != "label" and value not in (None, {})}
-                for label, spec in plain[group].items()
-            }
+        for group, key in (("methods", "method"), ("datasets", "dataset")):
+            plain[group] = {label: _plain_entry(group, key, spec) for label, spec in plain[group].items()}
         text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
         return text
+
+
+def _plain_entry(group: str, key: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a method's or dataset's entry as it is written; marked where a preset has the name of what it holds."""
+    found = {name: value for name, value in spec.items() if name != "label" and value not in (None, {})}
+    return found if _preset(group, spec[key]) is None else {**found, RESOLVED: True}
 
 
 # -- reading ------------------------------------------------------------------------------------------------
@@ -296,7 +301,7 @@ def preset_names(folder: str) -> list[str]:
 
 
 def _method(label: str, entry: Any, where: str) -> MethodSpec:
-    known = ["method", "options", "image_size", "time_limit", "datasets", "by_dataset"]
+    known = ["method", "options", "image_size", "time_limit", "datasets", "by_dataset", RESOLVED]
     values = _entry(f"methods.{label}", entry, known, where)
     if "by_dataset" in values:
         key = f"methods.{label}.by_dataset"
@@ -306,14 +311,14 @@ def _method(label: str, entry: Any, where: str) -> MethodSpec:
 
 
 def _dataset(label: str, entry: Any, where: str) -> DatasetSpec:
-    values = _entry(f"datasets.{label}", entry, ["dataset", "root", "options"], where)
+    values = _entry(f"datasets.{label}", entry, ["dataset", "root", "options", RESOLVED], where)
     return DatasetSpec(label, **_with_preset("dataset", "datasets", label, values))
 
 
 def _with_preset(key: str, folder: str, label: str, values: dict[str, Any]) -> dict[str, Any]:
     """Lay an entry's values over the packaged preset that it names, if it names one."""
     name = str(values.pop(key, None) or label)
-    preset = _preset(folder, name)
+    preset = None if values.pop(RESOLVED, False) else _preset(folder, name)
     if preset is None:
         return {key: name, **values}
     options = {**preset.get("options", {}), **values.pop("options", {})}

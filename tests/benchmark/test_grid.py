@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diadbench.benchmark.grid import Grid, load_grid, parse_grid, parse_memory, parse_overrides, parse_time
+from diadbench.benchmark.grid import Grid, grid_names, load_grid, parse_grid, parse_memory, parse_overrides, parse_time
 from diadbench.common.errors import UserError
 
 SMALL = {"name": "g", "methods": ["patchcore"], "datasets": {"toy": {"options": {"train": 5}}}}
@@ -68,6 +68,22 @@ def test_options_on_a_dataset_that_make_no_sense(entry: dict[str, object], sente
 def test_yaml_round_trip_gives_an_equal_grid(tmp_path: Path) -> None:
     grid = parse_grid({**SMALL, "time_limit": "30m", "methods": {"a b": {"method": "padim", "image_size": 64}}})
     assert load_grid(write(tmp_path, grid.to_yaml())) == grid
+
+
+@pytest.mark.parametrize("name", grid_names())
+def test_a_written_packaged_grid_gives_an_equal_one(tmp_path: Path, name: str) -> None:
+    """Where a preset has its method's own name, reading must not lay it over another preset's options."""
+    grid = load_grid(name)
+    assert load_grid(write(tmp_path, grid.to_yaml())) == grid
+
+
+def test_a_run_directory_goes_on_as_it_began(tmp_path: Path) -> None:
+    grid = load_grid("demo")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "grid.yaml").write_text(grid.to_yaml())
+    again = load_grid(tmp_path / "run", {'methods."patchcore-lite"': {"method": "patchcore-lite"}})
+    assert again.methods["diad"].options == grid.methods["diad"].options
+    assert again.methods["patchcore-lite"].options == load_grid("smoke").methods["patchcore"].options
 
 
 def test_the_file_names_the_grid(tmp_path: Path) -> None:
