@@ -20,6 +20,7 @@ import yaml
 from diadbench import methods
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import cache_dir, read_json, write_json
+from diadbench.common.wording import type_error
 from diadbench.methods import registry
 from diadbench.version import __version__
 
@@ -76,8 +77,7 @@ def checked_options(cls: type, options: dict[str, Any], where: str = "") -> dict
         parsed = parser.parse_object({key: value for key, value in options.items() if key in named})
         plain: dict[str, Any] = yaml.safe_load(parser.dump(parsed, skip_none=False)) or {}
     except Exception as error:
-        text = " ".join(str(error).replace("Parser key", "option").split())
-        raise UserError(f"{where}: {text}") from error
+        raise UserError(f"{where}: {type_error(error)}") from error
     return {**plain, **extra}
 
 

@@ -11,6 +11,8 @@ _WORDS = {
     "str": "a text",
     "bool": "true or false",
     "list": "a list",
+    "tuple": "a list",
+    "collections.abc.Sequence": "a list",
     "dict": "keys and values",
 }
 
@@ -23,6 +25,10 @@ def type_error(error: BaseException, names: Mapping[str, str] | None = None) -> 
         names: What to call keys (``{"engine": "--engine"}``); by default as jsonargparse does.
     """
     text = " ".join(str(error).replace("Parser key", "key").split())
+    missing = re.match(r"Option '([^']+)' is required", text)
+    if missing:
+        return f"{(names or {}).get(missing[1], missing[1])} is required"
+    text = re.sub(r"Expected a tuple with (\d+) elements\.", r"Expected a <class 'list of \1'>.", text)
     head = re.match(r'key "([^"]+)": ', text)
     found = re.search(r"(?:Given value|Got value): (.*)$", text)
     expected = re.findall(r"Expected a (?:typing\.Literal\[([^\]]*)\]|<class '([^']*)'>)", text)
@@ -32,6 +38,7 @@ def type_error(error: BaseException, names: Mapping[str, str] | None = None) -> 
     for choices, name in expected:
         words += [choice.strip(" '\"") for choice in choices.split(",")] if choices else []
         words += [_WORDS.get(name, name)] if name and name != "NoneType" else []
+    words = list(dict.fromkeys(words))
     if not words:
         return text
     known = ", ".join(words[:-1]) + (" or " if len(words) > 1 else "") + words[-1]

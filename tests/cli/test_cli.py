@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from diadbench.benchmark.resolve import resolve_method
 from diadbench.cli import COMMANDS, main
 from diadbench.cli.parser import build
+from diadbench.common.errors import UserError
 
 LIGHT = [["--help"], ["grids", "list"], ["methods", "list"], ["datasets", "list"], ["run", "--help"]]
 HEAVY = ("torch", "pandas", "numpy", "anomalib", "lightning", "matplotlib", "scipy", "PIL")
@@ -75,6 +77,26 @@ def test_wrong_values_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_types_are_told_in_words(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "demo", *words]) == 2
     assert capsys.readouterr().err == f"diadbench: {sentence}; see diadbench run --help\n"
+
+
+def test_a_missing_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "somewhere"]) == 2
+    assert capsys.readouterr().err == "diadbench: --protocol is required; see diadbench evaluate --help\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"steps": "many"}, "methods.diad: steps: expected a whole number, found 'many'"),
+        ({"sff_init": "on"}, "methods.diad: sff_init: expected official or active, found 'on'"),
+        ({"levels": 3}, "methods.diad: levels: expected a list, found '3'"),
+        ({"autoencoder_betas": [1]}, "methods.diad: autoencoder_betas: expected a list of 2, found '[1]'"),
+    ],
+)
+def test_wrong_options_of_a_method_are_told_in_words(options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        resolve_method("diad", options, "methods.diad")
+    assert str(caught.value) == sentence
 
 
 def test_options_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
