@@ -28,7 +28,7 @@ def type_error(error: BaseException, names: Mapping[str, str] | None = None) -> 
     missing = re.match(r"Option '([^']+)' is required", text)
     if missing:
         return f"{(names or {}).get(missing[1], missing[1])} is required"
-    text = re.sub(r"Expected a tuple with (\d+) elements\.", r"Expected a <class 'list of \1'>.", text)
+    text = re.sub(r"Expected a tuple with (\d+) elements\.", r"Expected a <class 'a list of \1'>.", text)
     head = re.match(r'key "([^"]+)": ', text)
     found = re.search(r"(?:Given value|Got value): (.*)$", text)
     expected = re.findall(r"Expected a (?:typing\.Literal\[([^\]]*)\]|<class '([^']*)'>)", text)
