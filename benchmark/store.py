@@ -197,6 +197,8 @@ class RunDirectory:
 
     def __init__(self, path: Path | str, *, must_exist: bool = True) -> None:
         self.path = Path(path)
+        if self.path.is_file():
+            raise UserError(f"{self.path}: a file; expected the directory of a run")
         if must_exist and not (self.path / "grid.yaml").is_file():
             raise UserError(f"{self.path}: not a run directory (no grid.yaml in it); give the directory of a run")
 

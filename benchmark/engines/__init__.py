@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from diadbench.benchmark.engines.base import Engine
+from diadbench.benchmark.resolve import checked_options
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.plugins import load_class
 
@@ -20,13 +21,14 @@ def make(name: str, **options: Any) -> Engine:
     """Return the engine ``name``; its package is imported only now.
 
     Raises:
-        UserError: Unknown engine or option, or a missing package.
+        UserError: Unknown engine or option, a value of a wrong type, or a missing package.
     """
     cls = load_class("engine", name, TABLE, "diadbench.engines")
     known = inspect.signature(cls).parameters
     for key in options:
         if key not in known:
             raise unknown_name("option", key, known, where=f"engine {name!r}")
+    checked_options(cls, options, f"engine {name!r}")
     try:
         engine: Engine = cls(**options)
     except ModuleNotFoundError as error:

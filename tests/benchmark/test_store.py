@@ -89,3 +89,10 @@ def test_results_csv_can_be_rebuilt(run: Path) -> None:
     before = path.read_bytes()
     path.unlink()
     assert RunDirectory(run).write_results().read_bytes() == before
+
+
+@pytest.mark.parametrize("must_exist", [True, False])
+def test_a_file_is_no_run_directory(tmp_path: Path, must_exist: bool) -> None:
+    (tmp_path / "run").write_text("something")
+    with pytest.raises(UserError, match="run: a file; expected the directory of a run"):
+        RunDirectory(tmp_path / "run", must_exist=must_exist)

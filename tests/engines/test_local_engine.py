@@ -121,3 +121,5 @@ def test_unknown_engines_and_options_are_refused_by_name() -> None:
         make("rey")
     with pytest.raises(UserError, match="did you mean jobs"):
         make("local", job=3)
+    with pytest.raises(UserError, match="engine 'local': gpus: expected a whole number, found 'many'"):
+        make("local", gpus="many")
