@@ -52,9 +52,8 @@ def _model(method: str, source: Path, part: str | None) -> Path:
 
 
 def _only_cell(method: str, run: Path) -> CellRecord:
-    """Return the finished cell of the method, by its name or its label in the grid. Raises UserError."""
-    cells = [cell for cell in RunDirectory(run).cells() if cell.state == "done"]
-    found = [cell for cell in cells if method in (cell.config.get("method"), cell.method)]
+    """Return the one finished cell of the method. Raises UserError."""
+    found = [cell for cell in RunDirectory(run).cells() if cell.state == "done" and cell.config["method"] == method]
     if not found:
         raise UserError(f"{run}: no finished cell of {method!r}")
     if len(found) > 1:

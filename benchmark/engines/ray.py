@@ -168,7 +168,7 @@ def _connect(address: str | None, init: dict[str, Any]) -> None:
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
     if address is None:
         settings |= {"include_dashboard": False}
-    if address is not None:
+    else:
         _knock(address)
     try:
         ray.init(**{"address": address or "local", **settings, **init})

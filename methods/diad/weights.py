@@ -244,11 +244,11 @@ def start_posterior(model: DiADModel) -> None:
     then has noisy latents to learn from.
     """
     convolution = model.vae.quant_conv
-    with torch.no_grad():
-        convolution.weight[model.config.latent :] = 0
-        convolution.bias[model.config.latent :] = NARROW_LOGVAR
+    convolution.weight[model.config.latent :] = 0
+    convolution.bias[model.config.latent :] = NARROW_LOGVAR
 
 
+@torch.no_grad()
 def start_sg(model: DiADModel, sff_init: str) -> None:
     """Start the SG network from the UNet, as the authors' ``build_model`` does; hint encoder and SFF are new.
 

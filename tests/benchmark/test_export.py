@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,12 +66,11 @@ def test_what_is_wrong_is_one_line(
     assert not (run / "never").exists()
 
 
-def test_of_several_cells_one_must_be_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import shutil
-
-    cells = run / "cells" / "toy" / "ours" / "multi-class"
+def test_of_several_cells_one_must_be_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = shutil.copytree(run, tmp_path / "two")
+    cells = two / "cells" / "toy" / "ours" / "multi-class"
     shutil.copytree(cells / "seed0", cells / "seed1")
-    assert main(["methods", "export", "diad", str(run), "--out", str(run / "never")]) == 2
+    assert main(["methods", "export", "diad", str(two), "--out", str(two / "never")]) == 2
     error = capsys.readouterr().err
     assert "2 finished cells" in error
     assert "cells/toy/ours/multi-class/seed1" in error
