@@ -134,7 +134,6 @@ def _configuration(
         "method_options": method.options,
         "fingerprint": fingerprint,
         "setting": cell.setting,
-        "seed": cell.seed,
         "image_size": list(grid.size_for(cell.method)),
         "resize": grid.resize,
     }
@@ -165,8 +164,14 @@ def _configuration(
         "fingerprint": fingerprint,
         "method_info": {**method.info, "bibtex": bibtex("methods", method.info.get("cite", ""))},
         "dataset_info": {**dataset.info, "bibtex": bibtex("datasets", dataset.info.get("cite", ""))},
-        "identity": hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:32],
+        "decides": decides,
+        "configuration": _digest(decides),
+        "identity": _digest({**decides, "seed": cell.seed}),
     }
+
+
+def _digest(decides: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def _absolute(method: str) -> str:

@@ -279,7 +279,8 @@ def _write_end(planned: PlannedCell, outcome: Outcome, status: dict[str, Any]) -
     if outcome.state == "died" and "exit code" in outcome.reason:
         state = "error"
     kept = {key: value for key, value in status.items() if key not in ("state", "reason")}
-    head = {key: planned.config[key] for key in ("identity", "protocol", "method_info", "dataset_info")}
+    keys = ("identity", "configuration", "decides", "protocol", "method_info", "dataset_info")
+    head = {key: planned.config[key] for key in keys}
     end = {
         "state": state,
         "reason": outcome.reason,

@@ -70,6 +70,7 @@ RESULT_COLUMNS = (
     "state",
     "flags",
     "identity",
+    "configuration",
 )
 
 
@@ -250,6 +251,7 @@ class RunDirectory:
                 "state": cell.state,
                 "flags": "; ".join(status.get("notes", [])),
                 "identity": status.get("identity", ""),
+                "configuration": status.get("configuration", ""),
             }
             metrics = cell.metrics()
             for row in metrics:

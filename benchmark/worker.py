@@ -56,6 +56,8 @@ def _run(record: CellRecord, since: float, threads: int) -> int:
     start = time.time()
     base = {
         "identity": cell["identity"],
+        "configuration": cell.get("configuration", ""),
+        "decides": cell.get("decides", {}),
         "method_info": cell["method_info"],
         "dataset_info": cell["dataset_info"],
         "protocol": cell["protocol"],
