@@ -19,7 +19,7 @@ from diadbench.benchmark.phases import Phases
 from diadbench.benchmark.provenance import environment, pick_device, seed_everything
 from diadbench.benchmark.scratch import Scratch
 from diadbench.common.files import cache_dir
-from diadbench.datasets.data_module import DataModule
+from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.methods.base import Method, RunSettings
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from diadbench.benchmark.store import CellRecord
     from diadbench.datasets.base import Dataset, Part
-    from diadbench.datasets.data import TestData, TrainData
-    from diadbench.datasets.masks import MaskRule
+    from diadbench.datasets.decoding.data import TestData, TrainData
+    from diadbench.datasets.decoding.masks import MaskRule
 
 
 def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> dict[str, Any]:

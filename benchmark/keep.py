@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from diadbench.benchmark.metrics import Evaluation
     from diadbench.datasets.base import Dataset
-    from diadbench.datasets.data import Batch
+    from diadbench.datasets.decoding.data import Batch
 
 #: Pictures kept of a cell, over all classes.
 GALLERY_SIZE = 60

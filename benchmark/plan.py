@@ -101,7 +101,7 @@ class ResolvedDataset:
 
     def __init__(self, grid: Grid, spec: DatasetSpec, progress: ProgressCall | None) -> None:
         from diadbench import datasets
-        from diadbench.datasets.roots import find_root
+        from diadbench.datasets.layouts.roots import find_root
 
         where = f"datasets.{spec.label}"
         if "root" in spec.options:
@@ -117,7 +117,7 @@ class ResolvedDataset:
 
     def fingerprint(self, channels: tuple[str, ...]) -> str:
         """Return the digest of the table and of the files that a method with these channels reads."""
-        from diadbench.datasets.fingerprint import fingerprint
+        from diadbench.datasets.decoding.fingerprint import fingerprint
 
         if channels not in self._fingerprints:
             self._fingerprints[channels] = fingerprint(self._dataset, channels, self._progress)

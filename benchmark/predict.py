@@ -19,7 +19,7 @@ from diadbench.benchmark.scratch import kept_model
 from diadbench.benchmark.store import CellRecord
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_with
-from diadbench.datasets.images import read_image, resize_image
+from diadbench.datasets.decoding.images import read_image, resize_image
 from diadbench.methods.base import RunSettings
 
 if TYPE_CHECKING:

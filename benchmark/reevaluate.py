@@ -22,7 +22,7 @@ from diadbench.common.files import write_json, write_text
 
 if TYPE_CHECKING:
     from diadbench.benchmark.metrics import Evaluation
-    from diadbench.datasets.data import TestData
+    from diadbench.datasets.decoding.data import TestData
 
 ProgressCall = Callable[[int, int, str], None]
 

@@ -55,9 +55,9 @@ def run_one(name: str, options: dict[str, Any], steps: int) -> dict[str, Any]:
     from sklearn.metrics import roc_auc_score
 
     from diadbench.common.errors import Skip
-    from diadbench.datasets.data_module import DataModule
-    from diadbench.datasets.toy import Toy
-    from diadbench.methods.anomalib_bridge import bridge
+    from diadbench.datasets.decoding.data_module import DataModule
+    from diadbench.datasets.toy.dataset import Toy
+    from diadbench.methods.anomalib_models.bridge import bridge
     from diadbench.methods.base import RunSettings
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -165,7 +165,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (int(arguments.limit), int(arguments.limit) + 5))
         print("RESULT " + json.dumps(run_one(*json.loads(arguments.one))), flush=True)
         os._exit(0)  # some models leave threads behind
-    from diadbench.methods.anomalib_names import model_names
+    from diadbench.methods.anomalib_models.names import model_names
 
     kept = Path(arguments.results) if arguments.results else None
     results = json.loads(kept.read_text()) if kept and kept.is_file() else {}

@@ -96,8 +96,8 @@ def run_anomalib(patches: int, k: int, steps: int) -> dict[str, Any]:
 
 
 def run_ours(patches: int, k: int, reference: bool) -> dict[str, Any]:
-    from diadbench.methods.coreset import greedy_coreset
-    from diadbench.methods.patchcore_store import project_patches
+    from diadbench.methods.patchcore.coreset import greedy_coreset
+    from diadbench.methods.patchcore.patches import project_patches
 
     rows = features(patches).view(-1, 1000, DIMENSION)
     with tempfile.TemporaryDirectory() as scratch:

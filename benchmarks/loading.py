@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import resize, to_tensor
 
-from diadbench.datasets.data_module import DataModule
-from diadbench.datasets.folder import Folder
-from diadbench.datasets.toy_draw import ToyOptions, sample
+from diadbench.datasets.decoding.data_module import DataModule
+from diadbench.datasets.sets.folder import Folder
+from diadbench.datasets.toy.render import ToyOptions, sample
 
 
 def write_pngs(root: Path, count: int, side: int) -> None:

@@ -21,9 +21,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diadbench.methods.backbones import load_backbone
-from diadbench.methods.feature_cache import build_cache
-from diadbench.methods.small_data import SmallData
+from diadbench.methods.authoring.small_data import SmallData
+from diadbench.methods.features.backbones import load_backbone
+from diadbench.methods.features.feature_cache import build_cache
 from diadbench.methods.uniad import HeadConfig, UniADHead, align, feature_loss, use_official_padding
 from diadbench.methods.uniad.official import drop_unused_stages
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from diadbench.datasets.registry import get, get_class, names
+from diadbench.datasets.lookup import get, get_class, names
 
 __all__ = ["get", "get_class", "names"]

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import pandas as pd
 
 from diadbench.common.errors import UserError
-from diadbench.datasets.info import DatasetInfo
+from diadbench.datasets.dataset_info import DatasetInfo
 
 Setting = Literal["multi-class", "one-per-class"]
 SETTINGS: tuple[Setting, ...] = ("multi-class", "one-per-class")

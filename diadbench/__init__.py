@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from diadbench.common import moved
 from diadbench.version import __version__
 
 if TYPE_CHECKING:
     from diadbench.api import evaluate, load_grid, load_results, report, run
+
+moved.install()
 
 __all__ = ["__version__", "evaluate", "load_grid", "load_results", "report", "run"]
 

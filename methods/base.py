@@ -14,7 +14,7 @@ from torch import Tensor
 from diadbench.methods.info import MethodInfo
 
 if TYPE_CHECKING:
-    from diadbench.datasets.data import TrainData
+    from diadbench.datasets.decoding.data import TrainData
 
 __all__ = ["Method", "MethodInfo", "Prediction", "RunSettings"]
 

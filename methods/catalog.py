@@ -21,7 +21,7 @@ def _entries(*entries: tuple[str, MethodInfo]) -> dict[str, Entry]:
 
 CATALOG: dict[str, Entry] = _entries(
     (
-        "diadbench.methods.trivial:MeanImage",
+        "diadbench.methods.simple.trivial:MeanImage",
         MethodInfo(
             "mean-image",
             "Mean image",
@@ -30,7 +30,7 @@ CATALOG: dict[str, Entry] = _entries(
         ),
     ),
     (
-        "diadbench.methods.trivial:PixelKnn",
+        "diadbench.methods.simple.trivial:PixelKnn",
         MethodInfo(
             "pixel-knn",
             "Pixel kNN",
@@ -39,7 +39,7 @@ CATALOG: dict[str, Entry] = _entries(
         ),
     ),
     (
-        "diadbench.methods.trivial:GlobalKnn",
+        "diadbench.methods.simple.trivial:GlobalKnn",
         MethodInfo(
             "global-knn",
             "Global kNN",
@@ -49,7 +49,7 @@ CATALOG: dict[str, Entry] = _entries(
         ),
     ),
     (
-        "diadbench.methods.patchcore:PatchCore",
+        "diadbench.methods.patchcore.method:PatchCore",
         MethodInfo(
             "patchcore",
             "PatchCore",
@@ -62,7 +62,7 @@ CATALOG: dict[str, Entry] = _entries(
         ),
     ),
     (
-        "diadbench.methods.padim:Padim",
+        "diadbench.methods.simple.padim:Padim",
         MethodInfo(
             "padim",
             "PaDiM",

@@ -22,7 +22,7 @@ def names() -> list[str]:
 def get_class(name: str) -> type[Method]:
     """Return the class for a name, ``file.py:Class``, an entry point, or ``anomalib:Model``. Raises UserError."""
     if name.startswith("anomalib:"):
-        from diadbench.methods.anomalib_bridge import bridge
+        from diadbench.methods.anomalib_models.bridge import bridge
 
         return bridge(name.removeprefix("anomalib:"))
     found: type[Method] = load_class("method", name, TABLE, GROUP)

@@ -14,13 +14,13 @@ from filelock import FileLock
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import cache_dir
 from diadbench.datasets.base import SAMPLE_MARKER
-from diadbench.datasets.catalog import info
-from diadbench.datasets.samples.coco import write_coco
-from diadbench.datasets.samples.draw import Record, Spec
-from diadbench.datasets.samples.folders import write_folders, write_mvtec, write_mvtec3d, write_unimedical
-from diadbench.datasets.samples.realiad import write_realiad
-from diadbench.datasets.samples.visa import write_visa
-from diadbench.datasets.workers import writing
+from diadbench.datasets.decoding.workers import writing
+from diadbench.datasets.facts.known_sets import info
+from diadbench.datasets.samples.coco_sample import write_coco
+from diadbench.datasets.samples.folder_samples import write_folders, write_mvtec, write_mvtec3d, write_unimedical
+from diadbench.datasets.samples.paint import Record, Spec
+from diadbench.datasets.samples.realiad_sample import write_realiad
+from diadbench.datasets.samples.visa_sample import write_visa
 
 Writer = Callable[[Path, Spec, str], list[Record]]
 #: Part of the name of a cached sample: raise it when samples change.

@@ -18,9 +18,9 @@ def list_datasets(*, data_root: str | None = None) -> int:
         diadbench datasets list
         DIADBENCH_DATA=/data diadbench datasets list
     """
-    from diadbench.datasets.catalog import CATALOG
-    from diadbench.datasets.registry import names
-    from diadbench.datasets.roots import where
+    from diadbench.datasets.facts.known_sets import CATALOG
+    from diadbench.datasets.layouts.roots import where
+    from diadbench.datasets.lookup import names
 
     print(f"{'name':<12}{'title':<14}{'classes':>7}  where")
     for name in names():
@@ -111,7 +111,7 @@ def check(
         diadbench datasets check mvtec3d validation=true
         diadbench datasets check visa --json > visa.json
     """
-    from diadbench.datasets.check import check as run_check
+    from diadbench.datasets.checking.check import check as run_check
 
     chosen = _options(name, options) | ({} if layout == "auto" else {"layout": layout})
     with _progress(json) as progress:
@@ -139,7 +139,7 @@ def info(name: str, options: list[str], *, root: str | None = None, sheet: str |
         diadbench datasets info visa
         diadbench datasets info visa --root /data/visa --sheet visa.png
     """
-    from diadbench.datasets.describe import contact_sheet, info_text
+    from diadbench.datasets.checking.describe import contact_sheet, info_text
 
     chosen = _options(name, options)
     print(info_text(name, root))
@@ -163,7 +163,7 @@ def prepare(name: str, options: list[str], *, root: str | None = None, size: int
 
         diadbench datasets prepare coco_ad --root /data/coco
     """
-    from diadbench.datasets.prepare import prepare as run_prepare
+    from diadbench.datasets.checking.prepare import prepare as run_prepare
 
     with _progress(False) as progress:
         made = run_prepare(name, root, size=size, progress=progress, **_options(name, options))
@@ -179,7 +179,7 @@ def _options(name: str, words: list[str]) -> dict[str, Any]:
         return {}
     from diadbench.benchmark.grid import parse_overrides
     from diadbench.benchmark.resolve import checked_options
-    from diadbench.datasets.registry import get_class
+    from diadbench.datasets.lookup import get_class
 
     given = parse_overrides(words)
     checked = checked_options(get_class(name), given, f"dataset {name!r}")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diadbench.benchmark.metrics import Evaluator, get_protocol
 from diadbench.common.files import write_with
-from diadbench.datasets.data import TestData, TrainData
+from diadbench.datasets.decoding.data import TestData, TrainData
 from diadbench.methods.base import RunSettings
 
 if TYPE_CHECKING:

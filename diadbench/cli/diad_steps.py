@@ -26,8 +26,8 @@ from diadbench.cli import diad_pictures as pictures
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, read_json, write_json, write_with
 from diadbench.datasets.base import Dataset
-from diadbench.datasets.data import Batch, TestData, TrainData
-from diadbench.datasets.data_module import DataModule
+from diadbench.datasets.decoding.data import Batch, TestData, TrainData
+from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.methods.base import RunSettings
 from diadbench.methods.diad import DiADModel, anomaly_map, image_score, weights
 from diadbench.methods.diad.method import DiAD

@@ -17,7 +17,7 @@ def list_methods(*, anomalib: bool = False) -> int:
         diadbench methods list
         diadbench methods list --anomalib
     """
-    from diadbench.methods.anomalib_names import model_names
+    from diadbench.methods.anomalib_models.names import model_names
     from diadbench.methods.catalog import CATALOG
     from diadbench.methods.registry import names
 
@@ -78,7 +78,7 @@ def new(name: str, *, directory: str = ".") -> int:
         diadbench methods check my_method.py:MyMethod
         diadbench run demo --method my_method.py:MyMethod
     """
-    from diadbench.methods.authoring import write_template
+    from diadbench.methods.authoring.new_method import write_template
 
     path, cls = write_template(name, directory)
     print(path)
@@ -102,7 +102,7 @@ def check(method: str, *, options: list[str] = [], size: int = 64) -> int:  # no
         diadbench methods check my_method.py:MyMethod
         diadbench methods check patchcore --options backbone=tf_efficientnet_lite0 weights=package ratio=0.1
     """
-    from diadbench.methods.authoring import run_checks
+    from diadbench.methods.authoring.new_method import run_checks
 
     return run_checks(method, options, size)
 

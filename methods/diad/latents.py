@@ -20,7 +20,7 @@ from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.normalise import normalise
 
 if TYPE_CHECKING:
-    from diadbench.datasets.data import TrainData
+    from diadbench.datasets.decoding.data import TrainData
 
 
 def posteriors(model: DiADModel, train: TrainData, run: RunSettings, batch_size: int = 8) -> tuple[Tensor, Tensor]:

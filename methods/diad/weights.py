@@ -17,7 +17,7 @@ from diadbench.methods.diad.files import BESIDE, read_checkpoint, read_state
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.names import from_official, to_official
 from diadbench.methods.diad.text import embedding_of, empty_prompt
-from diadbench.methods.hub import hub_access, no_network
+from diadbench.methods.features.hub import hub_access, no_network
 
 #: Logarithm of the variance at which the posterior of a random autoencoder starts.
 NARROW_LOGVAR = -5.0

@@ -17,11 +17,11 @@ from diadbench.methods.draem.losses import POOL, draem_loss, image_score
 from diadbench.methods.draem.networks import MULTIPLE, Reconstructor, Segmenter, initialise
 from diadbench.methods.draem.synthesis import corrupt_batch
 from diadbench.methods.draem.textures import PROCEDURAL_NOTE, FolderTextures, ProceduralTextures, Source
-from diadbench.methods.lightning import Budget, train_module
-from diadbench.methods.weights import load_weights, save_weights
+from diadbench.methods.features.weights import load_weights, save_weights
+from diadbench.methods.training.lightning import Budget, train_module
 
 if TYPE_CHECKING:
-    from diadbench.datasets.data import TrainData
+    from diadbench.datasets.decoding.data import TrainData
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, write_json
-from diadbench.methods.backbones import Backbone, load_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
-from diadbench.methods.feature_cache import build_cache
-from diadbench.methods.lightning import Fetch, train_module
+from diadbench.methods.features.backbones import Backbone, load_backbone
+from diadbench.methods.features.feature_cache import build_cache
+from diadbench.methods.features.weights import load_weights, save_weights
+from diadbench.methods.training.lightning import Fetch, train_module
 from diadbench.methods.uniad.head import HeadConfig, PositionKind, UniADHead
 from diadbench.methods.uniad.official import (
     LoadReport,
@@ -28,10 +29,9 @@ from diadbench.methods.uniad.official import (
 )
 from diadbench.methods.uniad.scoring import ScoreKind, align, feature_loss, image_score, score_map
 from diadbench.methods.uniad.settings import Precision, Preset, Settings, resolve
-from diadbench.methods.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
-    from diadbench.datasets.data import TrainData
+    from diadbench.datasets.decoding.data import TrainData
 
 
 class UniAD(Method):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diadbench.common.errors import UserError
-from diadbench.methods.backbones import Backbone, timm_names
+from diadbench.methods.features.backbones import Backbone, timm_names
 from diadbench.methods.uniad.head import UniADHead
 
 State = dict[str, Tensor]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.methods.lightning import Budget
+from diadbench.methods.training.lightning import Budget
 from diadbench.methods.uniad.official import Padding
 
 Preset = Literal["official", "ader"]

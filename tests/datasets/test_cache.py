@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 from diadbench.common.errors import UserError
-from diadbench.datasets import cache, data_module
 from diadbench.datasets.base import Part
-from diadbench.datasets.data_module import DataModule
-from diadbench.datasets.folder import Folder
+from diadbench.datasets.decoding import cache, data_module
+from diadbench.datasets.decoding.data_module import DataModule
+from diadbench.datasets.sets.folder import Folder
 
 MakeTree = Callable[..., Path]
 
@@ -109,7 +109,7 @@ def test_the_fingerprint_is_one_of_contents(make_tree: MakeTree, tmp_path: Path)
 
 
 def test_digests_are_remembered(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diadbench.datasets import fingerprint as module
+    from diadbench.datasets.decoding import fingerprint as module
 
     monkeypatch.setattr(module, "SETTLED_NS", -1)  # as if the files were older than two seconds
     root = make_tree()
@@ -193,8 +193,8 @@ def test_masks_that_vanish_are_counted_and_keep_their_label(make_tree: MakeTree)
 def test_two_processes_build_at_once(make_tree: MakeTree, own_cache: Path) -> None:
     root = make_tree(train=12)
     code = (
-        "import sys\nfrom diadbench.datasets.folder import Folder\n"
-        "from diadbench.datasets.data_module import DataModule\n"
+        "import sys\nfrom diadbench.datasets.sets.folder import Folder\n"
+        "from diadbench.datasets.decoding.data_module import DataModule\n"
         "d = Folder(sys.argv[1]); m = DataModule(d, 32, workers=1); t, _ = m.part(d.parts('multi-class')[0])\n"
         "print(t.images(list(range(len(t)))).double().sum().item())"
     )

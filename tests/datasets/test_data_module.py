@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from diadbench.datasets.data_module import DataModule
-from diadbench.datasets.folder import Folder
+from diadbench.datasets.decoding.data_module import DataModule
+from diadbench.datasets.sets.folder import Folder
 
 MakeTree = Callable[..., Path]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from diadbench.common.errors import Skip, UserError
-from diadbench.datasets.data_module import DataModule
-from diadbench.datasets.elpv import Elpv
+from diadbench.datasets.decoding.data_module import DataModule
+from diadbench.datasets.sets.elpv import Elpv
 from diadbench.datasets.table import count
 
 pytest.importorskip("elpv_dataset")

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from diadbench.common.errors import UserError
-from diadbench.datasets.data_module import DataModule
-from diadbench.datasets.folder import Folder
-from diadbench.datasets.layouts import MvtecLayout, mvtec_layout
-from diadbench.datasets.registry import get
+from diadbench.datasets.decoding.data_module import DataModule
+from diadbench.datasets.layouts.folders import MvtecLayout, mvtec_layout
+from diadbench.datasets.lookup import get
+from diadbench.datasets.sets.folder import Folder
 
 MakeTree = Callable[..., Path]
 Break = Callable[[Path], object]

@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from diadbench.common.errors import UserError
-from diadbench.datasets.data_module import DataModule
-from diadbench.datasets.registry import get
+from diadbench.datasets.decoding.data_module import DataModule
+from diadbench.datasets.lookup import get
 from diadbench.datasets.table import count
-from diadbench.datasets.toy import Toy
-from diadbench.datasets.toy_defects import DEFECTS, spoiled
-from diadbench.datasets.toy_draw import ToyOptions, sample
-from diadbench.datasets.toy_scenes import SCENES
+from diadbench.datasets.toy.dataset import Toy
+from diadbench.datasets.toy.defects import DEFECTS, spoiled
+from diadbench.datasets.toy.render import ToyOptions, sample
+from diadbench.datasets.toy.scenes import SCENES
 
 SMALL = {"size": 48, "train": 3, "test_good": 2, "test_bad": 1}
 OPTIONS = ToyOptions(64, 1, 1, 1, tuple(DEFECTS), 0.2, 0)

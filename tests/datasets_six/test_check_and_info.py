@@ -12,13 +12,13 @@ from PIL import Image
 from diadbench.cli import main
 from diadbench.common.errors import UserError
 from diadbench.datasets import get
-from diadbench.datasets.catalog import CATALOG
-from diadbench.datasets.check import check
-from diadbench.datasets.data_module import DataModule
-from diadbench.datasets.describe import bibtex, contact_sheet, guides, info_text, markdown
-from diadbench.datasets.prepare import prepare
-from diadbench.datasets.published import Counts
-from diadbench.datasets.roots import find_root
+from diadbench.datasets.checking.check import check
+from diadbench.datasets.checking.describe import bibtex, contact_sheet, guides, info_text, markdown
+from diadbench.datasets.checking.prepare import prepare
+from diadbench.datasets.decoding.data_module import DataModule
+from diadbench.datasets.facts.counts import Counts
+from diadbench.datasets.facts.known_sets import CATALOG
+from diadbench.datasets.layouts.roots import find_root
 from diadbench.datasets.samples import layouts, make_sample, sample_names
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "datasets.md"
@@ -55,7 +55,7 @@ def test_an_incomplete_download_is_an_error(tmp_path: Path, monkeypatch: pytest.
     make_sample("mpdd", tmp_path / "x", classes=["tubes"], **SMALL)
     (tmp_path / "x/.diadbench-sample").unlink()
     right = {"tubes": Counts(2, 1, 2)}
-    monkeypatch.setattr("diadbench.datasets.check.published", lambda name: [("MPDD", right)])
+    monkeypatch.setattr("diadbench.datasets.checking.check.published", lambda name: [("MPDD", right)])
     assert check("mpdd", tmp_path / "x").ok
     (tmp_path / "x/tubes/train/good/001.png").unlink()
     report = check("mpdd", tmp_path / "x")
@@ -72,7 +72,7 @@ def test_a_known_variant_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     make_sample("mpdd", tmp_path / "x", classes=["tubes"], **SMALL)
     (tmp_path / "x/.diadbench-sample").unlink()
     variants = [("MPDD", {"tubes": Counts(3, 1, 2)}), ("MPDD (one short)", {"tubes": Counts(2, 1, 2)})]
-    monkeypatch.setattr("diadbench.datasets.check.published", lambda name: variants)
+    monkeypatch.setattr("diadbench.datasets.checking.check.published", lambda name: variants)
     report = check("mpdd", tmp_path / "x")
     assert report.ok
     assert "known variant: MPDD (one short)" in report.text()
@@ -147,7 +147,9 @@ def test_prepare_writes_nothing_into_the_data(tmp_path: Path, capsys: pytest.Cap
 
 def test_the_docs_are_the_guides() -> None:
     text = DOCS.read_text()
-    assert markdown() in text, "run: python -c 'from diadbench.datasets.describe import markdown; print(markdown())'"
+    assert markdown() in text, (
+        "docs/datasets.md is behind: diadbench.datasets.checking.describe.markdown() prints it"
+    )
     assert set(guides()) == {name for name, entry in CATALOG.items() if entry.folders}
 
 

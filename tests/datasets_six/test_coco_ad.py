@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from diadbench.common.errors import Skip
-from diadbench.datasets import coco_masks, get
-from diadbench.datasets.coco_masks import CATEGORIES, held_out, made_dir, make, mask_of
-from diadbench.datasets.images import read_mask
+from diadbench.datasets import get
+from diadbench.datasets.decoding.images import read_mask
 from diadbench.datasets.samples import make_sample
+from diadbench.datasets.sets import coco_masks
+from diadbench.datasets.sets.coco_masks import CATEGORIES, held_out, made_dir, make, mask_of
 
 PERSON, ELEPHANT, WINE_GLASS, TABLE = 1, 22, 46, 67
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from diadbench.common.errors import UserError
 from diadbench.datasets import get
-from diadbench.datasets.check import check
+from diadbench.datasets.checking.check import check
 from diadbench.datasets.samples import make_sample
 
 MVTEC = ["bottle", "cable"]

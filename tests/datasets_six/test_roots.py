@@ -9,8 +9,8 @@ import pytest
 
 from diadbench.common.errors import UserError
 from diadbench.datasets import get
-from diadbench.datasets.catalog import CATALOG
-from diadbench.datasets.roots import config_file, find_root, where
+from diadbench.datasets.facts.known_sets import CATALOG
+from diadbench.datasets.layouts.roots import config_file, find_root, where
 from diadbench.datasets.samples import make_sample
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from diadbench.common.errors import UserError
 from diadbench.datasets import get, get_class
-from diadbench.datasets.catalog import CATALOG
+from diadbench.datasets.facts.known_sets import CATALOG
 from diadbench.datasets.samples import layouts, make_sample, sample_names
 
 #: What the adapter calls the layout that a sample is written in.

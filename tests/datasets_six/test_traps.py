@@ -12,15 +12,15 @@ from PIL import Image
 
 from diadbench.common.errors import UserError
 from diadbench.datasets import get
-from diadbench.datasets.catalog import CATALOG
-from diadbench.datasets.check import check
-from diadbench.datasets.data_module import DataModule
-from diadbench.datasets.images import read_image, read_mask
-from diadbench.datasets.published import Counts, published
+from diadbench.datasets.checking.check import check
+from diadbench.datasets.decoding.data_module import DataModule
+from diadbench.datasets.decoding.images import read_image, read_mask
+from diadbench.datasets.facts.counts import Counts, published
+from diadbench.datasets.facts.known_sets import CATALOG
 from diadbench.datasets.samples import make_sample
-from diadbench.datasets.samples.lists import write_lines
+from diadbench.datasets.samples.list_samples import write_lines
+from diadbench.datasets.sets.visa import read_split, shipped_split
 from diadbench.datasets.table import count
-from diadbench.datasets.visa import read_split, shipped_split
 
 SMALL = {"train": 3, "good": 2, "bad": 3, "size": 24}
 

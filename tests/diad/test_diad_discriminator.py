@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from diadbench.common.errors import UserError
+from diadbench.methods.authoring.small_data import small_train
 from diadbench.methods.base import RunSettings
 from diadbench.methods.diad.discriminator import adaptive_weight, fooling_loss, patch_gan, telling_loss
 from diadbench.methods.diad.method import DiAD
-from diadbench.methods.small_data import small_train
 
 OPTIONS: dict[str, Any] = {
     "size": "tiny",

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from diadbench.methods.base import RunSettings
 from diadbench.methods.diad.method import DiAD
-from diadbench.methods.lightning import Budget
-from diadbench.methods.small_data import small_train
+from diadbench.methods.training.lightning import Budget
+from diadbench.methods.authoring.small_data import small_train
 
 torch.set_num_threads(1)
 path, die_at = Path(sys.argv[1]), int(sys.argv[2])

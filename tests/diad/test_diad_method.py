@@ -11,13 +11,13 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.common.interrupt import Terminated
+from diadbench.methods.authoring.small_data import anomalous_images, small_train
 from diadbench.methods.base import RunSettings
 from diadbench.methods.diad import SIZES, DiADModel, of_width
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.noise import image_noise
 from diadbench.methods.diad.stages import AutoencoderStage
 from diadbench.methods.diad.weights import start_sg
-from diadbench.methods.small_data import anomalous_images, small_train
 
 TINY: dict[str, Any] = {
     "size": "tiny",
@@ -71,7 +71,7 @@ def test_killed_in_stage_two_ends_with_the_same_weights(tmp_path: Path, monkeypa
     whole = DiAD(**TINY)
     whole.fit(train, settings(tmp_path / "whole"))
 
-    from diadbench.methods import lightning
+    from diadbench.methods.training import lightning
 
     run = settings(tmp_path / "killed")
     reached = []

@@ -13,7 +13,7 @@ from diadbench.methods.diad.weights import export
 STEPS = ["autoencoder_steps=2", "train_steps=2", "steps=2", "batch_size=2", "autoencoder_batch_size=2"]
 COMMON = ["--config", "diad-tiny", "--options", *STEPS]
 DATASET = """
-from diadbench.datasets.toy import Toy
+from diadbench.datasets.toy.dataset import Toy
 
 
 class Few(Toy):

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from diadbench.common.errors import Skip, UserError
-from diadbench.methods import diad, hub
+from diadbench.methods import diad
 from diadbench.methods.diad.names import same
 from diadbench.methods.diad.text import empty_prompt
 from diadbench.methods.diad.weights import export, load_autoencoder, save
+from diadbench.methods.features import hub
 
 CONTEXT = 32
 

@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from diadbench.common.errors import UserError
+from diadbench.methods.authoring.small_data import SmallData
 from diadbench.methods.base import RunSettings
 from diadbench.methods.draem import Draem
 from diadbench.methods.draem.method import _Module
-from diadbench.methods.small_data import SmallData
 
 TINY: dict[str, Any] = {"steps": 4, "width": 2, "batch_size": 3}
 

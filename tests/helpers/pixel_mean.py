@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diadbench.datasets.data import TrainData
+from diadbench.datasets.decoding.data import TrainData
 from diadbench.methods.base import Method, MethodInfo, Prediction, RunSettings
 
 

@@ -11,10 +11,10 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from diadbench.datasets.data import TrainData
+from diadbench.datasets.decoding.data import TrainData
 from diadbench.methods.base import MethodInfo, Prediction, RunSettings
-from diadbench.methods.lightning import Budget, LightningMethod
-from diadbench.methods.weights import load_weights, save_weights
+from diadbench.methods.features.weights import load_weights, save_weights
+from diadbench.methods.training.lightning import Budget, LightningMethod
 
 
 class Net(pl.LightningModule):

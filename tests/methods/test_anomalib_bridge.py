@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from diadbench.common.errors import Skip, UserError
-from diadbench.methods.anomalib_bridge import _reasons, bridge
-from diadbench.methods.anomalib_names import model_names
+from diadbench.methods.anomalib_models.bridge import _reasons, bridge
+from diadbench.methods.anomalib_models.names import model_names
+from diadbench.methods.authoring.small_data import anomalous_images, normal_images, small_train
 from diadbench.methods.base import RunSettings
-from diadbench.methods.padim import Padim
 from diadbench.methods.registry import get_class
-from diadbench.methods.small_data import anomalous_images, normal_images, small_train
+from diadbench.methods.simple.padim import Padim
 
 LITE0: dict[str, Any] = {"backbone": "tf_efficientnet_lite0", "weights": "package"}
 
@@ -29,7 +29,7 @@ def run(tmp_path: Path) -> RunSettings:
 
 
 def test_names_are_known_without_importing_anomalib() -> None:
-    code = "import sys; from diadbench.methods.anomalib_names import model_names; print(len(model_names())); "
+    code = "import sys; from diadbench.methods.anomalib_models.names import model_names; print(len(model_names())); "
     code += "sys.exit(any(name in sys.modules for name in ('torch', 'anomalib', 'lightning')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) >= 30
@@ -83,7 +83,7 @@ def test_padim_finds_blots_and_is_kept(run: RunSettings, tmp_path: Path) -> None
 
 
 def test_weights_reach_the_model_with_their_normalisation(run: RunSettings) -> None:
-    from diadbench.methods.backbones import load_backbone
+    from diadbench.methods.features.backbones import load_backbone
 
     method = bridge("Patchcore")(**LITE0, layers=["blocks.2", "blocks.4"], coreset_sampling_ratio=0.05)
     method.fit(small_train(1, images=4), run)

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from diadbench.common.errors import Skip, UserError
-from diadbench.methods import backbones
-from diadbench.methods.backbones import RANDOM_NOTE, load_backbone
+from diadbench.methods.features import backbones
+from diadbench.methods.features.backbones import RANDOM_NOTE, load_backbone
 
 LITE0 = "tf_efficientnet_lite0"
 

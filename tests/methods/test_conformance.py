@@ -11,11 +11,11 @@ from torch import Tensor
 
 from diadbench.cli import main
 from diadbench.common.errors import Skip
+from diadbench.methods.authoring.conformance import SMALL_OPTIONS, assert_conforms, check_method
+from diadbench.methods.authoring.template import MyMethod
 from diadbench.methods.base import Method, Prediction, RunSettings
-from diadbench.methods.conformance import SMALL_OPTIONS, assert_conforms, check_method
 from diadbench.methods.info import MethodInfo
 from diadbench.methods.registry import TABLE, get_class
-from diadbench.methods.template import MyMethod
 
 
 class Good(MyMethod):

@@ -9,8 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from diadbench.methods import coreset as module
-from diadbench.methods.coreset import greedy_coreset
+from diadbench.methods.patchcore import coreset as module
+from diadbench.methods.patchcore.coreset import greedy_coreset
 
 
 def cloud(n: int, d: int = 16, seed: int = 0) -> NDArray[np.float16]:

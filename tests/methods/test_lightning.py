@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from diadbench.common import interrupt
 from diadbench.methods.base import RunSettings
-from diadbench.methods.lightning import BatchOrder, Budget, steps_of_epochs, train_module
+from diadbench.methods.training.lightning import BatchOrder, Budget, steps_of_epochs, train_module
 
 
 class Images:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diadbench.methods import neighbours
-from diadbench.methods.neighbours import Bank
+from diadbench.methods.features import neighbours
+from diadbench.methods.features.neighbours import Bank
 
 
 @pytest.mark.parametrize("k", [1, 3, 50])

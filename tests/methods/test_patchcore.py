@@ -11,11 +11,11 @@ import torch
 from torch.nn import functional
 
 from diadbench.common.errors import UserError
-from diadbench.methods import patchcore_store
+from diadbench.methods.authoring.small_data import anomalous_images, normal_images, small_train
 from diadbench.methods.base import RunSettings
-from diadbench.methods.patchcore import PatchCore
-from diadbench.methods.patchcore_features import concat, official, smooth, smooth_nearest
-from diadbench.methods.small_data import anomalous_images, normal_images, small_train
+from diadbench.methods.patchcore.method import PatchCore
+from diadbench.methods.patchcore.method import patches as patchcore_store
+from diadbench.methods.patchcore.patch_features import concat, official, smooth, smooth_nearest
 
 LITE0: dict[str, Any] = {"backbone": "tf_efficientnet_lite0", "weights": "package"}
 SMALL: dict[str, Any] = {**LITE0, "embedding": "concat", "ratio": 0.2}

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from diadbench.methods import catalog
-from diadbench.methods.anomalib_names import CITATIONS, model_names
+from diadbench.methods.anomalib_models.names import CITATIONS, model_names
 
 
 def test_every_key_is_there_once() -> None:

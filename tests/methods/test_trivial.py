@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from diadbench.common.errors import UserError
+from diadbench.methods.authoring.small_data import SmallData, anomalous_images, normal_images, small_train
 from diadbench.methods.base import Method, RunSettings
-from diadbench.methods.small_data import SmallData, anomalous_images, normal_images, small_train
-from diadbench.methods.trivial import GlobalKnn, MeanImage, PixelKnn
+from diadbench.methods.simple.trivial import GlobalKnn, MeanImage, PixelKnn
 
 
 def settings(tmp_path: Path, size: int = 64) -> RunSettings:

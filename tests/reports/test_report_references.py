@@ -6,7 +6,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from diadbench.datasets import catalog
+from diadbench.datasets.facts import known_sets as catalog
 from diadbench.reports import load_published
 from diadbench.reports.bibliography import source_key
 

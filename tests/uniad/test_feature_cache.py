@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
-from diadbench.methods.feature_cache import build_cache, cache_key
+from diadbench.methods.features.feature_cache import build_cache, cache_key
 
 
 class Images:

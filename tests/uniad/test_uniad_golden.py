@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diadbench.methods.backbones import load_backbone
+from diadbench.methods.features.backbones import load_backbone
 from diadbench.methods.uniad import (
     HeadConfig,
     UniADHead,

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from diadbench.common.errors import UserError
+from diadbench.methods.authoring.small_data import SmallData
 from diadbench.methods.base import RunSettings
-from diadbench.methods.small_data import SmallData
 from diadbench.methods.uniad import UniAD
 from diadbench.methods.uniad.settings import PRESETS, resolve
 

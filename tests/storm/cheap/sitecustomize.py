@@ -14,8 +14,8 @@ if "diadbench.benchmark.worker" in sys.orig_argv or "diadbench" in sys.orig_argv
         import numpy as np
 
         from diadbench.common.files import cache_dir
-        from diadbench.datasets.cache import ShardPlan, build
-        from diadbench.datasets.workers import Problems
+        from diadbench.datasets.decoding.cache import ShardPlan, build
+        from diadbench.datasets.decoding.workers import Problems
 
         def make(row):
             time.sleep(0.02)

@@ -1,0 +1,166 @@
+"""Check a data set on the disk: its structure, its counts, every file, and what lies beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from diadbench.common.errors import Skip, UserError
+from diadbench.datasets.base import SAMPLE_MARKER, Dataset
+from diadbench.datasets.checking.check_extras import check_extras
+from diadbench.datasets.checking.check_files import check_files
+from diadbench.datasets.decoding.workers import Progress
+from diadbench.datasets.facts.counts import Counts, published
+from diadbench.datasets.findings import CheckReport
+from diadbench.datasets.layouts.roots import find_root
+from diadbench.datasets.lookup import get
+from diadbench.datasets.table import checked, count
+
+#: A set with less than this share of the published images is a cut-down copy, not a broken download.
+CUT_DOWN = 0.5
+#: Sets whose published counts nobody has confirmed.
+_UNCONFIRMED = ("btad",)
+
+
+def check(
+    name: str,
+    root: Path | str | None = None,
+    *,
+    size: int | tuple[int, int] = 256,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    **options: Any,
+) -> CheckReport:
+    """Check a dataset. Every file is opened once; all cores are used.
+
+    Args:
+        name: Registered name.
+        root: Its directory; ``None`` looks where :func:`find_root` does.
+        size: Evaluation size, side or ``(H, W)``: masks that vanish at it are counted.
+        progress: Called while files are opened.
+        workers: Threads; ``None`` is one for each core.
+        options: Options of the dataset.
+
+    Returns:
+        The report; what is wrong with the data is in it.
+
+    Raises:
+        UserError: Unknown dataset or option, or nobody has said where the dataset lies.
+    """
+    dataset = get(name, find_root(name, root), **options)
+    report = CheckReport(name, dataset.info.title, str(dataset.root))
+    try:
+        table = dataset.index()
+        report.layout = getattr(getattr(getattr(dataset, "found", None), "layout", None), "name", "")
+    except Skip:
+        raise
+    except UserError as error:
+        report.add("error", "structure", str(error))
+        return report
+    whole = _whole(dataset, table, report)
+    if whole is None:
+        return report
+    table = whole
+    _check_counts(dataset, table, report)
+    _check_classes(table, report)
+    _check_views(table, report)
+    side = (size, size) if isinstance(size, int) else size
+    check_files(dataset, table, report, side, progress, workers)
+    check_extras(dataset, table, report)
+    return report
+
+
+def _whole(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> pd.DataFrame | None:
+    """Return the checked table; where a rule is broken, that is a finding, and files are checked all the same."""
+    where = str(dataset.root)
+    try:
+        return checked(table, dataset.info, where=where)
+    except UserError as error:
+        report.add("error", "table", str(error))
+    try:
+        whole = table[table["class"].isin(dataset.info.classes or table["class"].unique())]
+        return whole.drop_duplicates(["class", "split", "image"]).reset_index(drop=True)
+    except (KeyError, TypeError):
+        return None
+
+
+def _check_counts(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> None:
+    found = {str(name): Counts(*map(int, row)) for name, row in zip(count(table).index, count(table).to_numpy())}
+    report.counts = {
+        name: {"train": row.train, "test_good": row.good, "test_bad": row.bad} for name, row in found.items()
+    }
+    known = published(dataset.info.name)
+    if not known:
+        return
+    if (dataset.root / SAMPLE_MARKER).is_file():
+        report.add("note", "counts", "a synthetic sample: not compared with the published counts")
+        return
+    missing = [name for name in dataset.info.classes if name not in found]
+    if missing:
+        report.add(
+            "warning",
+            "classes",
+            f"{len(found)} of {len(dataset.info.classes)} classes; missing: {', '.join(missing)}",
+            advice="tables over fewer classes are not comparable with published ones",
+        )
+    exact = [title for title, counts in known if all(counts.get(name) == row for name, row in found.items())]
+    if exact:
+        if exact[0] != known[0][0]:
+            report.add("note", "counts", f"counts equal a known variant: {exact[0]}")
+        return
+    _compare(dataset.info.name, found, known[0][1], report)
+
+
+def _compare(name: str, found: dict[str, Counts], expected: dict[str, Counts], report: CheckReport) -> None:
+    both = {cls: (row, expected[cls]) for cls, row in found.items() if cls in expected}
+    here, there = sum(row.total for row, _ in both.values()), sum(row.total for _, row in both.values())
+    if here < CUT_DOWN * there:
+        report.add(
+            "warning",
+            "counts",
+            f"{here:,} of {there:,} published images: a cut-down copy",
+            advice="its figures can't be compared with published ones",
+        )
+        return
+    for cls, (row, right) in both.items():
+        if row != right:
+            report.add(
+                "warning" if name in _UNCONFIRMED else "error",
+                "counts",
+                f"{cls}: {row.train:,} training, {row.good:,} normal and {row.bad:,} anomalous test images; "
+                f"published: {right.train:,}, {right.good:,}, {right.bad:,}",
+                advice="unpack or download the class again",
+            )
+
+
+def _check_classes(table: pd.DataFrame, report: CheckReport) -> None:
+    test = table[table["split"] == "test"]
+    for name, labels in test.groupby("class", sort=False)["label"]:
+        if labels.nunique() < 2:
+            kind = "anomalous" if (labels == 0).all() else "normal"
+            report.add(
+                "warning",
+                "one-sided-class",
+                f"class {name} has no {kind} test images",
+                advice="its AU-ROC and AP are undefined and are left out of the mean",
+            )
+
+
+def _check_views(table: pd.DataFrame, report: CheckReport) -> None:
+    viewed = table[table["view"] != ""] if "view" in table.columns else table.iloc[:0]
+    if viewed.empty:
+        return
+    views = sorted(viewed["view"].unique())
+    numbers = viewed.groupby("sample_id", sort=False)["view"].nunique()
+    short = numbers[numbers != len(views)]
+    hidden = viewed[(viewed["label"] == 0) & viewed["image"].str.contains("/NG/", regex=False)]
+    report.add("note", "views", f"{len(numbers):,} samples seen from {', '.join(views)}")
+    if len(hidden):
+        report.add("note", "views", f"{len(hidden):,} normal views lie in NG folders: their defect isn't visible there")
+    for sample in short.index:
+        report.add("warning", "views", f"{short[sample]} of {len(views)} views", sample, "download the class again")
+    mixed = viewed.groupby("sample_id", sort=False)["split"].nunique()
+    for sample in mixed[mixed > 1].index:
+        report.add("error", "views", "views of one sample are in train and in test", sample, "get the JSON again")

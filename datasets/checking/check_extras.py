@@ -1,0 +1,75 @@
+"""What lies below a dataset's root and belongs to no sample."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from diadbench.datasets.base import Dataset
+from diadbench.datasets.decoding.images import has_image_suffix, is_hidden
+from diadbench.datasets.findings import CheckReport
+
+#: Sets whose folders hold images that no list names, by design (COCO's images without annotations).
+_LOOSE = ("coco_ad",)
+#: Suffixes of lists, texts and other things that lie beside images.
+_BESIDE = (".json", ".csv", ".txt", ".md", ".xml", ".pdf", ".zip", ".tar", ".xz", ".gz", ".yaml", ".yml", ".html")
+
+
+def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> None:
+    """Add a finding for every folder with files that the sample table doesn't name, and for links that leave the root.
+
+    An unnamed image in a folder of named ones is a warning: it was forgotten by a list, or is no part of the set.
+    """
+    used = {path for name in ("image", "mask", "xyz") if name in table.columns for path in table[name] if path}
+    homes = {path.rpartition("/")[0] for path in used}
+    found: dict[str, list[str]] = {}
+    for relative in _files(dataset.root, report):
+        folder, _, name = relative.rpartition("/")
+        if relative in used or folder in used or _is_beside(name):
+            continue
+        found.setdefault(folder, []).append(name)
+    loose: dict[str, int] = {}
+    for folder, names in sorted(found.items()):
+        pictures = [name for name in names if has_image_suffix(name)]
+        if folder in homes and pictures and dataset.info.name not in _LOOSE:
+            report.add(
+                "warning",
+                "extra",
+                f"{len(pictures)} files that belong to no sample: {', '.join(sorted(pictures)[:3])}",
+                dataset.root / folder,
+                "remove them, or mend the list that should name them",
+            )
+        else:
+            top = "/".join(folder.split("/")[:2])
+            loose[top] = loose.get(top, 0) + len(names)
+    if loose:
+        shown = ", ".join(f"{top or '.'} ({number:,})" for top, number in list(loose.items())[:4])
+        more = f" and {len(loose) - 4} more folders" if len(loose) > 4 else ""
+        report.add("note", "extra", f"{sum(loose.values()):,} files belong to no sample: in {shown}{more}")
+
+
+def _is_beside(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in _BESIDE or name.upper().startswith(("LICENSE", "LICENCE", "README"))
+
+
+def _files(root: Path, report: CheckReport) -> Iterator[str]:
+    """Yield the visible files below the root; links to folders are not followed, and told where they leave it."""
+    real = os.path.realpath(root)
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        for name in [*folders, *files]:
+            path = os.path.join(folder, name)
+            if os.path.islink(path) and not _stays(path, real):
+                report.add("error", "symlink", "a link that leaves the data root, or leads nowhere", path, "remove it")
+        place = os.path.relpath(folder, root).replace(os.sep, "/")
+        for name in files:
+            if not is_hidden(name):
+                yield name if place == "." else f"{place}/{name}"
+
+
+def _stays(path: str, real_root: str) -> bool:
+    target = os.path.realpath(path)
+    return os.path.exists(target) and (target + os.sep).startswith(real_root + os.sep)

@@ -1,0 +1,1 @@
+"""From files to tensors: images, masks, the cache of decoded images, batches."""

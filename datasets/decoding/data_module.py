@@ -1,0 +1,330 @@
+"""From a dataset to tensors: every file is opened once, decoded into the cache, and served from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.files import cache_dir as default_cache_dir
+from diadbench.datasets.base import Dataset, Part
+from diadbench.datasets.decoding.cache import Shard, ShardPlan, build, load
+from diadbench.datasets.decoding.data import TestData, TrainData
+from diadbench.datasets.decoding.fingerprint import digest_of, digest_parts, file_digests, table_digest
+from diadbench.datasets.decoding.images import (
+    FILTERS,
+    decode_image,
+    inside,
+    read_bytes,
+    read_image,
+    read_mask,
+    resize_image,
+)
+from diadbench.datasets.decoding.masks import RULES, MaskRule, read_resized
+from diadbench.datasets.decoding.rows import ImageStore, IntArray, MaskStore, Rows, packed
+from diadbench.datasets.decoding.workers import Problems, Progress, cores, telling
+
+#: Part of every key: raise it when decoding or resizing changes.
+CACHE_VERSION = 1
+CHANNELS = ("rgb", "xyz")
+Digest = str | None
+
+
+class DataModule:
+    """The data of one dataset at one size, for all its parts.
+
+    Images are resized to ``image_size`` without keeping the aspect ratio (as ADer, DiAD and UniAD do), with
+    antialiasing, and stored as uint8 in ``<cache>/images/<key>``, one shard a class. All cells and processes share it.
+
+    Args:
+        dataset: Where the samples come from.
+        image_size: Side, or ``(H, W)``.
+        mask_rule: How masks are resized, see :mod:`diadbench.datasets.decoding.masks`.
+        resize: Filter for images: ``bilinear``, ``bicubic`` or ``nearest``.
+        cache_dir: Cache directory; ``None`` is the user's (``$DIADBENCH_CACHE``).
+        progress: Called as ``progress(done, total, what)`` while files are read.
+        channels: ``("rgb",)``, or ``("rgb", "xyz")`` for a dataset with a column ``xyz``.
+        workers: Threads that decode; ``None`` is one for each core.
+
+    Raises:
+        UserError: A size, filter, rule or channel that is not known.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        image_size: int | tuple[int, int],
+        *,
+        mask_rule: str = "nearest",
+        resize: str = "bilinear",
+        cache_dir: Path | str | None = None,
+        progress: Progress | None = None,
+        channels: Sequence[str] = ("rgb",),
+        workers: int | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.image_size = _checked_size(image_size)
+        if resize not in FILTERS:
+            raise unknown_name("resize filter", resize, FILTERS)
+        if mask_rule not in RULES:
+            raise unknown_name("mask rule", mask_rule, RULES)
+        for name in channels:
+            if name not in CHANNELS:
+                raise unknown_name("channel", name, CHANNELS)
+        self.mask_rule: MaskRule = mask_rule
+        self.resize = resize
+        self.channels = tuple(channels)
+        self.cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
+        self._progress = progress
+        self._workers = workers or cores()
+
+    # -- what the rest of the house calls -------------------------------------------------------------------
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """The dataset's checked sample table."""
+        return self.dataset.samples
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the sample table and of the contents of all its files.
+
+        The same on another machine, below another root, and after the files were made again. Nothing is decoded for
+        it. Files that were read before and haven't changed since are not read again.
+
+        Raises:
+            UserError: Files are missing, empty or unreadable: the first few by name, and how many.
+        """
+        problems = Problems()
+        digests = self._digests(problems)
+        problems.raise_any(f"dataset {self.dataset.info.name!r}")
+        return table_digest(self.samples, digests)
+
+    @property
+    def n_train(self) -> int:
+        """Number of training images, over all parts."""
+        return int((self.samples["split"] == "train").sum())
+
+    @property
+    def n_test(self) -> int:
+        """Number of test images, over all parts."""
+        return len(self.samples) - self.n_train
+
+    def prepare(self) -> None:
+        """Build what the cache doesn't hold yet. Every file that it needs is opened once, before any training.
+
+        Raises:
+            UserError: Files can't be read, or a mask has another size than its image: the first few by name, and how
+                many; or the disk is full, or the cache directory can't be written.
+        """
+        _ = self._stores
+
+    def part(self, part: Part) -> tuple[TrainData, TestData]:
+        """Return training and test data of one part; class ids are positions in ``part.classes``.
+
+        Raises:
+            UserError: As :meth:`prepare`; the part has a class that the dataset has not.
+        """
+        images, masks = self._stores
+        for name in part.classes:
+            if name not in self.dataset.classes:
+                raise unknown_name("class", name, self.dataset.classes, where=f"part {part.name!r}")
+        table = self.samples[self.samples["class"].isin(part.classes)]
+        train = table[table["split"] == "train"]
+        ids = {name: i for i, name in enumerate(part.classes)}
+        rows = train.index.to_numpy(dtype=np.int64)
+        digests = self._digests(Problems())
+        contents = [[digests[name][row] for name in sorted(digests) if name != "mask"] for row in rows]
+        train_data = TrainData(
+            images,
+            class_names=part.classes,
+            class_ids=np.array([ids[name] for name in train["class"]], dtype=np.int64),
+            index=rows,
+            fingerprint=digest_parts([CACHE_VERSION, *self.image_size, self.resize, self.channels, contents]),
+        )
+        test_data = TestData(
+            images,
+            masks,
+            class_names=part.classes,
+            table=table[table["split"] == "test"],
+            native_image=lambda path: read_image(inside(self.dataset.root, path)),
+            native_mask=lambda path: read_mask(inside(self.dataset.mask_root, path)),
+        )
+        return train_data, test_data
+
+    @property
+    def vanished(self) -> dict[str, int]:
+        """Number of anomalous masks of each class that have pixels at their native size and none after resizing.
+
+        Classes without any are left out. Their image label stays the dataset's own.
+        """
+        return self._count_masks(lambda native, resized: native and not resized)
+
+    @property
+    def empty_masks(self) -> dict[str, int]:
+        """Number of anomalous samples of each class whose mask file has no positive pixel at all."""
+        return self._count_masks(lambda native, resized: not native)
+
+    # -- plans: what each shard holds -----------------------------------------------------------------------
+
+    def _digests(self, problems: Problems) -> dict[str, list[Digest]]:
+        if self._known_digests is None:
+            found = self._read_digests(problems)
+            if problems.messages:
+                return found
+            self._known_digests = found
+        return self._known_digests
+
+    _known_digests: dict[str, list[Digest]] | None = None
+
+    def _read_digests(self, problems: Problems) -> dict[str, list[Digest]]:
+        progress = telling(self._progress, f"reading {self.dataset.info.name}")
+        return file_digests(self.dataset, self.channels, self.cache, self._workers, problems, progress)
+
+    @cached_property
+    def _stores(self) -> tuple[ImageStore, MaskStore | None]:
+        problems = Problems()
+        digests = self._digests(problems)
+        groups = list(_groups(self.samples))
+        rgb = self._rows("image", groups, digests, problems)
+        self._masks = self._mask_rows(groups, digests, rgb, problems) if self.dataset.info.has_masks else None
+        xyz = self._rows("xyz", groups, digests, problems) if "xyz" in self.channels else None
+        problems.raise_any(f"dataset {self.dataset.info.name!r}")
+        masks = MaskStore(self._masks, self.image_size) if self._masks is not None else None
+        return ImageStore(rgb, self.image_size, xyz), masks
+
+    _masks: Rows | None = None
+
+    def _rows(self, column: str, groups: list[IntArray], digests: dict[str, list[Digest]], problems: Problems) -> Rows:
+        """Build the shards of an image column; a file that several rows share is stored once."""
+        plans, rows_of = [], []
+        for rows in groups:
+            paths = [str(path) for path in self.samples[column].iloc[rows]]
+            first = {path: int(row) for path, row in reversed(list(zip(paths, rows)))}
+            unique = sorted(first)
+            keys = [digests[column][first[path]] for path in unique]
+            plans.append(self._image_plan(column, unique, keys))
+            place = {path: i for i, path in enumerate(unique)}
+            rows_of.append((rows, np.array([place[path] for path in paths], dtype=np.int64)))
+        return self._built(plans, rows_of, problems, "decoding images")
+
+    def _image_plan(self, column: str, paths: list[str], digests: list[Digest]) -> ShardPlan:
+        height, width = self.image_size
+        root = self.dataset.root
+
+        def make(i: int) -> tuple[npt.NDArray[Any], list[int]]:
+            path = inside(root, paths[i])
+            if column == "xyz":
+                return _resized_xyz(path, (height, width))
+            content = read_bytes(path)
+            if digests[i] is not None and digest_of(content) != digests[i]:
+                raise UserError(f"{path}: changed while it was read; run again")
+            native = decode_image(content, path)
+            small = resize_image(native, (height, width), self.resize)
+            return small.transpose(2, 0, 1), [int(side) for side in native.shape[:2]]
+
+        key = digest_parts([CACHE_VERSION, column, height, width, self.resize, digests])
+        dtype = "float32" if column == "xyz" else "uint8"
+        return ShardPlan(self.cache / "images" / key, len(paths), (3, height, width), dtype, make)
+
+    def _mask_rows(
+        self, groups: list[IntArray], digests: dict[str, list[Digest]], images: Rows, problems: Problems
+    ) -> Rows:
+        masks = self.samples["mask"].to_numpy()
+        plans, rows_of = [], []
+        for group in groups:
+            rows = np.array([row for row in group if masks[row]], dtype=np.int64)
+            if len(rows):
+                plans.append(self._mask_plan(rows, [digests["mask"][row] for row in rows], images))
+                rows_of.append((rows, np.arange(len(rows))))
+        return self._built(plans, rows_of, problems, "decoding masks")
+
+    def _mask_plan(self, rows: IntArray, digests: list[Digest], images: Rows) -> ShardPlan:
+        paths = [str(path) for path in self.samples["mask"].iloc[rows]]
+        normal = (self.samples["label"].iloc[rows] == 0).tolist()
+        # None where the image itself can't be read: that is told already
+        sizes = [images.shards[s].values[p] if s >= 0 else None for s, p in zip(*images.where(rows))]
+        root = self.dataset.mask_root
+
+        def make(i: int) -> tuple[npt.NDArray[Any], list[bool]]:
+            path = inside(root, paths[i])
+            mask, native = read_resized(path, sizes[i], self.image_size, self.mask_rule)
+            if normal[i] and native:
+                raise UserError(f"{path}: a mask with anomalous pixels for a sample that is labelled normal")
+            return packed(mask), [native, bool(mask.any())]
+
+        key = digest_parts([CACHE_VERSION, "mask", *self.image_size, self.mask_rule, digests, sizes, normal])
+        length = (self.image_size[0] * self.image_size[1] + 7) // 8
+        return ShardPlan(self.cache / "images" / key, len(paths), (length,), "uint8", make)
+
+    def _built(
+        self, plans: list[ShardPlan], rows_of: list[tuple[IntArray, IntArray]], problems: Problems, what: str
+    ) -> Rows:
+        shard_of = np.full(len(self.samples), -1, dtype=np.int64)
+        position = np.zeros(len(self.samples), dtype=np.int64)
+        ready = [load(plan) for plan in plans]
+        total = sum(plan.count for plan, shard in zip(plans, ready) if shard is None)
+        done = 0
+        shards: list[Shard] = []
+        for plan, shard, (rows, places) in zip(plans, ready, rows_of):
+            if shard is None:
+                shard = build(plan, self._workers, problems, telling(self._progress, what, done, total))
+                done += plan.count
+            if shard is not None:
+                shard_of[rows], position[rows] = len(shards), places
+                shards.append(shard)
+        return Rows(tuple(shards), shard_of, position)
+
+    def _count_masks(self, wanted: Callable[[bool, bool], bool]) -> dict[str, int]:
+        _ = self._stores
+        counts: dict[str, int] = {}
+        if self._masks is not None:
+            rows = np.flatnonzero((self._masks.shard_of >= 0) & (self.samples["label"] == 1))
+            for row, shard, position in zip(rows, *self._masks.where(rows)):
+                if wanted(*self._masks.shards[shard].values[position]):
+                    name = str(self.samples["class"].iloc[row])
+                    counts[name] = counts.get(name, 0) + 1
+        return counts
+
+
+def _groups(samples: pd.DataFrame) -> Iterator[IntArray]:
+    """Yield rows that share a shard: a class each, but classes with an image in common (COCO-AD) go together."""
+    together: list[set[str]] = []
+    per_image = samples.groupby("image", sort=False)["class"]
+    shared = (
+        {frozenset(names) for _, names in per_image if len(names) > 1} if samples["image"].duplicated().any() else set()
+    )
+    for names in [*({name} for name in samples["class"].unique()), *map(set, shared)]:
+        joined = [group for group in together if group & names]
+        together = [group for group in together if not group & names] + [set().union(names, *joined)]
+    for group in together:
+        yield np.flatnonzero(samples["class"].isin(group)).astype(np.int64)
+
+
+def _resized_xyz(path: Path, size: tuple[int, int]) -> tuple[npt.NDArray[Any], list[int]]:
+    """Read a float TIFF ``(H,W,3)`` and resize it by nearest neighbour: zeros mean "no measurement" and mustn't mix."""
+    import tifffile
+
+    try:
+        native = tifffile.imread(path)
+    except Exception as error:  # tifffile raises nearly anything on a broken file
+        raise UserError(f"{path}: not a readable TIFF ({error})") from error
+    if native.ndim != 3 or native.shape[2] != 3:
+        raise UserError(f"{path}: shape {native.shape}; expected (H, W, 3) with x, y, z of each pixel")
+    height, width = native.shape[:2]
+    rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
+    columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)
+    return native[rows][:, columns].astype(np.float32).transpose(2, 0, 1), [height, width]
+
+
+def _checked_size(size: int | tuple[int, int]) -> tuple[int, int]:
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or any(not isinstance(side, int) or isinstance(side, bool) or side < 1 for side in pair):
+        raise UserError(f"image_size {size!r}; expected a side in pixels, or [height, width]")
+    return pair[0], pair[1]

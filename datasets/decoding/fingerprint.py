@@ -1,0 +1,191 @@
+"""What a dataset's files hold, as digests: a cache or a result is valid for contents, never for names or dates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+from filelock import FileLock
+
+from diadbench.common.errors import UserError
+from diadbench.common.files import cache_dir, write_with
+from diadbench.datasets.decoding.images import inside, mask_files, read_bytes
+from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all, telling, writing
+from diadbench.datasets.table import COLUMNS
+
+if TYPE_CHECKING:
+    from diadbench.datasets.base import Dataset
+
+#: A file that changed less than this long ago may change again within the same tick of the file system's clock,
+#: unseen; its digest is used once and not remembered (git calls this "racily clean").
+SETTLED_NS = 2_000_000_000
+
+
+class Stat(NamedTuple):
+    """Whatever changes when a file does."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+def digest_of(content: bytes) -> str:
+    """Return the digest of a file's content (32 hexadecimal digits)."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def digest_parts(parts: Iterable[object]) -> str:
+    """Return one digest of a sequence of plain values; it differs when any of them or their order does."""
+    return digest_of(json.dumps(list(parts), ensure_ascii=True).encode())
+
+
+class Digests:
+    """Digests of files below a root, each computed once for as long as the file's size, dates and inode stay.
+
+    Args:
+        root: Directory that paths are relative to.
+        cache: Cache directory; what is known is kept in ``<cache>/digests``.
+        workers: Threads that read.
+    """
+
+    def __init__(self, root: Path, cache: Path, workers: int = 1) -> None:
+        self._root = root
+        self._cache = cache
+        self._workers = workers
+        name = digest_of(os.path.realpath(root).encode())
+        self._path = cache / "digests" / f"{name}.parquet"
+
+    def of(self, relatives: Sequence[str], problems: Problems, progress: Progress | None = None) -> list[str | None]:
+        """Return the digest of each file; ``None`` for a file that can't be read, which goes to ``problems``.
+
+        A directory (masks of one image) gets a digest of the names and contents in it.
+
+        Raises:
+            UserError: The cache directory can't be written.
+        """
+        known = self._load()
+        fresh: dict[str, tuple[Stat, str]] = {}
+        expanded = {name: self._files(name, problems) for name in dict.fromkeys(relatives)}
+        files = list(dict.fromkeys(file for parts in expanded.values() for file in parts or ()))
+        found: dict[str, str] = {}
+        todo: list[str] = []
+        for file in files:
+            stat = self._stat(file)
+            if stat is not None and file in known and known[file][0] == stat:
+                found[file] = known[file][1]
+            else:
+                todo.append(file)
+
+        def read(i: int) -> None:
+            before = self._stat(todo[i])
+            found[todo[i]] = digest = digest_of(read_bytes(inside(self._root, todo[i])))
+            if before is not None and before == self._stat(todo[i]) and _is_settled(before):
+                fresh[todo[i]] = (before, digest)
+
+        run_all(read, len(todo), self._workers, problems, progress)
+        if fresh:
+            self._save(fresh)
+        return [_joined(name, parts, found) for name, parts in ((name, expanded[name]) for name in relatives)]
+
+    def _files(self, relative: str, problems: Problems) -> list[str] | None:
+        try:
+            path = inside(self._root, relative)
+            if not path.is_dir():
+                return [relative]
+            return [f"{relative}/{file.name}" for file in mask_files(path)]
+        except (UserError, OSError) as error:
+            problems.add(error)
+            return None
+
+    def _stat(self, relative: str) -> Stat | None:
+        try:
+            found = os.stat(os.path.join(self._root, relative))
+        except OSError:
+            return None  # reading it says why
+        return Stat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+    def _load(self) -> dict[str, tuple[Stat, str]]:
+        try:
+            table = pd.read_parquet(self._path)
+            columns = [table[name].tolist() for name in ("path", *Stat._fields, "digest")]
+        except (OSError, ValueError, KeyError):  # none yet, or not ours to trust
+            return {}
+        return {path: (Stat(*stat), digest) for path, *stat, digest in zip(*columns)}
+
+    def _save(self, fresh: dict[str, tuple[Stat, str]]) -> None:
+        with writing(self._cache), _locked(self._path):
+            merged = {**self._load(), **fresh}  # another process may have written since
+            rows = [(path, *stat, digest) for path, (stat, digest) in merged.items()]
+            table = pd.DataFrame(rows, columns=["path", *Stat._fields, "digest"])
+            write_with(self._path, lambda name: table.to_parquet(name, index=False))
+
+
+def _locked(path: Path) -> FileLock:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{path}.lock")
+
+
+def _is_settled(stat: Stat) -> bool:
+    return time.time_ns() - max(stat.mtime_ns, stat.ctime_ns) > SETTLED_NS
+
+
+def _joined(name: str, parts: list[str] | None, found: dict[str, str]) -> str | None:
+    if parts is None or any(part not in found for part in parts):
+        return None
+    if parts == [name]:
+        return found[name]
+    return digest_parts([[os.path.basename(part), found[part]] for part in parts])
+
+
+def table_digest(table: pd.DataFrame, digests: Mapping[str, Sequence[str | None]]) -> str:
+    """Return the digest of a sample table and of what its files hold; it knows no absolute path and no date.
+
+    Args:
+        table: A checked sample table.
+        digests: For each column of paths the digests of its files, row by row.
+    """
+    columns = [[name, table[name].tolist()] for name in COLUMNS]
+    return digest_parts([*columns, *([name, list(found)] for name, found in sorted(digests.items()))])
+
+
+def file_digests(
+    dataset: Dataset, channels: Sequence[str], cache: Path, workers: int, problems: Problems, progress: Progress | None
+) -> dict[str, list[str | None]]:
+    """Return for each column of paths that ``channels`` need the digests of its files, row by row.
+
+    Raises UserError when the dataset has no such channel; files that can't be read go to ``problems``.
+    """
+    columns = {"image": dataset.root, "mask": dataset.mask_root}
+    if "xyz" in channels:
+        if "xyz" not in dataset.samples.columns:
+            raise UserError(f"dataset {dataset.info.name!r} has no channel xyz; it has rgb")
+        columns["xyz"] = dataset.root
+    found: dict[str, list[str | None]] = {}
+    for name, root in columns.items():
+        paths = dataset.samples[name].tolist()
+        reader = Digests(root, cache, workers)
+        digests = iter(reader.of([path for path in paths if path], problems, progress))
+        found[name] = [next(digests) if path else "" for path in paths]
+    return found
+
+
+def fingerprint(dataset: Dataset, channels: Sequence[str] = ("rgb",), progress: Progress | None = None) -> str:
+    """Return the digest of a dataset's table and of the contents of its files. Imports no torch, decodes nothing.
+
+    It is :attr:`diadbench.datasets.decoding.data_module.DataModule.fingerprint`.
+
+    Raises:
+        UserError: Files are missing, empty or unreadable: the first few by name, and how many.
+    """
+    problems = Problems()
+    told = telling(progress, f"reading {dataset.info.name}")
+    digests = file_digests(dataset, channels, cache_dir(), cores(), problems, told)
+    problems.raise_any(f"dataset {dataset.info.name!r}")
+    return table_digest(dataset.samples, digests)

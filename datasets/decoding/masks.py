@@ -1,0 +1,102 @@
+"""Bring a mask to the evaluation size. How it is done changes small defects, so each way has a name.
+
+A protocol of the field is reproduced by its rule; :data:`RULES` lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from diadbench.common.errors import UserError, unknown_name
+from diadbench.datasets.decoding.images import read_mask_values
+
+MaskRule = Literal["nearest", "ader", "diad", "uniad"]
+#: Names of the rules.
+RULES: tuple[MaskRule, ...] = get_args(MaskRule)
+Values = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+
+def resize_mask(native: npt.NDArray[np.uint8] | Mask, size: tuple[int, int], rule: MaskRule = "nearest") -> Mask:
+    """Resize a mask to the evaluation size.
+
+    Args:
+        native: ``(H,W)``: 8-bit values as in the file, or a boolean mask (the same as 0/255).
+        size: ``(H,W)`` wanted.
+        rule: ``nearest``: ``>0`` at native size, then nearest neighbour (the default of this project).
+            ``ader``: ``>0`` at native size, 0/255 resized bilinearly with antialiasing, then ``>0.5``.
+            ``diad``: the 8-bit values resized bilinearly with antialiasing, then ``>0``, so edges grow.
+            ``uniad``: the 8-bit values by nearest neighbour, then ``>0``.
+
+    Returns:
+        ``bool (H,W)`` of the wanted size.
+
+    Raises:
+        UserError: Unknown rule.
+    """
+    if rule not in RULES:
+        raise unknown_name("mask rule", rule, RULES)
+    values = native.astype(np.uint8) * 255 if native.dtype == np.bool_ else np.asarray(native, dtype=np.uint8)
+    return _RESIZE[rule](values, (size[1], size[0]))
+
+
+def _nearest(values: Values, size: tuple[int, int]) -> Mask:
+    return _pil(_binary(values), size, Image.Resampling.NEAREST) > 0
+
+
+def _ader(values: Values, size: tuple[int, int]) -> Mask:
+    return _pil(_binary(values), size, Image.Resampling.BILINEAR).astype(np.float32) / 255 > 0.5
+
+
+def _diad(values: Values, size: tuple[int, int]) -> Mask:
+    return _pil(values, size, Image.Resampling.BILINEAR) > 0
+
+
+def _uniad(values: Values, size: tuple[int, int]) -> Mask:
+    return _pil(values, size, Image.Resampling.NEAREST) > 0
+
+
+def _binary(values: Values) -> Values:
+    return np.where(values > 0, np.uint8(255), np.uint8(0))
+
+
+def _pil(values: Values, size: tuple[int, int], filter_: Image.Resampling) -> Values:
+    return np.asarray(Image.fromarray(values).resize(size, filter_))
+
+
+_RESIZE: dict[MaskRule, Callable[[Values, tuple[int, int]], Mask]] = {
+    "nearest": _nearest,
+    "ader": _ader,
+    "diad": _diad,
+    "uniad": _uniad,
+}
+
+
+def read_resized(
+    path: Path | str, image_size: tuple[int, int] | None, size: tuple[int, int], rule: MaskRule
+) -> tuple[Mask, bool]:
+    """Read a mask, compare its size with its image's, and resize it.
+
+    Args:
+        path: File, or a directory of masks.
+        image_size: Native ``(H,W)`` of the image that it belongs to; ``None`` when unknown.
+        size: ``(H,W)`` wanted.
+        rule: See :func:`resize_mask`.
+
+    Returns:
+        The resized mask, and whether the mask had a positive pixel at its native size.
+
+    Raises:
+        UserError: The mask can't be read or has another size than its image.
+    """
+    values = read_mask_values(path)
+    if image_size is not None and values.shape != tuple(image_size):
+        found, expected = f"{values.shape[1]}x{values.shape[0]}", f"{image_size[1]}x{image_size[0]}"
+        raise UserError(f"{path}: mask of {found} for an image of {expected}; they must have the same size")
+    return resize_mask(values, size, rule), bool(values.any())

@@ -1,0 +1,1 @@
+"""Facts about the known sets, as data: names and classes, published counts of images, licences, guides."""

@@ -1,0 +1,58 @@
+"""Published numbers of images: what a complete download must hold. The table is ``dataset_counts.csv``."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import importlib.resources
+from dataclasses import dataclass
+
+#: Titles in the table: the one that counts, then known variants.
+_TITLES: dict[str, tuple[str, ...]] = {
+    "mvtec": ("MVTec AD", "MVTec AD (DiAD json, 1 train image short)"),
+    "visa": ("VisA (1cls)",),
+    "realiad": ("Real-IAD (multi-view, images)",),
+    "unimedical": ("Uni-Medical",),
+    "coco_ad": ("COCO-AD",),
+    "mvtec3d": ("MVTec 3D", "MVTec 3D (ADer: train+validation)"),
+    "btad": ("BTAD",),
+    "mpdd": ("MPDD",),
+    "mvtec_loco": ("MVTec LOCO",),
+}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of images of a class: training, normal test, anomalous test."""
+
+    train: int
+    good: int
+    bad: int
+
+    @property
+    def total(self) -> int:
+        """All images."""
+        return self.train + self.good + self.bad
+
+
+def published(name: str) -> list[tuple[str, dict[str, Counts]]]:
+    """Return ``(title, {class: counts})`` of a dataset, then of its known variants; empty for an unknown dataset."""
+    return [(title, _table()[title]) for title in _TITLES.get(name, ()) if title in _table()]
+
+
+def real_iad_counts(cls: str) -> tuple[int, int, int, int]:
+    """Return a class's numbers of Real-IAD: training, normal and anomalous test samples, anomalous test images."""
+    samples = _table()["Real-IAD (multi-view, 5-image samples)"][cls]
+    return samples.train, samples.good, samples.bad, _table()["Real-IAD (multi-view, images)"][cls].bad
+
+
+@functools.cache
+def _table() -> dict[str, dict[str, Counts]]:
+    text = (importlib.resources.files("diadbench.datasets.facts") / "dataset_counts.csv").read_text(encoding="utf-8")
+    found: dict[str, dict[str, Counts]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        if row["class"] != "ALL":
+            counts = Counts(int(row["train"]), int(row["test_good"]), int(row["test_bad"]))
+            cls = row["class"].replace("split ", "split")  # COCO-AD: "split 0" is the class split0
+            found.setdefault(row["dataset"], {})[cls] = counts
+    return found

@@ -1,0 +1,210 @@
+"""The project's datasets: where each adapter is, what a list says about it, and the names that its folder goes by.
+
+An adapter takes its ``info`` from here. Nothing of weight is imported, so that listing datasets is quick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diadbench.datasets.dataset_info import DatasetInfo
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered dataset.
+
+    Attributes:
+        target: Import string of its adapter.
+        info: Its facts.
+        folders: Names that its folder has on people's disks, tried in this order below a data root.
+    """
+
+    target: str
+    info: DatasetInfo
+    folders: tuple[str, ...] = ()
+
+
+_CC_NC = "CC BY-NC-SA 4.0"
+_MVTEC = DatasetInfo(
+    name="mvtec",
+    title="MVTec-AD",
+    summary="15 classes of textures and objects, 5,354 images, 73 kinds of defects with pixel masks.",
+    homepage="https://www.mvtec.com/company/research/datasets/mvtec-ad",
+    licence=_CC_NC,
+    cite="bergmann2019mvtec",
+    folder="mvtec",
+    classes=(
+        *("carpet", "grid", "leather", "tile", "wood"),  # textures first, as ADer has it
+        *("bottle", "cable", "capsule", "hazelnut", "metal_nut"),
+        *("pill", "screw", "toothbrush", "transistor", "zipper"),
+    ),
+)
+_VISA = DatasetInfo(
+    name="visa",
+    title="VisA",
+    summary="12 classes of circuit boards, food and candles, 10,821 images; the 1cls split.",
+    homepage="https://github.com/amazon-science/spot-diff",
+    licence="CC BY 4.0",
+    cite="zou2022spot",
+    folder="visa",
+    classes=(
+        *("pcb1", "pcb2", "pcb3", "pcb4"),  # complex, multi-instance, single: ADer's order
+        *("macaroni1", "macaroni2", "capsules", "candle"),
+        *("cashew", "chewinggum", "fryum", "pipe_fryum"),
+    ),
+)
+_REALIAD = DatasetInfo(
+    name="realiad",
+    title="Real-IAD",
+    summary="30 classes of parts, each sample seen by five cameras: 151,050 images of 30,210 samples.",
+    homepage="https://realiad4ad.github.io/Real-IAD/",
+    licence=_CC_NC,
+    cite="wang2024realiad",
+    folder="realiad",
+    classes=(
+        *("audiojack", "bottle_cap", "button_battery", "end_cap", "eraser", "fire_hood", "mint", "mounts", "pcb"),
+        *("phone_battery", "plastic_nut", "plastic_plug", "porcelain_doll", "regulator", "rolled_strip_base"),
+        *("sim_card_set", "switch", "tape", "terminalblock", "toothbrush", "toy", "toy_brick", "transistor1"),
+        *("u_block", "usb", "usb_adaptor", "vcpill", "wooden_beads", "woodstick", "zipper"),
+    ),
+)
+_UNIMEDICAL = DatasetInfo(
+    name="unimedical",
+    title="Uni-Medical",
+    summary="Brain MRI, liver CT and retinal OCT out of BMAD: 3 classes, 20,352 images.",
+    homepage="https://github.com/DorisBao/BMAD",
+    licence=f"{_CC_NC} (BMAD; its sources BraTS2021, BTCV, LiTS and RESC have terms of their own)",
+    cite="bao2023bmad",
+    folder="medical",
+    classes=("brain", "liver", "retinal"),
+)
+_COCO_AD = DatasetInfo(
+    name="coco_ad",
+    title="COCO-AD",
+    summary="COCO 2017 in four splits; in each, 20 of the 80 categories are anomalies. The figure is their mean.",
+    homepage="https://cocodataset.org",
+    licence="annotations CC BY 4.0; images under the Flickr terms of use",
+    cite="zhang2024invad",
+    folder="coco",
+    classes=("split0", "split1", "split2", "split3"),
+)
+_MVTEC3D = DatasetInfo(
+    name="mvtec3d",
+    title="MVTec-3D",
+    summary="10 classes, RGB images with xyz scans: 3,853 images without the validation split.",
+    homepage="https://www.mvtec.com/company/research/datasets/mvtec-3d-ad",
+    licence=_CC_NC,
+    cite="bergmann2022mvtec3d",
+    folder="mvtec3d",
+    classes=("bagel", "cable_gland", "carrot", "cookie", "dowel", "foam", "peach", "potato", "rope", "tire"),
+)
+_BTAD = DatasetInfo(
+    name="btad",
+    title="BTAD",
+    summary="3 industrial products, 2,540 images.",
+    homepage="https://avires.dimi.uniud.it/papers/btad/btad.zip",
+    licence=_CC_NC,
+    cite="mishra2021btad",
+    folder="btad",
+    classes=("01", "02", "03"),
+)
+_MPDD = DatasetInfo(
+    name="mpdd",
+    title="MPDD",
+    summary="6 classes of painted metal parts, 1,346 images.",
+    homepage="https://github.com/stepanje/MPDD",
+    licence=_CC_NC,
+    cite="jezek2021mpdd",
+    folder="mpdd",
+    classes=("bracket_black", "bracket_brown", "bracket_white", "connector", "metal_plate", "tubes"),
+)
+_LOCO = DatasetInfo(
+    name="mvtec_loco",
+    title="MVTec-LOCO",
+    summary="5 classes with structural and logical anomalies, 3,340 images without the validation split.",
+    homepage="https://www.mvtec.com/company/research/datasets/mvtec-loco",
+    licence=_CC_NC,
+    cite="bergmann2022loco",
+    folder="mvtec_loco",
+    classes=("breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_connectors"),
+)
+_ELPV = DatasetInfo(
+    name="elpv",
+    title="ELPV",
+    summary="Electroluminescence images of solar cells, mono- and polycrystalline; image labels, no masks.",
+    homepage="https://github.com/zae-bayern/elpv-dataset",
+    licence=_CC_NC,
+    cite="buerhop2018elpv",
+    folder="elpv",
+    classes=("mono", "poly"),
+    has_masks=False,
+)
+_TOY = DatasetInfo(
+    name="toy",
+    title="Toy",
+    summary="Washers, weave, tiles and capsules drawn by the program, with four kinds of defects and exact masks.",
+    licence="CC0 1.0",
+    folder="toy",
+    classes=("washer", "weave", "tile", "capsule"),
+    flags=("procedural images",),
+)
+_FOLDER = DatasetInfo(
+    name="folder",
+    title="Folder",
+    summary="Any directory in MVTec-AD's layout, with any class names.",
+    folder="folder",
+)
+
+
+def _entries(*entries: Entry) -> dict[str, Entry]:
+    return {entry.info.name: entry for entry in entries}
+
+
+CATALOG: dict[str, Entry] = _entries(
+    Entry(
+        "diadbench.datasets.sets.mvtec:Mvtec",
+        _MVTEC,
+        ("mvtec", "MVTec-AD", "mvtec_anomaly_detection", "mvtec_ad", "MVTecAD", "MVTec", "mvtec-ad", "MVTec_AD"),
+    ),
+    Entry(
+        "diadbench.datasets.sets.visa:Visa",
+        _VISA,
+        ("visa", "VisA", "VisA_20220922", "visa_pytorch", "VisA_pytorch", "VISA"),
+    ),
+    Entry(
+        "diadbench.datasets.sets.realiad:RealIad",
+        _REALIAD,
+        ("realiad", "Real-IAD", "RealIAD", "real_iad", "Real_IAD", "real-iad"),
+    ),
+    Entry(
+        "diadbench.datasets.sets.unimedical:UniMedical",
+        _UNIMEDICAL,
+        ("medical", "unimedical", "Uni-Medical", "uni_medical", "BMAD", "bmad"),
+    ),
+    Entry("diadbench.datasets.sets.coco_ad:CocoAd", _COCO_AD, ("coco", "coco_ad", "COCO-AD", "COCO", "coco2017")),
+    Entry(
+        "diadbench.datasets.sets.mvtec3d:Mvtec3d",
+        _MVTEC3D,
+        ("mvtec3d", "MVTec-3D", "mvtec_3d_anomaly_detection", "MVTec-3D-AD", "mvtec_3d", "MVTec3D", "mvtec3d_ad"),
+    ),
+    Entry(
+        "diadbench.datasets.sets.btad:Btad",
+        _BTAD,
+        ("btad", "BTAD", "BTech_Dataset_transformed", "BTech_Dataset_Transformed"),
+    ),
+    Entry("diadbench.datasets.sets.mpdd:Mpdd", _MPDD, ("mpdd", "MPDD")),
+    Entry(
+        "diadbench.datasets.sets.mvtec_loco:MvtecLoco",
+        _LOCO,
+        ("mvtec_loco", "MVTec-LOCO", "mvtec_loco_anomaly_detection", "MVTec_LOCO", "mvtec-loco"),
+    ),
+    Entry("diadbench.datasets.sets.elpv:Elpv", _ELPV),
+    Entry("diadbench.datasets.toy.dataset:Toy", _TOY),
+    Entry("diadbench.datasets.sets.folder:Folder", _FOLDER),
+)
+
+
+def info(name: str) -> DatasetInfo:
+    """Return the facts of a registered dataset."""
+    return CATALOG[name].info

@@ -1,0 +1,130 @@
+"""Find where a dataset lies on this machine.
+
+In this order: the dataset's own ``root`` in the grid; a ``data_root`` that holds all datasets; the environment variable
+``DIADBENCH_DATA``; the user's file ``~/.config/diadbench/config.yaml``::
+
+    data_root: /data            # holds mvtec/, VisA/, Real-IAD/ ...
+    datasets:
+      realiad: /mnt/big/realiad # one that lies elsewhere
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from diadbench.common.errors import UserError, unknown_name
+from diadbench.datasets.facts.known_sets import CATALOG
+
+#: A root of this name means: make a small synthetic data set in the owner's layout, once, and use that.
+SAMPLE = "sample"
+#: Prefixes tried before a folder's name: ``data_root`` may be the folder above.
+_ABOVE = ("", "data", "datasets")
+_DATA_ROOT = "DIADBENCH_DATA"
+
+
+def find_root(name: str, root: Path | str | None = None, data_root: Path | str | None = None) -> Path | None:
+    """Return the directory of a dataset; ``None`` for one that nobody has said anything about.
+
+    Args:
+        name: Registered name, or ``file.py:Class``.
+        root: The dataset's own root. Taken as it is; ``sample`` makes synthetic data in the cache directory.
+        data_root: Directory that holds datasets by their usual folder names.
+
+    Raises:
+        UserError: A data root was given and has no folder of the dataset, or the user's file is wrong.
+    """
+    if root is not None:
+        if str(root) == SAMPLE:
+            from diadbench.datasets.samples import cached_sample
+
+            made: Path = cached_sample(name)
+            return made
+        return Path(root).expanduser()
+    tried: list[str] = []
+    for place, source in _places(name, data_root):
+        if source.startswith("datasets."):
+            return place
+        found = _below(place, name)
+        if found is not None:
+            return found
+        tried.append(f"{place} ({source})")
+    if tried and folder_names(name):
+        names = ", ".join(folder_names(name)[:4])
+        raise UserError(
+            f"dataset {name!r}: not found in {'; '.join(tried)}; expected a folder named like {names}: "
+            f"put it there, or give its `root`"
+        )
+    return None
+
+
+def where(name: str, data_root: Path | str | None = None) -> str:
+    """Say in a few words where a dataset was found, or why not."""
+    if name in CATALOG and not folder_names(name):
+        return "any folder" if name == "folder" else "made here"
+    try:
+        found = find_root(name, data_root=data_root)
+    except UserError:
+        return "not found"
+    if found is None:
+        return "-"
+    return str(found) if found.is_dir() else f"{found} (missing)"
+
+
+def folder_names(name: str) -> tuple[str, ...]:
+    """Return the folder names of a dataset below a data root; a plug-in's is its own name."""
+    if name in CATALOG:
+        return CATALOG[name].folders
+    return () if ":" in name else (name,)
+
+
+def config_file() -> Path:
+    """Return the path of the user's file, whether it exists or not."""
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "diadbench" / "config.yaml"
+
+
+def _places(name: str, data_root: Path | str | None) -> Iterator[tuple[Path, str]]:
+    """Yield the directories to look into, and the setting that each comes from."""
+    if data_root is not None:
+        yield Path(data_root).expanduser(), "data_root"
+    if os.environ.get(_DATA_ROOT):
+        yield Path(os.environ[_DATA_ROOT]).expanduser(), _DATA_ROOT
+    config = _config()
+    if name in config.get("datasets", {}):
+        yield Path(config["datasets"][name]).expanduser(), f"datasets.{name}"
+    if config.get("data_root"):
+        yield Path(config["data_root"]).expanduser(), str(config_file())
+
+
+def _below(place: Path, name: str) -> Path | None:
+    for above in _ABOVE:
+        for folder in folder_names(name):
+            if (place / above / folder).is_dir():
+                return place / above / folder
+    return None
+
+
+def _config() -> dict[str, Any]:
+    path = config_file()
+    if not path.is_file():
+        return {}
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())}); mend it or remove it") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: expected keys data_root and datasets, found {type(config).__name__}")
+    for key in config:
+        if key not in ("data_root", "datasets"):
+            raise unknown_name("key", str(key), ("data_root", "datasets"), where=str(path))
+    datasets = config.get("datasets") or {}
+    if not isinstance(datasets, dict) or not all(isinstance(value, str) for value in datasets.values()):
+        raise UserError(f"{path}: datasets: expected `name: /path` lines, as in `mvtec: /data/mvtec`")
+    if not isinstance(config.get("data_root"), (str, type(None))):
+        raise UserError(f"{path}: data_root: expected a path, found {config['data_root']!r}")
+    return {"data_root": config.get("data_root"), "datasets": datasets}

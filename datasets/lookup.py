@@ -1,0 +1,38 @@
+"""Names of datasets. A table of import strings: listing them imports nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diadbench.common.errors import unknown_name
+from diadbench.common.plugins import entry_points, load_class
+from diadbench.datasets.facts.known_sets import CATALOG
+
+if TYPE_CHECKING:
+    from diadbench.datasets.base import Dataset
+
+GROUP = "diadbench.datasets"
+TABLE: dict[str, str] = {name: entry.target for name, entry in CATALOG.items()}
+
+
+def names() -> list[str]:
+    """Return every known name: the project's, then those of installed plug-ins."""
+    return [*TABLE, *entry_points(GROUP)]
+
+
+def get_class(name: str) -> type[Dataset]:
+    """Return the adapter's class for a name, ``file.py:Class``, or an entry point. Raises UserError."""
+    return load_class("dataset", name, TABLE, GROUP)
+
+
+def get(name: str, root: Path | str | None = None, **options: Any) -> Dataset:
+    """Make the dataset ``name`` from its options. Raises UserError for unknown names and options."""
+    import inspect
+
+    adapter = get_class(name)
+    known = [key for key in inspect.signature(adapter).parameters if key != "root"]
+    for key in options:
+        if key not in known:
+            raise unknown_name("option", key, known, where=f"dataset {name!r}")
+    return adapter(root, **options)

@@ -1,0 +1,1 @@
+"""One file a data set: where its samples, masks and splits lie."""

@@ -1,0 +1,120 @@
+"""MVTec-3D: RGB images with masks that lie inside the test folders, and xyz scans for methods that ask for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from diadbench.common.errors import UserError, unknown_name
+from diadbench.datasets.dataset_info import DatasetInfo
+from diadbench.datasets.facts.known_sets import info
+from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, lines, rebased
+from diadbench.datasets.layouts.folders import image_files, pair_by_stem, subfolders
+from diadbench.datasets.layouts.indices import table_of
+
+_LISTS = (("mvtec3d_train.json", "mvtec3d_test.json"), ("train.json", "test.json"))
+
+
+class Mvtec3d(LayoutDataset):
+    """MVTec-3D in its owner's layout, with ADer's ``meta.json`` or DiAD's lists.
+
+    Args:
+        root: Directory with the class folders.
+        classes: Keep these classes only, in this order; ``None`` keeps all, in alphabetical order.
+        layout: ``auto``, ``ader``, ``lines`` or ``owner``.
+        validation: Train with the validation images too, as ADer does (2,950 images); else on the training images
+            only, as DiAD does (2,656). Tables say which.
+    """
+
+    info: ClassVar[DatasetInfo] = info("mvtec3d")
+
+    def __init__(
+        self,
+        root: Path | str | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        layout: str = "auto",
+        validation: bool = False,
+    ) -> None:
+        if not isinstance(validation, bool):
+            raise UserError(f"dataset 'mvtec3d': validation {validation!r}; expected true or false")
+        self._validation = validation
+        super().__init__(root, classes=classes, layout=layout)
+
+    def layouts(self) -> list[Layout]:
+        """ADer's ``meta.json``, DiAD's lists (without validation images), the owner's folders."""
+        splits = ("train", "validation") if self._validation else ("train",)
+
+        def read(root: Path, base: str) -> pd.DataFrame:
+            wanted = [name for name in _classes(root / base, self.info.classes) if name in (self._wanted or [name])]
+            rows = [row for name in wanted for row in _rows(root / base, name, splits)]
+            return rebased(table_of(rows), base)
+
+        return [
+            ader(splits),
+            lines(*_LISTS),
+            Layout("owner", "<class>/test/<defect>/rgb", lambda folder: _is_owner(folder, self.info.classes), read),
+        ]
+
+    def index(self) -> pd.DataFrame:
+        """Build the sample table, with a column ``xyz``: the path of each image's scan, ``""`` where there is none."""
+        if self._validation and self.found.layout.name == "lines":
+            raise UserError(
+                f"{self.root}: DiAD's lists have no validation images; set validation: false, or layout: owner"
+            )
+        table = super().index()
+        scans = table["image"].str.replace(r"/rgb/([^/]*)\.[^./]*$", r"/xyz/\1.tiff", regex=True)
+        folders: dict[str, set[str]] = {}
+        for folder in scans.str.rpartition("/")[0].unique():
+            place = self.root / folder
+            safe = not folder.startswith("/") and ".." not in folder.split("/")
+            folders[folder] = set(os.listdir(place)) if safe and place.is_dir() else set()
+        there = [path.rpartition("/")[2] in folders[path.rpartition("/")[0]] for path in scans]
+        return table.assign(xyz=scans.where(pd.Series(there, index=scans.index) & (scans != table["image"]), ""))
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The dataset's notes, and which images the training set holds."""
+        return (*super().flags, "trained on train + validation" if self._validation else "trained without validation")
+
+
+def _is_owner(folder: Path, classes: Sequence[str]) -> bool:
+    return any((folder / name / "train" / "good" / "rgb").is_dir() for name in classes)
+
+
+def _classes(folder: Path, classes: Sequence[str]) -> list[str]:
+    found = [name for name in subfolders(folder, "") if (folder / name / "train" / "good").is_dir()]
+    for name in found:
+        if name not in classes:
+            raise unknown_name("class folder", name, classes, where=str(folder))
+    return found
+
+
+def _rows(folder: Path, name: str, splits: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    for split in splits:
+        place = f"{name}/{split}/good/rgb"
+        files = image_files(folder, place)
+        if not files:
+            raise UserError(f"class {name!r} has no {split} images; expected them in {folder / place}")
+        for file in files:
+            yield f"{place}/{file}", "", name, "train", 0, "good"
+    for defect in subfolders(folder, f"{name}/test"):
+        yield from _test_rows(folder, name, f"{name}/test/{defect}", defect)
+
+
+def _test_rows(folder: Path, name: str, place: str, defect: str) -> Iterator[tuple[Any, ...]]:
+    files = image_files(folder, f"{place}/rgb")
+    if defect == "good":  # its gt masks are all zero
+        for file in files:
+            yield f"{place}/rgb/{file}", "", name, "test", 0, "good"
+        return
+    masks = pair_by_stem(folder, f"{place}/gt", ("", "_mask"))
+    for file in files:
+        stem = os.path.splitext(file)[0]
+        if stem not in masks:
+            raise UserError(f"{folder / place / 'rgb' / file}: no mask; expected {folder / place / 'gt' / stem}.png")
+        yield f"{place}/rgb/{file}", masks[stem], name, "test", 1, defect

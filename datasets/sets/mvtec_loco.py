@@ -1,0 +1,63 @@
+"""MVTec-LOCO: structural and logical anomalies. An image's mask is the union of a folder of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from diadbench.common.errors import UserError
+from diadbench.datasets.dataset_info import DatasetInfo
+from diadbench.datasets.facts.known_sets import info
+from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, mvtec_like
+from diadbench.datasets.layouts.folders import MvtecLayout
+
+
+class MvtecLoco(LayoutDataset):
+    """MVTec-LOCO in its owner's layout or with ADer's ``meta.json``.
+
+    Pixel metrics are computed against the union of an image's masks, not against the owner's sPRO; ADer keeps one
+    arbitrary mask of them.
+
+    Args:
+        root: Directory with the class folders.
+        classes: Keep these classes only, in this order; ``None`` keeps all.
+        layout: ``auto``, ``ader`` or ``owner``.
+        validation: Train with the validation images too, as ADer does. Tables say which.
+    """
+
+    info: ClassVar[DatasetInfo] = info("mvtec_loco")
+
+    def __init__(
+        self,
+        root: Path | str | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        layout: str = "auto",
+        validation: bool = False,
+    ) -> None:
+        if not isinstance(validation, bool):
+            raise UserError(f"dataset 'mvtec_loco': validation {validation!r}; expected true or false")
+        self._validation = validation
+        super().__init__(root, classes=classes, layout=layout)
+
+    def layouts(self) -> list[Layout]:
+        """ADer's ``meta.json``, the owner's folders."""
+        splits = ("train", "validation") if self._validation else ("train",)
+        folders = MvtecLayout(train=splits, mask_suffixes=("",))
+        return [ader(splits), mvtec_like("owner", self.info.classes, self._wanted, folders)]
+
+    def index(self) -> pd.DataFrame:
+        """Build the sample table; ``mask`` is the folder of an image's masks, also where ADer lists one file of it."""
+        table = super().index()
+        one = table["mask"].str.extract(r"^(.*/([^/]+))/[^/]+\.[^./]+$")
+        stem = table["image"].str.extract(r"([^/]*?)(?:\.[^./]*)?$")[0]
+        return table.assign(mask=table["mask"].where(one[1] != stem, one[0]))
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The dataset's notes, the training images and the masks."""
+        train = "trained on train + validation" if self._validation else "trained without validation"
+        return (*super().flags, train, "masks of an image united")

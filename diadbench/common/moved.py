@@ -1,0 +1,104 @@
+"""Old names of modules that have moved: what a user's file imports by the old name is the module under the new one."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+#: Old name -> new name, below ``diadbench``. An entry stays for as long as files that use the old name are about.
+MOVED: dict[str, str] = {
+    "datasets.btad": "datasets.sets.btad",
+    "datasets.cache": "datasets.decoding.cache",
+    "datasets.catalog": "datasets.facts.known_sets",
+    "datasets.check": "datasets.checking.check",
+    "datasets.check_extras": "datasets.checking.check_extras",
+    "datasets.check_files": "datasets.checking.check_files",
+    "datasets.coco_ad": "datasets.sets.coco_ad",
+    "datasets.coco_masks": "datasets.sets.coco_masks",
+    "datasets.data": "datasets.decoding.data",
+    "datasets.data_module": "datasets.decoding.data_module",
+    "datasets.describe": "datasets.checking.describe",
+    "datasets.detect": "datasets.layouts.detect",
+    "datasets.elpv": "datasets.sets.elpv",
+    "datasets.fingerprint": "datasets.decoding.fingerprint",
+    "datasets.folder": "datasets.sets.folder",
+    "datasets.images": "datasets.decoding.images",
+    "datasets.indices": "datasets.layouts.indices",
+    "datasets.info": "datasets.dataset_info",
+    "datasets.masks": "datasets.decoding.masks",
+    "datasets.mpdd": "datasets.sets.mpdd",
+    "datasets.mvtec": "datasets.sets.mvtec",
+    "datasets.mvtec3d": "datasets.sets.mvtec3d",
+    "datasets.mvtec_loco": "datasets.sets.mvtec_loco",
+    "datasets.prepare": "datasets.checking.prepare",
+    "datasets.published": "datasets.facts.counts",
+    "datasets.realiad": "datasets.sets.realiad",
+    "datasets.registry": "datasets.lookup",
+    "datasets.roots": "datasets.layouts.roots",
+    "datasets.samples.coco": "datasets.samples.coco_sample",
+    "datasets.samples.draw": "datasets.samples.paint",
+    "datasets.samples.folders": "datasets.samples.folder_samples",
+    "datasets.samples.lists": "datasets.samples.list_samples",
+    "datasets.samples.realiad": "datasets.samples.realiad_sample",
+    "datasets.samples.visa": "datasets.samples.visa_sample",
+    "datasets.store": "datasets.decoding.rows",
+    "datasets.toy_defects": "datasets.toy.defects",
+    "datasets.toy_draw": "datasets.toy.render",
+    "datasets.toy_scenes": "datasets.toy.scenes",
+    "datasets.unimedical": "datasets.sets.unimedical",
+    "datasets.visa": "datasets.sets.visa",
+    "datasets.workers": "datasets.decoding.workers",
+    "methods.anomalib_bridge": "methods.anomalib_models.bridge",
+    "methods.anomalib_names": "methods.anomalib_models.names",
+    "methods.anomalib_options": "methods.anomalib_models.options",
+    "methods.anomalib_training": "methods.anomalib_models.training_run",
+    "methods.backbones": "methods.features.backbones",
+    "methods.conformance": "methods.authoring.conformance",
+    "methods.coreset": "methods.patchcore.coreset",
+    "methods.feature_cache": "methods.features.feature_cache",
+    "methods.guarded_data": "methods.authoring.guarded_data",
+    "methods.hub": "methods.features.hub",
+    "methods.lightning": "methods.training.lightning",
+    "methods.neighbours": "methods.features.neighbours",
+    "methods.padim": "methods.simple.padim",
+    "methods.patchcore_features": "methods.patchcore.patch_features",
+    "methods.patchcore_store": "methods.patchcore.patches",
+    "methods.quiet": "methods.training.quiet",
+    "methods.small_data": "methods.authoring.small_data",
+    "methods.template": "methods.authoring.template",
+    "methods.trivial": "methods.simple.trivial",
+    "methods.weights": "methods.features.weights",
+}
+
+
+class _MovedModules(MetaPathFinder, Loader):
+    """Finds a module by its old name. The module is imported once, so both names are the same object."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return a spec for an old name, ``None`` for any other."""
+        return ModuleSpec(fullname, self) if _new_name(fullname) else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Leave it to Python: the module made here is replaced when it is executed."""
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Put the module of the new name in the place of the old one."""
+        sys.modules[module.__name__] = importlib.import_module(str(_new_name(module.__name__)))
+
+
+def _new_name(name: str) -> str | None:
+    package, _, below = name.partition(".")
+    return f"diadbench.{MOVED[below]}" if package == "diadbench" and below in MOVED else None
+
+
+def install() -> None:
+    """Let Python find modules by their old names. Called once, by ``diadbench/__init__.py``."""
+    if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
+        sys.meta_path.append(_MovedModules())

@@ -1,0 +1,297 @@
+"""Every model of the installed anomalib as a method, ``anomalib:<Name>``, with the model's own arguments.
+
+One bridge for all, and no list of names that are let in. A model is built by its class, trained by Lightning's Trainer
+with the arguments that anomalib's Engine would give it, on the normal images of all classes, and asked for raw maps
+and scores: anomalib's normalisation and thresholds need labelled images and are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import traceback
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diadbench.common.errors import Skip, UserError, unknown_name
+from diadbench.methods.anomalib_models.names import CITATIONS, model_names
+from diadbench.methods.anomalib_models.options import enum_values, options_of
+from diadbench.methods.base import Method, MethodInfo, Prediction, RunSettings
+from diadbench.methods.features.backbones import RANDOM_NOTE, load_weights
+from diadbench.methods.features.hub import hub_access, no_network
+
+if TYPE_CHECKING:
+    from diadbench.datasets.decoding.data import TrainData
+
+#: Options of the bridge itself; all others are the model's.
+OWN = (
+    inspect.Parameter("weights", inspect.Parameter.KEYWORD_ONLY, default="hub", annotation=str),
+    inspect.Parameter("batch_size", inspect.Parameter.KEYWORD_ONLY, default=8, annotation=int),
+    inspect.Parameter("max_epochs", inspect.Parameter.KEYWORD_ONLY, default=100, annotation=int),
+    inspect.Parameter("max_steps", inspect.Parameter.KEYWORD_ONLY, default=-1, annotation=int),
+)
+
+
+class AnomalibMethod(Method):
+    """Base of the classes that :func:`bridge` makes; not a method by itself.
+
+    Besides the model's own arguments:
+
+    Args:
+        weights: Where the weights of timm backbones come from: ``hub`` (anomalib's own way), a file or folder,
+            ``package``, or ``random`` (a note says so). All but ``hub`` need a model with a ``pre_trained`` argument.
+        batch_size: Training images at a time. Models that keep a memory bank have no use for large ones.
+        max_epochs: Passes over the training images. Models that say themselves how many they need get that.
+        max_steps: Stop after so many steps; -1: no limit.
+    """
+
+    model_name: ClassVar[str]
+
+    def __init__(self, **options: Any) -> None:
+        signature = inspect.signature(type(self))
+        unknown = sorted(set(options) - set(signature.parameters))
+        if unknown:
+            raise unknown_name(f"option of anomalib:{self.model_name}", unknown[0], signature.parameters)
+        complete = {name: parameter.default for name, parameter in signature.parameters.items()} | options
+        self.weights = str(complete["weights"])
+        self.batch_size = int(complete["batch_size"])
+        self.max_epochs = int(complete["max_epochs"])
+        self.max_steps = int(complete["max_steps"])
+        self.options = options
+        self._model: Any = None
+
+    # -- the model ------------------------------------------------------------------------------------------
+
+    def _build(self, run: RunSettings, *, pretrained: bool = True) -> Any:
+        """Make the model. ``pretrained=False``: all weights will be overwritten, so fetch none if that can be told."""
+        cls = _model_class(self.model_name)
+        known = inspect.signature(cls).parameters
+        arguments = {name: value for name, value in self.options.items() if name in known}
+        arguments = enum_values(cls, arguments) | _own_folders(cls, arguments, run)
+        if "batch_size" in known:
+            arguments["batch_size"] = self.batch_size
+        own_weights = self.weights != "hub"
+        if own_weights or not pretrained:
+            if "pre_trained" in known:
+                arguments["pre_trained"] = False
+            elif own_weights:
+                raise UserError(
+                    f"anomalib:{self.model_name}: option weights is {self.weights!r}, but this model has no "
+                    "`pre_trained` argument and fetches its weights itself; leave it at hub"
+                )
+        for name, part in _parts(cls, run.image_size).items():
+            if name in known:
+                arguments[name] = part
+        model = cls(**arguments)
+        if own_weights:
+            self._fill(model, run)
+        elif arguments.get("pre_trained") is False and pretrained and RANDOM_NOTE not in run.notes:
+            run.notes.append(RANDOM_NOTE)
+        return model
+
+    def _fill(self, model: Any, run: RunSettings) -> None:
+        """Put ``weights`` into every timm feature extractor of the model, and their normalisation into its input."""
+        from anomalib.models.components import TimmFeatureExtractor
+
+        extractors = [part for part in model.modules() if isinstance(part, TimmFeatureExtractor)]
+        if not extractors:
+            raise UserError(f"anomalib:{self.model_name}: it has no timm backbone to fill; leave option weights at hub")
+        for extractor in extractors:
+            name = str(extractor.backbone)
+            mean, std, notes = load_weights(cast(nn.Module, extractor.feature_extractor), name, self.weights)
+            run.notes.extend(note for note in notes if note not in run.notes)
+            _normalise_with(model, mean, std)
+
+    def fit(self, train: TrainData, run: RunSettings) -> None:
+        """Train the model on the normal images of all classes."""
+        with _reasons(self.model_name, run), hub_access():
+            from diadbench.methods.anomalib_models.training_run import train_model
+
+            self._model = self._build(run).to(run.device)
+            train_model(
+                self._model,
+                train,
+                run,
+                batch_size=self.batch_size,
+                max_epochs=self.max_epochs,
+                max_steps=self.max_steps,
+            )
+            self._model = self._model.to(run.device).eval()
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Prediction:
+        """Ask the model for its raw map and score. A model without a map gets its score everywhere."""
+        assert self._model is not None, "fit or load first"
+        parameter = next(self._model.parameters(), None)
+        device = images.device if parameter is None else parameter.device
+        found = self._model(images.to(device))
+        anomaly_map, score = getattr(found, "anomaly_map", None), getattr(found, "pred_score", None)
+        size = (images.shape[2], images.shape[3])
+        if anomaly_map is None:
+            if score is None:
+                raise Skip(f"anomalib:{self.model_name}: gives neither a map nor a score for an image")
+            flat = score.float().reshape(len(images))
+            return Prediction(flat[:, None, None].expand(-1, *size).contiguous(), flat)
+        maps = anomaly_map.float().reshape(len(images), 1, *anomaly_map.shape[-2:])
+        if maps.shape[2:] != size:
+            maps = functional.interpolate(maps, size, mode="bilinear", align_corners=False)
+        maps = maps[:, 0]
+        return Prediction(maps, maps.amax((1, 2)) if score is None else score.float().reshape(len(images)))
+
+    # -- keeping --------------------------------------------------------------------------------------------
+
+    def save(self, directory: Path) -> None:
+        """Write the model's state."""
+        assert self._model is not None, "fit or load first"
+        torch.save(self._model.state_dict(), directory / "model.pth")
+
+    def load(self, directory: Path, run: RunSettings) -> None:
+        """Read the model's state; weights of its backbone are part of it."""
+        with _reasons(self.model_name, run), hub_access():
+            notes = list(run.notes)
+            self._model = self._build(run, pretrained=False)
+            state = torch.load(directory / "model.pth", map_location="cpu", weights_only=True)
+            self._model.load_state_dict(state, strict=True)
+            self._model = self._model.to(run.device).eval()
+            run.notes[:] = notes + [note for note in run.notes if note not in notes]
+
+    def parameters_count(self) -> int | None:
+        """All parameters of the model, frozen ones too."""
+        return None if self._model is None else sum(p.numel() for p in self._model.parameters())
+
+
+@cache
+def bridge(name: str) -> type[AnomalibMethod]:
+    """Return the method class for anomalib's model ``name`` (``Padim``).
+
+    Its signature has the bridge's own options and the model's arguments with their types and defaults, so that a
+    grid's values are checked as for any other method.
+
+    Raises:
+        UserError: anomalib has no such model.
+        Skip: anomalib can't be imported.
+    """
+    if name not in model_names():
+        raise unknown_name("anomalib model", name, model_names())
+    cls = _model_class(name)
+    taken = {parameter.name for parameter in OWN}
+    model_options = [option for option in options_of(cls) if option.name not in taken]
+    summary = next((line.strip() for line in (inspect.getdoc(cls) or "").splitlines() if line.strip()), "")
+    info = MethodInfo(
+        name=f"anomalib:{name}",
+        title=name,
+        summary=f"{summary.rstrip('.')} (anomalib).",
+        cite=CITATIONS.get(name, "akcay2022anomalib"),
+        batch_invariant=True,
+    )
+    signature = inspect.Signature([*OWN, *model_options])
+    made = type(
+        f"Anomalib{name}",
+        (AnomalibMethod,),
+        {
+            "info": info,
+            "model_name": name,
+            "__module__": __name__,
+            "__doc__": AnomalibMethod.__doc__,
+            "__init__": _init_with(signature),
+            "__signature__": signature,
+        },
+    )
+    return made
+
+
+def _init_with(signature: inspect.Signature) -> Callable[..., None]:
+    """Make an ``__init__`` that shows ``signature``."""
+
+    def __init__(self: AnomalibMethod, **options: Any) -> None:
+        AnomalibMethod.__init__(self, **options)
+
+    self_parameter = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    __init__.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[self_parameter, *signature.parameters.values()]
+    )
+    __init__.__annotations__ = {name: entry.annotation for name, entry in signature.parameters.items()}
+    return __init__
+
+
+def _model_class(name: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # timm's and anomalib's own old imports
+            import anomalib.models
+    except ImportError as error:
+        raise Skip(f"anomalib:{name}: anomalib can't be imported ({error}); pip install anomalib") from error
+    return getattr(anomalib.models, name)
+
+
+def _parts(cls: Any, size: tuple[int, int]) -> dict[str, Any]:
+    """Input processing for images of ``size``; what needs labels or draws pictures is left out."""
+    parts: dict[str, Any] = {"post_processor": False, "evaluator": False, "visualizer": False}
+    configure = getattr(cls, "configure_pre_processor", None)
+    if configure is not None and "image_size" in inspect.signature(configure).parameters:
+        # Models with a size of their own warn, or refuse a small one; they then enlarge the images to it.
+        with warnings.catch_warnings(record=True), contextlib.suppress(ValueError):
+            parts["pre_processor"] = configure(image_size=size)
+    return parts
+
+
+def _own_folders(cls: Any, given: dict[str, Any], run: RunSettings) -> dict[str, Any]:
+    """Keep downloads of models out of the working directory: defaults such as ``./datasets/dtd`` go to the cache."""
+    moved: dict[str, Any] = {}
+    for name, parameter in inspect.signature(cls).parameters.items():
+        default = str(parameter.default)
+        if name not in given and default.startswith("./datasets/"):
+            moved[name] = str(run.cache_dir / "anomalib" / default.removeprefix("./datasets/"))
+    return moved
+
+
+def _normalise_with(model: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    from anomalib.pre_processing import PreProcessor
+    from torchvision.transforms.v2 import Compose, Normalize
+
+    def replaced(transform: Any) -> Any:
+        if isinstance(transform, Compose):
+            return Compose([replaced(part) for part in transform.transforms])
+        return Normalize(list(mean), list(std)) if isinstance(transform, Normalize) else transform
+
+    model.pre_processor = PreProcessor(replaced(model.pre_processor.transform))
+
+
+class _reasons:  # reads as a statement: with _reasons(...)
+    """Turn what stops a model here (no network, no package, no CUDA) into a ``Skip`` with that reason."""
+
+    def __init__(self, name: str, run: RunSettings) -> None:
+        self.name = name
+        self.run = run
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, UserError) or not isinstance(error, Exception):
+            return
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = ""
+        if no_network(error):
+            reason = f"needs a download, and there is no network ({text})"
+        elif isinstance(error, ImportError):
+            reason = f"needs a package that is not installed ({text})"
+        elif "cuda" in str(error).lower() and self.run.device.type != "cuda":
+            reason = f"needs CUDA ({text})"
+        elif isinstance(error, AssertionError) and _asserts_paths(error):
+            reason = "needs the files of the images; methods get tensors here"
+        if reason:
+            raise Skip(f"anomalib:{self.name}: {reason}") from error
+
+
+def _asserts_paths(error: AssertionError) -> bool:
+    """Whether a model asked for ``batch.image_path`` by an assertion, which has no text of its own (VlmAd)."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and "image_path" in (frames[-1].line or "")

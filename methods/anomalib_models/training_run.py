@@ -1,0 +1,118 @@
+"""Feed our training images to an anomalib model through Lightning's Trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+from anomalib import LearningType
+from anomalib.data import ImageBatch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from diadbench.methods.training.quiet import quiet_lightning
+
+if TYPE_CHECKING:
+    from diadbench.datasets.decoding.data import TrainData
+    from diadbench.methods.base import RunSettings
+
+
+class NormalImages(pl.LightningDataModule):
+    """The normal training images as anomalib's batches: labels 0 and empty masks, since all are normal.
+
+    Validation sees training images: no model gets a test image here, and no anomaly.
+    """
+
+    def __init__(self, train: TrainData, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.train_batch_size = batch_size
+        self.eval_batch_size = batch_size
+        self._train = train
+        self._seed = seed
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled by the seed; a last batch of one image is dropped if that leaves any (batch norms can't take it)."""
+        alone = len(self._train) % self.train_batch_size == 1 and len(self._train) > self.train_batch_size > 1
+        return DataLoader(
+            self._train,
+            batch_size=self.train_batch_size,
+            shuffle=True,
+            drop_last=alone,
+            generator=torch.Generator().manual_seed(self._seed),
+            collate_fn=_collate,
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """In order."""
+        return DataLoader(self._train, batch_size=self.eval_batch_size, collate_fn=_collate)
+
+
+@quiet_lightning()
+def train_model(
+    model: Any,
+    train: TrainData,
+    run: RunSettings,
+    *,
+    batch_size: int,
+    max_epochs: int,
+    max_steps: int,
+) -> None:
+    """Train ``model`` as anomalib's Engine would; a run that was killed goes on from its last checkpoint.
+
+    Models that learn nothing from images (zero- and few-shot) are only set up.
+    """
+    own = dict(model.trainer_arguments)
+    epochs = int(own.pop("max_epochs", max_epochs))
+    checkpoints = run.directory / "anomalib"
+    data = NormalImages(train, batch_size, run.seed)
+    arguments: dict[str, Any] = {
+        "accelerator": "gpu" if run.device.type == "cuda" else run.device.type,
+        "devices": 1,
+        "max_epochs": epochs,
+        "max_steps": max_steps,
+        "limit_val_batches": 1,
+        "check_val_every_n_epoch": epochs if epochs > 0 else 1,
+        "num_sanity_val_steps": 0,
+        "logger": run.logger or False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "default_root_dir": str(run.directory),
+        "callbacks": [_Progress(run)],
+        "enable_checkpointing": epochs > 1,
+    }
+    if epochs > 1:
+        last = ModelCheckpoint(checkpoints, filename="epoch", save_last=True, save_on_train_epoch_end=True)
+        arguments["callbacks"].append(last)
+    trainer = pl.Trainer(**{**arguments, **own, "devices": 1})
+    if model.learning_type in {LearningType.ZERO_SHOT, LearningType.FEW_SHOT}:
+        trainer.validate(model, datamodule=data, verbose=False)
+        return
+    trainer.fit(model, datamodule=data, ckpt_path=_last(checkpoints))
+
+
+def _last(directory: Path) -> str | None:
+    path = directory / "last.ckpt"
+    return str(path) if path.is_file() else None
+
+
+def _collate(samples: list[dict[str, Tensor]]) -> ImageBatch:
+    images = torch.stack([sample["image"] for sample in samples])
+    return ImageBatch(
+        image=images,
+        gt_label=torch.zeros(len(images), dtype=torch.bool),
+        gt_mask=torch.zeros((len(images), *images.shape[2:]), dtype=torch.bool),
+    )
+
+
+class _Progress(Callback):
+    """Report training steps to the run."""
+
+    def __init__(self, run: RunSettings) -> None:
+        self._run = run
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+        total = trainer.estimated_stepping_batches
+        self._run.progress(trainer.global_step, int(total) if total != float("inf") else 0, "steps")

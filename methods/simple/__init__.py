@@ -1,0 +1,1 @@
+"""Methods in one file: trivial baselines and PaDiM."""

@@ -1,0 +1,49 @@
+"""PaDiM: anomalib's model through the bridge, with the benchmark's options for backbones."""
+
+from __future__ import annotations
+
+from diadbench.common.errors import UserError
+from diadbench.methods.anomalib_models.bridge import AnomalibMethod
+from diadbench.methods.catalog import CATALOG
+
+_LAYERS = {"resnet": ("layer1", "layer2", "layer3"), "efficientnet": ("blocks.2", "blocks.4")}
+
+
+class Padim(AnomalibMethod):
+    """Mahalanobis distance to a Gaussian at each patch position (Defard et al., ICPR'21).
+
+    One Gaussian a position for all classes: PaDiM was made for aligned images of one class, and shows it here.
+
+    Args:
+        backbone: timm model.
+        weights: ``hub``, a file or folder, ``package`` or ``random``.
+        layers: Names of timm's feature modules, finest first. None: layer1 to layer3 of a ResNet, blocks.2 and
+            blocks.4 of an EfficientNet.
+        n_features: How many of the features to keep, drawn by the seed.
+        batch_size: Images at a time.
+    """
+
+    info = CATALOG["padim"].info
+    model_name = "Padim"
+
+    def __init__(
+        self,
+        backbone: str = "resnet18",
+        weights: str = "hub",
+        layers: tuple[str, ...] | None = None,
+        n_features: int = 100,
+        batch_size: int = 8,
+    ) -> None:
+        if n_features < 1:
+            raise UserError(f"padim: n_features must be at least 1, got {n_features}")
+        chosen = layers or next((names for part, names in _LAYERS.items() if part in backbone), None)
+        if chosen is None:
+            raise UserError(
+                f"padim: name the layers of {backbone}; defaults are known for {' and '.join(_LAYERS)} only"
+            )
+        self.weights = weights
+        self.batch_size = batch_size
+        self.max_epochs = 1
+        self.max_steps = -1
+        self.options = {"backbone": backbone, "layers": list(chosen), "n_features": n_features}
+        self._model = None

@@ -1,0 +1,182 @@
+"""Three trivial methods that keep every table honest: what a score of 0.8 is worth, one sees beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+
+from diadbench.common.errors import UserError
+from diadbench.methods.base import Method, Prediction, RunSettings
+from diadbench.methods.catalog import CATALOG
+from diadbench.methods.features.backbones import Backbone, load_backbone
+from diadbench.methods.features.neighbours import Bank
+
+if TYPE_CHECKING:
+    from diadbench.datasets.decoding.data import TrainData
+
+_BATCH = 8
+
+
+class MeanImage(Method):
+    """Squared difference to the mean of all training images, of whatever class.
+
+    The map is the mean over the three colours; the score is the mean of the map.
+    """
+
+    info = CATALOG["mean-image"].info
+
+    def __init__(self) -> None:
+        self._mean: Tensor | None = None
+
+    def fit(self, train: TrainData, run: RunSettings) -> None:
+        """Average the images."""
+        total = torch.zeros((3, *train.image_size), dtype=torch.float64)
+        done = 0
+        for batch in train.batches(_BATCH):
+            total += batch.image[:, :3].double().sum(0)
+            done += len(batch.image)
+            run.progress(done, len(train), "images")
+        self._mean = (total / done).float().to(run.device)
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Compare with the mean."""
+        assert self._mean is not None, "fit or load first"
+        error = (images.to(self._mean.device) - self._mean).square().mean(1)
+        return Prediction(error, error.mean((1, 2)), self._mean.expand_as(images))
+
+    def save(self, directory: Path) -> None:
+        """Write the mean image."""
+        assert self._mean is not None, "fit or load first"
+        save_file({"mean": self._mean.contiguous()}, directory / "mean.safetensors")
+
+    def load(self, directory: Path, run: RunSettings) -> None:
+        """Read the mean image."""
+        self._mean = load_file(directory / "mean.safetensors")["mean"].to(run.device)
+
+
+class PixelKnn(Method):
+    """Distance to the nearest training image, both shrunk to ``size`` x ``size`` pixels.
+
+    The map is the squared difference to that image, enlarged; the score is the distance (root of the sum of squares).
+
+    Args:
+        size: Side of the small images, in pixels.
+    """
+
+    info = CATALOG["pixel-knn"].info
+
+    def __init__(self, size: int = 64) -> None:
+        if size < 1:
+            raise UserError(f"pixel-knn: size must be at least 1, got {size}")
+        self.size = size
+        self._bank: Bank | None = None
+
+    def _small(self, images: Tensor) -> Tensor:
+        small = functional.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        return small.flatten(1)
+
+    def fit(self, train: TrainData, run: RunSettings) -> None:
+        """Keep all training images, small."""
+        rows = torch.empty((len(train), 3 * self.size**2), device=run.device)
+        done = 0
+        for batch in train.batches(_BATCH):
+            rows[done : done + len(batch.image)] = self._small(batch.image.to(run.device))
+            done += len(batch.image)
+            run.progress(done, len(train), "images")
+        self._bank = Bank(rows)
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Find the nearest training image and compare with it."""
+        assert self._bank is not None, "fit or load first"
+        small = self._small(images.to(self._bank.vectors.device))
+        squared, positions = self._bank.nearest(small)
+        error = (small - self._bank.vectors[positions[:, 0]]).square().view(-1, 3, self.size, self.size).mean(1)
+        return Prediction(_enlarge(error, images), squared[:, 0].sqrt())
+
+    def save(self, directory: Path) -> None:
+        """Write the small images."""
+        _save_bank(self._bank, directory)
+
+    def load(self, directory: Path, run: RunSettings) -> None:
+        """Read the small images."""
+        self._bank = _load_bank(directory, run)
+
+
+class GlobalKnn(Method):
+    """Distance of the image's pooled backbone feature to the nearest of a training image.
+
+    The map is the same value everywhere: this method doesn't localise.
+
+    Args:
+        backbone: timm model.
+        weights: ``hub``, a file or folder, ``package`` or ``random``.
+        level: timm's feature level (4: the last one, stride 32, of most networks).
+    """
+
+    info = CATALOG["global-knn"].info
+
+    def __init__(self, backbone: str = "wide_resnet50_2", weights: str = "hub", level: int = 4) -> None:
+        self.backbone = backbone
+        self.weights = weights
+        self.level = level
+        self._network: Backbone | None = None
+        self._bank: Bank | None = None
+
+    def _start(self, run: RunSettings) -> None:
+        self._network = load_backbone(self.backbone, weights=self.weights, out_indices=(self.level,)).to(run.device)
+        run.notes.extend(note for note in self._network.notes if note not in run.notes)
+
+    @torch.no_grad()
+    def _features(self, images: Tensor) -> Tensor:
+        assert self._network is not None, "fit or load first"
+        maps: list[Tensor] = self._network(images)
+        return maps[0].mean((2, 3))
+
+    def fit(self, train: TrainData, run: RunSettings) -> None:
+        """Keep the pooled features of all training images."""
+        self._start(run)
+        rows: list[Tensor] = []
+        for batch in train.batches(_BATCH):
+            rows.append(self._features(batch.image.to(run.device)))
+            run.progress(min(len(rows) * _BATCH, len(train)), len(train), "images")
+        self._bank = Bank(torch.cat(rows))
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Find the nearest training image by its feature."""
+        assert self._bank is not None, "fit or load first"
+        squared, _ = self._bank.nearest(self._features(images.to(self._bank.vectors.device)))
+        score = squared[:, 0].sqrt()
+        return Prediction(score[:, None, None].expand(-1, *images.shape[2:]).contiguous(), score)
+
+    def save(self, directory: Path) -> None:
+        """Write the features."""
+        _save_bank(self._bank, directory)
+
+    def load(self, directory: Path, run: RunSettings) -> None:
+        """Read the features, and the backbone from where it comes."""
+        self._start(run)
+        self._bank = _load_bank(directory, run)
+
+    def parameters_count(self) -> int | None:
+        """Parameters of the part of the backbone that is used."""
+        return None if self._network is None else sum(p.numel() for p in self._network.parameters())
+
+
+def _enlarge(maps: Tensor, images: Tensor) -> Tensor:
+    """Bring ``(B,h,w)`` maps to the size of the images."""
+    size = (images.shape[2], images.shape[3])
+    return functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def _save_bank(bank: Bank | None, directory: Path) -> None:
+    assert bank is not None, "fit or load first"
+    save_file({"bank": bank.vectors.contiguous()}, directory / "bank.safetensors")
+
+
+def _load_bank(directory: Path, run: RunSettings) -> Bank:
+    return Bank(load_file(directory / "bank.safetensors", device=str(run.device))["bank"])

@@ -1,0 +1,376 @@
+"""Training by gradient, for every method that needs it, through Lightning's Trainer.
+
+A method writes a LightningModule and calls :func:`train_module`. What it gets: a budget in steps, precision,
+accumulation, clipping, several devices, loggers, progress, training curves, checkpoints at an interval and on SIGTERM,
+and a resume that ends, on the CPU, with the same weights bit for bit as a training that was never interrupted.
+
+That holds because nothing depends on the past but weights and optimiser: the images of a step are a function of
+(seed, step), and all random numbers of a step are seeded with (seed, step).
+"""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import pickle
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
+
+from diadbench.common.files import write_with
+from diadbench.common.interrupt import Terminated, defer_for_good, deferred, is_pending, take_back
+from diadbench.methods.base import Method, RunSettings, no_progress
+from diadbench.methods.training.quiet import quiet_lightning
+
+if TYPE_CHECKING:
+    from diadbench.datasets.decoding.data import TrainData
+
+#: ``fetch(indices) -> batch``: what ``training_step`` gets for positions ``int64 (B,)`` of the training data.
+Fetch = Callable[[Tensor], Any]
+#: Training curves have about this many points.
+HISTORY_POINTS = 500
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long and how a module is trained.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch_size: Images a step and process, before accumulation.
+        accumulate: Batches whose gradients are summed up for a step.
+        whole_epochs: Batches end with the epoch, the last one may be smaller; otherwise they run on into the next.
+        precision: Lightning's name: ``32-true``, ``bf16-mixed``, ``16-mixed``.
+        clip: Largest norm of all gradients together, or ``None``.
+        checkpoint_minutes: Minutes between two checkpoints.
+    """
+
+    steps: int
+    batch_size: int
+    accumulate: int = 1
+    whole_epochs: bool = False
+    precision: str = "32-true"
+    clip: float | None = None
+    checkpoint_minutes: float = 5.0
+
+
+def steps_of_epochs(epochs: int, images: int, batch_size: int) -> int:
+    """Return the number of steps in ``epochs``, the last partial batch of each included."""
+    return epochs * -(-images // batch_size)
+
+
+class BatchOrder:
+    """Which images make up batch ``i``: a function of (seed, i) alone. Each epoch is a permutation of all images.
+
+    Args:
+        count: Number of images.
+        batch_size: Images a batch.
+        seed: Seed of the permutations.
+        whole_epochs: See :class:`Budget`.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, *, whole_epochs: bool = False) -> None:
+        self.count, self.batch_size, self.seed, self.whole_epochs = count, batch_size, seed, whole_epochs
+        self._epoch = -1
+        self._order = torch.zeros(0, dtype=torch.int64)
+
+    def __call__(self, batch: int) -> Tensor:
+        """Return the positions ``int64 (B,)`` of a batch."""
+        if self.whole_epochs:
+            each = -(-self.count // self.batch_size)
+            start = batch % each * self.batch_size
+            return self._permutation(batch // each)[start : start + self.batch_size]
+        places = torch.arange(batch * self.batch_size, (batch + 1) * self.batch_size)
+        return torch.stack([self._permutation(int(place) // self.count)[place % self.count] for place in places])
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
+            self._epoch, self._order = epoch, torch.randperm(self.count, generator=generator)
+        return self._order
+
+
+class _Batches(torch.utils.data.IterableDataset[Any]):
+    """All batches from one on. Several processes take their shares of each batch's images."""
+
+    def __init__(self, order: BatchOrder, fetch: Fetch, first: int, last: int) -> None:
+        self._order, self._fetch, self._first, self._last = order, fetch, first, last
+
+    def __iter__(self) -> Iterator[Any]:
+        rank, world = _rank_and_world()
+        for batch in range(self._first, self._last):
+            yield self._fetch(_share(self._order(batch), rank, world))
+
+
+def _share(indices: Tensor, rank: int, world: int) -> Tensor:
+    """A process's images of a batch. Where there are fewer images than processes, some images are taken twice."""
+    share = indices[rank::world]
+    return share if len(share) else indices[rank % len(indices)][None]
+
+
+@quiet_lightning()
+def train_module(
+    module: pl.LightningModule,
+    train: TrainData,
+    run: RunSettings,
+    budget: Budget,
+    *,
+    name: str = "train",
+    fetch: Fetch | None = None,
+) -> None:
+    """Train ``module`` to the end of its budget, from its last checkpoint if there is one.
+
+    The last step is the result. ``training_step`` gets what ``fetch`` returns, by default
+    ``{"image": float32 (B,3,H,W) in [0,1], "class_id": int64 (B,), "index": int64 (B,)}``; what it logs
+    with ``self.log`` is in ``history.csv``.
+
+    Args:
+        module: The module; ``configure_optimizers`` may give schedulers with ``interval: step``.
+        train: Training images.
+        run: The run's settings. Checkpoints are in ``run.directory/<name>.ckpt``.
+        budget: How long.
+        name: Name of this training; a method that trains in stages needs one for each.
+        fetch: How a batch is made from positions, when it isn't images. With several devices it is pickled, as the
+            module is: a class of a module, no function in a function.
+
+    Raises:
+        Terminated: SIGTERM came; a checkpoint has been written.
+    """
+    path = run.directory / f"{name}.ckpt"
+    done = _steps_done(path)
+    world = max(run.devices, 1)
+    order = BatchOrder(len(train), budget.batch_size * world, run.seed, whole_epochs=budget.whole_epochs)
+    batches = _Batches(order, fetch or _Images(train), done * budget.accumulate, budget.steps * budget.accumulate)
+    history = _History(run.directory / "history.csv", name, budget.steps, done)
+    trainer = pl.Trainer(
+        accelerator="gpu" if run.device.type == "cuda" else "cpu",
+        devices=_devices(run),
+        strategy=DDPStrategy(start_method="spawn") if world > 1 else "auto",
+        precision=budget.precision,  # type: ignore[arg-type]
+        max_steps=budget.steps,
+        max_epochs=-1,
+        accumulate_grad_batches=budget.accumulate,
+        gradient_clip_val=budget.clip,
+        callbacks=[
+            _SeedEachStep(run.seed, budget.accumulate),
+            _Checkpoint(path, budget),
+            history,
+            _Bar(run, budget, name),
+        ],
+        logger=run.logger or False,
+        log_every_n_steps=max(budget.steps // HISTORY_POINTS, 1),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=str(run.directory),
+        use_distributed_sampler=False,
+    )
+    loader = torch.utils.data.DataLoader(batches, batch_size=None)
+    if done < budget.steps:
+        with deferred(lambda: _pass_on(trainer)):
+            try:
+                trainer.fit(module, loader, ckpt_path=str(path) if done else None, weights_only=True)
+            except Exception as error:
+                if is_pending():  # the processes that trained have written their checkpoint and left
+                    raise Terminated from error
+                raise
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        module.load_state_dict(state["state_dict"])
+    module.to(run.device).eval()
+
+
+class LightningMethod(Method):
+    """Base of methods that are one LightningModule trained once. A subclass gives the module and the budget."""
+
+    def module(self, train: TrainData, run: RunSettings) -> pl.LightningModule:
+        """Return the module to train; keep it to predict with it."""
+        raise NotImplementedError(f"{type(self).__name__} must say which module it trains")
+
+    def budget(self, train: TrainData) -> Budget:
+        """Return how long to train."""
+        raise NotImplementedError(f"{type(self).__name__} must say how long it trains")
+
+    def fit(self, train: TrainData, run: RunSettings) -> None:
+        """Train the module to the end of the budget."""
+        train_module(self.module(train, run), train, run, self.budget(train))
+
+
+class _Images:
+    """The default fetch: images with their class ids and positions. A class, so that processes can be sent it."""
+
+    def __init__(self, train: TrainData) -> None:
+        self._train = train
+
+    def __call__(self, indices: Tensor) -> dict[str, Tensor]:
+        train = self._train
+        return {"image": train.images(indices), "class_id": train.class_ids[indices], "index": indices}
+
+
+def _pass_on(trainer: pl.Trainer) -> None:
+    """Tell the processes that train together that SIGTERM has come."""
+    launcher = trainer.strategy.launcher
+    if launcher is not None:
+        launcher.kill(signal.SIGTERM)
+
+
+def _steps_done(path: Path) -> int:
+    if not path.is_file():
+        return 0
+    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+
+
+def _devices(run: RunSettings) -> Any:
+    if run.device.type == "cuda" and run.devices <= 1:
+        return [run.device.index or 0]
+    return max(run.devices, 1)
+
+
+def _rank_and_world() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _mix(*numbers: int) -> int:
+    """Make one 63-bit seed of several numbers."""
+    return int(
+        np.random.SeedSequence([number & (2**63 - 1) for number in numbers]).generate_state(1, np.uint64)[0] >> 1
+    )
+
+
+class _SeedEachStep(pl.Callback):
+    """Every batch starts from random states that depend on (seed, batch) alone; each process has its own."""
+
+    def __init__(self, seed: int, accumulate: int) -> None:
+        self._seed, self._accumulate = seed, accumulate
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        step = trainer.global_step * self._accumulate + batch_idx % self._accumulate
+        seed = _mix(self._seed, step, trainer.global_rank)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002 - augmentations of libraries draw from the global state
+        torch.manual_seed(seed)
+
+
+class _Checkpoint(pl.Callback):
+    """Saves between two steps: at an interval, when SIGTERM has come, and at the end."""
+
+    def __init__(self, path: Path, budget: Budget) -> None:
+        self._path, self._accumulate = path, budget.accumulate
+        self._interval = budget.checkpoint_minutes * 60
+        self._last = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        # Lightning's own handler would end the epoch before our checkpoint, and broadcast in the middle of a collective
+        if trainer.world_size > 1 and multiprocessing.parent_process() is not None:
+            defer_for_good()
+        else:
+            take_back()
+        self._last = time.monotonic()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx % self._accumulate:
+            return
+        ending = is_pending()
+        if trainer.world_size > 1:  # saving is done by all processes together, so they must agree
+            ending, due = self._agree(trainer, ending), self._agree(trainer, self._due())
+        else:
+            due = self._due()
+        if due or ending:
+            self._save(trainer)
+        if ending:
+            raise Terminated
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._last > self._interval
+
+    @staticmethod
+    def _agree(trainer: pl.Trainer, value: bool) -> bool:
+        return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        temporary = self._path.with_suffix(".saving")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, self._path)
+        self._last = time.monotonic()
+
+
+class _History(pl.Callback):
+    """Writes what the module logs to ``history.csv``: ``step, name, value``."""
+
+    def __init__(self, path: Path, name: str, steps: int, done: int) -> None:
+        self._path, self._name = path, name
+        self._every = max(steps // HISTORY_POINTS, 1)
+        self._rows = [row for row in _read_history(path) if not (row[1].startswith(f"{name}/") and int(row[0]) > done)]
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if whole and step % self._every == 0 and trainer.is_global_zero:
+            for key, value in trainer.callback_metrics.items():
+                self._rows.append((str(step), f"{self._name}/{key}", repr(float(value))))
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self._write()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        if trainer.is_global_zero:
+            self._write()
+
+    def _write(self) -> None:
+        rows = list(dict.fromkeys(self._rows))
+
+        def write(name: str) -> None:
+            with open(name, "w", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows([("step", "name", "value"), *rows])
+
+        write_with(self._path, write)
+
+
+def _read_history(path: Path) -> list[tuple[str, str, str]]:
+    if not path.is_file():
+        return []
+    with open(path, newline="") as file:
+        return [(row[0], row[1], row[2]) for row in csv.reader(file)][1:]
+
+
+class _Bar(pl.Callback):
+    """Tells the cell's progress."""
+
+    def __init__(self, run: RunSettings, budget: Budget, name: str) -> None:
+        self._progress, self._steps, self._name = run.progress, budget.steps, name
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Several processes are sent the bar; what can't be sent is left out, training goes on without it."""
+        try:
+            pickle.dumps(self._progress)
+        except (AttributeError, TypeError, pickle.PicklingError):
+            return {**self.__dict__, "_progress": no_progress}
+        return dict(self.__dict__)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.is_global_zero:
+            self._progress(trainer.global_step, self._steps, self._name)
