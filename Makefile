@@ -34,12 +34,11 @@ test: $(STAMP)  ## the tests
 test-all: $(STAMP)  ## the tests, the slow ones and the storms too
 	$(BIN)/pytest -n 2
 
-lint: $(STAMP)  ## ruff, and mypy --strict on an installed copy (it can't follow an editable install)
+lint: $(STAMP)  ## ruff, mypy --strict and pyright, on the checkout itself
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build/typecheck build/lib
-	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --target build/typecheck .
-	cd build/typecheck && MYPYPATH=. $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --strict -p diadbench
+	$(BIN)/mypy --strict -p diadbench
+	$(BIN)/basedpyright --level error
 
 format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

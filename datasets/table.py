@@ -28,7 +28,7 @@ import pandas as pd
 from diadbench.common.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
-    from diadbench.datasets.base import DatasetInfo
+    from diadbench.datasets.dataset_info import DatasetInfo
 
 COLUMNS = ("image", "mask", "class", "split", "label", "defect", "sample_id", "view")
 SPLITS = ("train", "test")

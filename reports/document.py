@@ -172,7 +172,8 @@ def published_latex(table: pd.DataFrame) -> str:
     shown = table[table["ours"] != ""] if len(table) else table
     if shown.empty:
         return ""
-    lines, notes = [], []  # type: list[str], list[str]
+    lines: list[str] = []
+    notes: list[str] = []
     for (dataset, method), group in shown.head(PAGE_ROWS).groupby(["our_dataset", "ours"], sort=False):
         if lines:
             lines.append(r"\addlinespace")

@@ -13,8 +13,7 @@ from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.layouts.detect import Layout, LayoutDataset
 from diadbench.datasets.layouts.indices import read_meta
-
-SPLITS = range(4)
+from diadbench.datasets.sets.coco_masks import SPLITS, made_dir, make, meta_name
 
 
 class CocoAd(LayoutDataset):
@@ -40,8 +39,6 @@ class CocoAd(LayoutDataset):
     def mask_root(self) -> Path:
         """The root; for masks that were made from annotations, their folder in the cache directory."""
         if self.found.layout.name == "owner":
-            from diadbench.datasets.sets.coco_masks import made_dir
-
             return made_dir(self.root / self.found.base)
         return self.root
 
@@ -62,22 +59,10 @@ class CocoAd(LayoutDataset):
         )
 
     def _read_made(self, root: Path, base: str) -> pd.DataFrame:
-        from diadbench.datasets.sets.coco_masks import make
-
         made = make(root / base)
         return pd.concat(
             [split_table(made / meta_name(k), k, image_base=base) for k in self._splits()], ignore_index=True
         )
-
-
-def meta_name(split: int) -> str:
-    """Return the name of a split's list, as ADer has it."""
-    return f"meta_20_{split}.json"
-
-
-def mask_folder(split: int) -> str:
-    """Return the name of a split's folder of masks, as ADer has it."""
-    return f"val2017_mask_ad_20_{split}"
 
 
 def split_table(path: Path, split: int, *, image_base: str = "", mask_base: str = "") -> pd.DataFrame:

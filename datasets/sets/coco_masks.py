@@ -23,13 +23,23 @@ from diadbench.datasets.decoding.fingerprint import digest_of
 from diadbench.datasets.decoding.images import inside
 from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all, writing
 from diadbench.datasets.layouts.indices import load_json
-from diadbench.datasets.sets.coco_ad import SPLITS, mask_folder, meta_name
 
 #: The 80 category ids of COCO, in order; the gaps are its own. Blocks of 20 are held out in turn.
 CATEGORIES = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
+SPLITS = range(4)
 _MADE = "made.json"
 _VERSION = 1
 Mask = npt.NDArray[np.uint8]
+
+
+def meta_name(split: int) -> str:
+    """Return the name of a split's list, as ADer has it."""
+    return f"meta_20_{split}.json"
+
+
+def mask_folder(split: int) -> str:
+    """Return the name of a split's folder of masks, as ADer has it."""
+    return f"val2017_mask_ad_20_{split}"
 
 
 def held_out(split: int) -> frozenset[int]:

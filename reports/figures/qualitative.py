@@ -33,7 +33,8 @@ def qualitative(source: Source, dataset: str) -> list[Figure]:
     if len(chosen) > PAGES * ROWS:
         chosen = [choice for choice in chosen if choice.why in ("median", "only")] or chosen
     gallery = dict(list(gallery.items())[:COLUMNS])
-    pages, page = [], []  # type: list[list[Choice]], list[Choice]
+    pages: list[list[Choice]] = []
+    page: list[Choice] = []
     for kind in dict.fromkeys(choice.kind for choice in chosen):
         rows = [choice for choice in chosen if choice.kind == kind]
         if page and len(page) + len(rows) > ROWS:

@@ -147,9 +147,7 @@ def test_prepare_writes_nothing_into_the_data(tmp_path: Path, capsys: pytest.Cap
 
 def test_the_docs_are_the_guides() -> None:
     text = DOCS.read_text()
-    assert markdown() in text, (
-        "docs/datasets.md is behind: diadbench.datasets.checking.describe.markdown() prints it"
-    )
+    assert markdown() in text, "docs/datasets.md is behind: diadbench.datasets.checking.describe.markdown() prints it"
     assert set(guides()) == {name for name, entry in CATALOG.items() if entry.folders}
 
 
