@@ -28,8 +28,9 @@ def evaluation_size(cell: dict[str, Any]) -> Size:
 def at_evaluation_size(maps: Tensor, images: Tensor, size: Size) -> Tensor:
     """Bring a batch of anomaly maps to the evaluation size.
 
-    Bilinear, ``align_corners=False``, without antialiasing, as ADer, Dinomaly and MambaAD resize theirs. The result of
-    an image depends neither on its batch nor on the number of threads.
+    Bilinear, ``align_corners=False``, without antialiasing, as Dinomaly's evaluation code resizes its maps. A method's
+    own smoothing comes before, a protocol's pooling after it. The result of an image depends neither on its batch nor
+    on the number of threads.
 
     Args:
         maps: ``float32 (B,h,w)`` on the CPU, the size of the images.
