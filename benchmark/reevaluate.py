@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from diadbench.benchmark.metrics import Evaluation
     from diadbench.datasets.data import TestData
 
+#: Sums over the same scores in another order differ by less.
+ROUNDING = 1e-13
 ProgressCall = Callable[[int, int, str], None]
 
 
@@ -118,7 +120,7 @@ def _difference(cell: CellRecord, protocol: str, evaluation: Evaluation) -> list
     if lost:
         return [f"{lost} of the run's own figures can't be computed from the kept maps"]
     largest = max(off, key=lambda key: off[key], default=None)
-    if largest is None or off[largest] == 0:
+    if largest is None or off[largest] < ROUNDING:
         return ["every figure is the run's own"]
     name, metric = largest
     return [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 import torch
@@ -25,6 +26,7 @@ from diadbench.common.errors import UserError
 from diadbench.common.half import from_half, loss_of_half, to_half
 from diadbench.datasets.data_module import DataModule
 from diadbench.datasets.folder import Folder
+from diadbench.reports import build
 from diadbench.reports.gallery import pictures
 
 METHOD = f"{Path(__file__).parents[1] / 'helpers' / 'pixel_mean.py'}:PixelMean"
@@ -181,6 +183,13 @@ def test_notes_and_protocol_state_the_size(run: Path) -> None:
     status = RunDirectory(run).cell("parts", "small", "multi-class", 0).status
     assert status["evaluation_size"] == list(SIZE)
     assert "evaluation_size: 40x56 (height x width)" in status["protocol_text"]
+
+
+def test_reports_print_the_size_beside_the_protocol(run: Path, tmp_path: Path) -> None:
+    build(run, ["html", "xlsx"], tmp_path / "report")
+    assert "protocol exact at 40x56" in (tmp_path / "report" / "index.html").read_text()
+    sheet = openpyxl.load_workbook(tmp_path / "report" / "results.xlsx")["Provenance"]
+    assert "exact at 40x56" in {cell.value for row in sheet.iter_rows() for cell in row}
 
 
 def test_evaluating_again_gives_the_figures_of_the_run(run: Path, tmp_path: Path) -> None:
