@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from diadbench import datasets, methods
+from diadbench.benchmark.evaluation_size import at_evaluation_size, evaluation_size, size_notes
 from diadbench.benchmark.keep import Keeper
 from diadbench.benchmark.loggers import make_loggers
 from diadbench.benchmark.metrics import Evaluator, get_protocol
@@ -58,9 +59,11 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         grouped=True,
         spill_dir=record.directory / "spill",
     )
-    keeper = Keeper(record.directory, dataset, keep_maps=cell["keep_maps"])
+    keeper = Keeper(
+        record.directory, dataset, keep_maps=cell["keep_maps"], size=evaluation_size(cell), resize=cell["resize"]
+    )
     scratch = Scratch(record.directory, identity=cell["identity"])
-    notes: list[str] = [*dataset.flags, *protocol_notes(cell), *attempt_notes(cell)]
+    notes: list[str] = [*dataset.flags, *size_notes(cell, protocol), *attempt_notes(cell)]
     extras: dict[str, Any] = {}
     parameters: int | None = None
 
@@ -85,7 +88,9 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
     scratch.clear(keep_checkpoints=cell["keep_checkpoints"])
     return {
         "protocol": protocol.name,
-        "protocol_text": protocol.describe(),
+        "protocol_text": protocol.describe(evaluation_size(cell)),
+        "evaluation_size": list(evaluation_size(cell)),
+        "kept_maps": keeper.kept,
         "identity": cell["identity"],
         "fingerprint": data.fingerprint,
         **{f"n_{split}": int(count) for split, count in dataset.samples["split"].value_counts().items()},
@@ -102,10 +107,11 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
 
 
 def open_data(dataset: Dataset, cell: dict[str, Any], mask_rule: MaskRule, progress: Any) -> DataModule:
-    """Return the dataset's images, decoded once into a cache that all cells share."""
+    """Return the dataset's images, decoded once into a cache that all cells share; masks at the evaluation size."""
     data = DataModule(
         dataset,
         tuple(cell["image_size"]),
+        mask_size=evaluation_size(cell),
         mask_rule=mask_rule,
         resize=cell["resize"],
         channels=tuple(cell["method_info"]["channels"]),
@@ -164,6 +170,7 @@ def predict_part(
         with phases("model"), torch.inference_mode():
             prediction = method.predict(batch.image.to(device))
             maps, scores = prediction.anomaly_map.float().cpu(), prediction.score.float().cpu()
+        maps = at_evaluation_size(maps, batch.image, evaluation_size(cell))
         rows = table.iloc[batch.index.tolist()]
         evaluator.update(
             class_id=torch.tensor([position[name] for name in rows["class"]]),
@@ -189,11 +196,3 @@ def attempt_notes(cell: dict[str, Any]) -> list[str]:
     if cell.get("attempt", 1) == 1:
         return []
     return [f"second try with {cell['batch_size']} test images a batch, the first was out of memory"]
-
-
-def protocol_notes(cell: dict[str, Any]) -> list[str]:
-    """Return what a table must say when this cell isn't evaluated at the grid's image size."""
-    if list(cell["image_size"]) == list(cell["grid_image_size"]):
-        return []
-    height, width = cell["image_size"]
-    return [f"{cell['method_label']} runs and is evaluated at {height}x{width}"]

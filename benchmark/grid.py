@@ -97,7 +97,9 @@ class Grid:
         datasets: Datasets by label.
         settings: ``multi-class`` (one model for all classes), ``one-per-class``.
         seeds: Seeds of the methods.
-        image_size: Side in pixels, or ``[H, W]``, of all images and masks; a method may have its own.
+        image_size: Side in pixels, or ``[H, W]``, of all images; a method may have its own.
+        evaluation_size: Side in pixels, or ``[H, W]``, at which every method is evaluated: maps are resized to it,
+            masks come from their native files at it. ``None``: the grid's ``image_size``, whatever a method's own is.
         resize: Resize filter of images: ``bilinear`` or ``bicubic`` (antialiased).
         protocol: Metric conventions.
         batch_size: Test images a batch.
@@ -126,6 +128,7 @@ class Grid:
     settings: list[Setting] = field(default_factory=lambda: ["multi-class"])
     seeds: list[int] = field(default_factory=lambda: [0])
     image_size: int | list[int] = 256
+    evaluation_size: int | list[int] | None = None
     resize: Literal["bilinear", "bicubic"] = "bilinear"
     protocol: str = "exact"
     batch_size: int = 8
@@ -156,9 +159,13 @@ class Grid:
                         yield Cell(dataset, method.for_dataset(dataset.label), setting, seed)
 
     def size_for(self, method: MethodSpec) -> tuple[int, int]:
-        """Return ``(H, W)`` at which a method is run and evaluated."""
-        size = method.image_size if method.image_size is not None else self.image_size
-        return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        """Return ``(H, W)`` at which a method is run."""
+        return _pair(method.image_size if method.image_size is not None else self.image_size)
+
+    @property
+    def evaluated_at(self) -> tuple[int, int]:
+        """``(H, W)`` of the maps and masks that the metrics of all methods are computed from."""
+        return _pair(self.evaluation_size if self.evaluation_size is not None else self.image_size)
 
     def to_yaml(self) -> str:
         """Return the resolved grid as YAML; reading it gives an equal grid."""
@@ -167,6 +174,10 @@ class Grid:
             plain[group] = {label: _plain_entry(group, key, spec) for label, spec in plain[group].items()}
         text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
         return text
+
+
+def _pair(size: int | list[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 def _plain_entry(group: str, key: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -236,7 +247,7 @@ def _check_values(grid: Grid, where: str) -> None:
     for seed in grid.seeds:
         if not 0 <= seed < 2**32:  # NumPy takes no others
             raise UserError(f"{where}: seeds: expected whole numbers from 0 to {2**32 - 1}, found {seed!r}")
-    for key in ("image_size", "batch_size", "devices", "threads", "jobs"):
+    for key in ("image_size", "evaluation_size", "batch_size", "devices", "threads", "jobs"):
         _check_positive(getattr(grid, key), f"{where}: {key}")
     if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", grid.device):
         raise UserError(f"{where}: device: expected auto, cpu, cuda or cuda:1, found {grid.device!r}")
@@ -260,7 +271,7 @@ def _check_positive(value: Any, where: str) -> None:
     """Refuse what isn't a positive whole number, two of them (height and width), or ``None``."""
     entries = value if isinstance(value, list) else [] if value is None else [value]
     if any(type(entry) is not int or entry < 1 for entry in entries) or (isinstance(value, list) and len(value) != 2):
-        pair = ", or [height, width]" if where.endswith("image_size") else ""
+        pair = ", or [height, width]" if where.endswith(("image_size", "evaluation_size")) else ""
         raise UserError(f"{where}: expected a positive whole number{pair}, found {value!r}")
 
 

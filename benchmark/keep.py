@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from numpy.lib.format import open_memmap
 
 from diadbench.benchmark.store import METRIC_COLUMNS
 from diadbench.common.files import write_json, write_with
+from diadbench.common.half import loss_of_half, to_half
+from diadbench.datasets.images import inside, read_image, resize_image
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,16 +54,24 @@ class Keeper:
     Args:
         directory: The cell's directory.
         dataset: The dataset.
-        keep_maps: ``none``, ``float16`` or ``float32``.
+        keep_maps: ``none``, ``float16`` (each map scaled to its own limits, see :mod:`diadbench.common.half`) or
+            ``float32``.
+        size: ``(H, W)`` of the evaluation: of the maps, the masks, and the pictures of the gallery.
+        resize: The cell's resize filter of images.
     """
 
-    def __init__(self, directory: Path, dataset: Dataset, *, keep_maps: str) -> None:
+    def __init__(
+        self, directory: Path, dataset: Dataset, *, keep_maps: str, size: tuple[int, int], resize: str = "bilinear"
+    ) -> None:
         self._directory = directory
+        self._root, self._size, self._resize = dataset.root, size, resize
         self._samples = dataset.samples
         self._gallery_rows = gallery_rows(self._samples)
         self._keep_maps = keep_maps
         self._scores: dict[int, float] = {}
         self._maps: dict[str, np.memmap[Any, Any]] = {}
+        self._limits: dict[str, np.ndarray[Any, Any]] = {}
+        self._loss = 0.0
         self._gallery: list[dict[str, Any]] = []
         test = self._samples[self._samples["split"] == "test"]
         self._place = test.groupby("class", sort=False).cumcount()
@@ -74,21 +85,38 @@ class Keeper:
         for place, row in enumerate(batch.index.tolist()):
             self._scores[row] = float(scores[place])
             if self._keep_maps != "none":
-                self._map_file(row, maps.shape[-2:])[self._place[row]] = maps[place].numpy()
+                self._keep_map(row, maps[place].numpy())
             if row in self._gallery_rows:
                 self._keep_picture(row, place, batch, maps, reconstruction)
 
-    def _map_file(self, row: int, size: Any) -> np.memmap[Any, Any]:
+    def _keep_map(self, row: int, values: np.ndarray[Any, Any]) -> None:
         name = str(self._samples.at[row, "class"])
         if name not in self._maps:
-            path = self._directory / "maps" / f"{self._positions[name]}.npy"
+            path = map_file(self._directory, self._positions[name])
             path.parent.mkdir(exist_ok=True)
-            shape = (int(self._counts[name]), *size)
-            self._maps[name] = open_memmap(path, mode="w+", dtype=self._keep_maps, shape=shape)
-        return self._maps[name]
+            count = int(self._counts[name])
+            self._maps[name] = open_memmap(path, mode="w+", dtype=self._keep_maps, shape=(count, *self._size))
+            self._limits[name] = np.zeros((count, 2), dtype=np.float32)
+        place = self._place[row]
+        if self._keep_maps == "float16":
+            half, limits = to_half(values)
+            self._loss = max(self._loss, loss_of_half(values, half, limits))
+            self._limits[name][place], values = limits, half
+        self._maps[name][place] = values
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What ``status.json`` says of the kept maps: ``dtype``; of float16 the ``loss``, measured over all of them.
+
+        The loss is the largest difference between a map and what was kept of it, as a share of the map's range.
+        """
+        if not self._maps:
+            return {}
+        return {"dtype": self._keep_maps, "loss": self._loss if self._keep_maps == "float16" else 0.0}
 
     def _keep_picture(self, row: int, place: int, batch: Batch, maps: Tensor, reconstruction: Tensor | None) -> None:
-        arrays = {"image": _uint8(batch.image[place, :3]), "map": maps[place].numpy().astype(np.float16)}
+        half, limits = to_half(maps[place].numpy())
+        arrays = {"image": self._picture(row, batch.image[place, :3]), "map": half, "map_limits": limits}
         if batch.mask is not None:
             arrays["mask"] = batch.mask[place].numpy().astype(bool)
         if reconstruction is not None:
@@ -99,10 +127,20 @@ class Keeper:
         entry = {key: str(sample[key]) for key in ("class", "defect", "image")}
         self._gallery.append({"row": row, **entry, "label": int(str(sample["label"])), "score": self._scores[row]})
 
+    def _picture(self, row: int, seen: Tensor) -> np.ndarray[Any, Any]:
+        """Return the test image ``uint8 (H,W,3)`` at the evaluation size: the same for all methods of a grid."""
+        if tuple(seen.shape[-2:]) == self._size:
+            return _uint8(seen)
+        native = read_image(inside(self._root, str(self._samples.at[row, "image"])))
+        return resize_image(native, self._size, self._resize)
+
     def save(self, evaluation: Evaluation) -> None:
         """Write metrics, scores, curves and the gallery's index. The caller's status makes them count."""
-        for maps in self._maps.values():
+        for name, maps in self._maps.items():
             maps.flush()
+            if self._keep_maps == "float16":
+                path = limits_file(self._directory, self._positions[name])
+                write_with(path, partial(np.save, arr=self._limits[name]))
         save_metrics(self._directory, evaluation)
         rows = sorted(self._scores)
         table = self._samples.loc[rows, ["image", "class", "defect", "label", "sample_id"]].reset_index(names="index")
@@ -118,6 +156,16 @@ class Keeper:
         if tables:
             merged = pd.concat(tables, ignore_index=True)
             write_with(self._directory / "history.csv", lambda name: merged.to_csv(name, index=False))
+
+
+def map_file(directory: Path, position: int) -> Path:
+    """Return where a cell keeps the maps ``(N,H,W)`` of a class, by its position among the dataset's classes."""
+    return directory / "maps" / f"{position}.npy"
+
+
+def limits_file(directory: Path, position: int) -> Path:
+    """Return where the limits ``float32 (N,2)`` of float16 maps lie. Cells of earlier versions have none."""
+    return directory / "maps" / f"{position}.limits.npy"
 
 
 def save_scores(directory: Path, table: pd.DataFrame, evaluation: Evaluation) -> None:

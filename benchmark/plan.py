@@ -136,8 +136,9 @@ def _configuration(
         "setting": cell.setting,
         "image_size": list(grid.size_for(cell.method)),
         "resize": grid.resize,
+        # only where it differs, so that cells of earlier versions keep their identity
+        **({} if grid.evaluated_at == grid.size_for(cell.method) else {"evaluation_size": list(grid.evaluated_at)}),
     }
-    grid_size = grid.size_for(type(cell.method)("", ""))
     return {
         "dataset_label": cell.dataset.label,
         "method_label": cell.method.label,
@@ -149,7 +150,7 @@ def _configuration(
         "method": _absolute(cell.method.method),
         "method_options": method.options,
         "image_size": list(grid.size_for(cell.method)),
-        "grid_image_size": list(grid_size),
+        "evaluation_size": list(grid.evaluated_at),
         "resize": grid.resize,
         "protocol": grid.protocol,
         "batch_size": grid.batch_size,

@@ -14,6 +14,7 @@ from PIL import Image
 from rich.progress import track
 
 from diadbench import methods
+from diadbench.benchmark.evaluation_size import at_evaluation_size, evaluation_size
 from diadbench.benchmark.provenance import pick_device, seed_everything
 from diadbench.benchmark.scratch import kept_model
 from diadbench.benchmark.store import CellRecord
@@ -23,7 +24,7 @@ from diadbench.datasets.decoding.images import read_image, resize_image
 from diadbench.methods.base import RunSettings
 
 if TYPE_CHECKING:
-    from diadbench.methods.base import Method, Prediction
+    from diadbench.methods.base import Method
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -32,7 +33,7 @@ def predict_images(cell: Path, images: Path, out: Path, part: str | None = None)
     """Run a trained cell on every image below a directory.
 
     Writes to ``out``: ``scores.csv`` (image, score, and the map's maximum), ``maps/*.npy`` (float32, the size at which
-    the method runs), ``maps/*.png`` and ``overlays/*.png`` (the size of the image; one colour scale for all).
+    the cell was evaluated), ``maps/*.png`` and ``overlays/*.png`` (the size of the image; one colour scale for all).
 
     Args:
         cell: Directory of a cell that is done, with its checkpoint.
@@ -58,8 +59,9 @@ def predict_images(cell: Path, images: Path, out: Path, part: str | None = None)
         tensor = to_tensor(resize_image(image, tuple(config["image_size"]), config["resize"]))
         with torch.inference_mode():
             prediction = method.predict(tensor.to(device))
-        maps.append(prediction.anomaly_map[0].float().cpu().numpy())
-        rows.append(_row(path, images, prediction))
+        found = at_evaluation_size(prediction.anomaly_map.float().cpu(), tensor, evaluation_size(config))
+        maps.append(found[0].numpy())
+        rows.append({"image": _name(path, images), "score": float(prediction.score[0]), "map_max": float(found.max())})
     write_pictures(out, paths, images, maps)
     table = pd.DataFrame(rows).sort_values("score", ascending=False)
     write_with(out / "scores.csv", lambda name: table.to_csv(name, index=False))
@@ -99,11 +101,6 @@ def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str,
 def to_tensor(image: np.ndarray[Any, Any]) -> torch.Tensor:
     """``uint8 (H,W,3)`` -> ``float32 (1,3,H,W)`` in [0,1]."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
-
-
-def _row(path: Path, base: Path, prediction: Prediction) -> dict[str, Any]:
-    peak = float(prediction.anomaly_map.max())
-    return {"image": _name(path, base), "score": float(prediction.score[0]), "map_max": peak}
 
 
 def _name(path: Path, base: Path) -> str:

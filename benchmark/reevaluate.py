@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,16 +15,20 @@ import yaml
 
 from diadbench import datasets
 from diadbench.benchmark.cell import has_views, open_data
-from diadbench.benchmark.keep import save_metrics, save_scores
+from diadbench.benchmark.evaluation_size import evaluation_size, size_notes
+from diadbench.benchmark.keep import limits_file, map_file, save_metrics, save_scores
 from diadbench.benchmark.metrics import Evaluator, get_protocol
 from diadbench.benchmark.store import CellRecord, RunDirectory
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
+from diadbench.common.half import from_half
 
 if TYPE_CHECKING:
     from diadbench.benchmark.metrics import Evaluation
     from diadbench.datasets.decoding.data import TestData
 
+#: Sums over the same scores in another order differ by less.
+ROUNDING = 1e-13
 ProgressCall = Callable[[int, int, str], None]
 
 
@@ -94,8 +99,33 @@ def evaluate_cell(cell: CellRecord, name: str, target: RunDirectory) -> None:
             evaluator.update(**update)
     evaluation = evaluator.compute()
     shutil.rmtree(record.directory / "spill", ignore_errors=True)
-    notes = [*cell.status["notes"], *kept.notes(evaluation)]
-    _write(record, cell, config, evaluation, scores, notes, protocol.describe())
+    old_notes = size_notes(config, get_protocol(cell.config["protocol"]))
+    notes = [note for note in cell.status["notes"] if note not in old_notes]
+    notes += [*size_notes(config, protocol), *kept.notes(), *_difference(cell, name, evaluation)]
+    _write(record, cell, config, evaluation, scores, notes, protocol.describe(evaluation_size(config)))
+
+
+def _difference(cell: CellRecord, protocol: str, evaluation: Evaluation) -> list[str]:
+    """Say by how much the figures differ from the cell's own, where both are of one protocol."""
+    if protocol != cell.status["protocol"]:
+        return []
+    own = {(row["class"], row["metric"]): row["value"] for row in cell.metrics() if row["scope"] == "class"}
+    again = zip(*(evaluation.table[name] for name in ("class", "metric", "value")))
+    off = {
+        (name, metric): abs(value - float(own[name, metric]))
+        for name, metric, value in again
+        if own.get((name, metric))
+    }
+    lost = sum(math.isnan(value) for value in off.values())
+    if lost:
+        return [f"{lost} of the run's own figures can't be computed from the kept maps"]
+    largest = max(off, key=lambda key: off[key], default=None)
+    if largest is None or off[largest] < ROUNDING:
+        return ["every figure is the run's own"]
+    name, metric = largest
+    return [
+        f"the largest difference from the run's own figures is {100 * off[largest]:.2g} points ({metric} of {name})"
+    ]
 
 
 def _write(
@@ -116,7 +146,7 @@ def _write(
             shutil.copytree(source, record.directory / name, dirs_exist_ok=True)
         elif source.is_file():
             shutil.copy2(source, record.directory / name)
-    status = {**cell.status, "protocol": config["protocol"], "protocol_text": text, "notes": notes}
+    status = {**cell.status, "protocol": config["protocol"], "protocol_text": text, "notes": notes, "kept_maps": {}}
     record.write_status(**status)
 
 
@@ -130,28 +160,37 @@ class KeptMaps:
     """
 
     def __init__(self, directory: Path, classes: tuple[str, ...], samples: pd.DataFrame) -> None:
-        self._maps = {}
+        self._maps, self._limits = {}, {}
         for position, name in enumerate(classes):
-            path = directory / "maps" / f"{position}.npy"
+            path, limits = map_file(directory, position), limits_file(directory, position)
             if path.is_file():
                 self._maps[name] = np.load(path, mmap_mode="r")
+            if limits.is_file():
+                self._limits[name] = np.load(limits)
+        self._loss = (CellRecord(directory).status.get("kept_maps") or {}).get("loss")
         test = samples[samples["split"] == "test"]
         self._place = test.groupby("class", sort=False).cumcount()
         self._class = test["class"]
 
     def get(self, rows: list[int]) -> torch.Tensor | None:
         """Return the maps ``(B,H,W)`` of rows of the sample table, all of one class; ``None`` when none were kept."""
-        maps = self._maps.get(str(self._class[rows[0]]))
-        if maps is None:
+        name, places = str(self._class[rows[0]]), self._place[rows].to_numpy()
+        if name not in self._maps:
             return None
-        return torch.from_numpy(np.ascontiguousarray(maps[self._place[rows].to_numpy()]))
+        maps = np.ascontiguousarray(self._maps[name][places])
+        return torch.from_numpy(from_half(maps, self._limits[name][places]) if name in self._limits else maps)
 
-    def notes(self, evaluation: Evaluation) -> list[str]:
-        """Say at which precision maps were kept, and by how much rounding to float16 may move a metric."""
+    def notes(self) -> list[str]:
+        """Say at which precision maps were kept, and how far that is from what the method gave."""
         kinds = {str(maps.dtype) for maps in self._maps.values()}
         if not kinds:
             return []
-        return [f"evaluated again from maps kept as {'/'.join(sorted(kinds))}"]
+        text = f"evaluated again from maps kept as {'/'.join(sorted(kinds))}"
+        if "float16" not in kinds:
+            return [text]
+        if len(self._limits) < len(self._maps):
+            return [f"{text} without their limits: values are off by up to 0.05 % of their size, infinite above 65504"]
+        return [text if self._loss is None else f"{text}, off by at most {100 * self._loss:.2g} % of a map's range"]
 
 
 def updates(

@@ -116,7 +116,8 @@ def prepare(cells: list[PlannedCell], watch: Watch) -> None:
     for planned in cells:
         config = planned.config
         channels = tuple(config["method_info"]["channels"])
-        key = (config["fingerprint"], tuple(config["image_size"]), config["resize"], channels)
+        sizes = tuple(config["image_size"]), tuple(config["evaluation_size"])
+        key = (config["fingerprint"], sizes, config["resize"], channels)
         wanted.setdefault(key, config)
     if not wanted:
         return

@@ -11,7 +11,7 @@
         curves.npz       thinned ROC, PR and PRO curves of each class
         history.csv      training curves: step, name, value (when the method trains)
         gallery/         a fixed choice of test images with maps, for pictures
-        maps/            all anomaly maps (on demand)
+        maps/            all anomaly maps of each class (on demand); N.limits.npy: see common/half.py
         checkpoint/      the trained model
         log.txt          what the cell's process printed
 

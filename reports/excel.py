@@ -18,7 +18,7 @@ from diadbench.reports.escape import clean
 from diadbench.reports.frame import aggregate, records, tuples
 from diadbench.reports.labels import Metric, known_metrics
 from diadbench.reports.palette import styles
-from diadbench.reports.provenance import cost, failures, provenance
+from diadbench.reports.provenance import cost, evaluation, failures, provenance
 from diadbench.reports.published import VALUES, check_published
 from diadbench.reports.sheet import colour_scale, explain, finish, heads, new_sheet, put, put_entry, under
 from diadbench.reports.source import Source
@@ -401,6 +401,6 @@ def _provenance(book: Workbook, source: Source) -> None:
     keys = ("dataset", "method", "setting", "seed", "protocol", "state", "identity", "fingerprint", "notes", "run")
     for offset, row in enumerate(records(source.facts), line + 1):
         for column, key in enumerate(keys, 1):
-            put(sheet, offset, column, row[key])
+            put(sheet, offset, column, evaluation(row["cell"]) if key == "protocol" else row[key])
     finish(sheet, freeze="A2", head_row=line, last_row=line + len(source.facts), last_column=10,
            widths={1: 24, 2: 24, 7: 20, 8: 20, 9: 50, 0: 13})  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diadbench.benchmark.store import CellRecord
+from diadbench.common.half import from_half
 from diadbench.reports.source import Source
 
 Array = npt.NDArray[Any]
@@ -57,14 +58,22 @@ class Picture:
     def maps(self) -> tuple[Array | None, Array | None]:
         """Return ``heat`` and what the method reconstructed, uint8 (H, W, 3); None for what isn't there."""
         with np.load(self.file, allow_pickle=False) as arrays:
-            heat, rebuilt = (arrays[key] if key in arrays.files else None for key in ("map", "reconstruction"))
-        return None if heat is None else heat.astype(np.float32), rebuilt
+            return _heat(arrays), arrays["reconstruction"] if "reconstruction" in arrays.files else None
 
     @property
     def heat(self) -> Array | None:
         """The anomaly map, float32 (H, W), or None."""
-        found = self._array("map")
-        return None if found is None else found.astype(np.float32)
+        with np.load(self.file, allow_pickle=False) as arrays:
+            return _heat(arrays)
+
+
+def _heat(arrays: Any) -> Array | None:
+    """Return the map of a picture, float32 (H, W); None for none. Earlier versions kept it without its limits."""
+    if "map" not in arrays.files:
+        return None
+    if "map_limits" in arrays.files:
+        return from_half(arrays["map"], arrays["map_limits"])
+    return np.asarray(arrays["map"], dtype=np.float32)
 
 
 def pictures(cell: CellRecord) -> list[Picture]:
@@ -131,8 +140,9 @@ def _limits(files: tuple[Path, ...]) -> tuple[float, float]:
     values = []
     for file in files:
         with np.load(file, allow_pickle=False) as arrays:
-            if "map" in arrays.files:
-                values.append(arrays["map"][::2, ::2].ravel().astype(np.float32))
+            heat = _heat(arrays)
+        if heat is not None:
+            values.append(heat[::2, ::2].ravel())
     sample = np.concatenate(values) if values else np.empty(0, np.float32)
     sample = sample[np.isfinite(sample)]
     if not len(sample):

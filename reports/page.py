@@ -23,7 +23,7 @@ from diadbench.reports.frame import records
 from diadbench.reports.gallery import Choice, Picture, choose, gallery_of, heat_image, overlay, scale
 from diadbench.reports.labels import MAIN, Metric, known_metrics
 from diadbench.reports.palette import styles
-from diadbench.reports.provenance import cost, failures, provenance
+from diadbench.reports.provenance import cost, evaluation, failures, provenance
 from diadbench.reports.published import check_published
 from diadbench.reports.source import Source
 from diadbench.reports.table import Entry, cut, marks_text
@@ -89,13 +89,14 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _head(source: Source) -> dict[str, Any]:
     facts = source.facts
+    shown = facts[facts["protocol"].isin(source.results["protocol"])]
     return {
         "title": source.title,
         "methods": source.methods,
         "datasets": source.datasets,
         "cells_done": int((facts["state"] == "done").sum()),
         "cells_all": len(facts),
-        "protocols": [name for name in dict.fromkeys(source.results["protocol"]) if name],
+        "protocols": [text for text in dict.fromkeys(map(evaluation, shown["cell"])) if text],
     }
 
 
@@ -313,7 +314,7 @@ def _cells(source: Source) -> dict[str, Any]:
 
 def _seed(row: Mapping[str, Any]) -> dict[str, Any]:
     record: CellRecord = row["cell"]
-    facts = [("run", row["run"]), ("setting", row["setting"]), ("protocol", row["protocol"])]
+    facts = [("run", row["run"]), ("setting", row["setting"]), ("protocol", evaluation(record))]
     for key, unit in (
         ("fit", "s"),
         ("predict", "s"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from diadbench.benchmark.store import CellRecord
 from diadbench.reports.escape import clean
 
 GIB = 2**30
@@ -29,6 +30,15 @@ def cost(facts: pd.DataFrame) -> pd.DataFrame:
     table["cpu_gb"] = table["cpu_bytes"] / GIB
     table["gpu_gb"] = table["gpu_bytes"] / GIB
     return table
+
+
+def evaluation(cell: CellRecord) -> str:
+    """Return the protocol and the size that a cell was evaluated at: ``exact at 128x128``.
+
+    Cells of earlier versions don't state the size; then the protocol stands alone.
+    """
+    size = cell.status.get("evaluation_size") or ()
+    return clean(" at ".join(filter(None, [str(cell.status.get("protocol") or ""), "x".join(map(str, size))])))
 
 
 def failures(facts: pd.DataFrame) -> pd.DataFrame:

@@ -10,12 +10,13 @@ import pandas as pd
 from diadbench.benchmark.metrics.evaluator import evaluate
 from diadbench.benchmark.metrics.inputs import as_maps
 from diadbench.benchmark.metrics.protocols import Protocol
+from diadbench.common.half import from_half, to_half
 
 
 def float16_effect(
     maps: Any, masks: Any, scores: Any = None, labels: Any = None, protocol: str | Protocol = "exact"
 ) -> pd.DataFrame:
-    """Compare the metrics of maps with those of the same maps rounded to float16.
+    """Compare the metrics of maps with those of the same maps kept as float16, each scaled to its own limits.
 
     Args:
         maps: ``(N,H,W)`` float32 or float64 maps.
@@ -25,12 +26,10 @@ def float16_effect(
         protocol: Name of a protocol, or a protocol.
 
     Returns:
-        One row a metric: ``metric, value, float16, difference`` (float16 minus value). Values beyond 65504 become
-        infinite in float16; the metric is then NaN.
+        One row a metric: ``metric, value, float16, difference`` (float16 minus value).
     """
     full = as_maps(maps)
-    with np.errstate(over="ignore"):
-        half = full.astype(np.float16)
+    half = from_half(*to_half(full.astype(np.float32)))
     before, after = (evaluate(one, masks, scores, labels, protocol) for one in (full, half))
     frame = pd.DataFrame({"metric": list(before), "value": list(before.values()), "float16": list(after.values())})
     return frame.assign(difference=frame["float16"] - frame["value"])

@@ -41,6 +41,8 @@ class Protocol:
         pro_limit: Largest false positive rate of AU-PRO.
         pro_steps: Number of thresholds for the ``steps`` rules.
         bins: Number of linear bins for the ``bins`` rules.
+        source_size: Side in pixels of the square maps and masks that the source evaluates; ``None``: it has no size of
+            its own. Nothing is resized by it: a grid's ``evaluation_size`` says at which size it is evaluated.
         flip: An AU-ROC below 0.5 is replaced by 1 - AU-ROC. It hides a method that is worse than chance.
         connectivity: Neighbourhood of the regions, 8 or 4. Every source uses 8.
         metrics: What the source computes; the others are withheld.
@@ -59,6 +61,7 @@ class Protocol:
     pro_limit: float = 0.3
     pro_steps: int = 200
     bins: int = 50
+    source_size: int | None = None
     flip: bool = False
     connectivity: Literal[4, 8] = 8
     metrics: tuple[str, ...] = field(default=_ALL)
@@ -81,8 +84,12 @@ class Protocol:
         """Whether any metric comes from linear bins."""
         return "bins" in (self.image_curve, self.pixel_curve, self.pro)
 
-    def describe(self) -> str:
-        """Return the protocol as text: a line for each convention that is not the default, and the source."""
+    def describe(self, size: tuple[int, int] | None = None) -> str:
+        """Return the protocol as text: a line for each convention that is not the default, and the source.
+
+        Args:
+            size: ``(H, W)`` of the evaluation, which the text then states; ``None``: it is left to the caller's arrays.
+        """
         lines = [f"{self.name}: {self.source}"]
         default = Protocol(name=self.name)
         for entry in fields(self):
@@ -92,7 +99,17 @@ class Protocol:
             ):
                 shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
                 lines.append(f"  {entry.name}: {shown}")
-        return "\n".join(lines)
+        return "\n".join([*lines, f"  evaluation_size: {_sized(size)}"])
+
+
+def _sized(size: tuple[int, int] | None) -> str:
+    """Say at which size maps and masks meet, and how they get there."""
+    if size is None:
+        return "that of the maps and masks that are given"
+    return (
+        f"{size[0]}x{size[1]} (height x width); a map of another size is resized to it (bilinear, align_corners=False) "
+        "before anything else is computed from it, a mask by mask_rule from its native file"
+    )
 
 
 _ADER = Protocol(
@@ -105,6 +122,7 @@ _ADER = Protocol(
     pixel_curve="bins",
     f1="grid",
     pro="bins",
+    source_size=256,
 )
 _ADEVAL = Protocol(
     "adeval50",
@@ -139,6 +157,7 @@ _LIST = (
         mask_rule="diad",
         label_rule="mask",
         pro="steps",
+        source_size=256,
         flip=True,
         metrics=(*SEVEN, "mad"),
     ),
@@ -149,6 +168,7 @@ _LIST = (
         pooling=(16,),
         mask_rule="uniad",
         label_rule="mask",
+        source_size=224,
         flip=True,
         metrics=("i_auroc", "p_auroc"),
     ),

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 #: Distinct scores handled at a time, so that temporaries stay small beside the ranking itself.
 BLOCK = 1 << 18
+#: Largest error of a metric that is rounding: sums of float64 over any number of scores stay well below it.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,15 @@ class Ranking:
     n_positive: int
     n_negative: int
     weight: Any
+
+
+def bounded(value: float) -> float:
+    """Return an area or a mean of precisions, in [0, 1] by definition, without the last bit that a sum ran over it.
+
+    Only rounding is cut: what lies further outside is a fault, and stays in sight.
+    """
+    inside = min(max(value, 0.0), 1.0)
+    return inside if abs(value - inside) < ROUNDING else value
 
 
 def rank(scores: NDArray[Any], labels: NDArray[Any]) -> Ranking:
@@ -93,7 +104,7 @@ def auroc(ranking: Ranking) -> float:
 def average_precision(ranking: Ranking) -> float:
     """Average precision: precision at each distinct score, weighted by the recall gained there (no interpolation)."""
     steps = (np.sum(part.own / ranking.n_positive * (part.tp / (part.tp + part.fp))) for part in _parts(ranking))
-    return float(sum(steps))
+    return bounded(float(sum(steps)))
 
 
 def f1_max(ranking: Ranking) -> tuple[float, float]:
@@ -129,4 +140,4 @@ def aupro(ranking: Ranking, limit: float = 0.3) -> float:
         inside = np.clip(room, 0.0, ties)
         ramp = np.divide(inside * inside, 2 * ties, out=np.zeros_like(ties), where=ties > 0)
         area += float(np.sum(ranking.weight[part] * (ramp + np.maximum(room - ties, 0.0))))
-    return area / end
+    return bounded(area / end)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics.ranking import BLOCK, Ranking
+from diadbench.benchmark.metrics.ranking import BLOCK, Ranking, bounded
 
 _EPS = 1e-8
 
@@ -97,7 +97,7 @@ def step_pro(counts: Counts, limit: float, *, from_minimum: bool) -> float:
     start = fpr.min() if from_minimum and len(fpr) else 0.0
     if len(fpr) < 2 or fpr.max() <= start:
         return float("nan")
-    return float(np.trapezoid(overlap[::-1], ((fpr - start) / (fpr.max() - start))[::-1]))
+    return bounded(float(np.trapezoid(overlap[::-1], ((fpr - start) / (fpr.max() - start))[::-1])))
 
 
 def bin_cuts(low: Any, high: Any, bins: int) -> Cuts:
@@ -109,14 +109,14 @@ def bin_cuts(low: Any, high: Any, bins: int) -> Cuts:
 def bin_auroc(counts: Counts) -> float:
     """ADEval's AU-ROC: trapezoid between the bin edges (it has no points at (0,0) and (1,1))."""
     fpr, tpr = counts.fp / counts.n_negative, counts.tp / counts.n_positive
-    return float(np.trapezoid(tpr[::-1], fpr[::-1]))
+    return bounded(float(np.trapezoid(tpr[::-1], fpr[::-1])))
 
 
 def bin_ap(counts: Counts) -> float:
     """ADEval's AP: the trapezoid of the PR curve, not the step sum; precision is 1 where nothing is predicted."""
     predicted = counts.tp + counts.fp
     precision = np.divide(counts.tp, predicted, out=np.ones(len(predicted)), where=predicted > 0)
-    return float(np.trapezoid(precision[::-1], (counts.tp / counts.n_positive)[::-1]))
+    return bounded(float(np.trapezoid(precision[::-1], (counts.tp / counts.n_positive)[::-1])))
 
 
 def bin_pro(counts: Counts, limit: float) -> float:
@@ -134,4 +134,4 @@ def bin_pro(counts: Counts, limit: float) -> float:
         share = (limit - fpr[last]) / (fpr[last + 1] - fpr[last])
         at_limit = overlap[last] + share * (overlap[last + 1] - overlap[last])
         area += float((limit - fpr[last]) * (overlap[last] + at_limit) / 2)
-    return area / limit
+    return bounded(area / limit)

@@ -27,7 +27,8 @@ class Batch:
         class_id: ``int64 (B,)``: position in :attr:`TrainData.class_names`.
         index: ``int64 (B,)``: row in the dataset's sample table.
         label: ``int64 (B,)`` 0/1. ``None`` in training data.
-        mask: ``bool (B,H,W)``; ``None`` in training data and where the dataset has no masks.
+        mask: ``bool (B,H,W)``, whose size may differ from the image's; ``None`` in training data and where the dataset
+            has no masks.
     """
 
     image: Tensor

@@ -37,7 +37,7 @@ Digest = str | None
 
 
 class DataModule:
-    """The data of one dataset at one size, for all its parts.
+    """The data of one dataset, images at one size and masks at another or the same, for all its parts.
 
     Images are resized to ``image_size`` without keeping the aspect ratio (as ADer, DiAD and UniAD do), with
     antialiasing, and stored as uint8 in ``<cache>/images/<key>``, one shard a class. All cells and processes share it.
@@ -45,7 +45,9 @@ class DataModule:
     Args:
         dataset: Where the samples come from.
         image_size: Side, or ``(H, W)``.
-        mask_rule: How masks are resized, see :mod:`diadbench.datasets.decoding.masks`.
+        mask_size: Side, or ``(H, W)``, of the masks of test data, each resized from its native file; ``None`` is that
+            of the images.
+        mask_rule: How masks are resized, see :mod:`diadbench.datasets.masks`.
         resize: Filter for images: ``bilinear``, ``bicubic`` or ``nearest``.
         cache_dir: Cache directory; ``None`` is the user's (``$DIADBENCH_CACHE``).
         progress: Called as ``progress(done, total, what)`` while files are read.
@@ -61,6 +63,7 @@ class DataModule:
         dataset: Dataset,
         image_size: int | tuple[int, int],
         *,
+        mask_size: int | tuple[int, int] | None = None,
         mask_rule: str = "nearest",
         resize: str = "bilinear",
         cache_dir: Path | str | None = None,
@@ -69,7 +72,8 @@ class DataModule:
         workers: int | None = None,
     ) -> None:
         self.dataset = dataset
-        self.image_size = _checked_size(image_size)
+        self.image_size = _checked_size(image_size, "image_size")
+        self.mask_size = self.image_size if mask_size is None else _checked_size(mask_size, "mask_size")
         if resize not in FILTERS:
             raise unknown_name("resize filter", resize, FILTERS)
         if mask_rule not in RULES:
@@ -196,7 +200,7 @@ class DataModule:
         self._masks = self._mask_rows(groups, digests, rgb, problems) if self.dataset.info.has_masks else None
         xyz = self._rows("xyz", groups, digests, problems) if "xyz" in self.channels else None
         problems.raise_any(f"dataset {self.dataset.info.name!r}")
-        masks = MaskStore(self._masks, self.image_size) if self._masks is not None else None
+        masks = MaskStore(self._masks, self.mask_size) if self._masks is not None else None
         return ImageStore(rgb, self.image_size, xyz), masks
 
     _masks: Rows | None = None
@@ -254,13 +258,13 @@ class DataModule:
 
         def make(i: int) -> tuple[npt.NDArray[Any], list[bool]]:
             path = inside(root, paths[i])
-            mask, native = read_resized(path, sizes[i], self.image_size, self.mask_rule)
+            mask, native = read_resized(path, sizes[i], self.mask_size, self.mask_rule)
             if normal[i] and native:
                 raise UserError(f"{path}: a mask with anomalous pixels for a sample that is labelled normal")
             return packed(mask), [native, bool(mask.any())]
 
-        key = digest_parts([CACHE_VERSION, "mask", *self.image_size, self.mask_rule, digests, sizes, normal])
-        length = (self.image_size[0] * self.image_size[1] + 7) // 8
+        key = digest_parts([CACHE_VERSION, "mask", *self.mask_size, self.mask_rule, digests, sizes, normal])
+        length = (self.mask_size[0] * self.mask_size[1] + 7) // 8
         return ShardPlan(self.cache / "images" / key, len(paths), (length,), "uint8", make)
 
     def _built(
@@ -323,8 +327,8 @@ def _resized_xyz(path: Path, size: tuple[int, int]) -> tuple[npt.NDArray[Any], l
     return native[rows][:, columns].astype(np.float32).transpose(2, 0, 1), [height, width]
 
 
-def _checked_size(size: int | tuple[int, int]) -> tuple[int, int]:
+def _checked_size(size: int | tuple[int, int], name: str) -> tuple[int, int]:
     pair = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != 2 or any(not isinstance(side, int) or isinstance(side, bool) or side < 1 for side in pair):
-        raise UserError(f"image_size {size!r}; expected a side in pixels, or [height, width]")
+        raise UserError(f"{name} {size!r}; expected a side in pixels, or [height, width]")
     return pair[0], pair[1]

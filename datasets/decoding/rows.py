@@ -63,18 +63,23 @@ class ImageStore:
 
 @dataclass(frozen=True)
 class MaskStore:
-    """Masks of a sample table, kept as :func:`packed` bits; rows without a mask are normal everywhere."""
+    """Masks of a sample table, kept as :func:`packed` bits; rows without a mask are normal everywhere.
+
+    Attributes:
+        rows: Where each row's mask lies.
+        size: ``(H, W)`` of the masks.
+    """
 
     rows: Rows
-    image_size: tuple[int, int]
+    size: tuple[int, int]
 
     def read(self, rows: IntArray) -> Tensor:
         """Return ``bool (n,H,W)``."""
-        out = np.zeros((len(rows), *self.image_size), dtype=np.bool_)
+        out = np.zeros((len(rows), *self.size), dtype=np.bool_)
         there = self.rows.shard_of[rows] >= 0
         if there.any():
             bits = np.unpackbits(self.rows.gather(rows[there]), axis=1, count=out[0].size)
-            out[there] = bits.reshape(-1, *self.image_size).view(np.bool_)
+            out[there] = bits.reshape(-1, *self.size).view(np.bool_)
         return torch.from_numpy(out)
 
 

@@ -8,8 +8,10 @@ import torch
 
 from diadbench.benchmark.metrics import METRICS, Evaluator, evaluate, float16_effect
 from diadbench.benchmark.metrics.curves import pr_curve, roc_curve, thin
-from diadbench.benchmark.metrics.ranking import rank
+from diadbench.benchmark.metrics.protocols import PROTOCOLS
+from diadbench.benchmark.metrics.ranking import average_precision, bounded, rank
 from diadbench.common.errors import UserError
+from diadbench.common.half import from_half, to_half
 
 RNG = np.random.default_rng(5)
 PIXEL = ("p_auroc", "p_ap", "p_f1max", "p_ioumax", "aupro")
@@ -194,9 +196,9 @@ def test_thinned_curves_stay_within_a_pixel():
 def test_float16_effect_says_how_far_each_metric_moves():
     maps, masks = good()
     frame = float16_effect(maps, masks).set_index("metric")
-    assert frame.loc["p_ap", "float16"] == evaluate(maps.astype(np.float16), masks)["p_ap"]
-    assert frame["difference"].abs().max() < 1e-3
-    assert float16_effect(maps * 1e6, masks)["float16"].isna().any()
+    assert frame.loc["p_ap", "float16"] == evaluate(from_half(*to_half(maps)), masks)["p_ap"]
+    for other in (maps, maps * 1e6, maps + 1000):  # plain float16 loses the last two
+        assert float16_effect(other, masks)["difference"].abs().max() < 1e-3
 
 
 def test_spilled_maps_leave_nothing_behind(tmp_path):
@@ -217,3 +219,27 @@ def test_a_read_only_memory_map_is_not_copied(tmp_path):
         evaluator.update(np.zeros(len(maps[part]), int), kept[part], masks[part], None, None)
     assert evaluator._budget.used == 0
     assert row(evaluator.compute(), "a", "aupro")["value"] == evaluate(maps, masks)["aupro"]
+
+
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+def test_no_metric_leaves_zero_to_one(protocol):
+    """A sum of precisions or of regions' shares that is 1 by definition may end one bit above it."""
+    rng = np.random.default_rng(1)
+    for n in range(2, 60):
+        maps = rng.uniform(0, 1, (n, 20, 22)).astype(np.float32)
+        masks = np.zeros(maps.shape, bool)
+        for one in range(n // 2):
+            masks[one, 2 : 3 + one % 5, 3 : 5 + one % 7] = masks[one, 12:14, 1 : 2 + one % 11] = True
+        maps[masks] += 2  # found without a fault
+        found = evaluate(maps, masks, rng.uniform(0, 1, n) + masks.any((1, 2)), protocol=protocol)
+        assert all(np.isnan(value) or 0 <= value <= 1 for value in found.values()), found
+
+
+def test_average_precision_of_a_faultless_ranking_is_one():
+    sums = [np.sum(np.full(n, 1 / n)) for n in range(1, 400)]
+    assert max(sums) > 1  # what the test is about
+    for n in range(1, 400):
+        ranking = rank(np.arange(2 * n), np.arange(2 * n) >= n)
+        assert average_precision(ranking) == pytest.approx(1, abs=1e-13)
+        assert average_precision(ranking) <= 1
+    assert bounded(1.01) == 1.01  # no rounding: a fault, which must be seen
