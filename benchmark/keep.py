@@ -15,7 +15,7 @@ from numpy.lib.format import open_memmap
 from diadbench.benchmark.store import METRIC_COLUMNS
 from diadbench.common.files import write_json, write_with
 from diadbench.common.half import loss_of_half, to_half
-from diadbench.datasets.images import inside, read_image, resize_image
+from diadbench.datasets.decoding.images import inside, read_image, resize_image
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -47,7 +47,7 @@ class DataModule:
         image_size: Side, or ``(H, W)``.
         mask_size: Side, or ``(H, W)``, of the masks of test data, each resized from its native file; ``None`` is that
             of the images.
-        mask_rule: How masks are resized, see :mod:`diadbench.datasets.masks`.
+        mask_rule: How masks are resized, see :mod:`diadbench.datasets.decoding.masks`.
         resize: Filter for images: ``bilinear``, ``bicubic`` or ``nearest``.
         cache_dir: Cache directory; ``None`` is the user's (``$DIADBENCH_CACHE``).
         progress: Called as ``progress(done, total, what)`` while files are read.

@@ -24,8 +24,8 @@ from diadbench.benchmark.reevaluate import evaluate_run
 from diadbench.benchmark.store import RunDirectory
 from diadbench.common.errors import UserError
 from diadbench.common.half import from_half, loss_of_half, to_half
-from diadbench.datasets.data_module import DataModule
-from diadbench.datasets.folder import Folder
+from diadbench.datasets.decoding.data_module import DataModule
+from diadbench.datasets.sets.folder import Folder
 from diadbench.reports import build
 from diadbench.reports.gallery import pictures
 
