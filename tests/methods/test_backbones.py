@@ -144,4 +144,4 @@ def test_offline_hub_is_a_skip_with_advice_and_prompt(monkeypatch: pytest.Monkey
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(Skip, match="weights: package"):
-        load_backbone("resnet18", weights="hub", out_indices=(1,))
+        load_backbone("resnet18.tv_in1k", weights="hub", out_indices=(1,))
