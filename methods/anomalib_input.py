@@ -100,7 +100,7 @@ def _configured(cls: Any, size: tuple[int, int]) -> Input:
         try:
             chosen = configure(image_size=size)
         except ValueError as error:
-            return Input(configure(), f"{_by(size)} is refused: {' '.join(str(error).split())}")
+            return Input(configure(), f"{_by(size)} is refused: {' '.join(str(error).split()).rstrip('.')}")
         if not find_place(_transform(chosen), size).pads:
             return Input(chosen)
         own = configure()

