@@ -86,7 +86,15 @@ def _resolve(name: str, options: dict[str, Any], where: str) -> dict[str, Any]:
     info = getattr(cls, "info", None)
     if info is None or not callable(getattr(cls, "fit", None)):
         raise UserError(f"{where or name}: {cls.__name__} is no method; it needs `info`, fit, predict, save and load")
-    return {"options": checked_options(cls, options, where or f"method {name!r}"), "info": asdict(info)}
+    where = where or f"method {name!r}"
+    checked = checked_options(cls, options, where)
+    check = getattr(cls, "check_options", None)  # a user's class need not be a Method
+    if check is not None:
+        try:
+            check(checked)
+        except UserError as error:
+            raise type(error)(f"{where}: {error}") from error
+    return {"options": checked, "info": asdict(info)}
 
 
 def _identity(name: str, source: str) -> str:

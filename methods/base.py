@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -83,6 +83,14 @@ class Method(ABC):
     """
 
     info: ClassVar[MethodInfo]
+
+    @classmethod  # noqa: B027 - not abstract: most methods have nothing to refuse
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse options that can't be meant, before anything runs: raise UserError.
+
+        Types and names are checked already; ``options`` holds all keyword arguments. Models that were trained and
+        kept are loaded without this check.
+        """
 
     @abstractmethod
     def fit(self, train: TrainData, run: RunSettings) -> None:

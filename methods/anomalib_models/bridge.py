@@ -7,7 +7,6 @@ and scores: anomalib's normalisation and thresholds need labelled images and are
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import traceback
 import warnings
@@ -18,11 +17,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from diadbench.common.errors import Skip, UserError, unknown_name
-from diadbench.methods.anomalib_models.names import CITATIONS, model_names
-from diadbench.methods.anomalib_models.options import enum_values, options_of
+from diadbench.methods.anomalib_input import choose_input, input_notes, place_of, same_at_prediction
+from diadbench.methods.anomalib_names import CITATIONS, model_names
+from diadbench.methods.anomalib_options import enum_values, options_of
+from diadbench.methods.anomalib_place import Place
+from diadbench.methods.anomalib_weights import weights_found, weights_notes
+from diadbench.methods.backbones import RANDOM_NOTE, load_weights
 from diadbench.methods.base import Method, MethodInfo, Prediction, RunSettings
 from diadbench.methods.features.backbones import RANDOM_NOTE, load_weights
 from diadbench.methods.features.hub import hub_access, no_network
@@ -36,6 +38,7 @@ OWN = (
     inspect.Parameter("batch_size", inspect.Parameter.KEYWORD_ONLY, default=8, annotation=int),
     inspect.Parameter("max_epochs", inspect.Parameter.KEYWORD_ONLY, default=100, annotation=int),
     inspect.Parameter("max_steps", inspect.Parameter.KEYWORD_ONLY, default=-1, annotation=int),
+    inspect.Parameter("crop", inspect.Parameter.KEYWORD_ONLY, default=True, annotation=bool),
 )
 
 
@@ -50,9 +53,12 @@ class AnomalibMethod(Method):
         batch_size: Training images at a time. Models that keep a memory bank have no use for large ones.
         max_epochs: Passes over the training images. Models that say themselves how many they need get that.
         max_steps: Stop after so many steps; -1: no limit.
+        crop: Keep the centre crop of the model's pre-processor. Its map is put where the crop lies in the image, and
+            the border has the image's lowest score. ``false``: the whole image is resized to the crop's size.
     """
 
     model_name: ClassVar[str]
+    crop: bool = True
 
     def __init__(self, **options: Any) -> None:
         signature = inspect.signature(type(self))
@@ -64,8 +70,10 @@ class AnomalibMethod(Method):
         self.batch_size = int(complete["batch_size"])
         self.max_epochs = int(complete["max_epochs"])
         self.max_steps = int(complete["max_steps"])
+        self.crop = bool(complete["crop"])
         self.options = options
         self._model: Any = None
+        self._place: Place | None = None
 
     # -- the model ------------------------------------------------------------------------------------------
 
@@ -73,28 +81,39 @@ class AnomalibMethod(Method):
         """Make the model. ``pretrained=False``: all weights will be overwritten, so fetch none if that can be told."""
         cls = _model_class(self.model_name)
         known = inspect.signature(cls).parameters
+        arguments = self._arguments(cls, run, pretrained=pretrained)
+        chosen = choose_input(cls, run.image_size, crop=self.crop)
+        arguments |= {name: part for name, part in _parts(chosen.pre_processor).items() if name in known}
+        model = cls(**arguments)
+        if self.weights != "hub":
+            self._fill(model, run)
+        elif pretrained and arguments.get("pre_trained") is False:
+            _tell(run, [RANDOM_NOTE])
+        elif pretrained:
+            defaults = {name: parameter.default for name, parameter in known.items()}
+            run.extras["weights"] = weights_found(self.model_name, model, defaults | arguments)
+            _tell(run, weights_notes(self.model_name, run.extras["weights"]))
+        same_at_prediction(model)
+        self._place = place_of(model, run.image_size)
+        _tell(run, input_notes(self.model_name, self._place, chosen.refusal, crop=self.crop))
+        return model
+
+    def _arguments(self, cls: Any, run: RunSettings, *, pretrained: bool) -> dict[str, Any]:
+        """The arguments of the model's class, all but its parts."""
+        known = inspect.signature(cls).parameters
         arguments = {name: value for name, value in self.options.items() if name in known}
         arguments = enum_values(cls, arguments) | _own_folders(cls, arguments, run)
         if "batch_size" in known:
             arguments["batch_size"] = self.batch_size
         own_weights = self.weights != "hub"
-        if own_weights or not pretrained:
-            if "pre_trained" in known:
-                arguments["pre_trained"] = False
-            elif own_weights:
-                raise UserError(
-                    f"anomalib:{self.model_name}: option weights is {self.weights!r}, but this model has no "
-                    "`pre_trained` argument and fetches its weights itself; leave it at hub"
-                )
-        for name, part in _parts(cls, run.image_size).items():
-            if name in known:
-                arguments[name] = part
-        model = cls(**arguments)
-        if own_weights:
-            self._fill(model, run)
-        elif arguments.get("pre_trained") is False and pretrained and RANDOM_NOTE not in run.notes:
-            run.notes.append(RANDOM_NOTE)
-        return model
+        if "pre_trained" in known and (own_weights or not pretrained):
+            arguments["pre_trained"] = False
+        elif own_weights:
+            raise UserError(
+                f"anomalib:{self.model_name}: option weights is {self.weights!r}, but this model has no "
+                "`pre_trained` argument and fetches its weights itself; leave it at hub"
+            )
+        return arguments
 
     def _fill(self, model: Any, run: RunSettings) -> None:
         """Put ``weights`` into every timm feature extractor of the model, and their normalisation into its input."""
@@ -106,7 +125,8 @@ class AnomalibMethod(Method):
         for extractor in extractors:
             name = str(extractor.backbone)
             mean, std, notes = load_weights(cast(nn.Module, extractor.feature_extractor), name, self.weights)
-            run.notes.extend(note for note in notes if note not in run.notes)
+            run.extras["weights"] = {name: self.weights}
+            _tell(run, notes)
             _normalise_with(model, mean, std)
 
     def fit(self, train: TrainData, run: RunSettings) -> None:
@@ -127,8 +147,12 @@ class AnomalibMethod(Method):
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Prediction:
-        """Ask the model for its raw map and score. A model without a map gets its score everywhere."""
+        """Ask the model for its raw map and score, and put the map where the model looked.
+
+        A model without a map gets its score everywhere. The score is the model's own.
+        """
         assert self._model is not None, "fit or load first"
+        assert self._place is not None
         parameter = next(self._model.parameters(), None)
         device = images.device if parameter is None else parameter.device
         found = self._model(images.to(device))
@@ -139,10 +163,8 @@ class AnomalibMethod(Method):
                 raise Skip(f"anomalib:{self.model_name}: gives neither a map nor a score for an image")
             flat = score.float().reshape(len(images))
             return Prediction(flat[:, None, None].expand(-1, *size).contiguous(), flat)
-        maps = anomaly_map.float().reshape(len(images), 1, *anomaly_map.shape[-2:])
-        if maps.shape[2:] != size:
-            maps = functional.interpolate(maps, size, mode="bilinear", align_corners=False)
-        maps = maps[:, 0]
+        place = self._place if self._place.image == size else place_of(self._model, size)
+        maps = place.put(anomaly_map.float().reshape(len(images), *anomaly_map.shape[-2:]))
         return Prediction(maps, maps.amax((1, 2)) if score is None else score.float().reshape(len(images)))
 
     # -- keeping --------------------------------------------------------------------------------------------
@@ -231,15 +253,14 @@ def _model_class(name: str) -> Any:
     return getattr(anomalib.models, name)
 
 
-def _parts(cls: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """Input processing for images of ``size``; what needs labels or draws pictures is left out."""
+def _parts(pre_processor: Any) -> dict[str, Any]:
+    """The parts around a model; what needs labels or draws pictures is left out."""
     parts: dict[str, Any] = {"post_processor": False, "evaluator": False, "visualizer": False}
-    configure = getattr(cls, "configure_pre_processor", None)
-    if configure is not None and "image_size" in inspect.signature(configure).parameters:
-        # Models with a size of their own warn, or refuse a small one; they then enlarge the images to it.
-        with warnings.catch_warnings(record=True), contextlib.suppress(ValueError):
-            parts["pre_processor"] = configure(image_size=size)
-    return parts
+    return parts if pre_processor is None else parts | {"pre_processor": pre_processor}
+
+
+def _tell(run: RunSettings, notes: list[str]) -> None:
+    run.notes.extend(note for note in notes if note not in run.notes)
 
 
 def _own_folders(cls: Any, given: dict[str, Any], run: RunSettings) -> dict[str, Any]:

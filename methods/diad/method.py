@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from diadbench.common.errors import UserError
+from diadbench.methods.backbone_tags import check_backbone
+from diadbench.methods.backbones import Backbone, load_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad import config, weights
@@ -65,7 +67,8 @@ class DiAD(Method):
         steps: DDIM steps.
         start: Noise level that the reconstruction starts from.
         n_samples: Reconstructions with different noise whose maps are averaged.
-        backbone: timm name of the network that compares input and reconstruction.
+        backbone: timm name of the network that compares input and reconstruction, ``model.tag`` for weights from
+            the hub.
         backbone_weights: As for every backbone: ``hub``, a file, a folder, ``package``, ``random``.
         levels: Feature levels that are compared.
         feature_size: Side to which images are resized for the backbone; 0 leaves them.
@@ -109,7 +112,7 @@ class DiAD(Method):
         steps: int = 10,
         start: int = LEVELS - 1,
         n_samples: int = 1,
-        backbone: str = "resnet50",
+        backbone: str = "resnet50.a1_in1k",
         backbone_weights: str = "hub",
         levels: Sequence[int] = (1, 2, 3),
         feature_size: int = 0,
@@ -149,6 +152,11 @@ class DiAD(Method):
         self.model: DiADModel | None = None
         self._backbone: Backbone | None = None
         self._run: RunSettings | None = None
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a backbone from the hub without a tag."""
+        check_backbone(options["backbone"], options["backbone_weights"])
 
     # -- training -------------------------------------------------------------------------------------------
 
@@ -304,7 +312,7 @@ class DiAD(Method):
 
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read what :meth:`save` wrote."""
-        self._prepare(run)
+        self._prepare(run, trained_before=True)
         model = weights.load(directory)
         model.config.check_size(*run.image_size)
         self.model = self._placed(model, run)
@@ -319,13 +327,16 @@ class DiAD(Method):
         """Number of parameters of DiAD's networks, the backbone left out."""
         return None if self.model is None else sum(parameter.numel() for parameter in self.model.parameters())
 
-    def _prepare(self, run: RunSettings) -> None:
+    def _prepare(self, run: RunSettings, *, trained_before: bool = False) -> None:
         self._run = run
         if not self.checkpoint:  # whose own sizes count
             self.config.check_size(*run.image_size)
-        backbone = load_backbone(self.backbone_name, weights=self.backbone_weights, out_indices=self.levels)
+        backbone = load_backbone(
+            self.backbone_name, weights=self.backbone_weights, out_indices=self.levels, trained_before=trained_before
+        )
+        backbone.tell(run)
         self._backbone = backbone.to(run.device)
-        notes = [*backbone.notes]
+        notes: list[str] = []
         if self.start != LEVELS - 1:
             notes.append(f"DiAD starts from noise level {self.start}")
         if self.train_levels != LEVELS and not self.checkpoint:

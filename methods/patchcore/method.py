@@ -12,6 +12,7 @@ float16; images are not cropped; scores are not min-max normalised over the test
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +23,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from diadbench.common.errors import UserError
+from diadbench.methods.backbone_tags import check_backbone
+from diadbench.methods.backbones import Backbone, load_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbones import Backbone, load_backbone
@@ -41,7 +44,7 @@ class PatchCore(Method):
     the preset ``patchcore-anomalib`` is anomalib's variant.
 
     Args:
-        backbone: timm model.
+        backbone: timm model, ``model.tag`` for weights from the hub.
         weights: ``hub``, a file or folder, ``package`` or ``random``.
         levels: timm's feature levels, finest first (2 and 3 are ``layer2`` and ``layer3`` of a ResNet).
         embedding: ``official``: ordered averages down to ``dimension``; ``concat``: 3x3 averages, channels joined.
@@ -63,7 +66,7 @@ class PatchCore(Method):
 
     def __init__(
         self,
-        backbone: str = "wide_resnet50_2",
+        backbone: str = "wide_resnet50_2.tv_in1k",
         weights: str = "hub",
         levels: tuple[int, ...] = (2, 3),
         embedding: Literal["official", "concat"] = "official",
@@ -96,6 +99,11 @@ class PatchCore(Method):
         self.upsampling, self.sigma, self.batch_size = upsampling, sigma, batch_size
         self._network: Backbone | None = None
         self._bank: Bank | None = None
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a backbone from the hub without a tag."""
+        check_backbone(options["backbone"], options["weights"])
 
     # -- the bank -------------------------------------------------------------------------------------------
 
@@ -167,9 +175,12 @@ class PatchCore(Method):
 
     # -- scoring --------------------------------------------------------------------------------------------
 
-    def _start(self, run: RunSettings) -> Backbone:
-        self._network = load_backbone(self.backbone, weights=self.weights, out_indices=self.levels).to(run.device)
-        run.notes.extend(note for note in self._network.notes if note not in run.notes)
+    def _start(self, run: RunSettings, *, trained_before: bool = False) -> Backbone:
+        network = load_backbone(
+            self.backbone, weights=self.weights, out_indices=self.levels, trained_before=trained_before
+        )
+        network.tell(run)
+        self._network = network.to(run.device)
         return self._network
 
     @torch.no_grad()
@@ -209,7 +220,7 @@ class PatchCore(Method):
 
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read the bank, and the backbone from where it comes."""
-        self._start(run)
+        self._start(run, trained_before=True)
         self._bank = Bank(load_file(directory / "bank.safetensors", device=str(run.device))["bank"])
 
     def parameters_count(self) -> int | None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from diadbench.common.errors import UserError
-from diadbench.methods.anomalib_models.bridge import AnomalibMethod
+from diadbench.methods.anomalib_bridge import AnomalibMethod
+from diadbench.methods.backbone_tags import check_backbone
 from diadbench.methods.catalog import CATALOG
+
+if TYPE_CHECKING:
+    from diadbench.datasets.data import TrainData
+    from diadbench.methods.base import RunSettings
 
 _LAYERS = {"resnet": ("layer1", "layer2", "layer3"), "efficientnet": ("blocks.2", "blocks.4")}
 
@@ -15,7 +23,7 @@ class Padim(AnomalibMethod):
     One Gaussian a position for all classes: PaDiM was made for aligned images of one class, and shows it here.
 
     Args:
-        backbone: timm model.
+        backbone: timm model, ``model.tag`` for weights from the hub.
         weights: ``hub``, a file or folder, ``package`` or ``random``.
         layers: Names of timm's feature modules, finest first. None: layer1 to layer3 of a ResNet, blocks.2 and
             blocks.4 of an EfficientNet.
@@ -28,7 +36,7 @@ class Padim(AnomalibMethod):
 
     def __init__(
         self,
-        backbone: str = "resnet18",
+        backbone: str = "resnet18.tv_in1k",
         weights: str = "hub",
         layers: tuple[str, ...] | None = None,
         n_features: int = 100,
@@ -47,3 +55,14 @@ class Padim(AnomalibMethod):
         self.max_steps = -1
         self.options = {"backbone": backbone, "layers": list(chosen), "n_features": n_features}
         self._model = None
+        self._place = None
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a backbone from the hub without a tag."""
+        check_backbone(options["backbone"], options["weights"])
+
+    def fit(self, train: TrainData, run: RunSettings) -> None:
+        """Fit the Gaussians."""
+        check_backbone(self.options["backbone"], self.weights)
+        super().fit(train, run)

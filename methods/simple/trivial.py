@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -11,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from diadbench.common.errors import UserError
+from diadbench.methods.backbone_tags import check_backbone
+from diadbench.methods.backbones import Backbone, load_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbones import Backbone, load_backbone
@@ -113,23 +116,31 @@ class GlobalKnn(Method):
     The map is the same value everywhere: this method doesn't localise.
 
     Args:
-        backbone: timm model.
+        backbone: timm model, ``model.tag`` for weights from the hub.
         weights: ``hub``, a file or folder, ``package`` or ``random``.
         level: timm's feature level (4: the last one, stride 32, of most networks).
     """
 
     info = CATALOG["global-knn"].info
 
-    def __init__(self, backbone: str = "wide_resnet50_2", weights: str = "hub", level: int = 4) -> None:
+    def __init__(self, backbone: str = "wide_resnet50_2.tv_in1k", weights: str = "hub", level: int = 4) -> None:
         self.backbone = backbone
         self.weights = weights
         self.level = level
         self._network: Backbone | None = None
         self._bank: Bank | None = None
 
-    def _start(self, run: RunSettings) -> None:
-        self._network = load_backbone(self.backbone, weights=self.weights, out_indices=(self.level,)).to(run.device)
-        run.notes.extend(note for note in self._network.notes if note not in run.notes)
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a backbone from the hub without a tag."""
+        check_backbone(options["backbone"], options["weights"])
+
+    def _start(self, run: RunSettings, *, trained_before: bool = False) -> None:
+        network = load_backbone(
+            self.backbone, weights=self.weights, out_indices=(self.level,), trained_before=trained_before
+        )
+        network.tell(run)
+        self._network = network.to(run.device)
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:
@@ -159,7 +170,7 @@ class GlobalKnn(Method):
 
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read the features, and the backbone from where it comes."""
-        self._start(run)
+        self._start(run, trained_before=True)
         self._bank = _load_bank(directory, run)
 
     def parameters_count(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, write_json
+from diadbench.methods.backbone_tags import check_backbone
+from diadbench.methods.backbones import Backbone, load_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbones import Backbone, load_backbone
@@ -45,7 +47,7 @@ class UniAD(Method):
         preset: ``official`` or ``ader``.
         steps: Budget in optimiser steps; takes the place of ``epochs``.
         epochs: Budget in epochs.
-        backbone: Any timm model with feature maps.
+        backbone: Any timm model with feature maps, ``model.tag`` for weights from the hub.
         weights: ``hub``, ``package``, ``random``, a file or a folder.
         layers: Which of the backbone's feature levels to use; strides must divide ``stride`` or be multiples of it.
         padding: ``official`` is that of the authors' EfficientNets, ``timm`` follows the input. ``None``: the preset's,
@@ -86,7 +88,7 @@ class UniAD(Method):
         *,
         steps: int | None = None,
         epochs: int | None = None,
-        backbone: str = "tf_efficientnet_b4",
+        backbone: str = "tf_efficientnet_b4.aa_in1k",
         weights: str = "hub",
         layers: tuple[int, ...] = (0, 1, 2, 3),
         padding: Padding | None = None,
@@ -158,6 +160,12 @@ class UniAD(Method):
         self.report: LoadReport | None = None
         self._module: _Module | None = None
 
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a backbone from the hub without a tag, unless a checkpoint fills it."""
+        if options["checkpoint"] is None:
+            check_backbone(options["backbone"], options["weights"])
+
     def fit(self, train: TrainData, run: RunSettings) -> None:
         """Train the head, from cached features; or take all from the authors' checkpoint."""
         budget = self.settings.budget(len(train), max(1, run.devices), **self._trainer_options)
@@ -189,7 +197,7 @@ class UniAD(Method):
 
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read the head; the backbone comes from its own weights again and must be the same."""
-        module = self._build(run, 1)
+        module = self._build(run, 1, trained_before=True)
         assert self.backbone is not None
         if self._checkpoint is not None:
             self.backbone, self.report = load_checkpoint(self._checkpoint, module.head, self.backbone)
@@ -210,9 +218,9 @@ class UniAD(Method):
 
     # -- parts ------------------------------------------------------------------------------------------------
 
-    def _build(self, run: RunSettings, steps: int) -> _Module:
+    def _build(self, run: RunSettings, steps: int, *, trained_before: bool = False) -> _Module:
         """Make the backbone and an untrained head that fits it and the image size."""
-        self.backbone = self._make_backbone(run)
+        self.backbone = self._make_backbone(run, trained_before=trained_before)
         height, width = run.image_size
         stride = self._head.instride
         coarsest = max(stride, *self.backbone.strides)
@@ -224,14 +232,14 @@ class UniAD(Method):
             head = UniADHead(replace(self._head, inplanes=sum(self.backbone.channels), feature_size=size))
         return _Module(head, self.settings, steps, self._features)
 
-    def _make_backbone(self, run: RunSettings) -> Backbone:
+    def _make_backbone(self, run: RunSettings, *, trained_before: bool) -> Backbone:
         options = dict(self._backbone_options)
         if self._checkpoint is not None:
             options["weights"] = "random"  # the checkpoint fills all of them
-        backbone = load_backbone(**options)
+        backbone = load_backbone(**options, trained_before=trained_before)
         drop_unused_stages(backbone.network)
         if self._checkpoint is None:
-            run.notes.extend(note for note in backbone.notes if note not in run.notes)
+            backbone.tell(run)
         if self.settings.padding == "official":
             use_official_padding(backbone.network, backbone.name)
         return backbone.to(run.device)

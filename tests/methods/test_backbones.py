@@ -144,4 +144,14 @@ def test_offline_hub_is_a_skip_with_advice_and_prompt(monkeypatch: pytest.Monkey
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(Skip, match="weights: package"):
-        load_backbone("resnet18", weights="hub", out_indices=(1,))
+        load_backbone("resnet18.tv_in1k", weights="hub", out_indices=(1,))
+
+
+def test_a_hub_that_gives_something_else_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("Error(s) in loading state_dict:\n\tsize mismatch for fc.weight")
+
+    monkeypatch.setattr("timm.models._builder.load_pretrained", broken)
+    with pytest.raises(UserError, match=r"from the hub can't be loaded \(Error\(s\) in loading") as caught:
+        load_backbone("resnet18.tv_in1k", out_indices=(1,))
+    assert "\n" not in str(caught.value)

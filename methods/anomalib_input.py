@@ -1,0 +1,121 @@
+"""The pre-processor of an anomalib model for images of a grid's size, and what must be said about it."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from diadbench.common.errors import UserError
+from diadbench.methods.anomalib_place import Place, find_place, has_crop, without_crop
+
+
+@dataclass(frozen=True)
+class Input:
+    """A pre-processor, chosen for a size.
+
+    Attributes:
+        pre_processor: anomalib's ``PreProcessor``, or ``None`` where the model makes its own.
+        refusal: Why the model's default stands in for the grid's size; ``""`` where it doesn't.
+    """
+
+    pre_processor: Any
+    refusal: str = ""
+
+
+def choose_input(cls: Any, size: tuple[int, int], *, crop: bool = True) -> Input:
+    """Configure the pre-processor of the model ``cls`` for images of ``size``.
+
+    A size that the model refuses, or that its crop would surround with black, gives way to the model's own default.
+
+    Args:
+        cls: Class of the model.
+        size: ``(H, W)`` of the images.
+        crop: Keep the model's centre crop. ``False``: the whole image is resized to the crop's size.
+
+    Raises:
+        UserError: ``crop`` is ``False`` and there is no crop.
+    """
+    chosen = _configured(cls, size)
+    if crop or chosen.pre_processor is None:
+        if not crop:
+            raise _no_crop(cls)
+        return chosen
+    from anomalib.pre_processing import PreProcessor
+
+    transform = chosen.pre_processor.transform
+    if not has_crop(transform):
+        raise _no_crop(cls)
+    return Input(PreProcessor(without_crop(transform)), chosen.refusal)
+
+
+def place_of(model: Any, size: tuple[int, int]) -> Place:
+    """Where the input of ``model`` lies in images of ``size``."""
+    return find_place(_transform(getattr(model, "pre_processor", None)), size)
+
+
+def input_notes(name: str, place: Place, refusal: str, *, crop: bool) -> list[str]:
+    """Return what every table must say about a model's input.
+
+    Args:
+        name: Name of the model.
+        place: Where its input lies in the images.
+        refusal: As in :class:`Input`.
+        crop: ``False``: the model's crop was taken out.
+    """
+    notes: list[str] = []
+    spans = (place.rows[1] - place.rows[0], place.columns[1] - place.columns[0])
+    resized = tuple(round(own * side / span) for own, side, span in zip(place.size, place.image, spans, strict=True))
+    if not crop:
+        notes.append(f"{name} without anomalib's crop: the whole image is its input")
+    if resized != place.image or refusal:
+        padded = f" and padded to {_by(place.size)}" if place.pads else ""
+        reason = f" ({refusal})" if refusal else ""
+        notes.append(f"{name}: images are resized from {_by(place.image)} to {_by(resized)}{padded}{reason}")
+    if place.unseen:
+        notes.append(
+            f"{name} never looks at {100 * place.unseen:.1f} % of each image, which anomalib crops off; there its map "
+            "has the image's lowest score"
+        )
+    return notes
+
+
+def same_at_prediction(model: Any) -> None:
+    """Let the model predict on what it was trained on.
+
+    anomalib's ``forward`` takes a copy of the transform that is meant for export: it resizes without antialiasing.
+    """
+    pre_processor: Any = getattr(model, "pre_processor", None)
+    if _transform(pre_processor) is not None:
+        pre_processor.export_transform = pre_processor.transform
+
+
+def _configured(cls: Any, size: tuple[int, int]) -> Input:
+    configure = getattr(cls, "configure_pre_processor", None)
+    if configure is None or "image_size" not in inspect.signature(configure).parameters:
+        return Input(None)
+    with warnings.catch_warnings():  # "Image size is not used": the note says the size that is
+        warnings.simplefilter("ignore")
+        try:
+            chosen = configure(image_size=size)
+        except ValueError as error:
+            return Input(configure(), f"{_by(size)} is refused: {' '.join(str(error).split()).rstrip('.')}")
+        if not find_place(_transform(chosen), size).pads:
+            return Input(chosen)
+        own = configure()
+    if find_place(_transform(own), size).pads:
+        return Input(chosen)
+    return Input(own, f"its crop is larger than {_by(size)}")
+
+
+def _transform(pre_processor: Any) -> Any:
+    return getattr(pre_processor, "transform", None)
+
+
+def _no_crop(cls: Any) -> UserError:
+    return UserError(f"anomalib:{cls.__name__}: option crop is false, but this model crops nothing; leave it out")
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return "x".join(str(side) for side in size)
