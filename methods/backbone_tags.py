@@ -49,7 +49,7 @@ def check_backbone(name: str, weights: str) -> None:
 
     Args:
         name: A timm model, ``model.tag`` where ``weights`` is ``hub``.
-        weights: As for :func:`~diadbench.methods.backbones.load_backbone`. Files, packages and random weights say
+        weights: As for :func:`~diadbench.methods.features.backbones.load_backbone`. Files, packages and random weights say
             themselves what they are and need no tag.
 
     Raises:

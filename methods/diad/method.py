@@ -13,7 +13,6 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.methods.backbone_tags import check_backbone
-from diadbench.methods.backbones import Backbone, load_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad import config, weights

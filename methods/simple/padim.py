@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diadbench.common.errors import UserError
-from diadbench.methods.anomalib_bridge import AnomalibMethod
+from diadbench.methods.anomalib_models.bridge import AnomalibMethod
 from diadbench.methods.backbone_tags import check_backbone
 from diadbench.methods.catalog import CATALOG
 
 if TYPE_CHECKING:
-    from diadbench.datasets.data import TrainData
+    from diadbench.datasets.decoding.data import TrainData
     from diadbench.methods.base import RunSettings
 
 _LAYERS = {"resnet": ("layer1", "layer2", "layer3"), "efficientnet": ("blocks.2", "blocks.4")}

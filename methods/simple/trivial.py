@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from diadbench.common.errors import UserError
 from diadbench.methods.backbone_tags import check_backbone
-from diadbench.methods.backbones import Backbone, load_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbones import Backbone, load_backbone

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from diadbench.common.errors import UserError
-from diadbench.methods import anomalib_bridge
-from diadbench.methods.anomalib_bridge import AnomalibMethod, bridge
-from diadbench.methods.anomalib_names import model_names
+from diadbench.methods.anomalib_models import bridge as anomalib_bridge
+from diadbench.methods.anomalib_models.bridge import AnomalibMethod, bridge
+from diadbench.methods.anomalib_models.names import model_names
 from diadbench.methods.anomalib_place import find_place
 from diadbench.methods.base import RunSettings
 

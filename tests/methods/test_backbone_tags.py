@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from diadbench.benchmark.grid import grid_names, load_grid, parse_grid, preset_names
 from diadbench.benchmark.resolve import resolve_method
 from diadbench.common.errors import UserError
-from diadbench.methods import backbones
-from diadbench.methods.anomalib_bridge import bridge
+from diadbench.methods.anomalib_models.bridge import bridge
 from diadbench.methods.anomalib_weights import weights_found, weights_notes
+from diadbench.methods.authoring.small_data import normal_images, small_train
 from diadbench.methods.backbone_tags import AUTHORS, check_backbone, resolved_tag
-from diadbench.methods.backbones import load_backbone
 from diadbench.methods.base import Method, RunSettings
 from diadbench.methods.catalog import CATALOG
-from diadbench.methods.feature_cache import cache_key
-from diadbench.methods.padim import Padim
-from diadbench.methods.patchcore import PatchCore
-from diadbench.methods.small_data import normal_images, small_train
-from diadbench.methods.trivial import GlobalKnn
+from diadbench.methods.features import backbones
+from diadbench.methods.features.backbones import load_backbone
+from diadbench.methods.features.feature_cache import cache_key
+from diadbench.methods.patchcore.method import PatchCore
+from diadbench.methods.simple.padim import Padim
+from diadbench.methods.simple.trivial import GlobalKnn
 from diadbench.methods.uniad.method import UniAD
 
 #: Network and tag of each preset and of each method's defaults; package: from a PyPI package, without a tag.
