@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, UserError, unknown_name
-from diadbench.methods.anomalib_input import choose_input, input_notes, place_of, same_at_prediction
+from diadbench.methods.anomalib_models.authors_weights import weights_found, weights_notes
+from diadbench.methods.anomalib_models.input_size import choose_input, input_notes, place_of, same_at_prediction
 from diadbench.methods.anomalib_models.names import CITATIONS, model_names
 from diadbench.methods.anomalib_models.options import enum_values, options_of
-from diadbench.methods.anomalib_place import Place
-from diadbench.methods.anomalib_weights import weights_found, weights_notes
+from diadbench.methods.anomalib_models.place import Place
 from diadbench.methods.base import Method, MethodInfo, Prediction, RunSettings
 from diadbench.methods.features.backbones import RANDOM_NOTE, load_weights
 from diadbench.methods.features.hub import hub_access, no_network

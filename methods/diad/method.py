@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diadbench.common.errors import UserError
-from diadbench.methods.backbone_tags import check_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad import config, weights
@@ -26,6 +25,7 @@ from diadbench.methods.diad.normalise import denormalise, normalise
 from diadbench.methods.diad.reconstruct import Estimate, reconstruct, trajectory
 from diadbench.methods.diad.scoring import POOL, SIGMA, anomaly_map, image_score, level_maps
 from diadbench.methods.diad.stages import AutoencoderStage, DiffusionStage, find_lpips
+from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.training.lightning import Budget, Fetch, train_module
 

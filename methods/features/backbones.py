@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import read_json
-from diadbench.methods.backbone_tags import check_backbone, check_name, resolved_tag
+from diadbench.methods.features.backbone_tags import check_backbone, check_name, resolved_tag
 from diadbench.methods.features.hub import hub_access, no_network
 
 if TYPE_CHECKING:

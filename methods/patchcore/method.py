@@ -23,9 +23,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from diadbench.common.errors import UserError
-from diadbench.methods.backbone_tags import check_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
+from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.neighbours import Bank
 from diadbench.methods.patchcore.coreset import greedy_coreset

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from diadbench.common.errors import UserError
 from diadbench.methods.anomalib_models.bridge import AnomalibMethod
-from diadbench.methods.backbone_tags import check_backbone
 from diadbench.methods.catalog import CATALOG
+from diadbench.methods.features.backbone_tags import check_backbone
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData

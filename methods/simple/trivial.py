@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from diadbench.common.errors import UserError
-from diadbench.methods.backbone_tags import check_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
+from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.neighbours import Bank
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, write_json
-from diadbench.methods.backbone_tags import check_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
+from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.feature_cache import build_cache
 from diadbench.methods.features.weights import load_weights, save_weights

@@ -18,7 +18,7 @@ from diadbench.common.errors import UserError
 from diadbench.methods.anomalib_models import bridge as anomalib_bridge
 from diadbench.methods.anomalib_models.bridge import AnomalibMethod, bridge
 from diadbench.methods.anomalib_models.names import model_names
-from diadbench.methods.anomalib_place import find_place
+from diadbench.methods.anomalib_models.place import find_place
 from diadbench.methods.base import RunSettings
 
 SIZES = [(64, 64), (256, 256), (224, 288), (130, 97), (512, 448)]

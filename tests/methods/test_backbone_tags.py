@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from diadbench.benchmark.grid import grid_names, load_grid, parse_grid, preset_names
 from diadbench.benchmark.resolve import resolve_method
 from diadbench.common.errors import UserError
+from diadbench.methods.anomalib_models.authors_weights import weights_found, weights_notes
 from diadbench.methods.anomalib_models.bridge import bridge
-from diadbench.methods.anomalib_weights import weights_found, weights_notes
 from diadbench.methods.authoring.small_data import normal_images, small_train
-from diadbench.methods.backbone_tags import AUTHORS, check_backbone, resolved_tag
 from diadbench.methods.base import Method, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features import backbones
+from diadbench.methods.features.backbone_tags import AUTHORS, check_backbone, resolved_tag
 from diadbench.methods.features.backbones import load_backbone
 from diadbench.methods.features.feature_cache import cache_key
 from diadbench.methods.patchcore.method import PatchCore

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diadbench.common.errors import UserError
-from diadbench.methods.anomalib_place import Place, find_place, has_crop, without_crop
+from diadbench.methods.anomalib_models.place import Place, find_place, has_crop, without_crop
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,8 @@ def check_backbone(name: str, weights: str) -> None:
 
     Args:
         name: A timm model, ``model.tag`` where ``weights`` is ``hub``.
-        weights: As for :func:`~diadbench.methods.features.backbones.load_backbone`. Files, packages and random weights say
-            themselves what they are and need no tag.
+        weights: As for :func:`~diadbench.methods.features.backbones.load_backbone`. Files, packages and random
+            weights say themselves what they are and need no tag.
 
     Raises:
         UserError: Unknown model or tag; no tag for weights from the hub.
