@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from diadbench.reports.escape import file_names
-from diadbench.reports.figures import behaviour, overview
+from diadbench.reports.figures import behaviour, curves, overview
 from diadbench.reports.figures.qualitative import qualitative
 from diadbench.reports.figures.style import save
 from diadbench.reports.provenance import cost
@@ -18,7 +18,7 @@ from diadbench.reports.source import Source
 Drawn = Figure | None | list[Figure]
 Plan = tuple[str, str, Callable[[], Drawn]]
 PER_DATASET: tuple[tuple[str, str, Callable[[Source, str], Drawn]], ...] = (
-    ("curves", "ROC, PR, PRO", behaviour.curves),
+    ("curves", "ROC, PR, PRO", curves.curves),
     ("histograms", "image scores", behaviour.histograms),
     ("training", "training", behaviour.training),
     ("qualitative", "images and maps", qualitative),
