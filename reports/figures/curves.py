@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from diadbench.benchmark.store import CURVES, CellRecord, CurveInfo
 from diadbench.reports.figures.overview import MANY, mathtext
-from diadbench.reports.figures.style import GREY, PAGE, bare, label, new_figure
+from diadbench.reports.figures.style import PAGE, bare, label, new_figure
 from diadbench.reports.labels import Metric
 from diadbench.reports.palette import styles
 from diadbench.reports.source import Source
@@ -41,6 +41,10 @@ class MeanCurve:
     y: Floats
     area: float
     limit: float
+
+
+#: kind -> method -> its curve, or why there is none
+Found = Mapping[str, Mapping[str, MeanCurve | str]]
 
 
 def column_means(info: CurveInfo, x: Floats, y: Floats, limit: float) -> Floats:
@@ -113,26 +117,29 @@ def curves(source: Source, dataset: str, only: str | None = None) -> Figure | No
     kinds = [kind for kind in CURVES if any(isinstance(one, MeanCurve) for one in found[kind].values())]
     if not kinds:
         return None
+    what = "mean over classes and seeds" if only is None else f"{label(only)}, mean over seeds"
+    notes = [*_left_out(source, found), *_other_areas(source, dataset, found, only)]
+    title = [f"{label(dataset)} ({what})", *textwrap.wrap("; ".join(notes).replace("$", r"\$"), 130)]
     lines = -(-len(kinds) // 3)
-    notes = "\n".join(textwrap.wrap("; ".join(_notes(source, dataset, found, only)), 120))
-    figure = new_figure(PAGE, 0.6 + 2.1 * lines + 0.12 * notes.count("\n"))
+    figure = new_figure(PAGE, 0.6 + 2.1 * lines + 0.12 * len(title))
+    figure.suptitle("\n".join(title), fontsize=7.5)
     panels = figure.subplots(lines, min(3, len(kinds)), squeeze=False).ravel()
     colours = styles(source.methods)
     for axes, kind in zip(panels, kinds):
         _panel(axes, CURVES[kind], found[kind], colours)
     for axes in panels[len(kinds) :]:
         bare(axes)
+    _legend(figure, panels[len(kinds)] if len(kinds) < len(panels) else None)
+    return figure
+
+
+def _legend(figure: Figure, spare: Axes | None) -> None:
+    """Name the methods in the panel that is left, else below all panels."""
     handles = {text: line for axes in figure.axes for line, text in zip(*axes.get_legend_handles_labels())}
-    spare = panels[len(kinds)] if len(kinds) < len(panels) else None
     if spare is not None:
         spare.legend(handles.values(), handles.keys(), loc="center")
     else:
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))
-    what = "mean over classes and seeds" if only is None else f"{label(only)}, mean over seeds"
-    figure.suptitle(f"{label(dataset)} ({what})", fontsize=8)
-    if notes:
-        figure.supxlabel(notes.replace("$", r"\$"), fontsize=6.5, color=GREY)
-    return figure
 
 
 def _panel(
@@ -151,37 +158,36 @@ def _panel(
     axes.grid()
 
 
-def _notes(
-    source: Source, dataset: str, found: Mapping[str, Mapping[str, MeanCurve | str]], only: str | None
-) -> list[str]:
-    """Say what the figure lacks, and where an area is not the table's figure."""
-    notes = []
+def _left_out(source: Source, found: Found) -> list[str]:
+    """Say which methods and curves the figure lacks, and why."""
     shown = len(next(iter(found.values())))
-    if shown < len(source.methods):
-        notes.append(f"{shown} of {len(source.methods)} methods, the best by {Metric('i_auroc').text}")
-    rows = source.table[(source.table["dataset"] == dataset)]
-    rows = rows[rows["scope"] == "mean"] if only is None else rows[(rows["scope"] == "class") & (rows["class"] == only)]
-    figures = rows.set_index(["method", "metric"])["value"]
+    cut = [f"{shown} of {len(source.methods)} methods, the best by {Metric('i_auroc').text}"]
+    notes = cut if shown < len(source.methods) else []
+    nowhere: dict[str, list[str]] = {}
     for kind, of_methods in found.items():
-        info = CURVES[kind]
         why = {method: one for method, one in of_methods.items() if isinstance(one, str)}
         if len(why) == len(of_methods):
-            notes.append(f"no {info.label}: {', '.join(dict.fromkeys(why.values()))}")
+            nowhere.setdefault(", ".join(dict.fromkeys(why.values())), []).append(CURVES[kind].label)
         else:
-            notes += [f"{info.label} without {method}: {reason}" for method, reason in why.items()]
-        other = [
-            method
-            for method, one in of_methods.items()
-            if isinstance(one, MeanCurve)
-            and not abs(figures.get((method, info.metric), np.nan) - one.area) <= TOLERANCE
-        ]
+            notes += [f"{CURVES[kind].label}: without {method} ({reason})" for method, reason in why.items()]
+    return [*notes, *(f"{reason}: {' / '.join(labels)}" for reason, labels in nowhere.items())]
+
+
+def _other_areas(source: Source, dataset: str, found: Found, only: str | None) -> list[str]:
+    """Say where the area under a curve is not the figure of the table, because the protocol has another rule."""
+    rows = source.table[source.table["dataset"] == dataset]
+    rows = rows[rows["scope"] == "mean"] if only is None else rows[(rows["scope"] == "class") & (rows["class"] == only)]
+    figures = rows.set_index(["method", "metric"])["value"]
+    notes = []
+    for kind, of_methods in found.items():
+        key = CURVES[kind].metric
+        curves = {method: one for method, one in of_methods.items() if isinstance(one, MeanCurve)}
+        other = [m for m, one in curves.items() if not abs(figures.get((m, key), np.nan) - one.area) <= TOLERANCE]
         if other:
-            protocols = ", ".join(sorted({name for name in source.results["protocol"] if name}))
-            notes.append(
-                f"{info.label}: the area is not the table's {Metric(info.metric).text}, which the protocol "
-                f"{protocols} computes otherwise, for {', '.join(other)}"
-            )
-    return notes
+            name = Metric(key, mean=only is None).text
+            notes.append(f"{CURVES[kind].label}: the area is not the table's {name} of {', '.join(other)}")
+    protocols = ", ".join(sorted({name for name in source.results["protocol"] if name}))
+    return [*notes, f"the protocol ({protocols}) computes these otherwise"] if notes else []
 
 
 def leaders(source: Source, dataset: str) -> list[str]:

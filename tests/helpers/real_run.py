@@ -40,7 +40,12 @@ class InProcess(Engine):
     def submit(self, job: Job) -> None:
         """Run the job to its end."""
         words = [str(job.cell.absolute()), "--since", repr(job.since), "--threads", "1"]
-        with open(job.cell / "log.txt", "a") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log), _unchanged():
+        with (
+            open(job.cell / "log.txt", "a") as log,
+            contextlib.redirect_stdout(log),
+            contextlib.redirect_stderr(log),
+            _unchanged(),
+        ):
             code = worker.main(words)
         self._ended.append(Outcome(job, "ended" if code == worker.EXIT_ENDED else "busy"))
 
