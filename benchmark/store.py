@@ -5,10 +5,11 @@
     RUN/grid.yaml  environment.json  results.csv
     RUN/cells/<dataset>/<method>/<setting>/seed<k>/
         cell.yaml        the resolved cell
-        status.json      state, reason, times, memory, notes, provenance: written last, so ``done`` means complete
+        status.json      state, reason, times, memory, load of the machine, notes, provenance: written last, so ``done``
+                         means complete
         metrics.csv      class, scope, metric, value, reason, n_normal, n_anomalous, n_defined, n_classes
         scores.parquet   index, image, class, defect, label, score, sample_id
-        curves.npz       thinned ROC, PR and PRO curves of each class
+        curves.npz       thinned curves of each class, by the kinds of CURVES
         history.csv      training curves: step, name, value (when the method trains)
         gallery/         a fixed choice of test images with maps, for pictures
         maps/            all anomaly maps (on demand)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
+import unittest.mock
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -154,5 +155,6 @@ def make_run(
         sets[label] = {"dataset": "folder", "root": str(root), "options": options}
     values = {"image_size": SIDE, "threads": 1, "device": "cpu", **grid}
     checked = parse_grid({"name": path.name, "methods": found, "datasets": sets, "seeds": list(seeds), **values})
-    run_grid(checked, path, engine=InProcess(), quiet=True)
+    with unittest.mock.patch("os.fsync"):  # thousands of them take longer than the cells, and nobody pulls the plug
+        run_grid(checked, path, engine=InProcess(), quiet=True)
     return RunDirectory(path)
