@@ -98,7 +98,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "empty_masks": data.empty_masks if dataset.info.has_masks else {},
         "phases": phases.seconds,
         "images_per_second": phases.rate("model", int((dataset.samples["split"] == "test").sum())),
-        "peak_memory": phases.peak_memory(),
+        "resumed": scratch.resumed,
         "parameters": parameters,
         "notes": notes,
         "extras": extras if len(extras) > 1 else next(iter(extras.values()), {}),

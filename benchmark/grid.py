@@ -112,7 +112,7 @@ class Grid:
         keep_checkpoints: Keep trained models (``diadbench predict`` needs them).
         data_root: Directory below which datasets are looked for by their folder names.
         time_limit: For a cell: seconds, or ``30m``, ``24h``.
-        memory_limit: For a cell's resident memory: ``8GB``. Above it the cell ends as ``oom``.
+        memory_limit: For a cell's memory without shared pages: ``8GB``. Above it the cell ends as ``oom``.
         retry_oom: Run a cell that was out of memory once more with half the batch, where the method says that its
             result doesn't depend on it.
         engine: ``local``, ``ray`` or ``slurm``.

@@ -1,9 +1,8 @@
-"""Time and memory of a cell, by phase."""
+"""Time of a cell, by phase."""
 
 from __future__ import annotations
 
 import contextlib
-import resource
 import time
 from collections.abc import Iterator
 
@@ -27,13 +26,3 @@ class Phases:
         """Return ``count`` over the seconds of a phase."""
         seconds = self.seconds.get(name, 0.0)
         return count / seconds if seconds > 0 else None
-
-    @staticmethod
-    def peak_memory() -> dict[str, int]:
-        """Return the peak resident memory of this process and of its largest child, and of the GPU, in bytes."""
-        import torch
-
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-        return {"cpu_bytes": max(own, child) * 1024, "gpu_bytes": gpu}

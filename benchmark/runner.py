@@ -285,7 +285,7 @@ def _write_end(planned: PlannedCell, outcome: Outcome, status: dict[str, Any]) -
     end = {
         "state": state,
         "reason": outcome.reason,
-        "peak_memory": {"cpu_bytes": outcome.peak_bytes, "gpu_bytes": 0},
+        "peak_memory": {"cpu_bytes": outcome.peak_bytes, "gpu_bytes": None},
         "finished": time.time(),
     }
     planned.record.write_status(**{"notes": [], "traceback": "", **head, **kept, **outcome.extra, **end})

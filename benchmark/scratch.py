@@ -29,7 +29,9 @@ class Scratch:
     def __init__(self, directory: Path, identity: str) -> None:
         self._cell = directory
         owner = directory / "scratch" / "identity"
-        if not owner.is_file() or owner.read_text() != identity:
+        #: Whether an earlier process of the cell has been at work here.
+        self.resumed = owner.is_file() and owner.read_text() == identity
+        if not self.resumed:
             for name in ("scratch", "checkpoint"):
                 shutil.rmtree(directory / name, ignore_errors=True)
             write_text(owner, identity)

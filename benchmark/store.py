@@ -5,10 +5,11 @@
     RUN/grid.yaml  environment.json  results.csv
     RUN/cells/<dataset>/<method>/<setting>/seed<k>/
         cell.yaml        the resolved cell
-        status.json      state, reason, times, memory, notes, provenance: written last, so ``done`` means complete
+        status.json      state, reason, times, memory, load of the machine, notes, provenance: written last, so ``done``
+                         means complete
         metrics.csv      class, scope, metric, value, reason, n_normal, n_anomalous, n_defined, n_classes
         scores.parquet   index, image, class, defect, label, score, sample_id
-        curves.npz       thinned ROC, PR and PRO curves of each class
+        curves.npz       thinned curves of each class, by the kinds of CURVES
         history.csv      training curves: step, name, value (when the method trains)
         gallery/         a fixed choice of test images with maps, for pictures
         maps/            all anomaly maps of each class (on demand); N.limits.npy: see common/half.py
@@ -35,14 +36,26 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from filelock import FileLock, Timeout
 
-from diadbench.benchmark.metrics.names import METRICS
-from diadbench.common.errors import UserError
+from diadbench.benchmark.metrics.names import CURVES, METRICS, CurveInfo
+from diadbench.benchmark.metrics.protocols import get_protocol
+from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import read_json, write_json, write_text
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
-__all__ = ["ENDED", "METRICS", "RESULT_COLUMNS", "CellRecord", "RunDirectory", "cell_path", "load_results"]
+__all__ = [
+    "CURVES",
+    "ENDED",
+    "METRICS",
+    "RESULT_COLUMNS",
+    "CellRecord",
+    "CurveInfo",
+    "RunDirectory",
+    "cell_path",
+    "load_results",
+]
 
 #: States in which a cell is over. ``done`` has results; ``killed`` and no state at all are unfinished.
 ENDED = ("done", "error", "oom", "timeout", "skipped")
@@ -172,6 +185,37 @@ class CellRecord:
             return []
         with open(self.directory / "metrics.csv", newline="") as file:
             return list(csv.DictReader(file))
+
+    def curves(self) -> dict[str, dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]]:
+        """Return class -> kind -> ``(x, y)``, as ``curves.npz`` holds them; ``{}`` when the cell keeps none.
+
+        Every class of the dataset is a key; it lacks the kinds that are undefined for it. Kinds are the keys of
+        :data:`CURVES`. Raises UserError for another kind in the file.
+        """
+        import numpy as np
+
+        path = self.directory / "curves.npz"
+        if self.state != "done" or not path.is_file():
+            return {}
+        with np.load(path, allow_pickle=False) as arrays:
+            found: dict[str, Any] = {str(name): {} for name in arrays["classes"]}
+            names = list(found)
+            for key in arrays.files:
+                place, _, rest = key.partition("/")
+                kind, _, axis = rest.partition("/")
+                if axis == "x":
+                    if kind not in CURVES:
+                        raise unknown_name("kind of curve", kind, CURVES, where=str(path))
+                    found[names[int(place)]][kind] = (
+                        arrays[key].astype(float),
+                        arrays[f"{place}/{kind}/y"].astype(float),
+                    )
+        return found
+
+    @property
+    def pro_limit(self) -> float:
+        """Largest false positive rate that AU-PRO counts, by the cell's protocol. Raises UserError if it is unknown."""
+        return get_protocol(self.status.get("protocol") or "exact").pro_limit
 
     def clear(self) -> None:
         """Forget results and status, keep what a resumed training needs (``scratch``) and the log."""

@@ -68,10 +68,13 @@ def _run(record: CellRecord, since: float, threads: int) -> int:
         "attempt": cell.get("attempt", 1),
     }
     record.write_status(state="running", reason="", **base)
-    install()
-    end = _outcome(record, threads)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is known: it will be written, not interrupted
-    record.write_status(**{**base, **end, "finished": time.time()})
+    from diadbench.benchmark.meter import Meter  # psutil isn't needed to see that a cell is done
+
+    with Meter() as meter:
+        install()
+        end = _outcome(record, threads)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is known: it will be written, not interrupted
+    record.write_status(**{**base, **end, **meter.result(), "finished": time.time()})
     _say(f"diadbench: {end['state']} after {time.time() - start:.1f} s")
     (record.directory / "progress.json").unlink(missing_ok=True)
     return EXIT_ENDED
@@ -104,14 +107,7 @@ def _outcome(record: CellRecord, threads: int) -> dict[str, Any]:
         traceback.print_exc()
         state = "oom" if is_out_of_memory(error) else "error"
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        from diadbench.benchmark.phases import Phases
-
-        return {
-            "state": state,
-            "reason": reason,
-            "traceback": traceback.format_exc(),
-            "peak_memory": Phases.peak_memory(),
-        }
+        return {"state": state, "reason": reason, "traceback": traceback.format_exc()}
 
 
 def is_out_of_memory(error: BaseException) -> bool:

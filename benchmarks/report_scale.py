@@ -1,8 +1,9 @@
-"""Time and memory of a report of 6 datasets x 40 methods x 3 seeds, and of one `table` call on it (all synthetic)."""
+"""Time and memory of a report of 6 datasets x 40 methods x 3 seeds (copies of real cells), and of one `table` call."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -10,8 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from synthetic_run import make_run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
+from real_run import make_run
+from scaled_run import make_scaled
 
 CLASSES = {"mvtec": 15, "visa": 12, "realiad": 30, "unimedical": 3, "coco_ad": 4, "mvtec3d": 10}
 
@@ -29,14 +31,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--methods", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--pictures", type=int, default=3, help="gallery images a class")
+    parser.add_argument("--images", type=int, default=16, help="test images a class")
+    parser.add_argument("--size", type=int, default=64, help="side of the images in the gallery")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["DIADBENCH_CACHE"] = str(Path(folder) / "cache")
         names = ["DiAD", "UniAD", "PatchCore", "DRAEM", *(f"method {n:02d}" for n in range(5, 1 + options.methods))]
         datasets = {name: [f"class {n:02d}" for n in range(count)] for name, count in CLASSES.items()}
-        run = make_run(
-            Path(folder) / "scale", methods=names[: options.methods], datasets=datasets,
-            seeds=range(options.seeds), pictures=options.pictures,
+        real = make_run(
+            Path(folder) / "real", methods=names[:4], datasets=datasets, seeds=(0,), trains="UniAD",
+            images=options.images, image_size=options.size,
+        )  # fmt: skip
+        run = make_scaled(
+            Path(folder) / "scale", real, methods=names[: options.methods],
+            datasets={name: name for name in datasets}, seeds=range(options.seeds),
         )  # fmt: skip
         small = ["table", str(run.path), "--rows", "method", "--columns", "dataset", "--metrics", "i_auroc,p_ap"]
         for name, words in (("table", small), ("report", ["report", str(run.path)])):

@@ -18,7 +18,7 @@ from diadbench.reports.escape import clean
 from diadbench.reports.frame import aggregate, records, tuples
 from diadbench.reports.labels import Metric, known_metrics
 from diadbench.reports.palette import styles
-from diadbench.reports.provenance import cost, evaluation, failures, provenance
+from diadbench.reports.provenance import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
 from diadbench.reports.published import VALUES, check_published
 from diadbench.reports.sheet import colour_scale, explain, finish, heads, new_sheet, put, put_entry, under
 from diadbench.reports.source import Source
@@ -314,36 +314,26 @@ def _cost(book: Workbook, source: Source) -> None:
         return
     sheet = new_sheet(book, "Cost")
     put(sheet, 1, 1, "Cost: means over seeds of the cells that ended").font = cells.TITLE
-    heads(sheet, 3, list(COST_HEADS.values()))
+    heads(sheet, 3, ["Dataset", "Method", *(column.head for column in COSTS)])
     for line, row in enumerate(records(table), 4):
-        for column, key in enumerate(COST_HEADS, 1):
-            put(sheet, line, column, row[key], COST_FORMATS.get(key, ""))
+        put(sheet, line, 1, row["dataset"])
+        put(sheet, line, 2, row["method"])
+        for place, column in enumerate(COSTS, 3):
+            put(sheet, line, place, row[column.key], f"0.{'0' * column.digits}" if column.digits else "")
     last = 3 + len(table)
-    finish(sheet, freeze="C4", head_row=3, last_row=last, last_column=len(COST_HEADS), widths={1: 16, 2: 24, 0: 12})
+    finish(sheet, freeze="C4", head_row=3, last_row=last, last_column=2 + len(COSTS), widths={1: 16, 2: 24, 0: 12})
+    notes = cost_notes(source.facts)
+    for line, note in enumerate(notes, last + 2):
+        put(sheet, line, 1, note)
     chart = BarChart()
     chart.type, chart.style, chart.title = "bar", 10, "Images a second"
-    place = list(COST_HEADS).index("images_per_second") + 1
+    place = 3 + list(HEADS).index("images_per_second")
     chart.series.append(Series(Reference(sheet, min_col=place, min_row=4, max_row=last), title="Images a second"))
     chart.set_categories(Reference(sheet, min_col=1, max_col=2, min_row=4, max_row=last))
     chart.height, chart.width = max(7.0, min(30.0, 2 + 0.6 * len(table))), 18
     _axes(chart)
     chart.legend = None
-    sheet.add_chart(chart, f"A{last + 3}")
-
-
-COST_HEADS = {
-    "dataset": "Dataset", "method": "Method", "seeds": "Seeds", "fit": "Training, s", "predict": "Inference, s",
-    "images_per_second": "Images a second", "parameters": "Parameters, M", "cpu_gb": "Peak memory, GB",
-    "gpu_gb": "Peak GPU memory, GB", "n_train": "Training images", "n_test": "Test images",
-}  # fmt: skip
-COST_FORMATS = {
-    "fit": "0.0",
-    "predict": "0.0",
-    "images_per_second": "0.0",
-    "parameters": "0.00",
-    "cpu_gb": "0.00",
-    "gpu_gb": "0.00",
-}
+    sheet.add_chart(chart, f"A{last + 3 + len(notes)}")
 
 
 def _failures(book: Workbook, source: Source) -> None:

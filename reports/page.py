@@ -23,7 +23,7 @@ from diadbench.reports.frame import records
 from diadbench.reports.gallery import Choice, Picture, choose, gallery_of, heat_image, overlay, scale
 from diadbench.reports.labels import MAIN, Metric, known_metrics
 from diadbench.reports.palette import styles
-from diadbench.reports.provenance import cost, evaluation, failures, provenance
+from diadbench.reports.provenance import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
 from diadbench.reports.published import check_published
 from diadbench.reports.source import Source
 from diadbench.reports.table import Entry, cut, marks_text
@@ -48,7 +48,8 @@ def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) 
         "published_all": len(published),
         "published_heads": [_metric(Metric(key)) for key in MAIN],
         "cost": _cost(source),
-        "cost_heads": [head for _, head, _ in COST],
+        "cost_heads": [column.head for column in COSTS],
+        "cost_notes": cost_notes(source.facts),
         "environments": [(clean(run.name), provenance(run.environment)) for run in source.runs],
         "data": _data(source),
         "css": Markup((templates / "report.css").read_text(encoding="utf-8")),
@@ -219,22 +220,11 @@ def _one_decimal(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.1f}"
 
 
-COST = (
-    ("fit", "Training, s", "{:.1f}"),
-    ("predict", "Inference, s", "{:.1f}"),
-    ("images_per_second", "Images a second", "{:.1f}"),
-    ("parameters", "Parameters, M", "{:.2f}"),
-    ("cpu_gb", "Peak memory, GiB", "{:.2f}"),
-    ("gpu_gb", "Peak GPU memory, GiB", "{:.2f}"),
-)
-
-
 def _cost(source: Source) -> list[dict[str, Any]]:
     rows = []
     for row in records(cost(source.facts)):
-        figures = [
-            ("nan", "–") if math.isnan(row[k]) else (f"{row[k]:.6g}", form.format(row[k])) for k, _, form in COST
-        ]
+        values = [(row[column.key], column.digits or 0) for column in COSTS]
+        figures = [("nan", "–") if math.isnan(v) else (f"{v:.6g}", f"{v:.{digits}f}") for v, digits in values]
         rows.append({"dataset": row["dataset"], "method": row["method"], "figures": figures})
     return rows
 
@@ -315,15 +305,9 @@ def _cells(source: Source) -> dict[str, Any]:
 def _seed(row: Mapping[str, Any]) -> dict[str, Any]:
     record: CellRecord = row["cell"]
     facts = [("run", row["run"]), ("setting", row["setting"]), ("protocol", evaluation(record))]
-    for key, unit in (
-        ("fit", "s"),
-        ("predict", "s"),
-        ("images_per_second", "images a second"),
-        ("n_train", "images"),
-        ("n_test", "images"),
-    ):
+    for key in ("fit", "model", "testing", "images_per_second", "load", "cells", "n_train", "n_test"):
         if not math.isnan(row[key]):
-            facts.append((key.replace("_", " "), f"{row[key]:.4g} {unit}"))
+            facts.append((HEADS[key], f"{row[key]:.4g}"))
     facts += [(key, row[key]) for key in ("notes", "identity", "fingerprint") if row[key]]
     return {
         "seed": row["seed"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,23 +14,118 @@ from diadbench.reports.escape import clean
 GIB = 2**30
 
 
-def cost(facts: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a (dataset, method): means over the seeds of done cells.
+@dataclass(frozen=True)
+class Cost:
+    """A column of the table of costs, in every format.
 
-    Columns ``dataset method seeds fit predict`` (seconds) ``images_per_second parameters`` (millions) ``cpu_gb gpu_gb``
-    (GiB) ``n_train n_test``; NaN where a cell did not say.
+    Attributes:
+        key: Column of :func:`cost`.
+        head: Its head, with the unit.
+        digits: Decimals that are printed; ``None``: a whole number.
+    """
+
+    key: str
+    head: str
+    digits: int | None = None
+
+
+COSTS = (
+    Cost("seeds", "Seeds"),
+    Cost("fit", "Training, s", 1),
+    Cost("model", "Inference, s", 1),
+    Cost("testing", "Test with loading and metrics, s", 1),
+    Cost("images_per_second", "Images a second", 1),
+    Cost("parameters", "Parameters, M", 2),
+    Cost("cpu_gib", "Peak memory, GiB", 2),
+    Cost("gpu_gib", "Peak GPU memory, GiB", 2),
+    Cost("load", "Load of the machine", 1),
+    Cost("cells", "Cells at once", 1),
+    Cost("n_train", "Training images"),
+    Cost("n_test", "Test images"),
+)
+HEADS = {column.key: column.head for column in COSTS}
+_MEANS = ("fit", "model", "testing", "images_per_second", "parameters", "load", "cells", "n_train", "n_test")
+
+
+def spent(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a cell's ``status.json`` says of its cost; NaN where it doesn't.
+
+    ``fit``: seconds of training, loading included. ``model``: seconds in which the model made maps and scores, from
+    images in memory to results in memory. ``testing``: seconds from the first test image to the metrics, ``model``
+    included. ``images_per_second``: test images over ``model``. ``cpu_bytes``, ``gpu_bytes``: peaks. ``load``,
+    ``cells``, ``cores``: the machine while the cell ran. ``shared``: whether the peak counts pages that others share.
+    ``resumed``: whether an earlier process had begun, whose time is not counted.
+    """
+    phases, memory, machine = (status.get(key) or {} for key in ("phases", "peak_memory", "machine"))
+    return {
+        **{key: number(phases.get(key)) for key in ("fit", "model")},
+        "testing": number(phases.get("predict")) + number(phases.get("evaluate")),
+        **{key: number(status.get(key)) for key in ("images_per_second", "parameters", "n_train", "n_test")},
+        **{key: number(memory.get(key)) for key in ("cpu_bytes", "gpu_bytes")},
+        **{key: number(machine.get(key)) for key in ("load", "cells", "cores")},
+        "shared": memory.get("counts") != "own pages",
+        "resumed": bool(status.get("resumed")),
+    }
+
+
+def number(value: object) -> float:
+    """Return a number as float; NaN for anything else."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else float("nan")
+
+
+def cost(facts: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a (dataset, method): ``dataset``, ``method`` and the columns of :data:`COSTS`.
+
+    Means over the seeds of done cells; NaN where a cell did not say. Parameters are in millions, memory in GiB.
     """
     done = facts[facts["state"] == "done"] if len(facts) else facts
-    names = ["fit", "predict", "images_per_second", "parameters", "cpu_bytes", "gpu_bytes", "n_train", "n_test"]
     if not len(done):
-        return pd.DataFrame(columns=["dataset", "method", "seeds", *names, "cpu_gb", "gpu_gb"])
+        return pd.DataFrame(columns=["dataset", "method", *HEADS])
     grouped = done.groupby(["dataset", "method"], sort=False)
-    table = grouped[names].mean().reset_index()
-    table.insert(2, "seeds", grouped.size().to_numpy())
+    table = grouped[[*_MEANS, "cpu_bytes", "gpu_bytes"]].mean().reset_index()
+    table["seeds"] = grouped.size().to_numpy()
     table["parameters"] /= 1e6
-    table["cpu_gb"] = table["cpu_bytes"] / GIB
-    table["gpu_gb"] = table["gpu_bytes"] / GIB
-    return table
+    table["cpu_gib"] = table["cpu_bytes"] / GIB
+    table["gpu_gib"] = table["gpu_bytes"] / GIB
+    return table[["dataset", "method", *HEADS]]
+
+
+def cost_notes(facts: pd.DataFrame) -> list[str]:
+    """Say under which load the costs were measured and what their figures count."""
+    done = facts[facts["state"] == "done"] if len(facts) else facts
+    if not len(done):
+        return []
+    notes = [measured_at(facts)]
+    notes.append(
+        f"{HEADS['model']}: the model alone. {HEADS['cpu_gib']}: pages of the cell's processes that no other shares, "
+        "looked at ten times a second."
+    )
+    for flag, text in (
+        ("shared", "of {} of {} cells count all resident pages, also those shared with other processes"),
+        ("resumed", "of {} of {} cells are those of their last process alone, as an earlier one had begun"),
+    ):
+        if done[flag].any():
+            what = "Peaks of memory" if flag == "shared" else "Times"
+            notes.append(f"{what} {text.format(int(done[flag].sum()), len(done))}.")
+    return notes
+
+
+def measured_at(facts: pd.DataFrame) -> str:
+    """Say how busy the machine was while the cells ran, in a sentence."""
+    done = facts[(facts["state"] == "done")]
+    known = done.dropna(subset=["cells"])
+    if not len(known):
+        return "How busy the machine was while the cells ran was not recorded."
+    words = f"Measured while {_range(known['cells'])} cells ran at once on a machine of {_range(known['cores'])} cores"
+    if known["load"].notna().any():
+        words += f", at a load average of {_range(known['load'])}"
+    unknown = len(done) - len(known)
+    return words + (f"; not recorded for {unknown} of {len(done)} cells." if unknown else ".")
+
+
+def _range(values: pd.Series[float]) -> str:
+    low, high = (f"{value:.1f}".removesuffix(".0") for value in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 def evaluation(cell: CellRecord) -> str:

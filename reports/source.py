@@ -17,6 +17,7 @@ from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.reports.escape import clean
 from diadbench.reports.frame import aggregate, prepare, tuples
+from diadbench.reports.provenance import spent
 from diadbench.reports.published import check_results
 
 
@@ -165,29 +166,14 @@ def _place(run: RunDirectory, cell: CellRecord) -> tuple[str, str, str, int]:
 
 def _facts(run: RunDirectory, cell: CellRecord) -> dict[str, Any]:
     status = cell.status
-    phases = status.get("phases") or {}
-    memory = status.get("peak_memory") or {}
     return {
         "run": run.name,
         "state": cell.state,
         "reason": clean(status.get("reason") or ""),
-        "prepare": _number(phases.get("prepare")),
-        "fit": _number(phases.get("fit")),
-        "predict": _number(phases.get("predict")),
-        "evaluate": _number(phases.get("evaluate")),
-        "images_per_second": _number(status.get("images_per_second")),
-        "parameters": _number(status.get("parameters")),
-        "cpu_bytes": _number(memory.get("cpu_bytes")),
-        "gpu_bytes": _number(memory.get("gpu_bytes")),
-        "n_train": _number(status.get("n_train")),
-        "n_test": _number(status.get("n_test")),
+        **spent(status),
         "protocol": clean(status.get("protocol") or ""),
         "identity": clean(status.get("identity") or ""),
         "fingerprint": clean(status.get("fingerprint") or ""),
         "notes": "; ".join(clean(note) for note in status.get("notes") or []),
         "cell": cell,
     }
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else float("nan")

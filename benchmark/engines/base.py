@@ -19,7 +19,8 @@ class Job:
         cell: Directory of the cell.
         since: A result older than this is run again (Unix time).
         time_limit: Seconds, or ``None``.
-        memory_limit: Bytes of resident memory of the process and its children, or ``None``.
+        memory_limit: Bytes of memory of the process and its children (see
+            :func:`~diadbench.benchmark.meter.own_bytes`), or ``None``.
         threads: CPU threads; 0 leaves it to torch.
         gpus: Devices that the cell wants.
     """
@@ -41,7 +42,7 @@ class Outcome:
         state: ``ended``: the process wrote its own end. ``busy``: another process has the cell. ``timeout``,
             ``oom``: ended by the engine. ``died``: gone without a word.
         reason: For people.
-        peak_bytes: Peak resident memory that the engine saw.
+        peak_bytes: Peak memory that the engine saw (:func:`~diadbench.benchmark.meter.own_bytes`).
         extra: What the engine knows besides (a SLURM job id, a node).
     """
 

@@ -10,9 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
-
 from diadbench.benchmark.engines.base import Job, Outcome
+from diadbench.benchmark.meter import own_bytes
 from diadbench.benchmark.worker import EXIT_BUSY, EXIT_ENDED
 
 #: Seconds between SIGTERM and SIGKILL: time to write a training checkpoint.
@@ -94,20 +93,9 @@ class CellProcess:
         if now - self._last_look < 0.2:
             return False
         self._last_look = now
-        resident = 0
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self._process.pid)
-            for each in [process, *process.children(recursive=True)]:
-                with contextlib.suppress(psutil.Error):
-                    resident += _private(each)
-        self._peak = max(self._peak, resident)
-        return bool(self.job.memory_limit) and resident > (self.job.memory_limit or 0)
-
-
-def _private(process: psutil.Process) -> int:
-    """Resident bytes that are the process's own: pages of memory-mapped caches are the kernel's to take back."""
-    memory = process.memory_info()
-    return int(memory.rss) - int(getattr(memory, "shared", 0))
+        held = own_bytes(self._process.pid)
+        self._peak = max(self._peak, held)
+        return bool(self.job.memory_limit) and held > (self.job.memory_limit or 0)
 
 
 def _thread_variables(threads: int) -> dict[str, str]:

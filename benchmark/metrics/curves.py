@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diadbench.benchmark.metrics.names import CURVES
 from diadbench.benchmark.metrics.ranking import BLOCK, Ranking
 
 #: Columns that the axis of a drawing is cut into; within each the first, lowest, highest and last point stay.
@@ -20,16 +21,16 @@ Curves = dict[str, tuple[Curve, Curve]]
 def curves(image: Ranking | None, pixel: Ranking | None) -> Curves:
     """Return the curves that the two rankings have, by kind, each ``(x, y)``.
 
-    ``image_roc`` and ``roc`` (pixels): FPR, TPR. ``image_pr`` and ``pr`` (pixels): recall, precision. ``pro``: FPR,
-    mean per-region overlap, over the whole range. All ``float64 (n,)``, ascending in x; a kind without a ranking is
-    left out.
+    The kinds and their axes are those of :data:`~diadbench.benchmark.metrics.names.CURVES`. All ``float64 (n,)``,
+    ascending in x; PRO over the whole range of false positive rates. A kind without a ranking is left out.
     """
-    found: dict[str, Curve] = {}
-    if image:
-        found |= {"image_roc": roc_curve(image), "image_pr": pr_curve(image)}
-    if pixel:
-        found |= {"roc": roc_curve(pixel), "pr": pr_curve(pixel), "pro": pro_curve(pixel)}
-    return {kind: (points[:, 0], points[:, 1]) for kind, points in found.items()}
+    found: Curves = {}
+    for key, info in CURVES.items():
+        ranking = image if info.level == "image" else pixel
+        if ranking:
+            points = _MAKERS[key](ranking)
+            found[key] = points[:, 0], points[:, 1]
+    return found
 
 
 def roc_curve(ranking: Ranking, columns: int = COLUMNS) -> Curve:
@@ -96,3 +97,6 @@ def thin(points: Curve, columns: int = COLUMNS) -> Curve:
     highest = np.flatnonzero(height == np.repeat(np.maximum.reduceat(height, first), sizes))
     ends = [one[np.searchsorted(one, first)] for one in (lowest, highest)]
     return np.asarray(points[np.unique(np.concatenate([first, last, *ends]))])
+
+
+_MAKERS = {"image_roc": roc_curve, "image_pr": pr_curve, "roc": roc_curve, "pr": pr_curve, "pro": pro_curve}

@@ -43,6 +43,44 @@ _TABLE = (
     MetricInfo("s_f1max", "mF1-max_S", "sample"),
 )
 
+
+@dataclass(frozen=True)
+class CurveInfo:
+    """What writers and readers of a curve have to know about its kind.
+
+    Attributes:
+        key: Name of the kind in :attr:`Evaluation.curves` and in ``curves.npz``.
+        label: Title of its panel in a figure.
+        level: ``image``, ``pixel`` or ``region``: what is ranked.
+        x: Name of the horizontal axis. Its values are in [0,1].
+        y: Name of the vertical axis. Its values are in [0,1].
+        metric: Key of the metric that the area under the curve equals, under a protocol that computes it exactly.
+        rule: How the area is counted. ``ramp``: the trapezoid between points. ``step``: between two values of x the
+            height is that of the upper one (average precision, which does not interpolate).
+        limited: Whether the area counts up to the protocol's ``pro_limit`` alone, divided by it.
+    """
+
+    key: str
+    label: str
+    level: Level
+    x: str
+    y: str
+    metric: str
+    rule: Literal["ramp", "step"] = "ramp"
+    limited: bool = False
+
+
+_FPR = "False positive rate"
+_CURVES = (
+    CurveInfo("image_roc", "ROC, images", "image", _FPR, "True positive rate", "i_auroc"),
+    CurveInfo("image_pr", "PR, images", "image", "Recall", "Precision", "i_ap", "step"),
+    CurveInfo("roc", "ROC, pixels", "pixel", _FPR, "True positive rate", "p_auroc"),
+    CurveInfo("pr", "PR, pixels", "pixel", "Recall", "Precision", "p_ap", "step"),
+    CurveInfo("pro", "PRO, regions", "region", _FPR, "Region overlap", "aupro", limited=True),
+)
+
+#: All kinds of curves in the order of figures. The evaluator, the cell's files and figures share this definition.
+CURVES: MappingProxyType[str, CurveInfo] = MappingProxyType({info.key: info for info in _CURVES})
 #: All metrics in the order of tables. The first seven are DiAD's table; ``mad`` is their mean.
 METRICS: MappingProxyType[str, MetricInfo] = MappingProxyType({info.key: info for info in _TABLE})
 #: The seven metrics of DiAD's table, in its order.

@@ -1,107 +1,50 @@
-"""Figures of how methods behave: curves, score histograms, training, ranks with the critical difference."""
+"""Figures of how methods behave: score histograms, training, ranks with the critical difference."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from diadbench.benchmark.store import CellRecord
-from diadbench.reports.figures.overview import MANY, mathtext
+from diadbench.reports.figures.curves import finished
+from diadbench.reports.figures.overview import mathtext
 from diadbench.reports.figures.style import COLUMN, GREY, PAGE, bare, label, new_figure
 from diadbench.reports.palette import styles
 from diadbench.reports.source import Source
 from diadbench.reports.stats import ranks
 
-CURVES = {
-    "roc": ("False positive rate", "True positive rate", "ROC, images"),
-    "pr": ("Recall", "Precision", "PR, pixels"),
-    "pro": ("False positive rate", "Region overlap", "PRO"),
-}
+#: values that a figure of trainings shows
+PANELS = 6
+#: methods that a figure with a panel or a line each shows
+MOST = 12
 
 
-def _cells(source: Source, dataset: str) -> dict[str, list[CellRecord]]:
-    facts = source.facts
-    done = facts[(facts["dataset"] == dataset) & (facts["state"] == "done")]
-    return {method: list(done[done["method"] == method]["cell"]) for method in source.methods}
+def _first_seeds(source: Source, dataset: str, file: str) -> tuple[dict[str, Path], str]:
+    """Return method -> a file of its first cell on the dataset that has ended, and in words which seed that is."""
+    cells = {method: found[0] for method, found in finished(source, dataset).items() if found}
+    cells = {method: cell for method, cell in cells.items() if (cell.directory / file).is_file()}
+    seeds = {cell.seed for cell in cells.values()}
+    words = f"seed {next(iter(seeds))}" if len(seeds) == 1 else "first seed that ended"
+    return {method: cell.directory / file for method, cell in cells.items()}, words
 
 
-def mean_curve(cells: Sequence[CellRecord], kind: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the mean over classes and seeds of a curve, on a common grid; None when no cell has it."""
-    grid, found = None, []
-    for cell in cells:
-        path = cell.directory / "curves.npz"
-        if not path.is_file():
-            continue
-        with np.load(path, allow_pickle=False) as arrays:
-            for position in range(len(arrays["classes"]) if "classes" in arrays else 0):
-                if f"{position}/{kind}/x" not in arrays:
-                    continue
-                x = arrays[f"{position}/{kind}/x"].astype(float)
-                y = arrays[f"{position}/{kind}/y"].astype(float)
-                if len(x) < 2:
-                    continue
-                order = np.argsort(x, kind="stable")
-                if grid is None:
-                    grid = np.linspace(0, 0.3 if kind == "pro" else 1, 201)
-                found.append(np.interp(grid, x[order], y[order]))
-    return None if grid is None else (grid, np.mean(found, axis=0))
-
-
-def curves(source: Source, dataset: str) -> Figure | None:
-    """Draw ROC, PR and PRO curves, each the mean over classes and seeds, for at most eight methods."""
-    methods = _leaders(source, dataset)
-    cells = _cells(source, dataset)
-    found = {kind: {m: mean_curve(cells[m], kind) for m in methods} for kind in CURVES}
-    kinds = [kind for kind in CURVES if any(curve is not None for curve in found[kind].values())]
-    if not kinds:
-        return None
-    colours = styles(source.methods)
-    figure = new_figure(PAGE if len(kinds) > 1 else COLUMN, 2.5)
-    for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds):
-        x_name, y_name, title = CURVES[kind]
-        for method, curve in found[kind].items():
-            if curve is not None:
-                axes.plot(
-                    curve[0], curve[1], color=colours[method][0], linestyle=colours[method][2], label=label(method)
-                )
-        axes.set_xlabel(x_name)
-        axes.set_ylabel(y_name)
-        axes.set_title(title)
-        axes.set_xlim(0, 0.3 if kind == "pro" else 1)
-        axes.set_ylim(0, 1.02)
-        axes.grid()
-    handles, names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=min(5 if len(kinds) > 1 else 3, len(names)), handlelength=1.6
-    )
-    figure.suptitle(f"{label(dataset)} (mean over classes)", fontsize=8)
-    return figure
-
-
-def _leaders(source: Source, dataset: str) -> list[str]:
-    """Return at most eight methods, the best by image AU-ROC, in the grid's order."""
-    results = source.results
-    rows = results[(results["dataset"] == dataset) & (results["scope"] == "mean") & (results["metric"] == "i_auroc")]
-    best = set(rows.groupby("method")["value"].mean().sort_values(ascending=False).index[:MANY])
-    return [method for method in source.methods if method in best] or source.methods[:MANY]
+def _first(shown: int, every: int, what: str) -> str:
+    """Say how many of a figure's methods or values are shown, where that is not all."""
+    return f", first {shown} of {every} {what}" if shown < every else ""
 
 
 def histograms(source: Source, dataset: str) -> Figure | None:
     """Draw the image scores of normal and anomalous test images, a panel a method, scaled within each class."""
     found: dict[str, pd.DataFrame] = {}
-    for method, cells in _cells(source, dataset).items():
-        if len(found) == 12:
-            break
-        path = cells[0].directory / "scores.parquet" if cells else None
-        if path is not None and path.is_file():
-            table = pd.read_parquet(path, columns=["class", "label", "score"])
-            grouped = table.groupby("class")["score"]
-            low, high = grouped.transform("min"), grouped.transform("max")
-            table["score"] = (table["score"] - low) / (high - low).where(high > low, 1)
-            found[method] = table.dropna()
+    paths, seed = _first_seeds(source, dataset, "scores.parquet")
+    for method, path in list(paths.items())[:MOST]:
+        table = pd.read_parquet(path, columns=["class", "label", "score"])
+        grouped = table.groupby("class")["score"]
+        low, high = grouped.transform("min"), grouped.transform("max")
+        table["score"] = (table["score"] - low) / (high - low).where(high > low, 1)
+        found[method] = table.dropna()
     if not found:
         return None
     columns = min(4, len(found))
@@ -120,34 +63,36 @@ def histograms(source: Source, dataset: str) -> Figure | None:
         bare(axes)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=2, handlelength=1)
-    figure.suptitle(f"{label(dataset)}: image scores, scaled within each class", fontsize=8)
+    cut = _first(len(found), len(paths), "methods")
+    figure.suptitle(f"{label(dataset)}: image scores, scaled within each class\n({seed}{cut})", fontsize=8)
     return figure
 
 
 def training(source: Source, dataset: str) -> Figure | None:
-    """Draw the training curves of the first seed of every method that trains, a panel a logged value."""
+    """Draw the training curves of the first seed of every method that trains, a panel a logged value.
+
+    A method that trains a model for each class has a line for each.
+    """
     series: dict[str, list[tuple[str, pd.DataFrame]]] = {}
-    for method, cells in _cells(source, dataset).items():
-        path = cells[0].directory / "history.csv" if cells else None
-        if path is None or not path.is_file():
-            continue
-        table = pd.read_csv(path)
-        for name, part in table.groupby("name", sort=False):
-            series.setdefault(str(name), []).append((method, part.dropna(subset=["value"])))
+    paths, seed = _first_seeds(source, dataset, "history.csv")
+    for method, path in list(paths.items())[:MOST]:
+        for name, rows in pd.read_csv(path).groupby("name", sort=False):
+            series.setdefault(str(name), []).append((method, _lines(rows)))
     if not series:
         return None
-    names = sorted(series, key=lambda name: (-len(series[name]), name))[:6]
+    names = sorted(series, key=lambda name: (-len(series[name]), name))[:PANELS]
     colours = styles(source.methods)
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
     figure = new_figure((COLUMN, COLUMN * 1.6, PAGE)[columns - 1], 0.6 + 1.5 * lines)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, name in zip(panels, names):
-        for method, part in series[name][:12]:
+        for method, part in series[name]:
             axes.plot(
                 part["step"], part["value"], color=colours[method][0], linestyle=colours[method][2], label=label(method)
             )
         values = np.concatenate([part["value"].to_numpy(float) for _, part in series[name]])
+        values = values[np.isfinite(values)]
         if len(values) and values.min() > 0 and values.max() > 30 * values.min():
             axes.set_yscale("log")
         axes.set_title(label(name))
@@ -162,8 +107,19 @@ def training(source: Source, dataset: str) -> Figure | None:
                 handles.append(handle)
                 texts.append(text)
     figure.legend(handles, texts, loc="outside lower center", ncols=min(2 + columns, len(texts)), handlelength=1.6)
-    figure.suptitle(f"{label(dataset)}: training", fontsize=8)
+    cut = _first(len(names), len(series), "values") + _first(min(len(paths), MOST), len(paths), "methods")
+    figure.suptitle(f"{label(dataset)}: training ({seed}{cut})", fontsize=8)
     return figure
+
+
+def _lines(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return ``step, value`` of a logged value, with a gap between trained models so that no line joins them."""
+    rows = rows.dropna(subset=["value"])
+    if "part" not in rows:
+        return rows[["step", "value"]]
+    gap = pd.DataFrame({"step": [np.nan], "value": [np.nan]})
+    parts = [part[["step", "value"]] for _, part in rows.groupby("part", sort=False)]
+    return pd.concat([table for part in parts for table in (part, gap)][:-1], ignore_index=True)
 
 
 def critical_difference(source: Source, metric: str) -> Figure | None:

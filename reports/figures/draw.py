@@ -9,16 +9,16 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from diadbench.reports.escape import file_names
-from diadbench.reports.figures import behaviour, overview
+from diadbench.reports.figures import behaviour, curves, overview
 from diadbench.reports.figures.qualitative import qualitative
 from diadbench.reports.figures.style import save
-from diadbench.reports.provenance import cost
+from diadbench.reports.provenance import cost, measured_at
 from diadbench.reports.source import Source
 
 Drawn = Figure | None | list[Figure]
 Plan = tuple[str, str, Callable[[], Drawn]]
 PER_DATASET: tuple[tuple[str, str, Callable[[Source, str], Drawn]], ...] = (
-    ("curves", "ROC, PR, PRO", behaviour.curves),
+    ("curves", "ROC, PR, PRO", curves.curves),
     ("histograms", "image scores", behaviour.histograms),
     ("training", "training", behaviour.training),
     ("qualitative", "images and maps", qualitative),
@@ -28,7 +28,7 @@ PER_DATASET: tuple[tuple[str, str, Callable[[Source, str], Drawn]], ...] = (
 def plan(source: Source) -> Iterator[Plan]:
     """Yield ``(file name, what it shows, function that draws it)``."""
     table = source.table
-    spent = cost(source.facts)
+    spent, note = cost(source.facts), measured_at(source.facts)
     methods = source.methods
     found = [key for key in ("i_auroc", "mad", "p_ap", "aupro") if (table["metric"] == key).any()] or list(
         table["metric"].unique()[:1]
@@ -44,7 +44,7 @@ def plan(source: Source) -> Iterator[Plan]:
             heat_map = partial(overview.heat_map, table, dataset, metric, methods)
             yield f"heatmap_{metric}_{short}", f"{dataset}: {metric} by class", heat_map
         yield f"radar_{short}", f"{dataset}: all metrics", partial(overview.radar, table, dataset, methods)
-        pareto = partial(overview.pareto, table, spent, dataset, found[0], methods)
+        pareto = partial(overview.pareto, table, spent, dataset, found[0], methods, note)
         yield f"pareto_{short}", f"{dataset}: accuracy against cost", pareto
         for name, what, function in PER_DATASET:
             yield f"{name}_{short}", f"{dataset}: {what}", partial(function, source, dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from diadbench.reports.figures.style import COLUMN, GREY, PAGE, label, legend_co
 from diadbench.reports.frame import printed
 from diadbench.reports.labels import MAIN, Metric
 from diadbench.reports.palette import styles
+from diadbench.reports.provenance import HEADS
 
 MANY = 8
 Floats = npt.NDArray[np.float64]
@@ -154,14 +156,18 @@ def heat_map(table: pd.DataFrame, dataset: str, metric: str, methods: Sequence[s
     return figure
 
 
-def pareto(table: pd.DataFrame, cost: pd.DataFrame, dataset: str, metric: str, methods: Sequence[str]) -> Figure | None:
-    """Draw a metric against time an image and against peak memory; the line joins what nothing beats in both."""
+def pareto(
+    table: pd.DataFrame, cost: pd.DataFrame, dataset: str, metric: str, methods: Sequence[str], note: str = ""
+) -> Figure | None:
+    """Draw a metric against time an image and against peak memory; the line joins what nothing beats in both.
+
+    ``note`` stands below the title: how busy the machine was.
+    """
     rows = table[(table["scope"] == "mean") & (table["dataset"] == dataset) & (table["metric"] == metric)]
     values = rows.set_index("method")["value"] * 100
     facts = cost[cost["dataset"] == dataset].set_index("method")
-    on_gpu = bool((facts["gpu_gb"] > 0).any())  # a run without one may say 0
-    memory, kind = (facts["gpu_gb"], "GPU memory") if on_gpu else (facts["cpu_gb"], "memory")
-    panels = [("ms an image", 1000 / facts["images_per_second"]), (f"peak {kind}, GiB", memory)]
+    key = "gpu_gib" if (facts["gpu_gib"] > 0).any() else "cpu_gib"  # a run without a GPU may say 0
+    panels = [("Inference, ms an image", 1000 / facts["images_per_second"]), (HEADS[key], facts[key])]
     panels = [(name, x) for name, x in panels if (x.notna() & np.isfinite(x)).any()]
     if not panels or values.notna().sum() == 0:
         return None
@@ -189,7 +195,7 @@ def pareto(table: pd.DataFrame, cost: pd.DataFrame, dataset: str, metric: str, m
     figure.legend(
         marks, [label(m, 20) for m in present], loc="outside lower center", ncols=3 if len(panels) == 1 else 5
     )
-    figure.suptitle(label(dataset), fontsize=8)
+    figure.suptitle("\n".join([label(dataset), *textwrap.wrap(note, 62 * len(panels))]), fontsize=7.5)
     return figure
 
 

@@ -1,22 +1,25 @@
-"""A run directory with five methods, three datasets and three seeds, made without running anything."""
+"""Run directories that reports are built from: small grids that were really run, so that the files are a cell's own."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from diadbench.reports import build
 
-ROOT = Path(__file__).resolve().parents[2]
+HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 
 
-def _module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("synthetic_run", ROOT / "benchmarks" / "synthetic_run.py")
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, HELPERS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -25,21 +28,40 @@ def _module() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def make_run() -> Callable[..., Any]:
-    return _module().make_run  # type: ignore[no-any-return]
+def make_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Return the function that runs a small grid; its cells share a cache of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIADBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield _module("real_run").make_run
+
+
+@pytest.fixture(scope="session")
+def make_scaled() -> Callable[..., Any]:
+    """Return the function that copies real cells into a large run directory."""
+    return _module("scaled_run").make_scaled  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="session")
 def demo(make_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five methods x three datasets x three seeds; one dataset without masks, one failed cell, one flagged method."""
-    run = make_run(
-        tmp_path_factory.mktemp("runs") / "demo",
-        without_masks=["elpv"],
-        failed={("visa", "padim", 1): ("oom", "out of memory: 12.1 GiB asked for")},
-        notes={"DRAEM": ["procedural images"]},
-        pictures=2,
-    )
-    return Path(run.path)
+    """Five methods x three datasets x three seeds; no masks in one dataset, two cells without a result, one note.
+
+    The processes of pytest-xdist run it once and take a copy each.
+    """
+    own = tmp_path_factory.mktemp("runs")
+    shared = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with FileLock(shared / "demo.lock"):
+        if not (shared / "made" / "demo" / "results.csv").is_file():
+            make_run(
+                shared / "made" / "demo",
+                without_masks=["elpv"],
+                ends={
+                    ("visa", "padim", 1): {"exhausts": "out of memory: 12.1 GiB asked for"},
+                    ("elpv", "padim", 2): {"skips": "it needs what is not here"},
+                },
+                notes={"DRAEM": "procedural images"},
+                trains="UniAD",
+            )
+    return Path(shutil.copytree(shared / "made" / "demo", own / "demo"))
 
 
 @pytest.fixture(autouse=True)

@@ -14,19 +14,21 @@ from openpyxl import load_workbook
 
 from diadbench.reports import build
 
-CASES = {
-    "one of all": (["Lone"], {"one": ["only"]}, (0,)),
-    "forty methods": ([f"M{number:02d}" for number in range(40)], {"wide": ["a", "b", "c"]}, (0, 1)),
-}
 
-
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=["one of all", "forty methods"])
 def report(
-    request: pytest.FixtureRequest, make_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    make_run: Callable[..., Any],
+    make_scaled: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
-    methods, datasets, seeds = CASES[request.param]
     place = tmp_path_factory.mktemp("extremes")
-    run = make_run(place / "run", methods=methods, datasets=datasets, seeds=seeds, images=12)
+    if request.param == "one of all":
+        run = make_run(place / "run", methods=["Lone"], datasets={"one": ["only"]}, seeds=(0,), images=8)
+    else:
+        real = make_run(place / "real", methods=["A", "B"], datasets={"few": ["a", "b", "c"]}, seeds=(0,), images=8)
+        methods = [f"M{number:02d}" for number in range(40)]
+        run = make_scaled(place / "run", real, methods=methods, datasets={"wide": "few"}, seeds=(0, 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIADBENCH_PUBLISHED", str(place / "none.csv"))
         return build(run.path, out=place / "report")

@@ -23,8 +23,9 @@ def test_it_compiles_with_hostile_names(make_run: Callable[..., Any], tmp_path: 
         datasets={"mv_tec": ["x_1 & y", "瓶子", "[2em]", "*", "a%b", "é~^"], r"集 #1 \end{document}": ["only"]},
         seeds=(0, 1),
         without_masks=[r"集 #1 \end{document}"],
-        failed={("mv_tec", "方法一", 1): ("failed", "内存 out_of & memory 100% #1 $x^2 \\ ~")},
-        notes={"DiAD": ["reduced budget: 5_% of ~ 千步"]},
+        ends={("mv_tec", "方法一", 1): {"raises": "内存 out_of & memory 100% #1 $x^2 \\ ~"}},
+        notes={"DiAD": "reduced budget: 5_% of ~ 千步"},
+        images=8,
     )
     folder = build(run.path, ["latex"], tmp_path / "report")["main.tex"].parent
     for _ in range(2):

@@ -32,7 +32,7 @@ def report(make_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactor
         datasets={"mv_tec": ["x_1 & y", "瓶子", "=1+1"], "no masks": ["only"]},
         seeds=(0, 1),
         without_masks=["no masks"],
-        failed={("mv_tec", "方法一", 1): ("failed", "=out of_memory & 100%")},
+        ends={("mv_tec", "方法一", 1): {"raises": "=out of_memory & 100%"}},
         images=12,
     )
     with pytest.MonkeyPatch.context() as patch:

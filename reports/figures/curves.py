@@ -1,0 +1,198 @@
+"""ROC, PR and PRO curves, drawn so that the area under each is the figure that tables print."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from diadbench.benchmark.store import CURVES, CellRecord, CurveInfo
+from diadbench.reports.figures.overview import MANY, mathtext
+from diadbench.reports.figures.style import PAGE, bare, label, new_figure
+from diadbench.reports.labels import Metric
+from diadbench.reports.palette import styles
+from diadbench.reports.source import Source
+
+Floats = npt.NDArray[np.float64]
+Kept = tuple[float, Mapping[str, Mapping[str, tuple[Floats, Floats]]]]
+#: columns that the axis of a drawn curve is cut into
+COLUMNS = 500
+#: an area that is further than this from the table's figure is said: the table's comes by another rule
+TOLERANCE = 0.002
+
+
+@dataclass(frozen=True)
+class MeanCurve:
+    """A mean over classes and seeds.
+
+    Attributes:
+        x: ``float64 (n,)``, ascending, in [0, limit].
+        y: ``float64 (n,)`` in [0,1].
+        area: Mean of the areas, each counted by the rule of its kind and divided by the limit.
+        limit: End of the axis: 1, or the largest false positive rate that AU-PRO counts.
+    """
+
+    x: Floats
+    y: Floats
+    area: float
+    limit: float
+
+
+#: kind -> method -> its curve, or why there is none
+Found = Mapping[str, Mapping[str, MeanCurve | str]]
+
+
+def column_means(info: CurveInfo, x: Floats, y: Floats, limit: float) -> Floats:
+    """Return the mean height of a curve in each of :data:`COLUMNS` columns of [0, limit].
+
+    Args:
+        info: The curve's kind; its rule says what lies between two points.
+        x: ``(n,)`` ascending; several points may share an x.
+        y: ``(n,)``, the highest threshold first where points share an x.
+        limit: End of the last column.
+    """
+    if info.rule == "step":  # the height of a step is that of its upper end
+        x, first = np.unique(x, return_index=True)
+        x, y = np.repeat(np.append(0.0, x), 2)[1:-1], np.repeat(y[first], 2)
+    area = np.append(0.0, np.cumsum(np.diff(x) * (y[1:] + y[:-1]) / 2))
+    edges = np.linspace(0, limit, COLUMNS + 1)
+    left = np.clip(np.searchsorted(x, edges, "right") - 1, 0, len(x) - 2)
+    width, into = x[left + 1] - x[left], np.clip(edges - x[left], 0, None)
+    slope = np.divide(y[left + 1] - y[left], width, out=np.zeros_like(width), where=width > 0)
+    upto = area[left] + into * y[left] + into**2 * slope / 2
+    return np.asarray(np.diff(upto) * COLUMNS / limit)
+
+
+def finished(source: Source, dataset: str) -> dict[str, list[CellRecord]]:
+    """Return method -> its cells on a dataset that are done, in the order of the grid."""
+    facts = source.facts
+    done = facts[(facts["dataset"] == dataset) & (facts["state"] == "done")]
+    return {method: list(done[done["method"] == method]["cell"]) for method in source.methods}
+
+
+def mean_curve(cells: Sequence[Kept], info: CurveInfo, only: str | None = None) -> MeanCurve | str:
+    """Return the mean of a kind of curve over classes and cells, or why there is none.
+
+    As a mean of the table, it is withheld where any class of any cell has none. All classes and seeds weigh the same.
+
+    Args:
+        cells: Of each cell of one method on one dataset: the limit of its AU-PRO and its curves, class by class.
+        info: The kind of curve.
+        only: This class alone.
+    """
+    limit = min((limit for limit, _ in cells), default=1.0) if info.limited else 1.0
+    of_cells, missing, total = [], 0, 0
+    for _, classes in cells:
+        kept = [kinds.get(info.key) for name, kinds in classes.items() if only in (None, name)]
+        found = [column_means(info, *curve, limit) for curve in kept if curve is not None]
+        missing, total = missing + len(kept) - len(found), total + len(kept)
+        if found:
+            of_cells.append(np.mean(found, axis=0))
+    if missing or len(of_cells) < len(cells) or not of_cells:
+        return f"{total - missing}/{total} curves" if total > missing else "undefined"
+    heights = np.mean(of_cells, axis=0)
+    middle = (np.arange(COLUMNS) + 0.5) * limit / COLUMNS
+    start = 0.0 if info.rule == "ramp" else heights[0]
+    x, y = np.concatenate([[0, 0], middle, [limit]]), np.concatenate([[start, heights[0]], heights, heights[-1:]])
+    return MeanCurve(x, y, float(heights.mean()), limit)
+
+
+def curves(source: Source, dataset: str, only: str | None = None) -> Figure | None:
+    """Draw every kind of curve that the cells have, for at most eight methods; say which curves are left out.
+
+    Args:
+        source: The results.
+        dataset: Printed name of the dataset.
+        only: This class alone; ``None``: means over all classes.
+    """
+    methods = leaders(source, dataset)
+    cells = finished(source, dataset)
+    kept = {method: [(cell.pro_limit, cell.curves()) for cell in cells[method]] for method in methods}
+    found = {kind: {m: mean_curve(kept[m], info, only) for m in methods} for kind, info in CURVES.items()}
+    kinds = [kind for kind in CURVES if any(isinstance(one, MeanCurve) for one in found[kind].values())]
+    if not kinds:
+        return None
+    what = "mean over classes and seeds" if only is None else f"{label(only)}, mean over seeds"
+    notes = [*_left_out(source, found), *_other_areas(source, dataset, found, only)]
+    title = [f"{label(dataset)} ({what})", *textwrap.wrap("; ".join(notes).replace("$", r"\$"), 130)]
+    lines = -(-len(kinds) // 3)
+    figure = new_figure(PAGE, 0.6 + 2.1 * lines + 0.12 * len(title))
+    figure.suptitle("\n".join(title), fontsize=7.5)
+    panels = figure.subplots(lines, min(3, len(kinds)), squeeze=False).ravel()
+    colours = styles(source.methods)
+    for axes, kind in zip(panels, kinds):
+        _panel(axes, CURVES[kind], found[kind], colours)
+    for axes in panels[len(kinds) :]:
+        bare(axes)
+    _legend(figure, panels[len(kinds)] if len(kinds) < len(panels) else None)
+    return figure
+
+
+def _legend(figure: Figure, spare: Axes | None) -> None:
+    """Name the methods in the panel that is left, else below all panels."""
+    handles = {text: line for axes in figure.axes for line, text in zip(*axes.get_legend_handles_labels())}
+    if spare is not None:
+        spare.legend(handles.values(), handles.keys(), loc="center")
+    else:
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))
+
+
+def _panel(
+    axes: Axes, info: CurveInfo, found: Mapping[str, MeanCurve | str], colours: Mapping[str, tuple[str, str, str]]
+) -> None:
+    """Draw one kind of curve. A line's gid is the key of its kind."""
+    drawn = {method: curve for method, curve in found.items() if isinstance(curve, MeanCurve)}
+    for method, curve in drawn.items():
+        colour, _, dash = colours[method]
+        axes.plot(curve.x, curve.y, color=colour, linestyle=dash, label=label(method), gid=info.key)
+    axes.set_xlabel(info.x)
+    axes.set_ylabel(info.y)
+    axes.set_title(f"{info.label} ({mathtext(info.metric, mean=False)})")
+    axes.set_xlim(0, max(curve.limit for curve in drawn.values()))
+    axes.set_ylim(0, 1.02)
+    axes.grid()
+
+
+def _left_out(source: Source, found: Found) -> list[str]:
+    """Say which methods and curves the figure lacks, and why."""
+    shown = len(next(iter(found.values())))
+    cut = [f"{shown} of {len(source.methods)} methods, the best by {Metric('i_auroc').text}"]
+    notes = cut if shown < len(source.methods) else []
+    nowhere: dict[str, list[str]] = {}
+    for kind, of_methods in found.items():
+        why = {method: one for method, one in of_methods.items() if isinstance(one, str)}
+        if len(why) == len(of_methods):
+            nowhere.setdefault(", ".join(dict.fromkeys(why.values())), []).append(CURVES[kind].label)
+        else:
+            notes += [f"{CURVES[kind].label}: without {method} ({reason})" for method, reason in why.items()]
+    return [*notes, *(f"{reason}: {' / '.join(labels)}" for reason, labels in nowhere.items())]
+
+
+def _other_areas(source: Source, dataset: str, found: Found, only: str | None) -> list[str]:
+    """Say where the area under a curve is not the figure of the table, because the protocol has another rule."""
+    rows = source.table[source.table["dataset"] == dataset]
+    rows = rows[rows["scope"] == "mean"] if only is None else rows[(rows["scope"] == "class") & (rows["class"] == only)]
+    figures = rows.set_index(["method", "metric"])["value"]
+    notes = []
+    for kind, of_methods in found.items():
+        key = CURVES[kind].metric
+        curves = {method: one for method, one in of_methods.items() if isinstance(one, MeanCurve)}
+        other = [m for m, one in curves.items() if not abs(figures.get((m, key), np.nan) - one.area) <= TOLERANCE]
+        if other:
+            name = Metric(key, mean=only is None).text
+            notes.append(f"{CURVES[kind].label}: the area is not the table's {name} of {', '.join(other)}")
+    protocols = ", ".join(sorted({name for name in source.results["protocol"] if name}))
+    return [*notes, f"the protocol ({protocols}) computes these otherwise"] if notes else []
+
+
+def leaders(source: Source, dataset: str) -> list[str]:
+    """Return at most eight methods, the best by image AU-ROC, in the grid's order."""
+    results = source.results
+    rows = results[(results["dataset"] == dataset) & (results["scope"] == "mean") & (results["metric"] == "i_auroc")]
+    best = set(rows.groupby("method")["value"].mean().sort_values(ascending=False).index[:MANY])
+    return [method for method in source.methods if method in best] or source.methods[:MANY]
