@@ -141,7 +141,7 @@ def _dataset(book: Workbook, results: pd.DataFrame, means: pd.DataFrame, dataset
     heads(
         sheet,
         4,
-        ["Metric", "Method", "Seeds", *(("mean" if c[0].text == "mean" else c[0].text) for c in table.columns)],
+        ["Metric", "Method", "Seeds", *(column[0].text for column in table.columns)],
     )
     line = begin = 5
     blocks = []
@@ -378,8 +378,8 @@ def _provenance(book: Workbook, source: Source) -> None:
     sheet = new_sheet(book, "Provenance")
     put(sheet, 1, 1, "Where every figure comes from").font = cells.TITLE
     line = 3
-    for run in source.runs:
-        put(sheet, line, 1, f"Run {clean(run.name)}").font = cells.BEST
+    for name, run in zip(source.names, source.runs):
+        put(sheet, line, 1, f"Run {clean(name)}").font = cells.BEST
         for key, value in provenance(run.environment):
             line += 1
             put(sheet, line, 1, key)

@@ -49,7 +49,7 @@ def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) 
         "published_heads": [_metric(Metric(key)) for key in MAIN],
         "cost": _cost(source),
         "cost_heads": [head for _, head, _ in COST],
-        "environments": [(clean(run.name), provenance(run.environment)) for run in source.runs],
+        "environments": [(clean(name), provenance(run.environment)) for name, run in zip(source.names, source.runs)],
         "data": _data(source),
         "css": Markup((templates / "report.css").read_text(encoding="utf-8")),
         "js": Markup((templates / "report.js").read_text(encoding="utf-8")),

@@ -184,7 +184,16 @@ def check_results(results: pd.DataFrame) -> pd.DataFrame:
         Columns ``dataset method seed class problem``; empty when nothing contradicts.
     """
     rows = results[results["metric"] != ""]
-    keys = ["run", "dataset", "method", "setting", "seed", "protocol", "class", "scope"]
+    keys = [
+        "path" if "path" in results else "run",
+        "dataset",
+        "method",
+        "setting",
+        "seed",
+        "protocol",
+        "class",
+        "scope",
+    ]
     wide = rows.pivot_table(index=keys, columns="metric", values="value", sort=False)
     images = rows[rows["metric"] == "i_f1max"].set_index(keys)[["n_normal", "n_anomalous"]]
     floors = 2 * images["n_anomalous"] / (2 * images["n_anomalous"] + images["n_normal"])
