@@ -176,7 +176,7 @@ def _line(values: dict[str, Any]) -> list[str]:
         clean(values["dataset"]),
         Metric(str(values["metric"])).text,
         clean(values["method"]),
-        str(values["pairs"]),
+        str(values["pairs"]) if values["pairs"] == values["classes"] else f"{values['pairs']} of {values['classes']}",
         signed["difference"],
         f"[{signed['low']}, {signed['high']}]",
         f"{values['wins']}/{values['ties']}/{values['losses']}",

@@ -169,7 +169,6 @@ def _failures(source: Source) -> list[dict[str, Any]]:
 def _versus(table: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for row in records(table[table["pairs"] > 0]) if len(table) else []:
-        few = "Too few" in row["verdict"]
         rows.append(
             {
                 **row,
@@ -180,7 +179,6 @@ def _versus(table: pd.DataFrame) -> list[dict[str, Any]]:
                 "record": f"{row['wins']}/{row['ties']}/{row['losses']}",
                 "p": f"{row['p_holm']:.6g}",
                 "p_text": "<0.001" if row["p_holm"] < 0.0005 else f"{row['p_holm']:.3f}",
-                "significant": not few and row["p_holm"] < 0.05,
             }
         )
     return rows
