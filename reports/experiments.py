@@ -153,7 +153,7 @@ def _data_names(
     texts = []
     for (fingerprint, size), option in zip(kinds, options):
         others = {other for (other, _), text in zip(kinds, options) if text == option}
-        digest = f"data {_text(fingerprint or 'unknown')}" if many and (not option or len(others) > 1) else ""
+        digest = f"data {_text(fingerprint or 'unknown')}" if many and len(others) > 1 else ""
         texts.append(", ".join(filter(None, [option if many else "", digest, size and f"evaluated at {size}"])))
     return texts
 
