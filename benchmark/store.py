@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from filelock import FileLock, Timeout
 
+from diadbench.benchmark.experiment import CODE_OF, EARLIER, configuration, decided, run_names
 from diadbench.benchmark.metrics.names import CURVES, METRICS, CurveInfo
 from diadbench.benchmark.metrics.protocols import get_protocol
 from diadbench.common.errors import UserError, unknown_name
@@ -46,7 +47,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "CODE_OF",
+    "CSV_COLUMNS",
     "CURVES",
+    "EARLIER",
     "ENDED",
     "METRICS",
     "RESULT_COLUMNS",
@@ -55,6 +59,7 @@ __all__ = [
     "RunDirectory",
     "cell_path",
     "load_results",
+    "open_runs",
 ]
 
 #: States in which a cell is over. ``done`` has results; ``killed`` and no state at all are unfinished.
@@ -84,7 +89,10 @@ RESULT_COLUMNS = (
     "flags",
     "identity",
     "configuration",
+    "path",
 )
+#: what ``results.csv`` holds: all but the place of the run directory, which may be moved
+CSV_COLUMNS = RESULT_COLUMNS[:-1]
 
 
 def cell_path(dataset: str, method: str, setting: str, seed: int) -> Path:
@@ -154,6 +162,21 @@ class CellRecord:
     def seed(self) -> int:
         """Seed of the method."""
         return int(self.directory.name.removeprefix("seed"))
+
+    @property
+    def run(self) -> Path:
+        """Resolved path of the run directory."""
+        return self.directory.resolve().parents[4]
+
+    @property
+    def decides(self) -> dict[str, Any]:
+        """What decides the result besides the seed, see :func:`diadbench.benchmark.experiment.decided`."""
+        return decided(self.status, self.config if "decides" not in self.status else {}, self.run)
+
+    @property
+    def configuration(self) -> str:
+        """Hash that all seeds of one experiment share, and no other cell has."""
+        return configuration(self.status, self.config if not self.status.get("configuration") else {}, self.run)
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -282,7 +305,8 @@ class RunDirectory:
                         yield dataset, method, setting, seed
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows of ``results.csv`` from the cells. A cell that isn't done gives one row without a metric."""
+        """Yield the results row by row from the cells. A cell that isn't done gives one row without a metric."""
+        path = str(self.path.resolve())
         for cell in self.cells():
             status = cell.status
             head = {
@@ -294,8 +318,9 @@ class RunDirectory:
                 "protocol": status.get("protocol") or cell.config.get("protocol", ""),
                 "state": cell.state,
                 "flags": "; ".join(status.get("notes", [])),
-                "identity": status.get("identity", ""),
-                "configuration": status.get("configuration", ""),
+                "identity": status.get("identity") or cell.config.get("identity", ""),
+                "configuration": cell.configuration,
+                "path": path,
             }
             metrics = cell.metrics()
             for row in metrics:
@@ -309,7 +334,7 @@ class RunDirectory:
 
         newest = self._newest()
         text = io.StringIO()
-        writer = csv.DictWriter(text, RESULT_COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(text, CSV_COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows())
         path = self.path / "results.csv"
@@ -323,7 +348,7 @@ class RunDirectory:
         try:
             with open(path) as file:
                 header = file.readline().rstrip("\n")
-            return header == ",".join(RESULT_COLUMNS) and path.stat().st_mtime_ns == self._newest()
+            return header == ",".join(CSV_COLUMNS) and path.stat().st_mtime_ns == self._newest()
         except OSError:
             return False
 
@@ -348,10 +373,21 @@ class RunDirectory:
 def load_results(paths: Iterable[Path | str] | Path | str) -> pd.DataFrame:
     """Return the results of one or several run directories in long form, one row a (cell, class, metric).
 
-    ``value`` is float64, NaN where undefined (``reason`` says why). Raises UserError if a path is no run directory.
+    ``value`` is float64, NaN where undefined (``reason`` says why). ``configuration`` is the same for the seeds of one
+    experiment and for nothing else. ``path`` is the resolved path of the run; ``run`` is its shortest end that no other
+    run has. A run that is given twice counts once. Raises UserError if a path is no run directory.
     """
+    return _frame({**row, "run": name} for name, run in open_runs(paths) for row in run.rows())
+
+
+def open_runs(paths: Iterable[Path | str] | Path | str) -> list[tuple[str, RunDirectory]]:
+    """Return one or several run directories with their names; one that is given twice, or by a link, is there once."""
     several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    return _frame(row for path in several for row in RunDirectory(path).rows())
+    runs: dict[Path, RunDirectory] = {}
+    for run in map(RunDirectory, several):
+        runs.setdefault(run.path.resolve(), run)
+    names = run_names(list(runs))
+    return [(names[path], run) for path, run in runs.items()]
 
 
 def _frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from diadbench.reports.latex import PREAMBLE, SHRINK, SKIPS, to_latex
 from diadbench.reports.macros import macro_names, metric_name, to_macros
 from diadbench.reports.published import check_published
 from diadbench.reports.source import Source
+from diadbench.reports.stats import ALPHA
 from diadbench.reports.table import Table, cut
 
 #: rows of a table on one page; a longer one is set as several
@@ -149,18 +150,20 @@ def versus_latex(table: pd.DataFrame, metrics: tuple[str, ...] = ("i_auroc", "p_
             else ["", ""]
         )
         last = place
-        few = "Too few" in str(row["verdict"])
-        star = r"\textsuperscript{*}" if few else ""
+        star = r"\textsuperscript{*}" if row["p_least"] >= ALPHA else ""
+        part = rf"\textsuperscript{{{row['pairs']}/{row['classes']}}}" if row["pairs"] < row["classes"] else ""
         p = "--" if pd.isna(row["p_holm"]) else _p(row["p_holm"]) + star
-        p = rf"\textbf{{{p}}}" if not few and float(row["p_holm"]) < 0.05 else p
+        p = rf"\textbf{{{p}}}" if row["significant"] else p
         interval = "--" if pd.isna(row["low"]) else f"$[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]$"
         lines.append(" & ".join([*first, latex(row["method"]), f"${100 * row['difference']:+.1f}$", interval,
-                                 f"{row['wins']}/{row['ties']}/{row['losses']}", p]) + r" \\")  # fmt: skip
+                                 f"{row['wins']}/{row['ties']}/{row['losses']}{part}", p]) + r" \\")  # fmt: skip
     more = len(shown) - PAGE_ROWS
+    partial = bool((shown["pairs"] < shown["classes"]).any())
     note = (
         "Difference of means over classes, in points; 95\\,\\% bootstrap interval over classes; wins/ties/losses over "
         "classes; Wilcoxon signed-rank $p$ with Holm's correction over the methods of one dataset and metric, bold "
-        r"below 0.05. \textsuperscript{*}\,Too few classes for this test to fall below 0.05."
+        r"below 0.05. \textsuperscript{*}\,Too few classes for this test, after the correction, to fall below 0.05."
+        + (r" \textsuperscript{2/3}\,So many of the classes have a value of both." if partial else "")
         + (f" {more} more rows stand in the workbook." if more > 0 else "")
     )
     head = r"Dataset & Metric & Method & Difference & Interval & W/T/L & $p$ \\"

@@ -141,7 +141,7 @@ def _dataset(book: Workbook, results: pd.DataFrame, means: pd.DataFrame, dataset
     heads(
         sheet,
         4,
-        ["Metric", "Method", "Seeds", *(("mean" if c[0].text == "mean" else c[0].text) for c in table.columns)],
+        ["Metric", "Method", "Seeds", *(column[0].text for column in table.columns)],
     )
     line = begin = 5
     blocks = []
@@ -207,7 +207,7 @@ def _versus(book: Workbook, table: pd.DataFrame) -> None:
         put(sheet, line, 1, row["dataset"])
         put(sheet, line, 2, Metric(str(row["metric"]), mean=True).text)
         put(sheet, line, 3, row["method"])
-        put(sheet, line, 4, row["pairs"])
+        put(sheet, line, 4, _pairs(row))
         for column, key in enumerate(("method_mean", "baseline_mean"), 5):
             put(sheet, line, column, cells.percent(float(row[key])), "0.0")
         for column, key in enumerate(("difference", "low", "high"), 7):
@@ -217,11 +217,16 @@ def _versus(book: Workbook, table: pd.DataFrame) -> None:
         for column, key in enumerate(("p", "p_holm"), 13):
             put(sheet, line, column, row[key], "0.0000")
         put(sheet, line, 15, row["verdict"])
-        if float(row["p_holm"]) < 0.05 and "Too few" not in str(row["verdict"]):
+        if row["significant"]:
             sheet.cell(line, 14).font = cells.BEST
     last = 4 + len(table)
     finish(sheet, freeze="D5", head_row=4, last_row=last, last_column=15,
            widths={1: 16, 2: 13, 3: 24, 0: 9.5, 15: 70})  # fmt: skip
+
+
+def _pairs(row: dict[str, Any]) -> object:
+    """Return the number of classes compared; ``"2 of 3"`` where one of the methods has no value on some."""
+    return row["pairs"] if row["pairs"] == row["classes"] else f"{row['pairs']} of {row['classes']}"
 
 
 def _seeds(book: Workbook, results: pd.DataFrame, means: pd.DataFrame) -> None:
@@ -368,8 +373,8 @@ def _provenance(book: Workbook, source: Source) -> None:
     sheet = new_sheet(book, "Provenance")
     put(sheet, 1, 1, "Where every figure comes from").font = cells.TITLE
     line = 3
-    for run in source.runs:
-        put(sheet, line, 1, f"Run {clean(run.name)}").font = cells.BEST
+    for name, run in zip(source.names, source.runs):
+        put(sheet, line, 1, f"Run {clean(name)}").font = cells.BEST
         for key, value in provenance(run.environment):
             line += 1
             put(sheet, line, 1, key)

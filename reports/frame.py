@@ -13,9 +13,21 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.reports.escape import clean, squeeze
+from diadbench.reports.experiments import (
+    class_notes,
+    datasets_apart,
+    made_from,
+    methods_apart,
+    shared_notes,
+    unique_names,
+)
 
-#: what a value is a mean over seeds of
-KEYS = ["dataset", "method", "class", "scope", "metric"]
+#: what a value is a mean over seeds of; two configurations are two experiments
+KEYS = ["dataset", "method", "protocol", "configuration", "class", "scope", "metric"]
+#: what finds a cell, in whatever run it stands
+CELL = ["dataset", "method", "setting", "seed", "protocol", "identity"]
+#: how the mean over classes is called in tables; no class may be called so
+MEAN = "mean"
 DIGITS = 1
 
 
@@ -33,6 +45,9 @@ def prepare(
 ) -> pd.DataFrame:
     """Choose one protocol, drop what stands twice, and give methods and datasets the names that tables print.
 
+    Cells that differ in more than their seed have different names: other data and another evaluation size stand in the
+    dataset's name (``toy (train=50)``), all else in the method's (``kNN (num_neighbors=2)``).
+
     Args:
         results: Long form, as :func:`diadbench.reports.load_results` returns it.
         protocol: Keep the rows of this protocol alone.
@@ -41,22 +56,42 @@ def prepare(
 
     Returns:
         The same columns; ``method`` and ``dataset`` hold printed names, ``setting`` and ``run`` stand in the method's
-        name where they tell two rows apart. Labels are kept in ``method_label`` and ``dataset_label``.
+        name where they tell two rows apart. Labels are kept in ``method_label`` and ``dataset_label``. ``flags`` has
+        the notes that only several cells together need: a mean over fewer classes, other threads, a contradiction.
 
     Raises:
         UserError: Several protocols and none chosen, or an unknown protocol.
     """
-    table = results.copy()
-    table = _one_protocol(table, protocol, mix_protocols)
-    table = _without_twins(table)
+    table = _one_protocol(complete(results), protocol, mix_protocols)
+    made = made_from(table)
+    doubted = contradictions(table)
+    table = _without_twins(table, doubted)
     for kind in ("method", "dataset"):
         table[f"{kind}_label"] = table[kind]
-        table[kind] = table[kind].map(_names(kind, list(table[kind].unique()), titles or {}))
-    table["class"] = table["class"].map({name: clean(name) for name in table["class"].unique()})
-    for column, form in (("setting", "{} ({})"), ("protocol", "{} [{}]")):
-        if table.loc[table["metric"] != "", column].nunique() > 1:
-            table["method"] = [form.format(*pair) for pair in zip(table["method"], table[column])]
-    return _runs_apart(table)
+    table["dataset"] = _dataset_names(table, datasets_apart(table, made), titles or {})
+    table["method"] = _method_names(table, methods_apart(table, made), titles or {}, doubted)
+    table["class"] = class_names(table)
+    notes = [class_notes(table), shared_notes(table, made), _doubt_notes(table, doubted)]
+    return _with_notes(table, notes)
+
+
+def complete(results: pd.DataFrame) -> pd.DataFrame:
+    """Return a copy with the columns that say which experiment and which run a row is of, where they are missing.
+
+    Rows without a configuration are of one experiment when run and setting are the same.
+    """
+    table = results.copy()
+    for name in ("run", "setting", "protocol", "identity", "flags"):
+        if name not in table:
+            table[name] = ""
+    if "path" not in table:
+        table["path"] = ""
+    if "configuration" not in table:
+        table["configuration"] = ""
+    unknown = table["configuration"] == ""
+    if unknown.any():
+        table.loc[unknown, "configuration"] = table["path"] + table["run"] + "|" + table["setting"]
+    return table
 
 
 def _one_protocol(table: pd.DataFrame, protocol: str, mix: bool) -> pd.DataFrame:
@@ -74,14 +109,137 @@ def _one_protocol(table: pd.DataFrame, protocol: str, mix: bool) -> pd.DataFrame
     return table
 
 
-def _without_twins(table: pd.DataFrame) -> pd.DataFrame:
-    """Drop cells that several runs share: same identity, same result."""
-    cell = ["dataset", "method", "setting", "seed", "protocol"]
-    known = table["identity"] != ""
+def contradictions(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells that stand in several runs with different figures, though all that decides them is the same.
+
+    Returns:
+        Columns :data:`CELL`, ``configuration``, ``class`` and ``problem`` (one sentence with both runs and values);
+        one row a cell. Methods and datasets are those of ``table``.
+    """
+    rows = table[(table["identity"] != "") & (table["metric"] != "")]
+    keys = [*CELL, "configuration"]
+    found: list[dict[str, Any]] = []
+    if rows["path"].nunique() > 1:
+        figure = [*keys, "class", "scope", "metric"]
+        counts = rows.groupby(figure, sort=False)["value"].transform("nunique", dropna=False)
+        for cell, several in rows[counts > 1].groupby(keys, sort=False):
+            found.append({**dict(zip(keys, cell)), **_contradiction(several)})
+    return pd.DataFrame(found, columns=[*keys, "class", "problem"])
+
+
+def _contradiction(rows: pd.DataFrame) -> dict[str, str]:
+    """Name the first figure of a cell that differs between runs, with both values."""
+    first = rows.iloc[0]
+    name, metric = str(first["class"]), str(first["metric"])
+    same = rows[(rows["class"] == name) & (rows["metric"] == metric) & (rows["scope"] == first["scope"])]
+    values = " and ".join(f"{value!r} in {clean(run)}" for run, value in zip(same["run"], same["value"].map(float)))
+    more = len(rows.drop_duplicates(["class", "scope", "metric"])) - 1
+    rest = f", and {more} more figures" if more else ""
+    problem = f"one cell, two results: {metric} of {clean(name)} at seed {first['seed']} is {values}{rest}"
+    return {"class": name, "problem": problem}
+
+
+def _without_twins(table: pd.DataFrame, doubted: pd.DataFrame) -> pd.DataFrame:
+    """Let a cell that several runs share count once; where their figures differ, all stay, to stand apart."""
+    if table["path"].nunique() < 2 and table["run"].nunique() < 2:
+        return table.copy()
+    known = (table["identity"] != "") & ~_rows_of(table, doubted)
     done_first = table[known].sort_values("state", key=lambda state: state != "done", kind="stable")
-    first = done_first.drop_duplicates([*cell, "identity"])[[*cell, "identity", "run"]]
-    merged = table.merge(first, on=[*cell, "identity"], how="left", suffixes=("", "_first"))
-    return table[((merged["run"] == merged["run_first"]) | merged["run_first"].isna()).to_numpy()]
+    first = done_first.drop_duplicates(CELL)[[*CELL, "path", "run"]]
+    merged = table.merge(first, on=CELL, how="left", suffixes=("", "_first"))
+    same = (merged["path"] == merged["path_first"]) & (merged["run"] == merged["run_first"])
+    return table[(same | ~known.to_numpy()).to_numpy()].copy()
+
+
+def _rows_of(table: pd.DataFrame, doubted: pd.DataFrame) -> pd.Series[bool]:
+    """Say of each row whether a cell of its experiment has two results."""
+    names = {"dataset": "dataset_label", "method": "method_label"}
+    keys = ["dataset", "method", "configuration", "protocol"]
+    at = [names[key] if names.get(key, "") in table else key for key in keys]
+    wanted = set(tuples(doubted[keys]))
+    if not wanted:
+        return pd.Series(False, index=table.index)
+    return pd.Series([row in wanted for row in tuples(table[at])], index=table.index, dtype=bool)
+
+
+def _dataset_names(
+    table: pd.DataFrame, apart: Mapping[tuple[str, str], str], titles: Mapping[tuple[str, str], str]
+) -> list[str]:
+    base = _names("dataset", list(table["dataset"].unique()), titles)
+    keys = [(label, apart[label, name]) for label, name in tuples(table[["dataset", "configuration"]])]
+    names = unique_names({(label, text): _with(base[label], text) for label, text in dict.fromkeys(keys)})
+    return [names[key] for key in keys]
+
+
+def _method_names(
+    table: pd.DataFrame,
+    apart: Mapping[tuple[str, str], str],
+    titles: Mapping[tuple[str, str], str],
+    doubted: pd.DataFrame,
+) -> pd.Series[str]:
+    base = _names("method", list(table["method"].unique()), titles)
+    shown = {name: table.loc[table["metric"] != "", name].nunique() > 1 for name in ("setting", "protocol")}
+    keys = [
+        (label, setting if shown["setting"] else "", apart[label, name], protocol if shown["protocol"] else "", run)
+        for label, name, setting, protocol, run in zip(
+            *(table[key].tolist() for key in ("method", "configuration", "setting", "protocol")),
+            table["run"].where(_rows_of(table, doubted), "").tolist(),
+        )
+    ]
+    names = unique_names({key: _method_name(base[key[0]], *key[1:]) for key in dict.fromkeys(keys)})
+    table = table[["dataset", "protocol", "configuration"]].assign(method=[names[key] for key in keys])
+    alike = table.groupby(["dataset", "method", "protocol"], sort=False)["configuration"].transform("nunique") > 1
+    return table["method"].where(~alike, table["method"] + " (cells " + table["configuration"].str[:8] + ")")
+
+
+def _method_name(base: str, setting: str, text: str, protocol: str, run: str) -> str:
+    name = _with(_with(base, setting), text)
+    name = f"{name} [{protocol}]" if protocol else name
+    return f"{name} @ {clean(run)}" if run else name
+
+
+def _with(name: str, text: str) -> str:
+    if text.startswith("@ "):
+        return f"{name} {text}"
+    return f"{name} ({text})" if text else name
+
+
+def class_names(table: pd.DataFrame) -> list[str]:
+    """Return the printed name of each row's class. A class called ``mean`` is told from the mean over classes."""
+    pairs = list(tuples(table[["class", "scope"]]))
+    wanted = {
+        (name, scope): "mean (class)" if scope == "class" and clean(name) == MEAN else clean(name)
+        for name, scope in dict.fromkeys(pairs)
+    }
+    names = unique_names(dict(sorted(wanted.items(), key=lambda entry: entry[0][1] == "class")))
+    return [names[pair] for pair in pairs]
+
+
+def _doubt_notes(table: pd.DataFrame, doubted: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
+    keys = ["dataset_label", "method_label", "configuration", "protocol", "dataset", "method"]
+    found: dict[tuple[str, str], list[str]] = {}
+    if len(doubted):
+        problems: dict[tuple[Any, ...], list[str]] = {}
+        for *cell, problem in tuples(doubted[["dataset", "method", "configuration", "protocol", "problem"]]):
+            problems.setdefault(tuple(cell), []).append(f"contradiction: {problem}")
+        for row in tuples(table[keys].drop_duplicates()):
+            if row[:4] in problems:
+                found[row[4:]] = problems[row[:4]]
+    return found
+
+
+def _with_notes(table: pd.DataFrame, several: Sequence[Mapping[tuple[str, str], list[str]]]) -> pd.DataFrame:
+    """Add notes to the flags of their rows."""
+    notes: dict[tuple[str, str], list[str]] = {}
+    for part in several:
+        for pair, texts in part.items():
+            notes.setdefault(pair, []).extend(text.replace(";", ",") for text in texts)
+    if notes:
+        table["flags"] = [
+            "; ".join(filter(None, [flags, *notes.get((dataset, method), [])]))
+            for dataset, method, flags in tuples(table[["dataset", "method", "flags"]])
+        ]
+    return table
 
 
 def _names(kind: str, labels: list[str], titles: Mapping[tuple[str, str], str]) -> dict[str, str]:
@@ -92,22 +250,7 @@ def _names(kind: str, labels: list[str], titles: Mapping[tuple[str, str], str]) 
         same = short == long if kind == "method" else bool(short) and long.startswith(short)
         if title and same and title not in names.values():
             names[label] = title
-    counts = pd.Series(list(names.values())).value_counts()
-    return {
-        label: name if counts[name] == 1 else f"{name} ({position + 1})"
-        for position, (label, name) in enumerate(names.items())
-    }
-
-
-def _runs_apart(table: pd.DataFrame) -> pd.DataFrame:
-    """Add the run's name to methods of which two runs hold the same cell with different identities."""
-    cell = ["dataset", "method", "seed"]
-    runs = table[[*cell, "run"]].drop_duplicates().groupby(cell, sort=False)["run"].nunique()
-    clash = set(runs[runs > 1].index.get_level_values("method"))
-    if clash:
-        table = table.copy()
-        table["method"] = [f"{m} @ {clean(r)}" if m in clash else m for m, r in zip(table["method"], table["run"])]
-    return table
+    return unique_names(names)
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -117,23 +260,29 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def tuples(table: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a table as plain tuples."""
-    return table.itertuples(index=False, name=None)
+    return zip(*(table[name].tolist() for name in table))  # whole columns: row by row, text costs five times as much
 
 
 def aggregate(results: pd.DataFrame, *, by_seed: bool = False) -> pd.DataFrame:
-    """Return one row a (dataset, method, class, metric): the mean over seeds and what must be said about it.
+    """Return one row a (dataset, method, configuration, class, metric): the mean over seeds and its notes.
 
     Args:
-        results: What :func:`prepare` returns (a plain :func:`load_results` frame will do).
+        results: What :func:`prepare` returns (a plain :func:`load_results` frame will do: it has no printed names, so
+            that a label may have several rows, told apart by ``configuration``).
         by_seed: Keep seeds apart: no mean, and ``seed`` is one more key.
 
     Returns:
         Columns :data:`KEYS` and ``value`` (mean over seeds, NaN where undefined), ``std`` (ddof 1, NaN below two
         seeds), ``seeds`` (how many values the mean has), ``ran`` (how many cells were asked for), ``hole``
-        (``"13/15"`` where a mean over classes is withheld because classes are missing), ``reason``, and ``rank``
-        (1 best, 2 second, by the printed digit among all methods; ties share).
+        (``"13/15"`` where a mean over classes is withheld because classes are missing), ``reason``, ``classes`` (what
+        a mean over classes goes over), and ``rank`` (1 best, 2 second, by the printed digit among all methods of one
+        dataset and protocol whose means go over the same classes; ties share, and one value alone has no rank).
+
+    Raises:
+        UserError: A cell stands in several runs with different figures.
     """
     keys = [*KEYS, "seed"] if by_seed else KEYS
+    results = counted_once(complete(results))
     rows = results[results["metric"] != ""].copy()
     partial = (rows["scope"] == "mean") & (rows["n_defined"] < rows["n_classes"])
     rows["hole"] = ""
@@ -150,25 +299,74 @@ def aggregate(results: pd.DataFrame, *, by_seed: bool = False) -> pd.DataFrame:
         table = table.merge(filled.reset_index(), on=keys, how="left")
         table[column] = table[column].fillna("")
     table.loc[table["value"].notna(), ["hole", "reason"]] = ""
-    return _ranked(table, [key for key in keys if key != "method"])
+    table["classes"] = _classes(rows, table)
+    within = [key for key in keys if key not in ("method", "configuration")]
+    return _ranked(table, [*within, "classes"])
+
+
+def counted_once(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with each cell once; :func:`prepare` leaves nothing to do.
+
+    Raises:
+        UserError: A cell stands in several runs with different figures, or a seed twice in one experiment.
+    """
+    keys = [*KEYS, "seed"]
+    if not results.duplicated(keys).any():
+        return results
+    doubted = contradictions(results)
+    if len(doubted):
+        raise UserError(f"{doubted['problem'].iloc[0]}; leave one of these runs out")
+    results = _without_twins(results, doubted)
+    twice = results[(results["metric"] != "") & results.duplicated(keys, keep=False)]
+    if len(twice):
+        row = twice.iloc[0]
+        runs = " and ".join(dict.fromkeys(twice["path"].where(twice["path"] != "", twice["run"]).head(2)))
+        raise UserError(
+            f"{runs}: seed {row['seed']} of {row['method']} on {row['dataset']} stands there twice; "
+            "a mean takes each seed once, leave one of them out"
+        )
+    return results
+
+
+def one_experiment_a_row(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what :func:`aggregate` returned, if each (dataset, method) in it is one experiment.
+
+    Raises:
+        UserError: A name has several configurations, so that a table would show one of them.
+    """
+    twice = table.duplicated(
+        [key for key in table if key in (*KEYS, "seed") and key not in ("configuration", "protocol")]
+    )
+    if twice.any():
+        row = table[twice].iloc[0]
+        raise UserError(
+            f"{row['method']} on {row['dataset']}: several experiments have this name; "
+            "diadbench.reports.prepare(results) gives each its own"
+        )
+    return table
+
+
+def _classes(rows: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Return for each row of ``table`` the classes that its mean goes over; nothing for a class's own value."""
+    keys = ["dataset", "method", "protocol", "configuration"]
+    of_classes = rows.loc[rows["scope"] == "class", [*keys, "class"]].drop_duplicates()
+    sets = {key: tuple(sorted(names)) for key, names in of_classes.groupby(keys, sort=False)["class"]}
+    return [sets.get(row[:-1], ()) if row[-1] == "mean" else () for row in tuples(table[[*keys, "scope"]])]
 
 
 def _ranked(table: pd.DataFrame, within: list[str]) -> pd.DataFrame:
     rounded = [float("nan") if pd.isna(value) else float(printed(value)) for value in table["value"]]
-    table["rank"] = (
-        table.assign(rounded=rounded)
-        .groupby(within, sort=False, observed=True)["rounded"]
-        .rank(method="dense", ascending=False)
-    )
-    alone = table.groupby(within, sort=False, observed=True)["method"].transform("size") < 2
-    table["rank"] = table["rank"].where((table["rank"] <= 2) & ~alone, 0).fillna(0).astype(int)
+    grouped = table.assign(rounded=rounded).groupby(within, sort=False, observed=True)["rounded"]
+    rank = grouped.rank(method="dense", ascending=False)
+    alone = grouped.transform("count") < 2  # nothing to be better than
+    table["rank"] = rank.where((rank <= 2) & ~alone, 0).fillna(0).astype(int)
     return table
 
 
 def notes(results: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
     """Return what must be said under a table about each (dataset, method): flags, missing seeds, missing results."""
     columns = ["dataset", "method", "state", "reason", "flags"]
-    cells = results.drop_duplicates(["dataset", "method", "setting", "seed", "run"])
+    cells = complete(results).drop_duplicates(["dataset", "method", "setting", "seed", "path", "run"])
     pairs: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
     for dataset, method, state, reason, flags in tuples(cells[columns]):
         pairs.setdefault((str(dataset), str(method)), []).append((state, reason, flags))

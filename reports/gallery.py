@@ -25,7 +25,7 @@ class Picture:
     """One test image of one cell.
 
     Attributes:
-        row: Row of the image in the test table; the same number is the same image in every cell of the dataset.
+        row: Row of the image in the test table; the same number is the same image in every cell of the same data.
         score: Image score of the method.
         image: uint8 (H, W, 3).
         mask: bool (H, W), or None.
@@ -159,9 +159,9 @@ def choose(gallery: dict[str, list[Picture]]) -> list[Choice]:
     """
     if not gallery:
         return []
-    gallery = dict(list(gallery.items())[:JUDGES])
-    rows = [{picture.row: picture for picture in shown} for shown in gallery.values()]
-    common = sorted(set.intersection(*(set(part) for part in rows)))
+    every = [{picture.row: picture for picture in shown} for shown in gallery.values()]
+    common = sorted(set.intersection(*(set(part) for part in every)))
+    rows = every[:JUDGES]
     kinds: dict[str, list[int]] = {}
     for row in common:
         kinds.setdefault(rows[0][row].kind, []).append(row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from diadbench.reports.escape import latex
+from diadbench.reports.frame import MEAN
 from diadbench.reports.table import Entry, Head, Table, marks_text
 
 PREAMBLE = r"""\usepackage[T1]{fontenc}
@@ -131,7 +132,7 @@ def _body(table: Table, colours: bool, cites: Mapping[str, str]) -> list[str]:
     lines = []
     starts = table.block
     for position, (row, entries) in enumerate(zip(table.rows, table.entries)):
-        if position and (starts[position] or (table.row_names == ["class"] and row[0].text == "mean")):
+        if position and (starts[position] or (table.row_names == ["class"] and row[0].text == MEAN)):
             lines.append(r"\midrule")
         heads = [head(part, cites) for part in row]
         if len(row) > 1:

@@ -13,7 +13,7 @@ import unicodedata
 import pandas as pd
 
 from diadbench.reports.escape import clean, latex
-from diadbench.reports.frame import aggregate, printed, records
+from diadbench.reports.frame import aggregate, one_experiment_a_row, printed, records
 
 DIGITS = dict(zip("0123456789", ["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]))
 
@@ -44,11 +44,12 @@ def macro_names(results: pd.DataFrame) -> dict[tuple[str, str], str]:
     """Return ``{(dataset, method): start of the macro's name}``, unique."""
     names: dict[tuple[str, str], str] = {}
     kinds = results[["dataset", "method", "dataset_label"]].drop_duplicates(["dataset", "method"])
+    several = kinds.groupby("dataset_label")["dataset"].nunique() > 1  # of one label: their names say how they differ
     for dataset, method, label in kinds.itertuples(index=False, name=None):
         start = _lower_first(camel(method) or "Method")
         if start.startswith("end"):  # LaTeX keeps \end... for itself
             start = "method" + start
-        name = start + (camel(_lower_words(label)) or "Dataset")
+        name = start + (camel(_lower_words(dataset if several[label] else label)) or "Dataset")
         unique, number = name, 1
         while unique in names.values():
             number += 1
@@ -68,7 +69,7 @@ def _lower_words(text: str) -> str:
 
 def to_macros(results: pd.DataFrame, table: pd.DataFrame | None = None) -> str:
     """Return ``macros.tex`` for what ``prepare`` returned."""
-    table = aggregate(results) if table is None else table
+    table = one_experiment_a_row(aggregate(results) if table is None else table)
     names = macro_names(results)
     lines = [
         r"% \<method><Dataset><Metric>: one macro a figure, as printed in the tables. \input{macros} in the preamble."

@@ -61,19 +61,21 @@ def print_table(
 
         text = to_latex(table, colours=colours, two_columns=two_columns)
     elif form == "terminal":
-        console = _console(out)
-        console.print(to_rich(table))
+        shown = to_rich(table)
+        console = _console(out, shown)
+        console.print(shown)
         text = console.export_text() if out else ""
     else:
         text = to_markdown(table) if form == "markdown" else to_csv(table)
     _give(text, out, shown=form == "terminal")
 
 
-def _console(out: str | None) -> Console:
+def _console(out: str | None, table: RichTable) -> Console:
     """Return a console; where the output is no terminal, it is as wide as the table, so that nothing is cut."""
     console = Console(record=out is not None, highlight=False)
     if not console.is_terminal or out:
-        console = Console(record=out is not None, highlight=False, width=400, quiet=out is not None)
+        console = Console(record=out is not None, highlight=False, width=10_000, quiet=out is not None)
+        console.width = max(80, console.measure(table).maximum)
     return console
 
 
@@ -161,7 +163,7 @@ def print_comparison(
         shown.add_column(head, justify="right" if 3 <= position <= 8 else "left", no_wrap=3 <= position <= 8)
     for line in lines:
         shown.add_row(*(Text(part) for part in line))
-    _console(None).print(shown)
+    _console(None, shown).print(shown)
 
 
 def _line(values: dict[str, Any]) -> list[str]:
@@ -174,7 +176,7 @@ def _line(values: dict[str, Any]) -> list[str]:
         clean(values["dataset"]),
         Metric(str(values["metric"])).text,
         clean(values["method"]),
-        str(values["pairs"]),
+        str(values["pairs"]) if values["pairs"] == values["classes"] else f"{values['pairs']} of {values['classes']}",
         signed["difference"],
         f"[{signed['low']}, {signed['high']}]",
         f"{values['wins']}/{values['ties']}/{values['losses']}",
@@ -205,4 +207,4 @@ def print_published(dataset: str = "", method: str = "") -> None:
         shown.add_row(
             *(Text(clean(part)) for part in (row["dataset"], row["method"], row["source"], epochs, *figures, note))
         )
-    _console(None).print(shown)
+    _console(None, shown).print(shown)

@@ -50,7 +50,7 @@ def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) 
         "cost": _cost(source),
         "cost_heads": [column.head for column in COSTS],
         "cost_notes": cost_notes(source.facts),
-        "environments": [(clean(run.name), provenance(run.environment)) for run in source.runs],
+        "environments": [(clean(name), provenance(run.environment)) for name, run in zip(source.names, source.runs)],
         "data": _data(source),
         "css": Markup((templates / "report.css").read_text(encoding="utf-8")),
         "js": Markup((templates / "report.js").read_text(encoding="utf-8")),
@@ -171,7 +171,6 @@ def _failures(source: Source) -> list[dict[str, Any]]:
 def _versus(table: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for row in records(table[table["pairs"] > 0]) if len(table) else []:
-        few = "Too few" in row["verdict"]
         rows.append(
             {
                 **row,
@@ -182,7 +181,6 @@ def _versus(table: pd.DataFrame) -> list[dict[str, Any]]:
                 "record": f"{row['wins']}/{row['ties']}/{row['losses']}",
                 "p": f"{row['p_holm']:.6g}",
                 "p_text": "<0.001" if row["p_holm"] < 0.0005 else f"{row['p_holm']:.3f}",
-                "significant": not few and row["p_holm"] < 0.05,
             }
         )
     return rows

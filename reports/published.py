@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -184,7 +185,16 @@ def check_results(results: pd.DataFrame) -> pd.DataFrame:
         Columns ``dataset method seed class problem``; empty when nothing contradicts.
     """
     rows = results[results["metric"] != ""]
-    keys = ["run", "dataset", "method", "setting", "seed", "protocol", "class", "scope"]
+    keys = [
+        "path" if "path" in results else "run",
+        "dataset",
+        "method",
+        "setting",
+        "seed",
+        "protocol",
+        "class",
+        "scope",
+    ]
     wide = rows.pivot_table(index=keys, columns="metric", values="value", sort=False)
     images = rows[rows["metric"] == "i_f1max"].set_index(keys)[["n_normal", "n_anomalous"]]
     floors = 2 * images["n_anomalous"] / (2 * images["n_anomalous"] + images["n_normal"])
@@ -233,17 +243,23 @@ def beside(results: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The published columns; ``here`` (we ran the dataset), ``ours`` (name of our method or ``""``), ``our_dataset``,
-        and for each metric ``<metric>_ours`` and ``<metric>_difference`` (ours minus published), all in percent.
+        and for each metric ``<metric>_ours`` and ``<metric>_difference`` (ours minus published), all in percent. Where
+        several of our experiments have the name, or ours goes over some of the classes, none stands beside the
+        published row, and ``note`` says so.
     """
-    ours = {(dataset_key(d), squeeze(m), s): (d, p) for d, m, s, p in _measured(results)}
+    ours, parts = _measured(results), _parts_of(results)
     datasets = {dataset_key(str(name)) for column in ("dataset_label", "dataset") for name in results[column].unique()}
     means = table[table["scope"] == "mean"].set_index(["dataset", "method", "metric"])["value"]
     rows = []
     for row in records(load_published()):
         key = dataset_key(str(row["dataset"]))
         setting = "multi-class" if str(row["setting"]).startswith("multi") else "one-per-class"
-        dataset, method = ours.get((key, squeeze(str(row["method"])), setting), ("", ""))
+        several = ours.get((key, squeeze(str(row["method"])), setting), [])
+        why = f"{len(several)} rows match" if len(several) > 1 else parts.get(several[0], "") if several else ""
+        dataset, method = several[0] if several and not why else ("", "")
         extra: dict[str, object] = {"here": key in datasets, "ours": method, "our_dataset": dataset}
+        if why:
+            extra["note"] = "; ".join(filter(None, [str(row["note"]), f"ours isn't shown: {why}"]))
         for metric in VALUES:
             value = 100 * float(means.get((dataset, method, metric), float("nan")))
             extra[f"{metric}_ours"] = value
@@ -252,11 +268,22 @@ def beside(results: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _measured(results: pd.DataFrame) -> list[tuple[str, str, str, str]]:
-    found = []
+def _measured(results: pd.DataFrame) -> dict[tuple[str, str, str], list[tuple[str, str]]]:
+    """Return the printed (dataset, method) of our experiments by the keys of their labels and names, and setting."""
+    found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     kinds = results[["dataset", "dataset_label", "method", "method_label", "setting"]].drop_duplicates()
     for dataset, dataset_label, method, method_label, setting in kinds.itertuples(index=False, name=None):
-        for d in (dataset_label, dataset):
-            for m in (method_label, method):
-                found.append((d, m, setting, method))
-    return [(dataset, method, setting, printed) for dataset, method, setting, printed in found]
+        names = {(dataset_key(d), squeeze(m)) for d in (dataset_label, dataset) for m in (method_label, method)}
+        for name in names:
+            found.setdefault((*name, setting), []).append((dataset, method))
+    return found
+
+
+def _parts_of(results: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return ``3 of 15 classes`` for each (dataset, method) that says so: a published mean goes over all of them."""
+    found = {}
+    for dataset, method, flags in results[["dataset", "method", "flags"]].drop_duplicates().itertuples(index=False):
+        part = re.search(r"\b\d+ of \d+ classes\b", str(flags))
+        if part:
+            found[dataset, method] = part[0]
+    return found

@@ -12,43 +12,43 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
-from diadbench.benchmark.store import RESULT_COLUMNS, CellRecord, RunDirectory
+from diadbench.benchmark.store import CSV_COLUMNS, RESULT_COLUMNS, CellRecord, RunDirectory, open_runs
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.reports.escape import clean
-from diadbench.reports.frame import aggregate, prepare, tuples
+from diadbench.reports.frame import aggregate, complete, contradictions, prepare, tuples
 from diadbench.reports.provenance import spent
 from diadbench.reports.published import check_results
 
 
-def read_results(run: RunDirectory) -> pd.DataFrame:
-    """Return a run's results: from ``results.csv`` while it is newer than every cell, else from the cells."""
-    path = run.path / "results.csv"
-    cells = [
-        entry for name in ("status.json", "cell.yaml") for entry in (run.path / "cells").glob(f"*/*/*/seed*/{name}")
-    ]
+def read_results(run: RunDirectory, name: str = "") -> pd.DataFrame:
+    """Return a run's results: from ``results.csv`` while it was made from the cells as they are, else from the cells.
+
+    Args:
+        run: The run directory.
+        name: What the run is called in tables; by default the name of its directory.
+    """
     try:
-        made = path.stat().st_mtime_ns
-        fresh = all(entry.stat().st_mtime_ns <= made for entry in cells)
-        return _read_csv(path, run.name) if fresh else run.results()
-    except (OSError, ValueError, KeyError):  # no such file, being replaced, or not as this version writes it
-        return run.results()
+        table = _read_csv(run.path / "results.csv") if run.results_are_current() else run.results()
+    except (OSError, ValueError, KeyError):  # being replaced, or not as this version writes it
+        table = run.results()
+    # the directory may have been renamed or moved since
+    return table.assign(run=name or run.name, path=str(run.path.resolve()))[list(RESULT_COLUMNS)]
 
 
-def _read_csv(path: Path, name: str) -> pd.DataFrame:
+def _read_csv(path: Path) -> pd.DataFrame:
     numbers = ("n_normal", "n_anomalous", "n_defined", "n_classes")
     types: dict[str, Any] = {**dict.fromkeys(numbers, "float64"), "seed": "int64", "value": object}
     table = pd.read_csv(
         path,
-        dtype={key: types.get(key, str) for key in RESULT_COLUMNS},
+        dtype={key: types.get(key, str) for key in CSV_COLUMNS},
         keep_default_na=False,
         na_values={key: [""] for key in numbers},
     )
     # Python reads a figure to the last bit; before pandas 3.1, read_csv does so only by an option deprecated since
     texts = table["value"].to_numpy()
     table["value"] = np.where(texts == "", "nan", texts).astype("float64")
-    table["run"] = name  # the directory may have been renamed since
-    return table[list(RESULT_COLUMNS)]
+    return table
 
 
 @dataclass
@@ -56,12 +56,14 @@ class Source:
     """The prepared results and the cells behind them.
 
     Attributes:
-        runs: Run directories.
+        runs: Run directories, each once.
+        names: What each run is called: the shortest end of its path that no other run has.
         results: What :func:`diadbench.reports.frame.prepare` returns.
         raw: The results as the store returns them.
     """
 
     runs: list[RunDirectory]
+    names: list[str]
     results: pd.DataFrame
     raw: pd.DataFrame
 
@@ -77,7 +79,7 @@ class Source:
         """Read run directories.
 
         Args:
-            paths: One or several run directories.
+            paths: One or several run directories; one that is given twice, or by a link, counts once.
             protocol: Keep this protocol alone.
             mix_protocols: Let several share a table.
             titles: Print ``PatchCore`` for ``patchcore`` (reads every status.json).
@@ -85,12 +87,12 @@ class Source:
         Raises:
             UserError: Not a run directory, no cells, or several protocols and no choice.
         """
-        several = [paths] if isinstance(paths, (str, Path)) else list(paths)
-        runs = [RunDirectory(path) for path in several]
-        raw = pd.concat([read_results(run) for run in runs], ignore_index=True)
+        opened = open_runs(paths)
+        runs, names = [run for _, run in opened], [name for name, _ in opened]
+        raw = pd.concat([read_results(run, name) for name, run in opened], ignore_index=True)
         if raw.empty:
             raise UserError(f"{', '.join(str(run.path) for run in runs)}: no cells in it yet; run the grid first")
-        source = cls(runs, raw, raw)
+        source = cls(runs, names, raw, raw)
         source.results = prepare(
             raw, protocol=protocol, mix_protocols=mix_protocols, titles=source._titles() if titles else None
         )
@@ -103,8 +105,11 @@ class Source:
 
     @cached_property
     def problems(self) -> pd.DataFrame:
-        """What arithmetic says against the results."""
-        return check_results(self.results)
+        """What arithmetic says against the results, and cells that have two results. Columns as ``check_results``."""
+        found = check_results(self.results)
+        shown = complete(self.raw[self.raw["protocol"].isin(self.results["protocol"].unique())])
+        twice = contradictions(shown)[list(found.columns)]
+        return pd.concat([twice, found], ignore_index=True) if len(twice) else found
 
     @cached_property
     def cells(self) -> list[tuple[RunDirectory, CellRecord]]:
@@ -129,17 +134,17 @@ class Source:
     @cached_property
     def facts(self) -> pd.DataFrame:
         """One row a cell: names, state, reason, times, memory, versions, and its record in ``cell``."""
-        keys = ["run", "dataset_label", "method_label", "setting", "seed"]
-        printed = self.results.drop_duplicates(keys)[[*keys, "dataset", "method"]]
+        keys = ["path", "dataset_label", "method_label", "setting", "seed"]
+        printed = self.results.drop_duplicates(keys)[[*keys, "run", "dataset", "method"]]
         names = {row[:5]: row[5:] for row in tuples(printed)}
         rows = []
         for run, cell in self.cells:
-            key = (run.name, *_place(run, cell))
+            place = _place(run, cell)
+            key = (str(run.path.resolve()), *place)
             if key in names:
-                dataset, method = names[key]
-                rows.append(
-                    {"dataset": dataset, "method": method, "setting": key[3], "seed": key[4], **_facts(run, cell)}
-                )
+                name, dataset, method = names[key]
+                head = {"run": name, "dataset": dataset, "method": method, "setting": place[2], "seed": place[3]}
+                rows.append({**head, **_facts(cell)})
         return pd.DataFrame(rows)
 
     @cached_property
@@ -155,7 +160,7 @@ class Source:
     @property
     def title(self) -> str:
         """Name of the report."""
-        return " + ".join(dict.fromkeys(clean(run.name) for run in self.runs))
+        return " + ".join(clean(name) for name in self.names)
 
 
 def _place(run: RunDirectory, cell: CellRecord) -> tuple[str, str, str, int]:
@@ -164,10 +169,9 @@ def _place(run: RunDirectory, cell: CellRecord) -> tuple[str, str, str, int]:
     return dataset, method, setting, int(seed.removeprefix("seed"))
 
 
-def _facts(run: RunDirectory, cell: CellRecord) -> dict[str, Any]:
+def _facts(cell: CellRecord) -> dict[str, Any]:
     status = cell.status
     return {
-        "run": run.name,
         "state": cell.state,
         "reason": clean(status.get("reason") or ""),
         **spent(status),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import pandas as pd
 
 from diadbench.common.errors import unknown_name
 from diadbench.reports.escape import squeeze
-from diadbench.reports.frame import aggregate
+from diadbench.reports.frame import aggregate, one_experiment_a_row, tuples
 
 ALL = "all datasets"
 ALPHA = 0.05
@@ -105,6 +106,17 @@ def smallest_p(pairs: int) -> float:
     return min(1.0, 2.0 / 2.0**pairs)
 
 
+def smallest_after_holm(pairs: Sequence[int]) -> list[float]:
+    """Return the smallest corrected p that each test of a family can have, whatever the figures are.
+
+    Holm's adjusted p never falls when another p of the family rises, so it is least when all of them are.
+
+    Args:
+        pairs: Number of pairs of each test; with 0 it isn't counted as a test, and its p is NaN.
+    """
+    return holm([smallest_p(count) if count else float("nan") for count in pairs])
+
+
 def versus(
     results: pd.DataFrame,
     baseline: str = "",
@@ -128,9 +140,15 @@ def versus(
         table: What ``aggregate`` returned for ``results``, when it is at hand.
 
     Returns:
-        One row a (dataset, metric, method): ``pairs``, ``method_mean``, ``baseline_mean``, ``difference``, ``low`` and
-        ``high`` (95 % bootstrap interval), ``wins``, ``ties``, ``losses``, ``p`` (Wilcoxon), ``p_holm`` (corrected
-        over the methods of the same dataset and metric), ``verdict`` (one sentence). Values lie in [-1, 1].
+        One row a (dataset, metric, method): ``pairs``, ``classes`` (how many either method was run on),
+        ``method_mean``, ``baseline_mean`` (over the pairs), ``difference``, ``low`` and ``high`` (95 % bootstrap
+        interval), ``wins``, ``ties``, ``losses``, ``p`` (Wilcoxon), ``p_holm`` (corrected over the methods of the same
+        dataset and metric), ``p_least`` (the smallest that ``p_holm`` could have been with so many pairs and methods),
+        ``significant`` (``p_holm`` below 0.05, where ``p_least`` is too), ``verdict`` (one sentence). Values lie in
+        [-1, 1].
+
+    Raises:
+        UserError: Unknown method, or a name that several experiments have.
     """
     from diadbench.reports.labels import known_metrics
 
@@ -146,26 +164,42 @@ def versus(
     for dataset in [*datasets, ALL] if len(datasets) > 1 else datasets:
         for metric in keys:
             values = _wide(table, dataset, metric)
+            ran = _classes_of(table, dataset, metric)
             for name in others:
                 row, difference = _compare(values, dataset, metric, name, baseline, seed)
-                rows.append(row)
+                rows.append({**row, "classes": len(ran.get(name, set()) | ran.get(baseline, set()))})
                 differences.append(difference)
     p = wilcoxon_p(differences)
     for first in range(0, len(rows), max(1, len(others))):
         group = slice(first, first + len(others))
-        for row, uncorrected, corrected in zip(rows[group], p[group], holm(p[group])):
-            row.update(p=uncorrected, p_holm=corrected)
-            row["verdict"] = verdict(row)
-    columns = ["dataset", "metric", "method", "baseline", "pairs", "method_mean", "baseline_mean", "difference", "low",
-               "high", "wins", "ties", "losses", "p", "p_holm", "verdict"]  # fmt: skip
+        least = smallest_after_holm([len(values) for values in differences[group]])
+        tests = sum(len(values) > 0 for values in differences[group])
+        for row, uncorrected, corrected, bound in zip(rows[group], p[group], holm(p[group]), least):
+            row.update(p=uncorrected, p_holm=corrected, p_least=bound)
+            row["significant"] = bool(bound < ALPHA and corrected < ALPHA)
+            row["verdict"] = verdict(row, tests)
+    columns = ["dataset", "metric", "method", "baseline", "pairs", "classes", "method_mean", "baseline_mean",
+               "difference", "low", "high", "wins", "ties", "losses", "p", "p_holm", "p_least", "significant",
+               "verdict"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
 def _wide(table: pd.DataFrame, dataset: str, metric: str) -> pd.DataFrame:
-    rows = table[(table["scope"] == "class") & (table["metric"] == metric)]
+    rows = one_experiment_a_row(table[(table["scope"] == "class") & (table["metric"] == metric)])
     if dataset != ALL:
         rows = rows[rows["dataset"] == dataset]
     return rows.pivot(index=["dataset", "class"], columns="method", values="value")
+
+
+def _classes_of(table: pd.DataFrame, dataset: str, metric: str) -> dict[str, set[tuple[str, str]]]:
+    """Return for each method the (dataset, class) pairs that it was run on, with a value or not."""
+    rows = table[(table["scope"] == "class") & (table["metric"] == metric)]
+    if dataset != ALL:
+        rows = rows[rows["dataset"] == dataset]
+    found: dict[str, set[tuple[str, str]]] = {}
+    for method, *place in tuples(rows[["method", "dataset", "class"]]):
+        found.setdefault(method, set()).add((place[0], place[1]))
+    return found
 
 
 def _compare(
@@ -197,23 +231,33 @@ def _compare(
     return row, differences
 
 
-def verdict(row: dict[str, object]) -> str:
-    """Say in one plain sentence what a row of :func:`versus` shows."""
-    pairs, p = int(row["pairs"]), float(row["p_holm"])  # type: ignore[call-overload, arg-type]
+def verdict(row: Mapping[str, Any], tests: int = 1) -> str:
+    """Say in one or two plain sentences what a row of :func:`versus` shows.
+
+    Args:
+        row: ``pairs``, ``classes``, ``difference``, ``baseline``, ``p_holm`` and ``p_least``.
+        tests: How many methods Holm's correction counts.
+    """
+    pairs, p = int(row["pairs"]), float(row["p_holm"])
     if not pairs:
         return "No class has a value of both."
-    if smallest_p(pairs) >= ALPHA:
-        classes = "class" if pairs == 1 else "classes"
-        return (
-            f"Too few classes: with {pairs} {classes} this test can't fall below p = {smallest_p(pairs):.2g}; "
-            "nothing can be said about significance."
-        )
-    difference = float(row["difference"])  # type: ignore[arg-type]
-    if p < ALPHA:
-        return (
-            f"{'Better' if difference > 0 else 'Worse'} than {row['baseline']} (p = {p:.2g} after Holm's correction)."
-        )
-    return f"No significant difference (p = {p:.2g} after Holm's correction)."
+    if float(row["p_least"]) >= ALPHA:
+        said = f"Too few classes: {_cannot(pairs, tests, float(row['p_least']))}"
+    elif p < ALPHA:
+        word = "Better" if float(row["difference"]) > 0 else "Worse"
+        said = f"{word} than {row['baseline']} (p = {p:.2g} after Holm's correction)."
+    else:
+        said = f"No significant difference (p = {p:.2g} after Holm's correction)."
+    return said if pairs == row["classes"] else f"{said} Only {pairs} of {row['classes']} classes have a value of both."
+
+
+def _cannot(pairs: int, tests: int, least: float) -> str:
+    classes = "class" if pairs == 1 else "classes"
+    family = f" and Holm's correction over {tests} methods" if tests > 1 else ""
+    return (
+        f"with {pairs} {classes}{family} this test can't fall below p = {least:.2g}, even if one method wins on all of "
+        "them; nothing can be said about significance."
+    )
 
 
 @dataclass(frozen=True)

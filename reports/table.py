@@ -10,7 +10,16 @@ from typing import Any
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.reports.frame import aggregate, notes, printed, records, tuples
+from diadbench.reports.frame import (
+    MEAN,
+    aggregate,
+    class_names,
+    notes,
+    one_experiment_a_row,
+    printed,
+    records,
+    tuples,
+)
 from diadbench.reports.labels import MAIN, Metric, known_metrics
 
 DIMENSIONS = ("method", "dataset", "class", "seed", "metric")
@@ -114,7 +123,7 @@ def cut(
         table: What ``aggregate`` returned for ``results``, when it is at hand.
 
     Raises:
-        UserError: Unknown dimension or metric, or several datasets would share an entry.
+        UserError: Unknown dimension or metric, or several datasets or experiments would share an entry.
     """
     rows, columns = _dimensions(rows, columns)
     if results.empty or (results["metric"] == "").all():
@@ -130,11 +139,11 @@ def cut(
     keys = _metrics(results, metrics)
     if table is None or "seed" in used:
         table = aggregate(results[results["metric"].isin(["", *keys])], by_seed="seed" in used)
-    table = table[table["metric"].isin(keys)]
+    table = one_experiment_a_row(table[table["metric"].isin(keys)])
     if "class" not in used:
         table = table[table["scope"] == "mean"]
     else:
-        table = table.assign(**{"class": table["class"].where(table["scope"] == "class", "mean")})
+        table = table.assign(**{"class": class_names(table)})
     return _Builder(results, table, list(rows), list(columns), keys).build(name, caption)
 
 
@@ -169,7 +178,7 @@ class _Builder:
         self.rows, self.columns, self.keys, self.table = rows, columns, keys, table
         self.pairs = list(tuples(results[["dataset", "method"]].drop_duplicates()))
         self.orders = {name: list(results[name].unique()) for name in ("dataset", "method", "seed")}
-        self.orders["class"] = [*(c for c in table["class"].unique() if c != "mean"), "mean"]
+        self.orders["class"] = [*(c for c in table["class"].unique() if c != MEAN), MEAN]
         self.orders["metric"] = keys
         self.notes: list[str] = []
         self.whole: list[str] = []

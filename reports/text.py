@@ -94,11 +94,14 @@ def to_rich(table: Table) -> RichTable:
     shown = RichTable(
         title=Text(clean(table.caption)) if table.caption else None, title_justify="left", header_style="bold"
     )
-    for name in table.row_names:
-        shown.add_column(name, no_wrap=False)
-    for column in table.columns:
+    for place, name in enumerate(table.row_names):
+        longest = max((len(row[place].text) for row in table.rows), default=0)
+        shown.add_column(name, no_wrap=False, min_width=min(longest, 16))
+    for place, column in enumerate(table.columns):
         head = "\n".join(clean(part.text) + (f" ({marks_text(part.marks)})" if part.marks else "") for part in column)
-        shown.add_column(Text(head), justify="right", no_wrap=True)
+        figures = [_rich_entry(entries[place]).cell_len for entries in table.entries]
+        # a long name is folded, a figure never
+        shown.add_column(Text(head), justify="right", overflow="fold", min_width=max(figures, default=0))
     starts = table.block
     for position, (row, entries) in enumerate(zip(table.rows, table.entries)):
         if position and starts[position]:

@@ -1,0 +1,72 @@
+"""Which cells are one experiment: those that differ in their seed alone. And how several runs are told apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+#: what decided a result, as far as cells of earlier versions kept it
+KEPT_BEFORE = ("method", "method_options", "setting", "image_size", "resize")
+#: key of a stand-in whose code isn't known: the run that it comes from
+CODE_OF = "code_of"
+#: key of a stand-in for what a cell of an earlier version didn't keep
+EARLIER = "earlier_version"
+
+
+def decided(status: Mapping[str, Any], config: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """Return what decides a cell's result besides its seed.
+
+    Cells of earlier versions didn't keep it. The stand-in for it is made of their ``cell.yaml``. It holds no digest of
+    a user's code, so that it holds the run directory in its place: such cells are one experiment within a run only.
+
+    Args:
+        status: ``status.json`` of the cell; a cell that never began has none of its keys but the state.
+        config: ``cell.yaml`` of the cell.
+        run: Resolved path of the run directory.
+
+    Returns:
+        Plain values by name; empty when nothing says what the result was made from.
+    """
+    began = bool(status.get("identity"))
+    kept: dict[str, Any] = status.get("decides") or ({} if began else config.get("decides") or {})
+    if kept:
+        return dict(kept)
+    if began and config.get("identity", status["identity"]) != status["identity"]:
+        return {}  # cell.yaml was written for another try
+    stand_in = {key: config.get(key) for key in KEPT_BEFORE}
+    stand_in["fingerprint"] = status.get("fingerprint") or config.get("fingerprint", "")
+    if _is_brought(config.get("method")):
+        stand_in[CODE_OF] = str(run)
+    return {**stand_in, EARLIER: True}
+
+
+def _is_brought(method: object) -> bool:
+    """Whether the method is a user's class, from a file or a module, and not a registered name."""
+    return isinstance(method, str) and ":" in method and not method.startswith("anomalib:")
+
+
+def configuration(status: Mapping[str, Any], config: Mapping[str, Any], run: Path) -> str:
+    """Return the hash of what :func:`decided` returns: the same for all seeds of one experiment."""
+    began = bool(status.get("identity"))
+    kept = status.get("configuration") or ("" if began else config.get("configuration"))
+    return str(kept) if kept else _digest(decided(status, config, run) or {"identity": status.get("identity", "")})
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def run_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return for each of several resolved paths its shortest end that no other has: ``before/g`` and ``after/g``."""
+    return {path: _shortest(path, [other for other in paths if other != path]) for path in paths}
+
+
+def _shortest(path: Path, others: Sequence[Path]) -> str:
+    for length in range(1, len(path.parts) + 1):
+        end = path.parts[-length:]
+        if all(other.parts[-length:] != end for other in others):
+            return str(Path(*end))
+    return str(path)
