@@ -2,7 +2,8 @@
 
 ::
 
-    from diadbench.reports import build, load_results, prepare, cut, versus
+    from diadbench.reports import load_results, prepare, cut, versus
+    from diadbench.reports import make_report as build
 
     results = prepare(load_results("runs/demo"))      # the tidy DataFrame
     table = cut(results, rows=["method"], columns=["dataset"], metrics=["i_auroc"])
@@ -19,32 +20,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diadbench.benchmark.store import load_results
-    from diadbench.reports.frame import aggregate, prepare
-    from diadbench.reports.latex import to_latex
-    from diadbench.reports.published import check, load_published
-    from diadbench.reports.report import build
-    from diadbench.reports.source import Source
-    from diadbench.reports.stats import holm, ranks, versus
-    from diadbench.reports.table import Table, cut
-    from diadbench.reports.text import to_csv, to_markdown, to_rich
+    from diadbench.reports.make_report import build
+    from diadbench.reports.paper.latex import to_latex
+    from diadbench.reports.published.literature import check, load_published
+    from diadbench.reports.tables.cut import Table, cut
+    from diadbench.reports.tables.frame import aggregate, prepare
+    from diadbench.reports.tables.plain_text import to_csv, to_markdown, to_rich
+    from diadbench.reports.tables.source import Source
+    from diadbench.reports.tables.stats import holm, ranks, versus
 
 _PLACES = {
     "load_results": "diadbench.benchmark.store",
-    "build": "diadbench.reports.report",
-    "aggregate": "diadbench.reports.frame",
-    "prepare": "diadbench.reports.frame",
-    "to_latex": "diadbench.reports.latex",
-    "check": "diadbench.reports.published",
-    "load_published": "diadbench.reports.published",
-    "Source": "diadbench.reports.source",
-    "holm": "diadbench.reports.stats",
-    "ranks": "diadbench.reports.stats",
-    "versus": "diadbench.reports.stats",
-    "Table": "diadbench.reports.table",
-    "cut": "diadbench.reports.table",
-    "to_csv": "diadbench.reports.text",
-    "to_markdown": "diadbench.reports.text",
-    "to_rich": "diadbench.reports.text",
+    "build": "diadbench.reports.make_report",
+    "aggregate": "diadbench.reports.tables.frame",
+    "prepare": "diadbench.reports.tables.frame",
+    "to_latex": "diadbench.reports.paper.latex",
+    "check": "diadbench.reports.published.literature",
+    "load_published": "diadbench.reports.published.literature",
+    "Source": "diadbench.reports.tables.source",
+    "holm": "diadbench.reports.tables.stats",
+    "ranks": "diadbench.reports.tables.stats",
+    "versus": "diadbench.reports.tables.stats",
+    "Table": "diadbench.reports.tables.cut",
+    "cut": "diadbench.reports.tables.cut",
+    "to_csv": "diadbench.reports.tables.plain_text",
+    "to_markdown": "diadbench.reports.tables.plain_text",
+    "to_rich": "diadbench.reports.tables.plain_text",
 }
 __all__ = [
     "Source",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from diadbench.benchmark.metrics.bag import Bag
 from diadbench.benchmark.metrics.ranking import BLOCK, Ranking
 from diadbench.benchmark.metrics.regions import label_regions
-from diadbench.benchmark.metrics.store import Budget
+from diadbench.benchmark.metrics.spill import Budget
 
 #: ``(U,)`` ascending distinct scores, how often each occurs, and its region weight (sum 1 over all ranges).
 Distinct = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]

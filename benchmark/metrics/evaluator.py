@@ -19,7 +19,7 @@ from diadbench.benchmark.metrics.pixels import PixelClass, Values
 from diadbench.benchmark.metrics.pooling import map_scores
 from diadbench.benchmark.metrics.protocols import Protocol, get_protocol
 from diadbench.benchmark.metrics.scores import score_metrics
-from diadbench.benchmark.metrics.store import Budget, blocks
+from diadbench.benchmark.metrics.spill import Budget, blocks
 from diadbench.common.errors import UserError
 
 

@@ -19,7 +19,7 @@ from diadbench.benchmark.metrics.pixels import PixelClass
 from diadbench.benchmark.metrics.protocols import Protocol
 from diadbench.benchmark.metrics.ranking import Ranking
 from diadbench.benchmark.metrics.scores import score_metrics
-from diadbench.benchmark.metrics.store import Budget
+from diadbench.benchmark.metrics.spill import Budget
 
 __all__ = [
     "AUPRO",

@@ -16,7 +16,7 @@ from diadbench.benchmark.metrics.inputs import as_floats
 from diadbench.benchmark.metrics.protocols import Protocol
 from diadbench.benchmark.metrics.ranges import Ranges
 from diadbench.benchmark.metrics.ranking import Ranking
-from diadbench.benchmark.metrics.store import Budget, MapStore, blocks
+from diadbench.benchmark.metrics.spill import Budget, MapStore, blocks
 from diadbench.benchmark.metrics.thresholds import Counts, Cuts, counts_at
 
 #: metric -> (value, why it is NaN)

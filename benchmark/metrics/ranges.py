@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diadbench.benchmark.metrics.ranking import Ranking
-from diadbench.benchmark.metrics.store import Budget, DiskArray
+from diadbench.benchmark.metrics.spill import Budget, DiskArray
 
 _COLUMNS = ("score", "positives", "below", "equal", "weight")
 

@@ -1,4 +1,4 @@
-"""The command line. Each command is a module of this package, imported when it is asked for.
+"""The command line. Each command is a module of ``commands``, imported when it is asked for.
 
 A module has either ``command`` (a verb: ``diadbench run``) or ``VERBS`` (a noun: ``diadbench methods list``).
 """
@@ -82,7 +82,7 @@ def _dispatch(words: list[str]) -> int:
     name, *rest = words
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}; {_hint(name, COMMANDS)}")
-    module = importlib.import_module(f"diadbench.cli.{name}")
+    module = importlib.import_module(f"diadbench.cli.commands.cmd_{name}")
     verbs: dict[str, Callable[..., Any]] | None = getattr(module, "VERBS", None)
     if verbs is None:
         return _call(name, module.command, rest)

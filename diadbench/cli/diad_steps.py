@@ -29,7 +29,8 @@ from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.data import Batch, TestData, TrainData
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.methods.base import RunSettings
-from diadbench.methods.diad import DiADModel, anomaly_map, image_score, weights
+from diadbench.methods.diad import DiADModel, anomaly_map, image_score
+from diadbench.methods.diad import checkpoints as weights
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.normalise import denormalise, normalise
 

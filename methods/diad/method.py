@@ -14,7 +14,8 @@ from torch import Tensor
 from diadbench.common.errors import UserError
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
-from diadbench.methods.diad import config, weights
+from diadbench.methods.diad import checkpoints as weights
+from diadbench.methods.diad import config
 from diadbench.methods.diad.diffusion import LEVELS, timesteps
 from diadbench.methods.diad.discriminator import START
 from diadbench.methods.diad.latents import CachedLatents, posteriors
@@ -23,7 +24,7 @@ from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.noise import image_noise
 from diadbench.methods.diad.normalise import denormalise, normalise
 from diadbench.methods.diad.reconstruct import Estimate, reconstruct, trajectory
-from diadbench.methods.diad.scoring import POOL, SIGMA, anomaly_map, image_score, level_maps
+from diadbench.methods.diad.score_maps import POOL, SIGMA, anomaly_map, image_score, level_maps
 from diadbench.methods.diad.stages import AutoencoderStage, DiffusionStage, find_lpips
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
@@ -319,7 +320,7 @@ class DiAD(Method):
 
     @staticmethod
     def export(directory: Path, format: str, out: Path) -> None:
-        """Write a kept model for other code; see :func:`diadbench.methods.diad.weights.export`."""
+        """Write a kept model for other code; see :func:`diadbench.methods.diad.checkpoints.export`."""
         weights.export(directory, format, out)
 
     def parameters_count(self) -> int | None:

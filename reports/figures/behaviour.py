@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from diadbench.reports.figures.curves import finished
 from diadbench.reports.figures.overview import mathtext
+from diadbench.reports.figures.palette import styles
 from diadbench.reports.figures.style import COLUMN, GREY, PAGE, bare, label, new_figure
-from diadbench.reports.palette import styles
-from diadbench.reports.source import Source
-from diadbench.reports.stats import ranks
+from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.stats import ranks
 
 #: values that a figure of trainings shows
 PANELS = 6

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from diadbench.benchmark.store import CURVES, CellRecord, CurveInfo
 from diadbench.reports.figures.overview import MANY, mathtext
+from diadbench.reports.figures.palette import styles
 from diadbench.reports.figures.style import PAGE, bare, label, new_figure
-from diadbench.reports.labels import Metric
-from diadbench.reports.palette import styles
-from diadbench.reports.source import Source
+from diadbench.reports.tables.labels import Metric
+from diadbench.reports.tables.source import Source
 
 Floats = npt.NDArray[np.float64]
 Kept = tuple[float, Mapping[str, Mapping[str, tuple[Floats, Floats]]]]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from diadbench.reports.escape import file_names
 from diadbench.reports.figures import behaviour, curves, overview
 from diadbench.reports.figures.qualitative import qualitative
 from diadbench.reports.figures.style import save
-from diadbench.reports.provenance import cost, measured_at
-from diadbench.reports.source import Source
+from diadbench.reports.tables.costs import cost, measured_at
+from diadbench.reports.tables.escape import file_names
+from diadbench.reports.tables.source import Source
 
 Drawn = Figure | None | list[Figure]
 Plan = tuple[str, str, Callable[[], Drawn]]

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+from diadbench.reports.figures.palette import styles
 from diadbench.reports.figures.style import COLUMN, GREY, PAGE, label, legend_columns, new_figure
-from diadbench.reports.frame import printed
-from diadbench.reports.labels import MAIN, Metric
-from diadbench.reports.palette import styles
-from diadbench.reports.provenance import HEADS
+from diadbench.reports.tables.costs import HEADS
+from diadbench.reports.tables.frame import printed
+from diadbench.reports.tables.labels import MAIN, Metric
 
 MANY = 8
 Floats = npt.NDArray[np.float64]

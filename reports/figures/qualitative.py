@@ -10,9 +10,9 @@ import numpy.typing as npt
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from diadbench.reports.figures.gallery import Choice, Picture, choose, gallery_of, heat_image, scale
 from diadbench.reports.figures.style import PAGE, bare, label, new_figure
-from diadbench.reports.gallery import Choice, Picture, choose, gallery_of, heat_image, scale
-from diadbench.reports.source import Source
+from diadbench.reports.tables.source import Source
 
 Array = npt.NDArray[Any]
 GAP, ROWS, COLUMNS = 4, 12, 10

@@ -17,7 +17,7 @@ from types import TracebackType
 
 from diadbench.reports.figures.draw import Plan, draw_one, plan
 from diadbench.reports.figures.style import style
-from diadbench.reports.source import Source
+from diadbench.reports.tables.source import Source
 
 Written = dict[str, tuple[str, list[Path]]]
 #: with fewer figures than this a second process costs more than it saves

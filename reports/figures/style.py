@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from diadbench.common.files import write_with
-from diadbench.reports.escape import clean
+from diadbench.reports.tables.escape import clean
 
 #: widths of a column and of a page of a two-column paper, in inches
 COLUMN, PAGE = 3.4, 7.0

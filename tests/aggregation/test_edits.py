@@ -21,7 +21,7 @@ from diadbench.benchmark.grid import parse_grid
 from diadbench.benchmark.runner import run_grid
 from diadbench.benchmark.store import CellRecord, RunDirectory, load_results
 from diadbench.reports import aggregate, prepare
-from diadbench.reports.source import Source
+from diadbench.reports.tables.source import Source
 
 Edit = tuple[str, Any]
 EDITS: list[Edit] = [

@@ -86,7 +86,7 @@ def test_real_data_is_not_marked(tmp_path: Path) -> None:
 
 def test_list_is_quick_and_light() -> None:
     code = (
-        "import sys; from diadbench.cli.datasets import list_datasets; list_datasets();"
+        "import sys; from diadbench.cli.commands.cmd_datasets import list_datasets; list_datasets();"
         "heavy = {'torch', 'pandas', 'numpy', 'PIL'} & set(sys.modules); assert not heavy, heavy"
     )
     begin = time.perf_counter()

@@ -14,10 +14,10 @@ from diadbench.common.interrupt import Terminated
 from diadbench.methods.authoring.small_data import anomalous_images, small_train
 from diadbench.methods.base import RunSettings
 from diadbench.methods.diad import SIZES, DiADModel, of_width
+from diadbench.methods.diad.checkpoints import start_sg
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.noise import image_noise
 from diadbench.methods.diad.stages import AutoencoderStage
-from diadbench.methods.diad.weights import start_sg
 
 TINY: dict[str, Any] = {
     "size": "tiny",

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from diadbench.cli import main
-from diadbench.methods.diad.weights import export
+from diadbench.methods.diad.checkpoints import export
 
 STEPS = ["autoencoder_steps=2", "train_steps=2", "steps=2", "batch_size=2", "autoencoder_batch_size=2"]
 COMMON = ["--config", "diad-tiny", "--options", *STEPS]

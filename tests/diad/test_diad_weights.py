@@ -15,9 +15,9 @@ from torch import Tensor
 
 from diadbench.common.errors import Skip, UserError
 from diadbench.methods import diad
+from diadbench.methods.diad.checkpoints import export, load_autoencoder, save
 from diadbench.methods.diad.names import same
-from diadbench.methods.diad.text import empty_prompt
-from diadbench.methods.diad.weights import export, load_autoencoder, save
+from diadbench.methods.diad.prompt import empty_prompt
 from diadbench.methods.features import hub
 
 CONTEXT = 32

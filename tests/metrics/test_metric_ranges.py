@@ -9,7 +9,7 @@ from scipy import ndimage
 from diadbench.benchmark.metrics import bag, curves, ranking
 from diadbench.benchmark.metrics.pixels import PixelClass
 from diadbench.benchmark.metrics.protocols import get_protocol
-from diadbench.benchmark.metrics.store import Budget, DiskArray
+from diadbench.benchmark.metrics.spill import Budget, DiskArray
 
 RNG = np.random.default_rng(3)
 KINDS = {

@@ -42,7 +42,7 @@ def test_several_processes_draw_what_one_draws(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report: dict[str, Path]
 ) -> None:
     from diadbench.reports.figures import share
-    from diadbench.reports.source import Source
+    from diadbench.reports.tables.source import Source
 
     monkeypatch.setattr(share, "MANY", 1)
     with share.Drawing(Source.load(demo), tmp_path) as drawing:

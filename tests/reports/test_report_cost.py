@@ -12,8 +12,8 @@ from openpyxl import load_workbook
 
 from diadbench.benchmark.store import RunDirectory
 from diadbench.reports.figures import overview
-from diadbench.reports.provenance import COSTS, HEADS, cost, cost_notes, measured_at
-from diadbench.reports.source import Source
+from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, measured_at
+from diadbench.reports.tables.source import Source
 
 
 @pytest.fixture(scope="module")

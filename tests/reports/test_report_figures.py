@@ -16,7 +16,7 @@ from diadbench.benchmark.store import CURVES, METRICS, CellRecord, RunDirectory
 from diadbench.common.errors import UserError
 from diadbench.reports.figures import behaviour
 from diadbench.reports.figures.curves import MeanCurve, column_means, curves, mean_curve
-from diadbench.reports.source import Source
+from diadbench.reports.tables.source import Source
 
 #: an area moves by less than this when a curve is thinned to 2000 columns and kept as float32
 THINNED = 1e-3

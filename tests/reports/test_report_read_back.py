@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 from openpyxl import load_workbook
 
-from diadbench.reports import build, cut, prepare, to_latex, to_markdown
-from diadbench.reports.escape import latex, markdown
+from diadbench.reports import cut, prepare, to_latex, to_markdown
+from diadbench.reports import make_report as build
+from diadbench.reports.tables.escape import latex, markdown
 
 METHODS = ("DiAD", r"a_b&c%d#e$f~g^h\i<j=k", "=cmd|' /C calc'!A0", "方法一", "+1 <b>|x|</b>")
 SEVEN = ("i_auroc", "i_ap", "i_f1max", "p_auroc", "p_ap", "p_f1max", "aupro", "mad")
@@ -38,8 +39,11 @@ def report(make_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactor
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIADBENCH_PUBLISHED", str(folder / "none.csv"))
         written = build(run.path, ["xlsx", "latex", "markdown", "csv"], folder / "report")
-        from diadbench.reports.page import page_context, write_page  # without figures: test_report_build draws them
-        from diadbench.reports.source import Source
+        from diadbench.reports.page.html import (  # without figures: test_report_build draws them
+            page_context,
+            write_page,
+        )
+        from diadbench.reports.tables.source import Source
 
         source = Source.load(run.path)
         context = page_context(source, pd.DataFrame(), pd.DataFrame())

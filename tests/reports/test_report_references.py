@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diadbench.datasets.facts import known_sets as catalog
 from diadbench.reports import load_published
-from diadbench.reports.bibliography import source_key
+from diadbench.reports.paper.references import source_key
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +18,7 @@ def _keys(text: str) -> set[str]:
 
 
 def test_every_source_of_published_figures_has_an_entry() -> None:
-    known = _keys((files("diadbench.reports") / "published.bib").read_text(encoding="utf-8"))
+    known = _keys((files("diadbench.reports") / "published" / "published.bib").read_text(encoding="utf-8"))
     sources = list(load_published()["source"].unique())
     assert len(sources) > 5
     assert [source for source in sources if source_key(source) not in known] == []

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from diadbench.reports import holm, load_results, prepare, ranks, versus
-from diadbench.reports.stats import RESAMPLES, bootstrap_interval
+from diadbench.reports.tables.stats import RESAMPLES, bootstrap_interval
 
 
 @pytest.fixture(scope="module")

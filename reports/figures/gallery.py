@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from diadbench.benchmark.store import CellRecord
 from diadbench.common.half import from_half
-from diadbench.reports.source import Source
+from diadbench.reports.tables.source import Source
 
 Array = npt.NDArray[Any]
 #: how many methods judge which image is best, median or worst: the first of the grid

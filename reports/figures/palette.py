@@ -21,7 +21,7 @@ def styles(methods: list[str]) -> dict[str, tuple[str, str, str]]:
     The eight methods of this project have their own colour. Any other method takes a colour by its name, moved to the
     next free one, so that it keeps its colour when the set of methods hardly changes.
     """
-    from diadbench.reports.escape import squeeze
+    from diadbench.reports.tables.escape import squeeze
 
     taken: dict[int, int] = {}
     chosen: dict[str, int] = {}

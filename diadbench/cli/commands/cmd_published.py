@@ -14,7 +14,7 @@ def list_published(*, dataset: str = "", method: str = "") -> int:
 
         diadbench published list --dataset mvtec --method DiAD
     """
-    from diadbench.reports.own import print_published
+    from diadbench.reports.terminal import print_published
 
     print_published(dataset, method)
     return 0
@@ -36,7 +36,7 @@ def add_published(file: str) -> int:
     import sys
     from pathlib import Path
 
-    from diadbench.reports.published import add, user_file
+    from diadbench.reports.published.literature import add, user_file
 
     added, warnings = add(Path(file))
     for line in warnings:

@@ -8,8 +8,8 @@ import io
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from diadbench.reports.escape import clean, csv_text, markdown
-from diadbench.reports.table import Entry, Head, Table, marks_text
+from diadbench.reports.tables.cut import Entry, Head, Table, marks_text
+from diadbench.reports.tables.escape import clean, csv_text, markdown
 
 
 def entry_text(entry: Entry) -> str:

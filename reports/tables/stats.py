@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from diadbench.common.errors import unknown_name
-from diadbench.reports.escape import squeeze
-from diadbench.reports.frame import aggregate, one_experiment_a_row, tuples
+from diadbench.reports.tables.escape import squeeze
+from diadbench.reports.tables.frame import aggregate, one_experiment_a_row, tuples
 
 ALL = "all datasets"
 ALPHA = 0.05
@@ -150,7 +150,7 @@ def versus(
     Raises:
         UserError: Unknown method, or a name that several experiments have.
     """
-    from diadbench.reports.labels import known_metrics
+    from diadbench.reports.tables.labels import known_metrics
 
     names = list(results["method"].unique())
     baseline = default_baseline(names, baseline)

@@ -39,7 +39,7 @@ def command(
         diadbench table runs/demo --rows method --columns dataset --metrics i_auroc,p_ap
         diadbench table runs/demo --rows class --columns method --metrics i_auroc --datasets toy --format latex
     """
-    from diadbench.reports.own import print_table
+    from diadbench.reports.terminal import print_table
 
     print_table(
         runs,

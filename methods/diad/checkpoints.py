@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import read_json, write_json, write_with
 from diadbench.methods.diad.config import ModelConfig, infer
-from diadbench.methods.diad.files import BESIDE, read_checkpoint, read_state
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.names import from_official, to_official
-from diadbench.methods.diad.text import embedding_of, empty_prompt
+from diadbench.methods.diad.prompt import embedding_of, empty_prompt
+from diadbench.methods.diad.weight_files import BESIDE, read_checkpoint, read_state
 from diadbench.methods.features.hub import hub_access, no_network
 
 #: Logarithm of the variance at which the posterior of a random autoencoder starts.

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.reports.escape import clean, squeeze
-from diadbench.reports.experiments import (
+from diadbench.reports.tables.escape import clean, squeeze
+from diadbench.reports.tables.experiments import (
     class_notes,
     datasets_apart,
     made_from,

@@ -12,8 +12,8 @@ import unicodedata
 
 import pandas as pd
 
-from diadbench.reports.escape import clean, latex
-from diadbench.reports.frame import aggregate, one_experiment_a_row, printed, records
+from diadbench.reports.tables.escape import clean, latex
+from diadbench.reports.tables.frame import aggregate, one_experiment_a_row, printed, records
 
 DIGITS = dict(zip("0123456789", ["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]))
 

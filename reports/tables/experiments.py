@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from diadbench.benchmark.store import CODE_OF, EARLIER, RunDirectory
-from diadbench.reports.escape import clean
+from diadbench.reports.tables.escape import clean
 
 #: differences that a name spells out; the rest is counted
 MOST = 4

@@ -32,7 +32,7 @@ def command(
 
         diadbench compare runs/demo --method patchcore --baseline padim --metrics i_auroc
     """
-    from diadbench.reports.own import print_comparison
+    from diadbench.reports.terminal import print_comparison
 
     print_comparison(
         runs,

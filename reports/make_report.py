@@ -11,12 +11,12 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
-from diadbench.reports.document import paper_tables, write_latex
-from diadbench.reports.published import beside
-from diadbench.reports.source import Source
-from diadbench.reports.stats import versus
-from diadbench.reports.table import Table
-from diadbench.reports.text import to_csv, to_markdown
+from diadbench.reports.paper.document import paper_tables, write_latex
+from diadbench.reports.published.literature import beside
+from diadbench.reports.tables.cut import Table
+from diadbench.reports.tables.plain_text import to_csv, to_markdown
+from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.stats import versus
 
 if TYPE_CHECKING:
     from diadbench.reports.figures.share import Drawing
@@ -92,7 +92,7 @@ def _write(
         source.raw.to_csv(_made(folder / "results.csv"), index=False)
         written.append(folder / "results.csv")
     if "xlsx" in wanted:
-        from diadbench.reports.excel import write_excel
+        from diadbench.reports.workbook.excel import write_excel
 
         written.append(write_excel(source, folder / "results.xlsx", pairs, published))
     if have:
@@ -102,7 +102,7 @@ def _write(
             written += write_latex(source, folder, tables, pairs, published, colours=colours)
     if drawing is None:
         return written
-    from diadbench.reports.page import page_context, write_page
+    from diadbench.reports.page.html import page_context, write_page
 
     context = page_context(source, pairs, published) if "html" in wanted else {}  # while others draw
     figures = drawing.finish()

@@ -15,10 +15,10 @@ import pandas as pd
 from diadbench.benchmark.store import CSV_COLUMNS, RESULT_COLUMNS, CellRecord, RunDirectory, open_runs
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
-from diadbench.reports.escape import clean
-from diadbench.reports.frame import aggregate, complete, contradictions, prepare, tuples
-from diadbench.reports.provenance import spent
-from diadbench.reports.published import check_results
+from diadbench.reports.published.literature import check_results
+from diadbench.reports.tables.costs import spent
+from diadbench.reports.tables.escape import clean
+from diadbench.reports.tables.frame import aggregate, complete, contradictions, prepare, tuples
 
 
 def read_results(run: RunDirectory, name: str = "") -> pd.DataFrame:
@@ -58,7 +58,7 @@ class Source:
     Attributes:
         runs: Run directories, each once.
         names: What each run is called: the shortest end of its path that no other run has.
-        results: What :func:`diadbench.reports.frame.prepare` returns.
+        results: What :func:`diadbench.reports.tables.frame.prepare` returns.
         raw: The results as the store returns them.
     """
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
-from diadbench.reports.escape import latex
-from diadbench.reports.source import Source
+from diadbench.reports.tables.escape import latex
+from diadbench.reports.tables.source import Source
 
 #: source of published figures -> its key in ``published.bib``
 SOURCES = {
@@ -32,7 +32,7 @@ def citations(source: Source) -> tuple[dict[str, str], str]:
 
     A key is used when its entry is at hand: in the cell's ``bibtex``, else in ``published.bib``.
     """
-    shipped = _entries((files("diadbench.reports") / "published.bib").read_text(encoding="utf-8"))
+    shipped = _entries((files("diadbench.reports") / "published" / "published.bib").read_text(encoding="utf-8"))
     entries, keys, titles = dict(shipped), {}, {}
     for dataset, method, cell in source.facts[["dataset", "method", "cell"]].itertuples(index=False, name=None):
         for name, info in ((method, cell.status.get("method_info")), (dataset, cell.status.get("dataset_info"))):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from diadbench.reports.escape import latex
-from diadbench.reports.frame import MEAN
-from diadbench.reports.table import Entry, Head, Table, marks_text
+from diadbench.reports.tables.cut import Entry, Head, Table, marks_text
+from diadbench.reports.tables.escape import latex
+from diadbench.reports.tables.frame import MEAN
 
 PREAMBLE = r"""\usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.reports.frame import (
+from diadbench.reports.tables.frame import (
     MEAN,
     aggregate,
     class_names,
@@ -20,7 +20,7 @@ from diadbench.reports.frame import (
     records,
     tuples,
 )
-from diadbench.reports.labels import MAIN, Metric, known_metrics
+from diadbench.reports.tables.labels import MAIN, Metric, known_metrics
 
 DIMENSIONS = ("method", "dataset", "class", "seed", "metric")
 

@@ -18,16 +18,16 @@ from PIL import Image
 
 from diadbench.benchmark.store import CellRecord
 from diadbench.common.files import write_text
-from diadbench.reports.escape import clean
-from diadbench.reports.frame import records
-from diadbench.reports.gallery import Choice, Picture, choose, gallery_of, heat_image, overlay, scale
-from diadbench.reports.labels import MAIN, Metric, known_metrics
-from diadbench.reports.palette import styles
-from diadbench.reports.provenance import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
-from diadbench.reports.published import check_published
-from diadbench.reports.source import Source
-from diadbench.reports.table import Entry, cut, marks_text
-from diadbench.reports.text import legend
+from diadbench.reports.figures.gallery import Choice, Picture, choose, gallery_of, heat_image, overlay, scale
+from diadbench.reports.figures.palette import styles
+from diadbench.reports.published.literature import check_published
+from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
+from diadbench.reports.tables.cut import Entry, cut, marks_text
+from diadbench.reports.tables.escape import clean
+from diadbench.reports.tables.frame import records
+from diadbench.reports.tables.labels import MAIN, Metric, known_metrics
+from diadbench.reports.tables.plain_text import legend
+from diadbench.reports.tables.source import Source
 from diadbench.version import __version__
 
 THUMB, SHOTS, LOG_LINES, LOG_CHARS = 128, 12, 40, 6000
@@ -36,7 +36,7 @@ Figures = Mapping[str, tuple[str, list[Path]]]
 
 def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) -> dict[str, Any]:
     """Return all that the page shows, but for the figures."""
-    templates = files("diadbench.reports") / "templates"
+    templates = files("diadbench.reports.page.html") / "templates"
     return {
         **_head(source),
         "summary": _summary(source),
@@ -60,7 +60,7 @@ def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) 
 
 def write_page(source: Source, path: Path, context: Mapping[str, Any], figures: Figures) -> Path:
     """Write the page of a report, from what :func:`page_context` gave; return its path."""
-    templates = files("diadbench.reports") / "templates"
+    templates = files("diadbench.reports.page.html") / "templates"
     environment = Environment(
         loader=FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
         autoescape=True,

@@ -15,10 +15,10 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
 from diadbench.common.files import write_with
-from diadbench.reports.escape import clean
-from diadbench.reports.frame import printed
-from diadbench.reports.table import Entry, Table, marks_text
-from diadbench.reports.text import legend, note_text
+from diadbench.reports.tables.cut import Entry, Table, marks_text
+from diadbench.reports.tables.escape import clean
+from diadbench.reports.tables.frame import printed
+from diadbench.reports.tables.plain_text import legend, note_text
 
 FACE = "Calibri"
 HEAD = Font(name=FACE, bold=True, color="FFFFFF")

@@ -32,7 +32,7 @@ def command(
         diadbench report runs/a runs/b --format xlsx,latex --baseline UniAD --out paper/
     """
     from diadbench.common.errors import UserError
-    from diadbench.reports.report import build
+    from diadbench.reports.make_report import build
 
     if not runs:
         raise UserError("report: give at least one run directory")

@@ -18,9 +18,9 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
-from diadbench.reports.escape import squeeze
-from diadbench.reports.frame import records
-from diadbench.reports.labels import SEVEN
+from diadbench.reports.tables.escape import squeeze
+from diadbench.reports.tables.frame import records
+from diadbench.reports.tables.labels import SEVEN
 
 COLUMNS = ("source", "source_ref", "method", "venue", "dataset", "setting", "resolution", "epochs",
            *SEVEN, "p_ioumax", "mad", "note")  # fmt: skip
@@ -46,7 +46,7 @@ def user_file() -> Path:
 
 def load_published() -> pd.DataFrame:
     """Return all published rows, the shipped and the imported ones. Values are percent, NaN where not published."""
-    tables = [read_table(Path(str(files("diadbench.reports") / "published.csv")))]
+    tables = [read_table(Path(str(files("diadbench.reports") / "published" / "published.csv")))]
     if user_file().is_file():
         tables.append(read_table(user_file()))
     return pd.concat(tables, ignore_index=True)

@@ -1,6 +1,6 @@
 """Text from outside (names of methods, datasets, classes; reasons; notes) made harmless for each format.
 
-HTML is escaped by jinja2 itself (``autoescape``); Excel cells are written by :mod:`diadbench.reports.sheet`.
+HTML is escaped by jinja2 itself (``autoescape``); Excel cells are written by :mod:`diadbench.reports.workbook.sheet`.
 """
 
 from __future__ import annotations

@@ -8,16 +8,16 @@ from pathlib import Path
 import pandas as pd
 
 from diadbench.common.files import write_text
-from diadbench.reports.bibliography import bbl, citations, source_key
-from diadbench.reports.escape import file_names, latex
-from diadbench.reports.frame import printed, records
-from diadbench.reports.labels import MAIN, Metric
-from diadbench.reports.latex import PREAMBLE, SHRINK, SKIPS, to_latex
-from diadbench.reports.macros import macro_names, metric_name, to_macros
-from diadbench.reports.published import check_published
-from diadbench.reports.source import Source
-from diadbench.reports.stats import ALPHA
-from diadbench.reports.table import Table, cut
+from diadbench.reports.paper.latex import PREAMBLE, SHRINK, SKIPS, to_latex
+from diadbench.reports.paper.macros import macro_names, metric_name, to_macros
+from diadbench.reports.paper.references import bbl, citations, source_key
+from diadbench.reports.published.literature import check_published
+from diadbench.reports.tables.cut import Table, cut
+from diadbench.reports.tables.escape import file_names, latex
+from diadbench.reports.tables.frame import printed, records
+from diadbench.reports.tables.labels import MAIN, Metric
+from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.stats import ALPHA
 
 #: rows of a table on one page; a longer one is set as several
 PAGE_ROWS = 48

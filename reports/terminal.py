@@ -13,13 +13,13 @@ from rich.text import Text
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
-from diadbench.reports.escape import clean, csv_text, markdown, squeeze
-from diadbench.reports.frame import printed, records
-from diadbench.reports.labels import MAIN, Metric
-from diadbench.reports.source import Source
-from diadbench.reports.stats import find_method, versus
-from diadbench.reports.table import cut
-from diadbench.reports.text import to_csv, to_markdown, to_rich
+from diadbench.reports.tables.cut import cut
+from diadbench.reports.tables.escape import clean, csv_text, markdown, squeeze
+from diadbench.reports.tables.frame import printed, records
+from diadbench.reports.tables.labels import MAIN, Metric
+from diadbench.reports.tables.plain_text import to_csv, to_markdown, to_rich
+from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.stats import find_method, versus
 
 FORMATS = ("terminal", "latex", "markdown", "csv", "xlsx")
 
@@ -51,13 +51,13 @@ def print_table(
     results = _results(runs, protocol, mix_protocols, methods, datasets)
     table = cut(results, rows=rows, columns=columns, metrics=metrics or None)
     if form == "xlsx":
-        from diadbench.reports.sheet import write_table
+        from diadbench.reports.workbook.sheet import write_table
 
         write_table(table, Path(str(out)))
         print(f"table: {out}")
         return
     if form == "latex":
-        from diadbench.reports.latex import to_latex
+        from diadbench.reports.paper.latex import to_latex
 
         text = to_latex(table, colours=colours, two_columns=two_columns)
     elif form == "terminal":
@@ -187,7 +187,7 @@ def _line(values: dict[str, Any]) -> list[str]:
 
 def print_published(dataset: str = "", method: str = "") -> None:
     """Print published rows, and what arithmetic says against them."""
-    from diadbench.reports.published import check_published, dataset_key, load_published
+    from diadbench.reports.published.literature import check_published, dataset_key, load_published
 
     table = load_published()
     for column, wanted, key in (("dataset", dataset, dataset_key), ("method", method, squeeze)):

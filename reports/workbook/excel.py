@@ -13,17 +13,17 @@ from openpyxl.worksheet.pagebreak import Break
 from openpyxl.worksheet.worksheet import Worksheet
 
 from diadbench.common.files import write_with
-from diadbench.reports import sheet as cells
-from diadbench.reports.escape import clean
-from diadbench.reports.frame import aggregate, records, tuples
-from diadbench.reports.labels import Metric, known_metrics
-from diadbench.reports.palette import styles
-from diadbench.reports.provenance import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
-from diadbench.reports.published import VALUES, check_published
-from diadbench.reports.sheet import colour_scale, explain, finish, heads, new_sheet, put, put_entry, under
-from diadbench.reports.source import Source
-from diadbench.reports.table import Table, cut, marks_text
-from diadbench.reports.text import legend, note_text
+from diadbench.reports.figures.palette import styles
+from diadbench.reports.published.literature import VALUES, check_published
+from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
+from diadbench.reports.tables.cut import Table, cut, marks_text
+from diadbench.reports.tables.escape import clean
+from diadbench.reports.tables.frame import aggregate, records, tuples
+from diadbench.reports.tables.labels import Metric, known_metrics
+from diadbench.reports.tables.plain_text import legend, note_text
+from diadbench.reports.tables.source import Source
+from diadbench.reports.workbook import sheet as cells
+from diadbench.reports.workbook.sheet import colour_scale, explain, finish, heads, new_sheet, put, put_entry, under
 
 
 def write_excel(source: Source, path: Path, versus: pd.DataFrame, published: pd.DataFrame) -> Path:

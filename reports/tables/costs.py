@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from diadbench.benchmark.store import CellRecord
-from diadbench.reports.escape import clean
+from diadbench.reports.tables.escape import clean
 
 GIB = 2**30
 

@@ -1,0 +1,1 @@
+"""Published figures: rows with their sources, and what arithmetic says of them."""

@@ -1,0 +1,1 @@
+"""What a table is: results, means over seeds, names, comparisons, costs, plain text."""
