@@ -3,7 +3,7 @@
 ::
 
     from diadbench.reports import load_results, prepare, cut, versus
-    from diadbench.reports import make_report as build
+    from diadbench.reports import build
 
     results = prepare(load_results("runs/demo"))      # the tidy DataFrame
     table = cut(results, rows=["method"], columns=["dataset"], metrics=["i_auroc"])

@@ -95,7 +95,6 @@ MOVED: dict[str, str] = {
     "methods.trivial": "methods.simple.trivial",
     "methods.weights": "methods.features.weights",
     "reports.bibliography": "reports.paper.references",
-    "reports.build": "reports.make_report",
     "reports.document": "reports.paper.document",
     "reports.escape": "reports.tables.escape",
     "reports.excel": "reports.workbook.excel",

@@ -19,8 +19,7 @@ from openpyxl import load_workbook
 from diadbench.benchmark.store import CellRecord, RunDirectory, load_results
 from diadbench.cli import main
 from diadbench.common.errors import UserError
-from diadbench.reports import aggregate, cut, prepare, to_csv, to_latex, to_markdown, versus
-from diadbench.reports import make_report as build
+from diadbench.reports import aggregate, build, cut, prepare, to_csv, to_latex, to_markdown, versus
 from diadbench.reports.page.html import page_context
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.stats import holm, smallest_after_holm, smallest_p

@@ -26,7 +26,7 @@ from diadbench.common.errors import UserError
 from diadbench.common.half import from_half, loss_of_half, to_half
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.datasets.sets.folder import Folder
-from diadbench.reports import make_report as build
+from diadbench.reports import build
 from diadbench.reports.figures.gallery import pictures
 
 METHOD = f"{Path(__file__).parents[1] / 'helpers' / 'pixel_mean.py'}:PixelMean"

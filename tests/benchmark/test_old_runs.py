@@ -18,7 +18,7 @@ from diadbench.benchmark.grid import load_grid
 from diadbench.benchmark.predict import predict_images
 from diadbench.benchmark.reevaluate import evaluate_run
 from diadbench.benchmark.store import RunDirectory, load_results
-from diadbench.reports import make_report as build
+from diadbench.reports import build
 
 ARCHIVE = Path(__file__).parents[1] / "kept" / "run-19bebfa.tar.xz"
 METHODS = {"mean-image", "pixel-knn", "mine", "failing"}

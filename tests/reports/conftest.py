@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from diadbench.reports import make_report as build
+from diadbench.reports import build
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from openpyxl import load_workbook
 
-from diadbench.reports import make_report as build
+from diadbench.reports import build
 
 
 @pytest.fixture(scope="module", params=["one of all", "forty methods"])

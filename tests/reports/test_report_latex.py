@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from diadbench.reports import make_report as build
+from diadbench.reports import build
 
 HOSTILE = ("DiAD", r"a_b&c%d#e$f~g^h\i<j=k", "=cmd|' /C calc'!A0", "方法一", "{}%", r"\end{document}")
 

@@ -15,8 +15,7 @@ import pandas as pd
 import pytest
 from openpyxl import load_workbook
 
-from diadbench.reports import cut, prepare, to_latex, to_markdown
-from diadbench.reports import make_report as build
+from diadbench.reports import build, cut, prepare, to_latex, to_markdown
 from diadbench.reports.tables.escape import latex, markdown
 
 METHODS = ("DiAD", r"a_b&c%d#e$f~g^h\i<j=k", "=cmd|' /C calc'!A0", "方法一", "+1 <b>|x|</b>")
