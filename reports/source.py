@@ -21,16 +21,12 @@ from diadbench.reports.published import check_results
 
 
 def read_results(run: RunDirectory) -> pd.DataFrame:
-    """Return a run's results: from ``results.csv`` while it is newer than every cell, else from the cells."""
-    path = run.path / "results.csv"
-    cells = [
-        entry for name in ("status.json", "cell.yaml") for entry in (run.path / "cells").glob(f"*/*/*/seed*/{name}")
-    ]
+    """Return a run's results: from ``results.csv`` if it was built from the cells as they are, else from the cells."""
+    if not run.results_are_current():
+        return run.results()
     try:
-        made = path.stat().st_mtime_ns
-        fresh = all(entry.stat().st_mtime_ns <= made for entry in cells)
-        return _read_csv(path, run.name) if fresh else run.results()
-    except (OSError, ValueError, KeyError):  # no such file, being replaced, or not as this version writes it
+        return _read_csv(run.path / "results.csv", run.name)
+    except (OSError, ValueError, KeyError):  # being replaced, or not as this version writes it
         return run.results()
 
 
