@@ -40,7 +40,7 @@ def left_over_note(run: RunDirectory) -> str:
     if not count:
         return ""
     are = "cell on disk is" if count == 1 else "cells on disk are"
-    return f"{count} {are} not in the grid; no table shows them"
+    return f"{count} {are} not in the grid; no table shows {'it' if count == 1 else 'them'}"
 
 
 def _state(dataset: str, method: str, setting: str, seed: int, record: CellRecord) -> dict[str, Any]:

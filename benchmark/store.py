@@ -409,9 +409,10 @@ def _frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS))
-    for name in ("value", "n_normal", "n_anomalous", "n_defined", "n_classes"):
+    numbers = ("value", "n_normal", "n_anomalous", "n_defined", "n_classes")
+    for name in numbers:
         table[name] = pd.to_numeric(table[name].replace("", None), errors="raise").astype("float64")
     table["seed"] = table["seed"].astype("int64")
-    texts = [name for name in RESULT_COLUMNS if table[name].dtype != "float64" and name != "seed"]
+    texts = [name for name in RESULT_COLUMNS if name not in (*numbers, "seed")]
     table[texts] = table[texts].fillna("").astype(str)
     return table
