@@ -414,5 +414,5 @@ def _frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
         table[name] = pd.to_numeric(table[name].replace("", None), errors="raise").astype("float64")
     table["seed"] = table["seed"].astype("int64")
     texts = [name for name in RESULT_COLUMNS if name not in (*numbers, "seed")]
-    table[texts] = table[texts].fillna("").astype(str)
+    table[texts] = table[texts].astype(object).fillna("").astype(str)
     return table
