@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from diadbench.benchmark.identity import digest
 
 #: what decided a result, as far as cells of earlier versions kept it
 KEPT_BEFORE = ("method", "method_options", "setting", "image_size", "resize")
@@ -52,11 +52,7 @@ def configuration(status: Mapping[str, Any], config: Mapping[str, Any], run: Pat
     """Return the hash of what :func:`decided` returns: the same for all seeds of one experiment."""
     began = bool(status.get("identity"))
     kept = status.get("configuration") or ("" if began else config.get("configuration"))
-    return str(kept) if kept else _digest(decided(status, config, run) or {"identity": status.get("identity", "")})
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    return str(kept) if kept else digest(decided(status, config, run) or {"identity": status.get("identity", "")})
 
 
 def run_names(paths: Sequence[Path]) -> dict[Path, str]:

@@ -28,6 +28,7 @@ from typing import Any, Literal
 import yaml
 
 from diadbench.benchmark.loggers import LOGGERS
+from diadbench.benchmark.paths import absolute, entry_with_paths, over_the_file, recalled, relative, with_paths
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.wording import type_error
 
@@ -105,8 +106,9 @@ class Grid:
         batch_size: Test images a batch.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``.
         devices: Devices for one cell, for methods that can use several.
-        threads: CPU threads of a cell; ``None`` shares the cores out among the jobs. Numbers are the same to the
-            last bit only for the same number of threads.
+        threads: CPU threads of a cell. ``None``: ``OMP_NUM_THREADS`` where it is set, else 1; whatever the number of
+            jobs, and decided once for a run directory. On a GPU ``None`` shares the cores out among the jobs. Numbers
+            are the same to the last bit only for the same number of threads.
         jobs: Cells that run at once; ``None``: one, or one for each GPU.
         keep_maps: Keep all anomaly maps, as ``float16`` or ``float32``.
         keep_checkpoints: Keep trained models (``diadbench predict`` needs them).
@@ -167,9 +169,15 @@ class Grid:
         """``(H, W)`` of the maps and masks that the metrics of all methods are computed from."""
         return _pair(self.evaluation_size if self.evaluation_size is not None else self.image_size)
 
-    def to_yaml(self) -> str:
-        """Return the resolved grid as YAML; reading it gives an equal grid."""
+    def to_yaml(self, run: Path | None = None) -> str:
+        """Return the resolved grid as YAML; reading it gives an equal grid.
+
+        Args:
+            run: The run directory that it is written into: paths inside are written relative to it.
+        """
         plain = dataclasses.asdict(self)
+        if run is not None:
+            plain = with_paths(plain, relative(run))
         for group, key in (("methods", "method"), ("datasets", "dataset")):
             plain[group] = {label: _plain_entry(group, key, spec) for label, spec in plain[group].items()}
         text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
@@ -178,6 +186,21 @@ class Grid:
 
 def _pair(size: int | list[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def absolute_paths(grid: Grid) -> Grid:
+    """Return a grid with all its paths absolute; relative ones are relative to the working directory."""
+    change = absolute(Path.cwd())
+
+    def changed(spec: Any, where: str) -> Any:
+        return dataclasses.replace(spec, **entry_with_paths(vars(spec), change, where))
+
+    return dataclasses.replace(
+        grid,
+        data_root=None if grid.data_root is None else change("root", grid.data_root, "data_root"),
+        methods={label: changed(spec, f"methods.{label}") for label, spec in grid.methods.items()},
+        datasets={label: changed(spec, f"datasets.{label}") for label, spec in grid.datasets.items()},
+    )
 
 
 def _plain_entry(group: str, key: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -201,31 +224,41 @@ def grid_names() -> dict[str, str]:
 def load_grid(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Grid:
     """Read a grid: a packaged name (``demo``), a YAML file, or a run directory (its ``grid.yaml``).
 
+    Relative paths in a file are relative to that file, those of overrides to the working directory. The grid has
+    absolute ones.
+
     Args:
         source: Name or path.
         overrides: Dotted keys and values laid over the file: ``{"seeds": [0, 1], "methods.patchcore.options.k": 5}``.
 
     Raises:
-        UserError: No such grid, broken YAML, unknown keys or names, values of a wrong type.
+        UserError: No such grid, broken YAML, unknown keys or names, values of a wrong type, a path that is not there
+            but in the working directory.
     """
-    name, text, where = _read(str(source))
+    name, text, where, base = _read(str(source))
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise UserError(f"{where}: expected keys and values at the top, found {type(raw).__name__}")
+    if (base / "cells").is_dir():
+        raw = recalled(raw, base)
+    raw = with_paths(raw, absolute(base))
     for key, value in (overrides or {}).items():
-        _lay(raw, key, value)
+        _lay(raw, key, over_the_file(key, value, _names(key)))
     raw.setdefault("name", name)
     return parse_grid(raw, where)
 
 
 def parse_grid(raw: Mapping[str, Any], where: str = "grid") -> Grid:
-    """Check a grid given as plain values. Raises UserError as :func:`load_grid` does."""
+    """Check a grid given as plain values; relative paths are relative to the working directory.
+
+    Raises UserError as :func:`load_grid` does.
+    """
     known = [entry.name for entry in dataclasses.fields(Grid)]
     _check_keys(raw, known, where)
-    values = dict(raw)
+    values = with_paths(raw, absolute(Path.cwd()))
     for group, read in (("methods", _method), ("datasets", _dataset)):
         entries = values.get(group)
         if isinstance(entries, list):
@@ -283,18 +316,19 @@ def _check_labels(labels: Any, grid: Grid, where: str) -> None:
             raise unknown_name("dataset", str(label), grid.datasets, where=where)
 
 
-def _read(source: str) -> tuple[str, str, str]:
+def _read(source: str) -> tuple[str, str, str, Path]:
+    """Return a grid's name, its text, what to call it in messages, and the directory that its paths are relative to."""
     path = Path(source).expanduser()
     if path.is_dir() and (path / "grid.yaml").is_file():
-        return path.resolve().name, (path / "grid.yaml").read_text(), str(path / "grid.yaml")
+        return path.resolve().name, (path / "grid.yaml").read_text(), str(path / "grid.yaml"), path.absolute()
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise UserError(f"{path}: no such grid file; `diadbench grids list` shows the packaged ones")
-        return path.stem, path.read_text(), str(path)
+        return path.stem, path.read_text(), str(path), path.absolute().parent
     packaged = _configs("grids") / f"{source}.yaml"
     if "/" in source or not packaged.is_file():
         raise unknown_name("grid", source, grid_names())
-    return source, packaged.read_text(), f"grid {source!r}"
+    return source, packaged.read_text(), f"grid {source!r}", Path.cwd()
 
 
 def _configs(folder: str) -> Any:
@@ -378,9 +412,13 @@ def _are_integers(value: Any) -> bool:
     return isinstance(value, list) and all(type(item) is int for item in value)
 
 
+def _names(key: str) -> list[str]:
+    return [quoted or plain for quoted, plain in re.findall(r'"([^"]+)"|([^."]+)', key)]
+
+
 def _lay(raw: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted key. A name with dots of its own can be quoted: ``methods."a.b".options.k``."""
-    names = [quoted or plain for quoted, plain in re.findall(r'"([^"]+)"|([^."]+)', key)]
+    names = _names(key)
     place = raw
     for name in names[:-1]:
         if isinstance(place.get(name), list):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from diadbench.benchmark.bibliography import bibtex
-from diadbench.benchmark.grid import Cell, DatasetSpec, Grid, parse_memory, parse_time
+from diadbench.benchmark.contents import with_contents
+from diadbench.benchmark.grid import Cell, DatasetSpec, Grid, absolute_paths, parse_memory, parse_time
+from diadbench.benchmark.identity import EARLIER_KEYS, Wanted, difference, digest
 from diadbench.benchmark.resolve import ResolvedMethod, checked_options, resolve_method
 from diadbench.benchmark.store import CellRecord, RunDirectory
+from diadbench.benchmark.takeover import Finished
+from diadbench.benchmark.threads import settled
 from diadbench.common.errors import UserError
 
 Overwrite = Literal["never", "stale", "failed", "always"]
@@ -28,6 +30,7 @@ class PlannedCell:
     Attributes:
         run: Whether it has to run.
         why: ``new``, ``unfinished``, ``failed``, ``stale``, ``overwrite``; or why it is kept.
+        source: A finished cell of the same identity under a label that is no longer in the grid: it becomes this one.
     """
 
     cell: Cell
@@ -35,20 +38,45 @@ class PlannedCell:
     config: dict[str, Any]
     run: bool
     why: str
+    source: CellRecord | None = None
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the grid asks of the cell."""
+        return Wanted.of(self.config)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a grid in a run directory."""
+    """All cells of a grid in a run directory.
+
+    Attributes:
+        compute: Device and threads, decided once for the run directory, see :mod:`diadbench.benchmark.threads`.
+    """
 
     grid: Grid
     directory: RunDirectory
     cells: list[PlannedCell]
+    compute: dict[str, Any] = field(default_factory=dict)
 
     @property
     def pending(self) -> list[PlannedCell]:
         """Cells that have to run."""
         return [planned for planned in self.cells if planned.run]
+
+    def to_keep(self) -> dict[str, Any]:
+        """Return ``plan.json``: what the grid asks of each cell, and what was decided once for the run directory."""
+        wanted = {planned.cell.key: planned.wanted for planned in self.cells}
+        names = ("dataset", "method", "setting", "seed")
+        asked = ("identity", "configuration", "protocol", "earlier")
+        return {
+            "compute": self.compute,
+            "configurations": {each.configuration: each.decides for each in wanted.values()},
+            "cells": [
+                {**dict(zip(names, key)), **{name: getattr(each, name) for name in asked}}
+                for key, each in wanted.items()
+            ],
+        }
 
 
 def make_plan(
@@ -73,6 +101,8 @@ def make_plan(
     from diadbench.benchmark.metrics.protocols import get_protocol
 
     get_protocol(grid.protocol)
+    grid = absolute_paths(grid)
+    compute = settled(grid, directory)
     methods = {
         (label, dataset): resolve_method(spec.method, spec.for_dataset(dataset).options, f"methods.{label}")
         for label, spec in grid.methods.items()
@@ -83,11 +113,9 @@ def make_plan(
     for cell in grid.cells():
         name, place = cell.method.label, cell.dataset.label
         method, dataset = methods.get((name, place), methods[name, ""]), datasets[place]
-        config = _configuration(grid, cell, method, dataset, directory.path)
-        record = directory.cell(*cell.key)
-        run, why = _decide(record, config, overwrite)
-        planned.append(PlannedCell(cell, record, config, run, why))
-    return Plan(grid, directory, planned)
+        config = _configuration(grid, cell, method, dataset, directory.path, compute)
+        planned.append(_decide(cell, directory.cell(*cell.key), config, overwrite))
+    return Plan(grid, directory, _with_sources(planned, directory, overwrite), compute)
 
 
 class ResolvedDataset:
@@ -125,20 +153,28 @@ class ResolvedDataset:
 
 
 def _configuration(
-    grid: Grid, cell: Cell, method: ResolvedMethod, dataset: ResolvedDataset, run_directory: Path
+    grid: Grid,
+    cell: Cell,
+    method: ResolvedMethod,
+    dataset: ResolvedDataset,
+    run_directory: Path,
+    compute: dict[str, Any],
 ) -> dict[str, Any]:
     """Return ``cell.yaml``: everything that the cell's process needs to know."""
     fingerprint = dataset.fingerprint(tuple(method.info["channels"]))
     decides = {
         "method": method.identity,
-        "method_options": method.options,
+        "method_options": with_contents(method.options),
         "fingerprint": fingerprint,
         "setting": cell.setting,
         "image_size": list(grid.size_for(cell.method)),
         "resize": grid.resize,
         # only where it differs, so that cells of earlier versions keep their identity
         **({} if grid.evaluated_at == grid.size_for(cell.method) else {"evaluation_size": list(grid.evaluated_at)}),
+        **_decided_by_method(method),
+        **_decided_by_machine(grid, method, compute),
     }
+    earlier = {**decides, "method": method.earlier, "method_options": method.options}
     return {
         "dataset_label": cell.dataset.label,
         "method_label": cell.method.label,
@@ -147,7 +183,7 @@ def _configuration(
         "dataset": cell.dataset.dataset,
         "root": dataset.root,
         "dataset_options": dataset.options,
-        "method": _absolute(cell.method.method),
+        "method": cell.method.method,
         "method_options": method.options,
         "image_size": list(grid.size_for(cell.method)),
         "evaluation_size": list(grid.evaluated_at),
@@ -156,6 +192,7 @@ def _configuration(
         "batch_size": grid.batch_size,
         "device": grid.device,
         "devices": grid.devices,
+        "threads": compute["threads"],
         "keep_maps": grid.keep_maps,
         "keep_checkpoints": grid.keep_checkpoints,
         "time_limit": parse_time(cell.method.time_limit or grid.time_limit),
@@ -166,22 +203,36 @@ def _configuration(
         "method_info": {**method.info, "bibtex": bibtex("methods", method.info.get("cite", ""))},
         "dataset_info": {**dataset.info, "bibtex": bibtex("datasets", dataset.info.get("cite", ""))},
         "decides": decides,
-        "configuration": _digest(decides),
-        "identity": _digest({**decides, "seed": cell.seed}),
+        "configuration": digest(decides),
+        "identity": digest({**decides, "seed": cell.seed}),
+        "earlier": digest({**{key: earlier[key] for key in EARLIER_KEYS}, "seed": cell.seed}),
     }
 
 
-def _digest(decides: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:32]
+def _decided_by_method(method: ResolvedMethod) -> dict[str, Any]:
+    """Versions and code: what stands behind a method's name."""
+    found = {"version": method.info.get("version", 1), "packages": method.packages, "code": method.code}
+    return {key: value for key, value in found.items() if value}
 
 
-def _absolute(method: str) -> str:
-    """A method's file must be found from the cell's process too, whatever its working directory."""
-    path, colon, name = method.rpartition(":")
-    return f"{Path(path).expanduser().absolute()}{colon}{name}" if path.endswith(".py") else method
+def _decided_by_machine(grid: Grid, method: ResolvedMethod, compute: dict[str, Any]) -> dict[str, Any]:
+    """What of the way a cell is run moves its figures."""
+    found: dict[str, Any] = {}
+    if grid.devices != 1:
+        found["devices"] = grid.devices
+    if not method.info.get("batch_invariant"):
+        found["batch_size"] = grid.batch_size
+    if not compute["gpu"]:
+        found["threads"] = compute["threads"]
+    return found
 
 
-def _decide(record: CellRecord, config: dict[str, Any], overwrite: Overwrite) -> tuple[bool, str]:
+def _decide(cell: Cell, record: CellRecord, config: dict[str, Any], overwrite: Overwrite) -> PlannedCell:
+    run, why = _verdict(record, config, overwrite)
+    return PlannedCell(cell, record, config, run, why)
+
+
+def _verdict(record: CellRecord, config: dict[str, Any], overwrite: Overwrite) -> tuple[bool, str]:
     status = record.status
     state = status["state"]
     if state == "waiting":
@@ -190,23 +241,30 @@ def _decide(record: CellRecord, config: dict[str, Any], overwrite: Overwrite) ->
         return True, "unfinished" if state == "killed" else "running elsewhere"
     if overwrite == "always":
         return True, "overwrite"
+    changed = difference(status, record.config, Wanted.of(config))
     if state == "done":
-        changed = _changed(status, config)
         if not changed:
             return False, "done"
         return (False, f"stale ({changed}), kept") if overwrite == "never" else (True, f"stale ({changed})")
     if overwrite == "failed":
         return True, f"{state} before"
-    changed = _changed(status, config)
     return (True, f"stale ({changed})") if overwrite == "stale" and changed else (False, f"{state}, kept")
 
 
-def _changed(status: dict[str, Any], config: dict[str, Any]) -> str:
-    if status.get("identity") != config["identity"]:
-        return "configuration or data changed"
-    if status.get("protocol") != config["protocol"]:
-        return "protocol changed"
-    return ""
+def _with_sources(planned: list[PlannedCell], directory: RunDirectory, overwrite: Overwrite) -> list[PlannedCell]:
+    """Let cells take over what was finished under another label. Only what has to run looks for it."""
+    if overwrite == "always" or not any(each.run for each in planned):
+        return planned
+    finished = Finished(directory, {each.record.directory for each in planned if each.why == "done"})
+    return [_with_source(each, finished) if each.run else each for each in planned]
+
+
+def _with_source(planned: PlannedCell, finished: Finished) -> PlannedCell:
+    source = None if planned.why == "running elsewhere" else finished.take(planned.wanted)
+    if source is None:
+        return planned
+    why = f"done as {source.dataset} / {source.method}" if source.directory.parents[3].name == "cells" else "done"
+    return replace(planned, run=False, why=why, source=source)
 
 
 def describe(cells: Iterable[PlannedCell]) -> list[tuple[str, str, str]]:

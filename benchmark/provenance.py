@@ -67,7 +67,7 @@ def host() -> dict[str, Any]:
     return {
         "diadbench": __version__,
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version_of(name) for name in PACKAGES},
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -103,7 +103,8 @@ def commit() -> dict[str, Any]:
     return {"commit": head, "dirty": bool(changed)}
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Return the version of an installed package, ``None`` when it isn't there."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

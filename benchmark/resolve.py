@@ -2,27 +2,36 @@
 
 To know an option's default the method's class must be imported, and with it torch. ``run`` with nothing to do
 and ``--dry-run`` should not pay for that, so the answer is kept in the cache directory under a hash of all that
-it depends on: the options and the source.
+it depends on: the options and what the code means.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import inspect
 import json
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from diadbench import methods
+from diadbench.benchmark.provenance import version_of
+from diadbench.common.code import MAIN, Code, code_of_file, code_of_module, meaning
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import cache_dir, read_json, write_json
+from diadbench.common.plugins import forget, target_of
 from diadbench.common.wording import type_error
 from diadbench.methods import registry
+from diadbench.methods.catalog import CATALOG
 from diadbench.version import __version__
+
+#: Packages with methods in them: their versions count for whatever imports them.
+METHOD_PACKAGES = ("anomalib",)
 
 
 @dataclass(frozen=True)
@@ -30,32 +39,60 @@ class ResolvedMethod:
     """A method with all its options.
 
     Attributes:
-        identity: What decides which code runs: the registered name, or the class and its file's digest.
+        identity: The registered name, ``anomalib:Model``, ``module:Class``, or the class in a user's file. An entry
+            point is what it points to.
         options: Every keyword argument, defaults included, as plain values.
         info: :class:`~diadbench.methods.info.MethodInfo` as a dict.
+        code: Digests of the files behind a method that isn't the project's own, by module.
+        packages: Versions of the installed packages whose code the method is.
+        earlier: What earlier versions of this program took for the identity.
     """
 
     identity: str
     options: dict[str, Any]
     info: dict[str, Any]
+    code: dict[str, str] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+    earlier: str = ""
 
 
 def resolve_method(name: str, options: dict[str, Any], where: str = "") -> ResolvedMethod:
-    """Return the method's complete options.
+    """Return the method's complete options, and what stands behind its name.
 
     Raises:
         UserError: Unknown method, unknown option, or a value of a wrong type.
         Skip: The method can't run here.
     """
-    source = _source(name)
-    key = hashlib.sha256(json.dumps([name, options, source, __version__], sort_keys=True, default=str).encode())
+    code = _code(name)
+    digests = code.digests()
+    packages = {package: version_of(package) or "missing" for package in _packages(name, code)}
+    found = _remembered(name, options, where, code, [digests, packages, _own_source(), __version__])
+    if code.unresolved:
+        digests |= _found_by_import(code.unresolved)
+    own = {package: version_of(package) or "missing" for package in found["info"].get("packages", ())}
+    return ResolvedMethod(
+        identity=_canonical(name),
+        options=found["options"],
+        info=found["info"],
+        code=digests | _versions(code.ours),
+        packages=packages | own,
+        earlier=_earlier(name),
+    )
+
+
+def _remembered(name: str, options: dict[str, Any], where: str, code: Code, source: list[Any]) -> dict[str, Any]:
+    """Return options and info from the cache directory, or from the class."""
+    key = hashlib.sha256(json.dumps([name, options, source], sort_keys=True, default=str).encode())
     memo = cache_dir() / "resolved" / f"{key.hexdigest()[:32]}.json"
-    found = read_json(memo) if source else None
+    # code that only an execution finds may change what options there are, unseen
+    keep = not code.unresolved and (bool(code.files) or name in registry.TABLE or name.startswith("anomalib:"))
+    found: dict[str, Any] | None = read_json(memo) if keep else None
     if found is None:
+        _read_again(code)
         found = _resolve(name, options, where)
-        if source:
+        if keep:
             write_json(memo, found)
-    return ResolvedMethod(_identity(name, source), found["options"], found["info"])
+    return found
 
 
 def checked_options(cls: type, options: dict[str, Any], where: str = "") -> dict[str, Any]:
@@ -97,24 +134,85 @@ def _resolve(name: str, options: dict[str, Any], where: str) -> dict[str, Any]:
     return {"options": checked, "info": asdict(info)}
 
 
-def _identity(name: str, source: str) -> str:
-    if ".py:" in name:
-        return f"{name.rpartition(':')[2]}@{source}"
-    return name
+def _is_known(name: str) -> bool:
+    return name in registry.TABLE or name.startswith("anomalib:")
 
 
-def _source(name: str) -> str:
-    """Digest of the code that decides what options there are; ``""`` when it can't be told without importing."""
-    if ".py:" in name:
-        path = Path(name.rpartition(":")[0]).expanduser()
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
-    if name in registry.TABLE:
-        return _own_source()
-    if name.startswith("anomalib:"):
-        return f"{_own_source()}-anomalib-{importlib.metadata.version('anomalib')}"
-    return ""
+def _code(name: str) -> Code:
+    """The code behind a method that isn't the project's own; nothing for those, which have versions."""
+    if _is_known(name):
+        return Code()
+    target = target_of(name, registry.TABLE, registry.GROUP)
+    place = target.rpartition(":")[0]
+    if target in registry.TABLE.values() or not place:
+        return Code()
+    return code_of_file(Path(place).expanduser()) if place.endswith(".py") else code_of_module(place)
 
 
+def _canonical(name: str) -> str:
+    """The same method has the same name, however a grid calls it."""
+    if _is_known(name):
+        return name
+    target = target_of(name, registry.TABLE, registry.GROUP)
+    registered = next((known for known, entry in registry.TABLE.items() if entry == target), None)
+    place, _, cls = target.rpartition(":")
+    return registered or (cls if place.endswith(".py") else target)
+
+
+def _packages(name: str, code: Code) -> tuple[str, ...]:
+    """The packages whose code a method is, as far as that can be told without importing it."""
+    if name in CATALOG:
+        return CATALOG[name].info.packages
+    bridged = name.startswith("anomalib:") or any(ours.startswith("diadbench.methods.anomalib_") for ours in code.ours)
+    brought = {package for base in _methods_in(code.ours) for package in CATALOG[base].info.packages}
+    used = code.installed | brought | ({"anomalib"} if bridged else set())
+    return tuple(package for package in METHOD_PACKAGES if package in used)
+
+
+def _methods_in(modules: Iterable[str]) -> list[str]:
+    """The project's methods that live in (packages of) these modules."""
+    places = {".".join(module.split(".")[:3]) for module in modules}
+    return [name for name, target in registry.TABLE.items() if ".".join(target.split(":")[0].split(".")[:3]) in places]
+
+
+def _versions(modules: Iterable[str]) -> dict[str, str]:
+    """Versions of the project's methods that a user's code is built on."""
+    return {f"diadbench {name}": f"version {CATALOG[name].info.version}" for name in _methods_in(modules)}
+
+
+#: What files meant when this process first imported them.
+_IMPORTED: dict[Path, str] = {}
+
+
+def _read_again(code: Code) -> None:
+    """Let files that changed since this process imported them be imported anew: a notebook lives long."""
+    now = {path: meaning(path) for path in code.files.values()}
+    if any(_IMPORTED.get(path, digest) != digest for path, digest in now.items()):
+        forget(code.files.values())
+    _IMPORTED.update(now)
+
+
+def _found_by_import(names: Iterable[str]) -> dict[str, str]:
+    """Digests of modules that only the execution of a user's file could find, and of what they import."""
+    found: dict[str, str] = {}
+    for name in names:
+        place = getattr(sys.modules.get(name), "__file__", None)
+        if place is not None:
+            digests = code_of_file(Path(place)).digests()
+            found |= {name if key == MAIN else key: value for key, value in digests.items()}
+    return found
+
+
+def _earlier(name: str) -> str:
+    """Return what earlier versions of this program took for a method's identity."""
+    if ".py:" not in name:
+        return name
+    path = Path(name.rpartition(":")[0]).expanduser()
+    source = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
+    return f"{name.rpartition(':')[2]}@{source}"
+
+
+@cache
 def _own_source() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(methods.__file__).parent.rglob("*.py")):

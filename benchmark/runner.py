@@ -20,9 +20,11 @@ from filelock import Timeout
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
 from diadbench.benchmark.forecast import longest_first, remember, within_budget
 from diadbench.benchmark.grid import Grid
+from diadbench.benchmark.paths import inside_relative
 from diadbench.benchmark.plan import Overwrite, Plan, PlannedCell, make_plan
 from diadbench.benchmark.provenance import host
 from diadbench.benchmark.store import ENDED, FAILED, CellRecord, RunDirectory
+from diadbench.benchmark.takeover import take_over
 from diadbench.benchmark.watch import Watch
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
@@ -86,7 +88,7 @@ def run_grid(
     directory = RunDirectory(out if out is not None else Path("runs") / grid.name, must_exist=False)
     with Watch(quiet=quiet) as watch:
         plan = make_plan(grid, directory, overwrite, watch.step)
-        _open(plan)
+        plan = _open(plan)
         engine = engine or make_engine(grid)
         cells = within_budget(plan.pending, budget, engine.slots) if budget else plan.pending
         prepare(cells, watch)
@@ -95,8 +97,7 @@ def run_grid(
     if cells or not directory.results_are_current():
         with _disk(directory.path):
             directory.write_results()
-    ended = {planned.cell.key: _fresh(planned).state for planned in plan.pending}
-    states = {planned.cell.key: ended.get(planned.cell.key) or planned.record.state for planned in plan.cells}
+    states = {planned.cell.key: directory.as_wanted(planned.cell.key).state for planned in plan.cells}
     run = Run(directory, states, interrupted)
     if grid.notify and plan.pending:
         _notify(grid.notify, run)
@@ -130,16 +131,25 @@ def prepare(cells: list[PlannedCell], watch: Watch) -> None:
         open_data(dataset, config, get_protocol(config["protocol"]).mask_rule, watch.step)
 
 
-def _open(plan: Plan) -> None:
-    """Write ``grid.yaml`` and ``environment.json``, and every cell's ``cell.yaml`` that has to run."""
+def _open(plan: Plan) -> Plan:
+    """Write ``grid.yaml``, ``plan.json`` and ``environment.json``, and move cells whose labels have changed.
+
+    Returns the plan; a cell that could not be moved has to run.
+    """
     path = plan.directory.path
     with _disk(path):
         path.mkdir(parents=True, exist_ok=True)
-        text = plan.grid.to_yaml()
+        text = plan.grid.to_yaml(path)
         if not (path / "grid.yaml").is_file() or (path / "grid.yaml").read_text() != text:
             write_text(path / "grid.yaml", text)
         if plan.pending or not (path / "environment.json").is_file():
-            write_json(path / "environment.json", {**host(), "seeds": plan.grid.seeds})
+            about = {**host(), "seeds": plan.grid.seeds, "threads": plan.compute["threads"]}
+            write_json(path / "environment.json", about)
+        plan.directory.keep(plan.to_keep())
+        renamed = [planned for planned in plan.cells if planned.source is not None]
+        left = take_over(renamed, path) if renamed else []
+    again = {planned.cell.key: dataclasses.replace(planned, run=True, why="new", source=None) for planned in left}
+    return dataclasses.replace(plan, cells=[again.get(planned.cell.key, planned) for planned in plan.cells])
 
 
 @contextlib.contextmanager
@@ -232,7 +242,7 @@ class _Queue:
 
 def _work(plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch, started: float) -> bool:
     """Drive the engine until every one of the cells has ended. Returns whether Ctrl-C came."""
-    queue = _Queue(cells, plan.grid.threads, engine, started)
+    queue = _Queue(cells, plan.compute["threads"], engine, started)
     last_results = last_look = time.monotonic()
     try:
         with _disk(plan.directory.path), engine:
@@ -303,9 +313,8 @@ def _retry(plan: Plan, planned: PlannedCell) -> bool:
 
 def _write_cell(planned: PlannedCell) -> None:
     planned.record.directory.mkdir(parents=True, exist_ok=True)
-    write_text(
-        planned.record.directory / "cell.yaml", yaml.safe_dump(planned.config, sort_keys=False, allow_unicode=True)
-    )
+    config = inside_relative(planned.config)
+    write_text(planned.record.directory / "cell.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def _fresh(planned: PlannedCell) -> CellRecord:

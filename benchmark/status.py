@@ -15,7 +15,7 @@ from rich.text import Text
 
 from diadbench.benchmark.store import FAILED, CellRecord, RunDirectory
 
-STYLES = {"done": "green", "running": "cyan", "skipped": "yellow", "waiting": "dim"}
+STYLES = {"done": "green", "running": "cyan", "skipped": "yellow", "stale": "yellow", "waiting": "dim"}
 
 
 def states(run: RunDirectory) -> list[dict[str, Any]]:
@@ -24,15 +24,23 @@ def states(run: RunDirectory) -> list[dict[str, Any]]:
 
 
 def _cells(run: RunDirectory) -> Iterator[tuple[tuple[str, str, str, int], CellRecord]]:
-    """Yield the grid's cells, also those that have no directory yet, then what else the directory holds."""
-    seen = set()
+    """Yield the grid's cells, also those that have no directory yet.
+
+    In a directory of an earlier version, which keeps no plan, what else it holds comes after them.
+    """
     for key in run.planned():
-        record = run.cell(*key)
-        seen.add(record.directory)
-        yield key, record
-    for record in run.cells():
-        if record.directory not in seen:
-            yield (record.dataset, record.method, record.setting, record.seed), record
+        yield key, run.as_wanted(key)
+    for record in run.left_over() if not run.wanted else ():
+        yield (record.dataset, record.method, record.setting, record.seed), record
+
+
+def left_over_note(run: RunDirectory) -> str:
+    """Say how many cells on disk are not in the grid; ``""`` when there are none."""
+    count = len(run.left_over()) if run.wanted else 0
+    if not count:
+        return ""
+    are = "cell on disk is" if count == 1 else "cells on disk are"
+    return f"{count} {are} not in the grid; no table shows {'it' if count == 1 else 'them'}"
 
 
 def _state(dataset: str, method: str, setting: str, seed: int, record: CellRecord) -> dict[str, Any]:
@@ -111,8 +119,10 @@ def table(run: RunDirectory, found: list[dict[str, Any]], most: int | None = Non
             clock(entry["seconds"]),
             Text(_remark(entry)),
         )
+    captions = [note] if (note := left_over_note(run)) else []
     if len(shown) < len(found):
-        made.caption, made.caption_justify = f"and {len(found) - len(shown)} more", "left"
+        captions.insert(0, f"and {len(found) - len(shown)} more")
+    made.caption, made.caption_justify = Text("\n".join(captions)) if captions else None, "left"
     return made
 
 

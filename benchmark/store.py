@@ -2,7 +2,7 @@
 
 ::
 
-    RUN/grid.yaml  environment.json  results.csv
+    RUN/grid.yaml  plan.json  environment.json  results.csv
     RUN/cells/<dataset>/<method>/<setting>/seed<k>/
         cell.yaml        the resolved cell
         status.json      state, reason, times, memory, load of the machine, notes, provenance: written last, so ``done``
@@ -16,6 +16,11 @@
         checkpoint/      the trained model
         log.txt          what the cell's process printed
 
+``plan.json`` holds what the grid asks of each cell (identity, configuration, what they are made of) and what was
+decided once for the directory. By it a result of another configuration is known as ``stale``: it has no figures in the
+results. Cells on disk that are not in the grid are no part of the results. Paths inside the run directory are written
+relative to it, all others are absolute; the directory can be moved.
+
 ``results.csv`` is derived from the cells and can be rebuilt at any time. This module imports neither torch nor
 pandas at the top, so that ``status`` answers at once.
 """
@@ -28,7 +33,7 @@ import os
 import shutil
 import urllib.parse
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +42,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from diadbench.benchmark.experiment import CODE_OF, EARLIER, configuration, decided, run_names
+from diadbench.benchmark.identity import Wanted, difference, is_wanted, older_note
 from diadbench.benchmark.metrics.names import CURVES, METRICS, CurveInfo
 from diadbench.benchmark.metrics.protocols import get_protocol
 from diadbench.common.errors import UserError, unknown_name
@@ -115,21 +121,37 @@ class CellRecord:
 
     Attributes:
         directory: The cell's directory.
+        wanted: What the grid asks of it. A cell that has ended as something else is ``stale``.
     """
 
     directory: Path
+    wanted: Wanted | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """``cell.yaml``: the resolved cell; ``{}`` before it is written."""
+        """``cell.yaml``: the resolved cell, its paths absolute; ``{}`` before it is written."""
         try:
-            return _load_yaml(self.directory / "cell.yaml")
+            return _placed(_load_yaml(self.directory / "cell.yaml"), self.directory)
         except (FileNotFoundError, NotADirectoryError):
             return {}
 
     @cached_property
     def status(self) -> dict[str, Any]:
-        """``status.json``; a cell whose process is gone without an end has the state ``killed``."""
+        """``status.json``, as the grid sees it.
+
+        A cell whose process is gone without an end has the state ``killed``; one that has ended with another
+        configuration than the grid's has the state ``stale`` and the difference as its reason.
+        """
+        found = self._status()
+        if self.wanted is None or found["state"] not in ENDED or is_wanted(found, self.wanted):
+            return found
+        changed = difference(found, self.config, self.wanted)
+        if changed:
+            return {**found, "state": "stale", "reason": f"{found['state']} with another configuration: {changed}"}
+        note = older_note(found, self.wanted)
+        return {**found, "notes": [*found.get("notes", []), note]} if note else found
+
+    def _status(self) -> dict[str, Any]:
         found: dict[str, Any] = read_json(self.directory / "status.json") or {"state": "waiting"}
         if found.get("state") == "running" and not self.locked():
             again = read_json(self.directory / "status.json") or found  # it may have ended between the two looks
@@ -140,7 +162,7 @@ class CellRecord:
 
     @property
     def state(self) -> str:
-        """``waiting``, ``running``, or how it ended."""
+        """``waiting``, ``running``, ``stale``, or how it ended."""
         return str(self.status["state"])
 
     @property
@@ -171,11 +193,22 @@ class CellRecord:
     @property
     def decides(self) -> dict[str, Any]:
         """What decides the result besides the seed, see :func:`diadbench.benchmark.experiment.decided`."""
+        if self.wanted is not None:
+            return self.wanted.decides
         return decided(self.status, self.config if "decides" not in self.status else {}, self.run)
+
+    @property
+    def identity(self) -> str:
+        """Hash of what decides the result and the seed; ``""`` for a cell that says nothing of it."""
+        if self.wanted is not None:
+            return self.wanted.identity
+        return str(self.status.get("identity") or self.config.get("identity", ""))
 
     @property
     def configuration(self) -> str:
         """Hash that all seeds of one experiment share, and no other cell has."""
+        if self.wanted is not None:  # what is shown of the cell is what the grid asks for, or it is stale
+            return self.wanted.configuration
         return configuration(self.status, self.config if not self.status.get("configuration") else {}, self.run)
 
     @property
@@ -281,15 +314,62 @@ class RunDirectory:
         return _load_yaml(self.path / "grid.yaml")
 
     @cached_property
+    def kept(self) -> dict[str, Any]:
+        """``plan.json``; ``{}`` in a directory of an earlier version, and before the first run."""
+        return read_json(self.path / "plan.json") or {}
+
+    @cached_property
+    def wanted(self) -> dict[tuple[str, str, str, int], Wanted]:
+        """What the grid asks of each cell, by its labels; empty where there is no ``plan.json``."""
+        decides = self.kept.get("configurations", {})
+        return {
+            (entry["dataset"], entry["method"], entry["setting"], entry["seed"]): Wanted(
+                entry["identity"],
+                entry["configuration"],
+                entry["protocol"],
+                decides[entry["configuration"]],
+                entry["earlier"],
+            )
+            for entry in self.kept.get("cells", [])
+        }
+
+    def keep(self, plan: dict[str, Any]) -> None:
+        """Write ``plan.json``."""
+        if plan != self.kept:
+            write_json(self.path / "plan.json", plan)
+        for name in ("kept", "wanted", "grid"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
     def environment(self) -> dict[str, Any]:
         """``environment.json``: versions, hardware, commit."""
         return read_json(self.path / "environment.json") or {}
 
     def cell(self, dataset: str, method: str, setting: str, seed: int) -> CellRecord:
-        """Return the record of one cell, there or not."""
+        """Return the record of one cell as it is on disk, there or not."""
         return CellRecord(self.path / "cells" / cell_path(dataset, method, setting, seed))
 
+    def as_wanted(self, key: tuple[str, str, str, int]) -> CellRecord:
+        """Return the record of one cell as the grid sees it: ``stale`` when it isn't what the grid asks for."""
+        return CellRecord(self.cell(*key).directory, self.wanted.get(key))
+
     def cells(self) -> list[CellRecord]:
+        """Return the grid's cells that the disk holds, in the grid's order, as the grid sees them.
+
+        A directory without ``plan.json`` (of an earlier version) has all its cells in: the grid's first, then the rest
+        by path.
+        """
+        if not self.wanted:
+            return self.on_disk()
+        records = (self.as_wanted(key) for key in self.wanted)
+        return [record for record in records if (record.directory / "cell.yaml").is_file()]
+
+    def left_over(self) -> list[CellRecord]:
+        """Return the cells on disk that are not in the grid; they are no part of the results."""
+        planned = {self.cell(*key).directory for key in self.wanted or self.planned()}
+        return [record for record in self.on_disk() if record.directory not in planned]
+
+    def on_disk(self) -> list[CellRecord]:
         """Return all cells that the disk knows: the grid's order first, then the rest by path."""
         found = {path.parent for path in (self.path / "cells").glob("*/*/*/seed*/cell.yaml")}
         rank = {self.path / "cells" / cell_path(*key): place for place, key in enumerate(self.planned())}
@@ -297,6 +377,9 @@ class RunDirectory:
 
     def planned(self) -> Iterator[tuple[str, str, str, int]]:
         """Yield the labels of the grid's cells, in its order."""
+        if self.wanted:
+            yield from self.wanted
+            return
         grid = self.grid if (self.path / "grid.yaml").is_file() else {}
         for dataset in grid.get("datasets", {}):
             for method in grid.get("methods", {}):
@@ -305,7 +388,10 @@ class RunDirectory:
                         yield dataset, method, setting, seed
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the results row by row from the cells. A cell that isn't done gives one row without a metric."""
+        """Yield the results row by row from the grid's cells. A cell that isn't done gives one row without a metric.
+
+        ``identity`` and ``configuration`` are those that the grid asks for, where it is known what it asks for.
+        """
         path = str(self.path.resolve())
         for cell in self.cells():
             status = cell.status
@@ -315,10 +401,12 @@ class RunDirectory:
                 "method": cell.method,
                 "setting": cell.setting,
                 "seed": cell.seed,
-                "protocol": status.get("protocol") or cell.config.get("protocol", ""),
+                "protocol": cell.wanted.protocol
+                if cell.wanted
+                else status.get("protocol") or cell.config.get("protocol", ""),
                 "state": cell.state,
-                "flags": "; ".join(status.get("notes", [])),
-                "identity": status.get("identity") or cell.config.get("identity", ""),
+                "flags": "; ".join(status.get("notes", [])) if cell.state != "stale" else "",
+                "identity": cell.identity,
                 "configuration": cell.configuration,
                 "path": path,
             }
@@ -333,13 +421,15 @@ class RunDirectory:
         import io
 
         newest = self._newest()
+        rows = list(self.rows())
         text = io.StringIO()
         writer = csv.DictWriter(text, CSV_COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows())
+        writer.writerows(rows)
         path = self.path / "results.csv"
         write_text(path, text.getvalue())
-        os.utime(path, ns=(newest, newest))
+        if not any(row["state"] == "running" for row in rows):  # its end may leave no trace in the files' dates
+            os.utime(path, ns=(newest, newest))
         return path
 
     def results_are_current(self) -> bool:
@@ -353,8 +443,8 @@ class RunDirectory:
             return False
 
     def _newest(self) -> int:
-        """Return the latest change, in ns, of the grid, of a cell's files or of a directory that cells lie in."""
-        places = [self.path / "grid.yaml", self.path / "cells"]
+        """Return the latest change, in ns, of grid and plan, of a cell's files or of a directory that cells lie in."""
+        places = [self.path / "grid.yaml", self.path / "plan.json", self.path / "cells"]
         for depth in range(1, 5):
             places += (self.path / "cells").glob("/".join(["*"] * depth))
         for name in ("status.json", "metrics.csv", "cell.yaml"):
@@ -368,6 +458,23 @@ class RunDirectory:
     def results(self) -> pd.DataFrame:
         """Return the results in long form (columns :data:`RESULT_COLUMNS`), rebuilt from the cells."""
         return _frame(self.rows())
+
+
+def _placed(config: dict[str, Any], cell: Path) -> dict[str, Any]:
+    """Return ``cell.yaml`` with absolute paths: those inside the run directory are written relative to it."""
+    if len(cell.parents) < 5 or cell.absolute().parents[3].name != "cells":  # one that travels has its own paths
+        return config
+    run = cell.absolute().parents[4]
+    placed = {key: str(run / config[key]) for key in ("root", "method", "dataset") if _is_inside(run, key, config)}
+    return {**config, **placed, **({"run_directory": str(run)} if "run_directory" in config else {})}
+
+
+def _is_inside(run: Path, key: str, config: dict[str, Any]) -> bool:
+    """Whether a value is a path relative to the run directory: a root, or a file with ``:Class`` behind it."""
+    value = str(config.get(key) or "")
+    place = value if key == "root" else value.rpartition(":")[0]
+    is_path = bool(place) and (key == "root" or place.endswith(".py"))
+    return is_path and not os.path.isabs(place) and (run / place).exists()
 
 
 def load_results(paths: Iterable[Path | str] | Path | str) -> pd.DataFrame:
@@ -394,9 +501,10 @@ def _frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS))
-    for name in ("value", "n_normal", "n_anomalous", "n_defined", "n_classes"):
+    numbers = ("value", "n_normal", "n_anomalous", "n_defined", "n_classes")
+    for name in numbers:
         table[name] = pd.to_numeric(table[name].replace("", None), errors="raise").astype("float64")
     table["seed"] = table["seed"].astype("int64")
-    texts = [name for name in RESULT_COLUMNS if table[name].dtype != "float64" and name != "seed"]
-    table[texts] = table[texts].fillna("").astype(str)
+    texts = [name for name in RESULT_COLUMNS if name not in (*numbers, "seed")]
+    table[texts] = table[texts].astype(object).fillna("").astype(str)
     return table

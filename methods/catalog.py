@@ -72,6 +72,7 @@ CATALOG: dict[str, Entry] = _entries(
             cite="defard2021padim",
             needs=("pretrained backbone",),
             batch_invariant=True,
+            packages=("anomalib",),
         ),
     ),
     (

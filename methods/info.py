@@ -20,6 +20,8 @@ class MethodInfo:
         batch_invariant: The result doesn't depend on the batch size, so it may be halved when out of memory.
         supports_ddp: One cell may use several devices.
         channels: Input channels it asks for: ``("rgb",)`` or ``("rgb", "xyz")``.
+        version: Raised when the results of the same options change; part of a cell's identity.
+        packages: Installed packages whose code is the method, so that their versions are part of a cell's identity.
     """
 
     name: str
@@ -32,3 +34,5 @@ class MethodInfo:
     batch_invariant: bool = False
     supports_ddp: bool = False
     channels: tuple[str, ...] = ("rgb",)
+    version: int = 1
+    packages: tuple[str, ...] = ()

@@ -188,7 +188,7 @@ def _knock(address: str) -> None:
         raise UserError(f"engine 'ray': engine_options.address: {told}") from error
 
 
-def _run(job: Job, token: Path, parcel: bytes, files: Mapping[str, str]) -> tuple[Outcome, bytes | None]:
+def _run(job: Job, token: Path, parcel: bytes, files: Mapping[str, dict[str, str]]) -> tuple[Outcome, bytes | None]:
     """The task: run the cell where it lies, or unpack it here, run it, and send it back."""
     if token.exists():
         return wait(CellProcess(job)), None

@@ -17,6 +17,8 @@ import yaml
 from diadbench.benchmark.engines.base import Job, Outcome
 from diadbench.benchmark.engines.process import CellProcess
 from diadbench.benchmark.store import CellRecord
+from diadbench.common.code import code_of_file
+from diadbench.common.files import write_text
 
 #: What stays behind when a cell's directory travels: the lock, progress, and what can be made again.
 LEFT_BEHIND = (".lock", "progress.json", "spill")
@@ -34,12 +36,18 @@ def wait(process: CellProcess, interval: float = 0.1) -> Outcome:
 
 
 def pack(cell: Path, *, everything: bool) -> bytes:
-    """Return a cell's directory as a tar archive; only ``cell.yaml`` unless ``everything`` is asked for."""
+    """Return a cell's directory as a tar archive; only ``cell.yaml`` unless ``everything`` is asked for.
+
+    Paths in ``cell.yaml`` are absolute: where it travels to, there is no run directory for them to be relative to.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path in sorted(cell.iterdir()):
-            travels = path.name not in LEFT_BEHIND and not path.name.endswith(".tmp")
-            if travels and (everything or path.name == "cell.yaml"):
+        text = yaml.safe_dump(CellRecord(cell).config, sort_keys=False, allow_unicode=True).encode()
+        entry = tarfile.TarInfo("cell.yaml")
+        entry.size = len(text)
+        archive.addfile(entry, io.BytesIO(text))
+        for path in sorted(cell.iterdir()) if everything else ():
+            if path.name not in (*LEFT_BEHIND, "cell.yaml") and not path.name.endswith(".tmp"):
                 archive.add(path, path.name)
     return buffer.getvalue()
 
@@ -64,25 +72,33 @@ def unpack(parcel: bytes, cell: Path) -> None:
     shutil.rmtree(arrived)
 
 
-def user_files(cell: Path) -> dict[str, str]:
-    """Return the text of the Python files that a cell's method and dataset are in, by path."""
+def user_files(cell: Path) -> dict[str, dict[str, str]]:
+    """Return the Python files that a cell's method and dataset are in, each with the modules beside it that it imports.
+
+    ``{"/a/mine.py": {"mine.py": text, "helper.py": text}}``: the inner paths are relative to the file's folder.
+    """
     config = CellRecord(cell).config
     named = (str(config.get(key, "")).rpartition(":")[0] for key in ("method", "dataset"))
-    return {name: Path(name).read_text() for name in named if name.endswith(".py")}
+    return {name: _beside(Path(name).resolve()) for name in named if name.endswith(".py")}
 
 
-def settle(job: Job, parcel: bytes, files: dict[str, str], home: Path) -> Job:
+def _beside(main: Path) -> dict[str, str]:
+    files = [path for path in code_of_file(main).files.values() if path.is_relative_to(main.parent)]
+    return {path.relative_to(main.parent).as_posix(): path.read_text() for path in files if path.suffix == ".py"}
+
+
+def settle(job: Job, parcel: bytes, files: dict[str, dict[str, str]], home: Path) -> Job:
     """Unpack a travelling cell into ``home``, on a machine without its run directory; return the job to run there."""
     with tarfile.open(fileobj=io.BytesIO(parcel)) as archive:
         archive.extractall(home / "cell", filter="data")
     path = home / "cell" / "cell.yaml"
     config: dict[str, Any] = yaml.safe_load(path.read_text())
     config["run_directory"] = str(home / "cell")
-    for place, (name, text) in enumerate(files.items()):
+    for place, (name, texts) in enumerate(files.items()):
         if not Path(name).is_file():
-            here = home / f"files{place}" / Path(name).name
-            here.parent.mkdir()
-            here.write_text(text)
+            here = home / f"files{place}" / Path(name).resolve().name
+            for relative, text in texts.items():
+                write_text(here.parent / relative, text)
             for key in ("method", "dataset"):
                 config[key] = str(config[key]).replace(f"{name}:", f"{here}:")
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))

@@ -86,7 +86,7 @@ class Digests:
         def read(i: int) -> None:
             before = self._stat(todo[i])
             found[todo[i]] = digest = digest_of(read_bytes(inside(self._root, todo[i])))
-            if before is not None and before == self._stat(todo[i]) and _is_settled(before):
+            if before is not None and before == self._stat(todo[i]) and is_settled(before):
                 fresh[todo[i]] = (before, digest)
 
         run_all(read, len(todo), self._workers, problems, progress)
@@ -105,11 +105,7 @@ class Digests:
             return None
 
     def _stat(self, relative: str) -> Stat | None:
-        try:
-            found = os.stat(os.path.join(self._root, relative))
-        except OSError:
-            return None  # reading it says why
-        return Stat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        return stat_of(os.path.join(self._root, relative))
 
     def _load(self) -> dict[str, tuple[Stat, str]]:
         try:
@@ -132,7 +128,17 @@ def _locked(path: Path) -> FileLock:
     return FileLock(f"{path}.lock")
 
 
-def _is_settled(stat: Stat) -> bool:
+def stat_of(path: Path | str) -> Stat | None:
+    """Return what changes when the file does; ``None`` when it can't be told, and reading the file says why."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return Stat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+def is_settled(stat: Stat) -> bool:
+    """Whether a file's last change is so long ago that another one would show in its dates."""
     return time.time_ns() - max(stat.mtime_ns, stat.ctime_ns) > SETTLED_NS
 
 

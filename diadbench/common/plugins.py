@@ -13,7 +13,7 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +31,10 @@ class _UserFiles(importlib.abc.MetaPathFinder):
         if not fullname.startswith(_PREFIX):
             return None
         place = os.environ.get(f"{_PREFIX}{fullname.rpartition('_')[2]}".upper())
-        return importlib.util.spec_from_file_location(fullname, place) if place else None
+        if not place:
+            return None
+        _let_import_siblings(Path(place))
+        return importlib.util.spec_from_file_location(fullname, place)
 
 
 sys.meta_path.append(_UserFiles())
@@ -54,14 +57,10 @@ def load_class(kind: str, name: str, table: Mapping[str, str], group: str) -> ty
     Raises:
         UserError: No such name, file or class, or the file can't be imported.
     """
-    if name in table:
-        return _import(kind, table[name], name)
-    if ".py:" in name or (name.count(":") == 1 and "/" not in name):
-        return _import(kind, name, name)
-    plugins = entry_points(group)
-    if name in plugins:
-        return _import(kind, plugins[name], name)
-    raise unknown_name(kind, name, [*table, *plugins])
+    target = target_of(name, table, group)
+    if not target:
+        raise unknown_name(kind, name, [*table, *entry_points(group)])
+    return _import(kind, target, name)
 
 
 def _import(kind: str, target: str, name: str) -> type[Any]:
@@ -72,6 +71,30 @@ def _import(kind: str, target: str, name: str) -> type[Any]:
         classes = [key for key, value in vars(module).items() if isinstance(value, type)]
         raise unknown_name(f"class in {place}", attribute, classes)
     return found
+
+
+def _let_import_siblings(path: Path) -> None:
+    """Let a user's file import the modules beside it. Last in the search: they must not shadow installed packages."""
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+
+
+def forget(files: Iterable[Path]) -> None:
+    """Drop the modules of these files, so that the next import reads them again."""
+    named = {str(path) for path in files}
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) in named:
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def target_of(name: str, table: Mapping[str, str], group: str) -> str:
+    """Return ``module:Class`` or ``file.py:Class`` that a name stands for; ``""`` for an unknown name."""
+    if name in table:
+        return table[name]
+    if ".py:" in name or (name.count(":") == 1 and "/" not in name):
+        return name
+    return entry_points(group).get(name, "")
 
 
 def _import_module(kind: str, module: str, name: str) -> ModuleType:
@@ -90,6 +113,7 @@ def _import_file(kind: str, path: Path) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     os.environ[f"{_PREFIX}{digest}".upper()] = str(path)
+    _let_import_siblings(path)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -31,6 +31,8 @@ from diadbench.methods.features.hub import hub_access, no_network
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
+#: Version of the bridge: raised when it makes other results of the same anomalib and options (see ``MethodInfo``).
+VERSION = 1
 #: Options of the bridge itself; all others are the model's.
 OWN = (
     inspect.Parameter("weights", inspect.Parameter.KEYWORD_ONLY, default="hub", annotation=str),
@@ -211,6 +213,8 @@ def bridge(name: str) -> type[AnomalibMethod]:
         summary=f"{summary.rstrip('.')} (anomalib).",
         cite=CITATIONS.get(name, "akcay2022anomalib"),
         batch_invariant=True,
+        version=VERSION,
+        packages=("anomalib",),
     )
     signature = inspect.Signature([*OWN, *model_options])
     made = type(

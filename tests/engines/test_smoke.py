@@ -23,19 +23,26 @@ ENGINES = {
 }
 
 
-def smoke(place: Path, *options: str) -> pd.DataFrame:
+def smoke(run: Path, *options: str, grid: str = "smoke", cwd: Path | None = None) -> pd.DataFrame:
     """Run the grid in a process of its own; return its results, sorted."""
-    command = [sys.executable, "-P", "-m", "diadbench", "run", "smoke", "--out", str(place / "run"), "--no-report"]
-    environment = {**os.environ, "DIADBENCH_CACHE": str(place.parent / "cache")}
-    done = subprocess.run([*command, *options], env=environment, check=False, capture_output=True, text=True)
+    command = [sys.executable, "-P", "-m", "diadbench", "run", grid, "--no-report", "--out", str(run), *options]
+    cache = run.absolute().parents[1] / "cache"
+    environment = {**os.environ, "DIADBENCH_CACHE": str(cache)}
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, cwd=cwd)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return load_results(place / "run").sort_values(KEYS).reset_index(drop=True)
+    return load_results(run).sort_values(KEYS).reset_index(drop=True)
+
+
+def ends(run: Path) -> dict[str, int]:
+    """When each cell ended, by its place in the run directory."""
+    return {str(path.relative_to(run)): path.stat().st_mtime_ns for path in run.rglob("status.json")}
 
 
 @pytest.mark.slow
 def test_the_smoke_grid_is_the_same_on_every_engine(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    calm = smoke(tmp_path / "calm", *ENGINES["local, one at a time"])
+    first = tmp_path / "calm" / "run"
+    calm = smoke(first, *ENGINES["local, one at a time"])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     minutes = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 60
     print(f"\nsmoke: {minutes:.1f} CPU minutes")
@@ -43,5 +50,14 @@ def test_the_smoke_grid_is_the_same_on_every_engine(tmp_path: Path) -> None:
     assert calm.groupby("dataset")["method"].nunique().eq(8).all()
     assert calm["dataset"].nunique() == 6
     for number, (engine, options) in enumerate(list(ENGINES.items())[1:]):
-        found = smoke(tmp_path / str(number), *options)
+        found = smoke(tmp_path / str(number) / "run", *options)
         pd.testing.assert_frame_equal(found[[*KEYS, "value"]], calm[[*KEYS, "value"]], check_exact=True, obj=engine)
+        assert found["configuration"].tolist() == calm["configuration"].tolist()
+    before = ends(first)
+    again = smoke(first, "--jobs", "2", grid=str(first), cwd=tmp_path)
+    assert ends(first) == before, "from another working directory nothing is run again"
+    pd.testing.assert_frame_equal(again, calm, check_exact=True)
+    moved = first.rename(tmp_path / "calm" / "moved")
+    after = smoke(moved, "--jobs", "2", grid=str(moved), cwd=tmp_path)
+    assert ends(moved) == before, "after moving nothing is run again"
+    pd.testing.assert_frame_equal(after.drop(columns="run"), calm.drop(columns="run"), check_exact=True)

@@ -1,0 +1,167 @@
+"""What decides a cell's result, as one hash, and in words how two of them differ.
+
+``decides`` is a dict of plain values (made in :mod:`diadbench.benchmark.plan`). Its hash is the cell's
+``configuration``; with the seed it is the cell's ``identity``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: How an option that names a file or folder stands in ``decides``: by what it holds, not by its path.
+CONTENT = "content:"
+#: The keys that an identity was made of before it held versions, code and threads.
+EARLIER_KEYS = ("method", "method_options", "fingerprint", "setting", "image_size", "resize")
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the grid asks of a cell.
+
+    Attributes:
+        identity: Hash of ``decides`` and the seed.
+        configuration: Hash of ``decides``.
+        protocol: Name of the metrics' protocol.
+        decides: What decides the result.
+        earlier: The identity that earlier versions of this program gave the cell.
+    """
+
+    identity: str
+    configuration: str
+    protocol: str
+    decides: dict[str, Any]
+    earlier: str
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Wanted:
+        """Return what a planned cell's configuration asks for."""
+        return cls(**{name: config[name] for name in cls.__dataclass_fields__})
+
+
+def digest(decides: Mapping[str, Any]) -> str:
+    """Return the hash (32 hexadecimal digits) of what decides a result."""
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def is_wanted(status: Mapping[str, Any], wanted: Wanted) -> bool:
+    """Whether a cell on disk is what is wanted of it, by its identity and protocol."""
+    return status.get("identity") == wanted.identity and status.get("protocol", wanted.protocol) == wanted.protocol
+
+
+def difference(status: Mapping[str, Any], config: Mapping[str, Any], wanted: Wanted) -> str:
+    """Return in words how a cell on disk differs from what is wanted of it; ``""`` when it is the same.
+
+    Args:
+        status: Its ``status.json``.
+        config: Its ``cell.yaml``.
+        wanted: What the grid asks for.
+    """
+    if is_wanted(status, wanted):
+        return ""
+    if status.get("protocol", wanted.protocol) != wanted.protocol:
+        return f"protocol {status['protocol']} -> {wanted.protocol}"
+    said = status.get("decides") or {}
+    if "version" in said:
+        return _listed(changes(said, wanted.decides)) or "seed changed"
+    return _earlier_difference(status, config, wanted)
+
+
+def older_note(status: Mapping[str, Any], wanted: Wanted) -> str:
+    """Return the note on an accepted result whose identity is of an earlier version, else ``""``."""
+    if status.get("identity") == wanted.identity or status.get("identity") != wanted.earlier:
+        return ""
+    unknown = [key for key in ("code",) if key in wanted.decides]
+    missing = f"; it doesn't say which {', '.join(unknown)} it was made with" if unknown else ""
+    return f"identity of an older version of diadbench{missing}"
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return what differs between two ``decides``: ``["method_options.k 3 -> 5"]``."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    return [
+        _told(key, before.get(key, _MISSING), after.get(key, _MISSING))
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key, _MISSING) != after.get(key, _MISSING)
+    ]
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _told(key: str, before: Any, after: Any) -> str:
+    if key == "fingerprint":
+        return "the data changed"
+    if key.startswith("code."):
+        return f"the code of {key.removeprefix('code.')} changed"
+    return f"{key} {_short(before)} -> {_short(after)}"
+
+
+def _short(value: Any) -> str:
+    if value is _MISSING:
+        return "(none)"
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _listed(found: list[str]) -> str:
+    rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return ", ".join(found[:3]) + rest
+
+
+# -- cells of earlier versions ----------------------------------------------------------------------------------
+
+
+def _earlier_difference(status: Mapping[str, Any], config: Mapping[str, Any], wanted: Wanted) -> str:
+    """Compare with a result whose identity held less; what it left out is read from the cell itself."""
+    said = _said_otherwise(status, config)
+    if status.get("identity") != wanted.earlier:
+        keys = [key for key in EARLIER_KEYS if key in config and key != "method"]
+        said |= {key: config[key] for key in keys if key != "method_options"}
+        said["method_options"] = {
+            key: value
+            for key, value in (config.get("method_options") or {}).items()
+            if not str(wanted.decides["method_options"].get(key, "")).startswith(CONTENT)
+        }
+        asked = _asked(said, wanted.decides)
+        return _listed(changes(said, asked)) or "its method, or the code or files of it, changed"
+    return _listed(changes(said, _asked(said, wanted.decides)))
+
+
+def _asked(said: dict[str, Any], decides: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of ``decides`` that a cell of an earlier version can be compared with."""
+    asked = {key: decides[key] for key in said if key in decides}
+    for key in [key for key in said if key not in decides]:
+        del said[key]
+    if "method_options" in said:
+        options = decides["method_options"].items()
+        asked["method_options"] = {key: value for key, value in options if not str(value).startswith(CONTENT)}
+    return asked
+
+
+def _said_otherwise(status: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a cell of an earlier version says outside its identity of the things that decide a result."""
+    environment = status.get("environment") or {}
+    found = {
+        "version": 1,
+        "devices": config.get("devices"),
+        "batch_size": config.get("batch_size"),
+        "evaluation_size": config.get("image_size"),
+        "threads": environment.get("threads"),
+        "packages": _some_packages(environment.get("packages") or {}),
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _some_packages(packages: Mapping[str, Any]) -> dict[str, Any] | None:
+    kept = {name: packages[name] for name in ("anomalib",) if packages.get(name)}
+    return kept or None

@@ -1,0 +1,60 @@
+"""How many CPU threads a cell has: decided once for a run directory, whatever the number of jobs.
+
+On a CPU the figures depend on it in their last digits, so it is part of a cell's identity there. On a GPU it isn't.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from diadbench.benchmark.engines.local import count_gpus
+from diadbench.common.errors import UserError
+
+if TYPE_CHECKING:
+    from diadbench.benchmark.grid import Grid
+    from diadbench.benchmark.store import RunDirectory
+
+
+def settled(grid: Grid, directory: RunDirectory) -> dict[str, Any]:
+    """Return ``device`` (as the grid says it), ``gpu`` and ``threads``, as the run directory keeps them.
+
+    What the directory has kept for the same ``device`` stays. Else ``auto`` is a GPU where this machine has one (an
+    engine that asks a cluster for nodes asks for GPUs), and ``threads`` is ``OMP_NUM_THREADS``, else 1. In a directory
+    of an earlier version it is what most of its finished cells had. On a GPU ``threads`` is ``None``: the cores are
+    shared out among the jobs. ``threads`` of the grid always wins.
+
+    Raises:
+        UserError: ``OMP_NUM_THREADS`` is no number.
+    """
+    kept = directory.kept.get("compute") or {}
+    if kept.get("device") != grid.device:
+        gpu = _on_gpu(grid)
+        kept = {"device": grid.device, "gpu": gpu, "threads": None if gpu else _default(directory)}
+    return kept if grid.threads is None else {**kept, "threads": grid.threads}
+
+
+def _on_gpu(grid: Grid) -> bool:
+    if grid.device != "auto":
+        return grid.device != "cpu"
+    elsewhere = grid.engine != "local" and grid.engine_options.get("cluster") != "local"
+    return elsewhere or count_gpus() > 0
+
+
+def _default(directory: RunDirectory) -> int:
+    # a directory of an earlier version keeps no plan; its cells say how many threads they had
+    had = _threads_of_cells(directory) if not directory.kept else Counter()
+    if had:
+        return min(had, key=lambda threads: (-had[threads], threads))
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if not text:
+        return 1
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"OMP_NUM_THREADS: expected a positive whole number, found {text!r}; set it, or `threads`")
+    return int(text)
+
+
+def _threads_of_cells(directory: RunDirectory) -> Counter[int]:
+    found = (cell.status.get("environment") or {} for cell in directory.on_disk() if cell.state == "done")
+    return Counter(int(said["threads"]) for said in found if said.get("threads") and said.get("device") == "cpu")
