@@ -193,21 +193,21 @@ class CellRecord:
     @property
     def decides(self) -> dict[str, Any]:
         """What decides the result besides the seed, see :func:`diadbench.benchmark.experiment.decided`."""
-        if self.wanted is not None:
+        if self.wanted is not None and self.state != "done":
             return self.wanted.decides
         return decided(self.status, self.config if "decides" not in self.status else {}, self.run)
 
     @property
     def identity(self) -> str:
         """Hash of what decides the result and the seed; ``""`` for a cell that says nothing of it."""
-        if self.wanted is not None:
+        if self.wanted is not None and self.state != "done":
             return self.wanted.identity
         return str(self.status.get("identity") or self.config.get("identity", ""))
 
     @property
     def configuration(self) -> str:
         """Hash that all seeds of one experiment share, and no other cell has."""
-        if self.wanted is not None:  # what is shown of the cell is what the grid asks for, or it is stale
+        if self.wanted is not None and self.state != "done":
             return self.wanted.configuration
         return configuration(self.status, self.config if not self.status.get("configuration") else {}, self.run)
 
@@ -390,7 +390,7 @@ class RunDirectory:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the results row by row from the grid's cells. A cell that isn't done gives one row without a metric.
 
-        ``identity`` and ``configuration`` are those that the grid asks for, where it is known what it asks for.
+        ``identity`` and ``configuration`` are those of the figures; without figures, those that the grid asks for.
         """
         path = str(self.path.resolve())
         for cell in self.cells():

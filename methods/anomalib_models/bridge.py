@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
 #: Version of the bridge: raised when it makes other results of the same anomalib and options (see ``MethodInfo``).
-VERSION = 1
+VERSION = 2
 #: Options of the bridge itself; all others are the model's.
 OWN = (
     inspect.Parameter("weights", inspect.Parameter.KEYWORD_ONLY, default="hub", annotation=str),

@@ -36,7 +36,7 @@ Figures = Mapping[str, tuple[str, list[Path]]]
 
 def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) -> dict[str, Any]:
     """Return all that the page shows, but for the figures."""
-    templates = files("diadbench.reports.page.html") / "templates"
+    templates = files("diadbench.reports") / "page" / "templates"
     return {
         **_head(source),
         "summary": _summary(source),
@@ -60,7 +60,7 @@ def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) 
 
 def write_page(source: Source, path: Path, context: Mapping[str, Any], figures: Figures) -> Path:
     """Write the page of a report, from what :func:`page_context` gave; return its path."""
-    templates = files("diadbench.reports.page.html") / "templates"
+    templates = files("diadbench.reports") / "page" / "templates"
     environment = Environment(
         loader=FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
         autoescape=True,

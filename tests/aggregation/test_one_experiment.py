@@ -74,14 +74,19 @@ def test_seeds_of_one_experiment_make_one_row_in_whatever_run_they_are(run: Run,
 
 
 def test_an_option_changed_between_seeds_of_one_run_directory(run: Run, tmp_path: Path) -> None:
-    first = run(tmp_path / "g", seeds=(0,), options={"noise": 0.4})
-    old = shutil.copytree(first.path, tmp_path / "old")
+    run(tmp_path / "g", seeds=(0,), options={"noise": 0.4})
     second = run(tmp_path / "g", seeds=(1,), options={"noise": 0.9})
-    seed0 = second.cell("parts", "noisy", "multi-class", 0).directory
-    shutil.rmtree(seed0, ignore_errors=True)
-    shutil.copytree(old / "cells/parts/noisy/multi-class/seed0", seed0)
-    grid = yaml.safe_load((second.path / "grid.yaml").read_text())
-    (second.path / "grid.yaml").write_text(yaml.safe_dump({**grid, "seeds": [0, 1]}))
+    assert shown(second.path) == {("parts", "Noisy"): hand(second, 1)}  # the other cell is not in the grid any more
+
+
+def test_a_directory_without_a_plan_keeps_experiments_of_two_seeds_apart(run: Run, tmp_path: Path) -> None:
+    first = run(tmp_path / "g", seeds=(0,), options={"noise": 0.4})
+    place = Path("cells/parts/noisy/multi-class/seed0")
+    old = shutil.copytree(first.path / place, tmp_path / "old")
+    second = run(tmp_path / "g", seeds=(1,), options={"noise": 0.9})
+    shutil.rmtree(second.path / place, ignore_errors=True)
+    shutil.copytree(old, second.path / place)
+    (second.path / "plan.json").unlink()  # as an earlier version left it
     found = shown(second.path)
     assert all(seeds == 1 for _, _, seeds in found.values())  # never "± over 2 seeds"
     assert found["parts", "Noisy (noise=0.9)"] == hand(second, 1)

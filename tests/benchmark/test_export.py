@@ -70,6 +70,7 @@ def test_of_several_cells_one_must_be_named(run: Path, tmp_path: Path, capsys: p
     two = shutil.copytree(run, tmp_path / "two")
     cells = two / "cells" / "toy" / "ours" / "multi-class"
     shutil.copytree(cells / "seed0", cells / "seed1")
+    (two / "plan.json").unlink()  # all cells of a directory without a plan count
     assert main(["methods", "export", "diad", str(two), "--out", str(two / "never")]) == 2
     error = capsys.readouterr().err
     assert "2 finished cells" in error
