@@ -111,6 +111,11 @@ class Dataset(ABC):
         return [Part(name, (name,)) for group in self.groups() for name in group.classes]
 
     @property
+    def set_aside(self) -> frozenset[str]:
+        """Files below the root that belong to the set and to no sample, by design. Known once :meth:`index` ran."""
+        return frozenset()
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """Notes that every table with this dataset must carry; an adapter adds what its options change.
 

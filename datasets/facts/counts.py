@@ -18,6 +18,9 @@ _TITLES: dict[str, tuple[str, ...]] = {
     "btad": ("BTAD",),
     "mpdd": ("MPDD",),
     "mvtec_loco": ("MVTec LOCO",),
+    "kolektorsdd": ("KolektorSDD (four in five normal images trained on)",),
+    "kolektorsdd2": ("KolektorSDD2",),
+    "dagm": ("DAGM",),
 }
 
 

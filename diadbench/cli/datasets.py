@@ -46,7 +46,7 @@ def make_sample(
     """Write a small synthetic data set in the exact layout of a real one.
 
     Args:
-        name: mvtec, visa, realiad, unimedical, coco_ad, mvtec3d, btad, mpdd or mvtec_loco.
+        name: mvtec, visa, realiad, unimedical, coco_ad ...; a wrong name lists all that it can be.
         out: Directory to make.
         layout: owner, ader, and others that the dataset goes by; a wrong name lists them.
         classes: These classes only.
