@@ -20,7 +20,6 @@ from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, write_json
 from diadbench.datasets.decoding.workers import Progress
 from diadbench.datasets.downloading.links import RemoteFile
-from diadbench.version import __version__
 
 #: ``say("a line for people")``
 Say = Callable[[str], None]
@@ -177,7 +176,7 @@ def _go_on(file: RemoteFile, part: Path, progress: Progress | None, say: Say | N
 
 def _open(file: RemoteFile, have: int, tag: str) -> http.client.HTTPResponse | None:
     """Ask for the file, or for what is missing; ``None`` when nothing is missing."""
-    headers = {"User-Agent": f"diadbench/{__version__}"}
+    headers = {"User-Agent": "diadbench"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": tag}
     request = urllib.request.Request(file.url, headers=headers)

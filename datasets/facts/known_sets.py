@@ -129,6 +129,16 @@ _LOCO = DatasetInfo(
     folder="mvtec_loco",
     classes=("breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_connectors"),
 )
+_MVTEC_AD_2 = DatasetInfo(
+    name="mvtec_ad_2",
+    title="MVTec-AD-2",
+    summary="8 objects under several lights: 3,612 images with labels, 302 for validation, 4,090 private test images.",
+    homepage="https://www.mvtec.com/company/research/datasets/mvtec-ad-2",
+    licence=_CC_NC,
+    cite="hecklerkram2025mvtecad2",
+    folder="mvtec_ad_2",
+    classes=("can", "fabric", "fruit_jelly", "rice", "sheet_metal", "vial", "wallplugs", "walnuts"),
+)
 _KSDD = DatasetInfo(
     name="kolektorsdd",
     title="KolektorSDD",
@@ -228,6 +238,11 @@ CATALOG: dict[str, Entry] = _entries(
         "diadbench.datasets.sets.mvtec_loco:MvtecLoco",
         _LOCO,
         ("mvtec_loco", "MVTec-LOCO", "mvtec_loco_anomaly_detection", "MVTec_LOCO", "mvtec-loco"),
+    ),
+    Entry(
+        "diadbench.datasets.sets.mvtec_ad_2:MvtecAd2",
+        _MVTEC_AD_2,
+        ("mvtec_ad_2", "MVTec-AD-2", "mvtec_ad2", "MVTec_AD_2", "mvtecad2", "MVTecAD2", "mvtec-ad-2"),
     ),
     Entry("diadbench.datasets.sets.kolektorsdd:KolektorSdd", _KSDD, ("kolektorsdd", "KolektorSDD", "KSDD", "ksdd")),
     Entry(
