@@ -151,6 +151,8 @@ def _alone(work: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        if {path.name for path in work.iterdir()} <= {"lock"}:
+            shutil.rmtree(work, ignore_errors=True)  # nothing to go on with
 
 
 def _unpacked(source: Source, archives: list[Path], into: Path, progress: Progress | None) -> Path:

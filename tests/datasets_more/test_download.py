@@ -107,6 +107,15 @@ def test_offline_is_one_line_and_the_next_call_goes_on(
         assert server.asked[-1] == "bytes=5000-"
 
 
+def test_a_download_that_never_began_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(served(b"x")) as address:
+        pass  # nobody listens there any more
+    offer(monkeypatch, address, b"x")
+    with pytest.raises(UserError, match="no connection"):
+        download("mpdd", tmp_path / "new" / "mpdd")
+    assert not list((tmp_path / "new").iterdir())
+
+
 def test_a_killed_unpacking_is_done_again_without_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content, server = archive(tmp_path), served(b"")
     server.files["/set.zip"] = content
