@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pandas as pd
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
+
+if TYPE_CHECKING:
+    from diadbench.datasets.findings import CheckReport
 
 Setting = Literal["multi-class", "one-per-class"]
 SETTINGS: tuple[Setting, ...] = ("multi-class", "one-per-class")
@@ -109,6 +112,15 @@ class Dataset(ABC):
         if setting == "multi-class":
             return self.groups()
         return [Part(name, (name,)) for group in self.groups() for name in group.classes]
+
+    @property
+    def set_aside(self) -> frozenset[str]:
+        """Files below the root that belong to the set and to no sample, by design. Known once :meth:`index` ran."""
+        return frozenset()
+
+    def own_checks(self, report: CheckReport) -> None:
+        """Add to a report what only this dataset's adapter can check; called once the table was made."""
+        return
 
     @property
     def flags(self) -> tuple[str, ...]:

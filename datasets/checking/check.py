@@ -69,6 +69,8 @@ def check(
     side = (size, size) if isinstance(size, int) else size
     check_files(dataset, table, report, side, progress, workers)
     check_extras(dataset, table, report)
+    if report.ok:
+        dataset.own_checks(report)
     return report
 
 

@@ -25,6 +25,7 @@ def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> 
     """
     used = {path for name in ("image", "mask", "xyz") if name in table.columns for path in table[name] if path}
     homes = {path.rpartition("/")[0] for path in used}
+    used |= dataset.set_aside
     found: dict[str, list[str]] = {}
     for relative in _files(dataset.root, report):
         folder, _, name = relative.rpartition("/")

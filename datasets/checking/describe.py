@@ -19,6 +19,7 @@ from diadbench.common.files import write_with
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.images import inside, read_image, read_mask
 from diadbench.datasets.decoding.masks import resize_mask
+from diadbench.datasets.downloading.download import about
 from diadbench.datasets.facts.counts import published
 from diadbench.datasets.facts.known_sets import CATALOG
 from diadbench.datasets.layouts.roots import find_root, where
@@ -48,6 +49,7 @@ def info_text(name: str, root: Path | str | None = None, data_root: Path | str |
     info, guide = CATALOG[name].info, guides().get(name, {})
     lines = [f"{info.title} ({name})", info.summary, ""]
     facts = {"home page": info.homepage, "licence": info.licence, "cite": info.cite, "get it": guide.get("get", "")}
+    facts["download"] = about(name)
     facts["here"] = str(root) if root is not None else where(name, data_root)
     lines += [f"{key + ':':<11}{value}" for key, value in facts.items() if value]
     counts = count_table(name)

@@ -18,6 +18,10 @@ _TITLES: dict[str, tuple[str, ...]] = {
     "btad": ("BTAD",),
     "mpdd": ("MPDD",),
     "mvtec_loco": ("MVTec LOCO",),
+    "mvtec_ad_2": ("MVTec AD 2",),
+    "kolektorsdd": ("KolektorSDD (four in five normal images trained on)",),
+    "kolektorsdd2": ("KolektorSDD2",),
+    "dagm": ("DAGM",),
 }
 
 
@@ -44,6 +48,11 @@ def real_iad_counts(cls: str) -> tuple[int, int, int, int]:
     """Return a class's numbers of Real-IAD: training, normal and anomalous test samples, anomalous test images."""
     samples = _table()["Real-IAD (multi-view, 5-image samples)"][cls]
     return samples.train, samples.good, samples.bad, _table()["Real-IAD (multi-view, images)"][cls].bad
+
+
+def mvtec_ad_2_unlabelled(cls: str, split: str) -> int:
+    """Return a class's number of ``validation``, ``test_private`` or ``test_private_mixed`` images of MVTec AD 2."""
+    return _table()[f"MVTec AD 2 ({split})"][cls].total
 
 
 @functools.cache

@@ -103,8 +103,8 @@ _BTAD = DatasetInfo(
     name="btad",
     title="BTAD",
     summary="3 industrial products, 2,540 images.",
-    homepage="https://avires.dimi.uniud.it/papers/btad/btad.zip",
-    licence=_CC_NC,
+    homepage="https://github.com/pankajmishra000/VT-ADL",
+    licence="CC BY-SA 4.0",
     cite="mishra2021btad",
     folder="btad",
     classes=("01", "02", "03"),
@@ -128,6 +128,46 @@ _LOCO = DatasetInfo(
     cite="bergmann2022loco",
     folder="mvtec_loco",
     classes=("breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_connectors"),
+)
+_MVTEC_AD_2 = DatasetInfo(
+    name="mvtec_ad_2",
+    title="MVTec-AD-2",
+    summary="8 objects under several lights: 3,612 images with labels, 302 for validation, 4,090 private test images.",
+    homepage="https://www.mvtec.com/company/research/datasets/mvtec-ad-2",
+    licence=_CC_NC,
+    cite="hecklerkram2025mvtecad2",
+    folder="mvtec_ad_2",
+    classes=("can", "fabric", "fruit_jelly", "rice", "sheet_metal", "vial", "wallplugs", "walnuts"),
+)
+_KSDD = DatasetInfo(
+    name="kolektorsdd",
+    title="KolektorSDD",
+    summary="Surfaces of 50 commutators, 399 images, 52 of them with a crack; a mask for each.",
+    homepage="https://www.vicos.si/resources/kolektorsdd/",
+    licence=_CC_NC,
+    cite="tabernik2020kolektorsdd",
+    folder="kolektorsdd",
+    classes=("kolektorsdd",),
+)
+_KSDD2 = DatasetInfo(
+    name="kolektorsdd2",
+    title="KolektorSDD2",
+    summary="Surfaces of one product with several kinds of defects, 3,335 images; a mask for each.",
+    homepage="https://www.vicos.si/resources/kolektorsdd2/",
+    licence=_CC_NC,
+    cite="bozic2021kolektorsdd2",
+    folder="kolektorsdd2",
+    classes=("kolektorsdd2",),
+)
+_DAGM = DatasetInfo(
+    name="dagm",
+    title="DAGM",
+    summary="10 generated textures, 16,100 images with 2,100 defects; coarse ellipses as masks.",
+    homepage="https://zenodo.org/records/12750201",
+    licence="CC BY 4.0",
+    cite="wieler2007dagm",
+    folder="dagm",
+    classes=tuple(f"Class{i}" for i in range(1, 11)),
 )
 _ELPV = DatasetInfo(
     name="elpv",
@@ -199,6 +239,16 @@ CATALOG: dict[str, Entry] = _entries(
         _LOCO,
         ("mvtec_loco", "MVTec-LOCO", "mvtec_loco_anomaly_detection", "MVTec_LOCO", "mvtec-loco"),
     ),
+    Entry(
+        "diadbench.datasets.sets.mvtec_ad_2:MvtecAd2",
+        _MVTEC_AD_2,
+        ("mvtec_ad_2", "MVTec-AD-2", "mvtec_ad2", "MVTec_AD_2", "mvtecad2", "MVTecAD2", "mvtec-ad-2"),
+    ),
+    Entry("diadbench.datasets.sets.kolektorsdd:KolektorSdd", _KSDD, ("kolektorsdd", "KolektorSDD", "KSDD", "ksdd")),
+    Entry(
+        "diadbench.datasets.sets.kolektorsdd2:KolektorSdd2", _KSDD2, ("kolektorsdd2", "KolektorSDD2", "KSDD2", "ksdd2")
+    ),
+    Entry("diadbench.datasets.sets.dagm:Dagm", _DAGM, ("dagm", "DAGM", "DAGM_KaggleUpload", "DAGM2007", "DAGM_2007")),
     Entry("diadbench.datasets.sets.elpv:Elpv", _ELPV),
     Entry("diadbench.datasets.toy.dataset:Toy", _TOY),
     Entry("diadbench.datasets.sets.folder:Folder", _FOLDER),

@@ -73,6 +73,13 @@ def where(name: str, data_root: Path | str | None = None) -> str:
     return str(found) if found.is_dir() else f"{found} (missing)"
 
 
+def home_for(name: str) -> Path | None:
+    """Return where a dataset that isn't there belongs: its folder below the first data root; ``None`` without one."""
+    for place, source in _places(name, None):
+        return place if source.startswith("datasets.") else place / (folder_names(name) or (name,))[0]
+    return None
+
+
 def folder_names(name: str) -> tuple[str, ...]:
     """Return the folder names of a dataset below a data root; a plug-in's is its own name."""
     if name in CATALOG:

@@ -16,15 +16,17 @@ from diadbench.common.files import cache_dir
 from diadbench.datasets.base import SAMPLE_MARKER
 from diadbench.datasets.decoding.workers import writing
 from diadbench.datasets.facts.known_sets import info
+from diadbench.datasets.samples.beside_samples import write_dagm, write_kolektorsdd, write_kolektorsdd2
 from diadbench.datasets.samples.coco_sample import write_coco
 from diadbench.datasets.samples.folder_samples import write_folders, write_mvtec, write_mvtec3d, write_unimedical
+from diadbench.datasets.samples.mvtec_ad_2_sample import write_mvtec_ad_2
 from diadbench.datasets.samples.paint import Record, Spec
 from diadbench.datasets.samples.realiad_sample import write_realiad
 from diadbench.datasets.samples.visa_sample import write_visa
 
 Writer = Callable[[Path, Spec, str], list[Record]]
 #: Part of the name of a cached sample: raise it when samples change.
-_VERSION = 1
+_VERSION = 2
 _WRITERS: dict[str, tuple[Writer, tuple[str, ...]]] = {
     "mvtec": (write_mvtec, ("owner", "ader", "diad", "uniad")),
     "visa": (write_visa, ("owner", "ader", "diad", "relaid", "anomalib")),
@@ -35,6 +37,10 @@ _WRITERS: dict[str, tuple[Writer, tuple[str, ...]]] = {
     "btad": (partial(write_folders, "btad"), ("owner", "ader")),
     "mpdd": (partial(write_folders, "mpdd"), ("owner", "ader")),
     "mvtec_loco": (partial(write_folders, "mvtec_loco"), ("owner", "ader")),
+    "mvtec_ad_2": (write_mvtec_ad_2, ("owner",)),
+    "kolektorsdd": (write_kolektorsdd, ("owner",)),
+    "kolektorsdd2": (write_kolektorsdd2, ("owner",)),
+    "dagm": (write_dagm, ("owner",)),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ class Names:
         suffix: Suffix of images.
         mask: What follows the stem in a mask's name.
         digits: Digits in the names.
+        odd: Classes that have it otherwise: name, suffix of images, what follows the stem in a mask's name.
     """
 
     normal: str = "good"
@@ -33,11 +34,19 @@ class Names:
     suffix: str = ".png"
     mask: str = "_mask.png"
     digits: int = 3
+    odd: tuple[tuple[str, str, str], ...] = ()
+
+    def of(self, cls: str) -> Names:
+        """Return the names of one class."""
+        odd = [(suffix, mask) for name, suffix, mask in self.odd if name == cls]
+        return replace(self, suffix=odd[0][0], mask=odd[0][1]) if odd else self
 
 
+#: BTAD: images of product 02 are PNG, masks of product 03 are BMP.
+_BTAD_ODD = (("02", ".png", ".png"), ("03", ".bmp", ".bmp"))
 _NAMES = {
     "mpdd": Names(defects=("hole", "scratches")),
-    "btad": Names(normal="ok", defects=("ko",), suffix=".bmp", mask=".png", digits=4),
+    "btad": Names(normal="ok", defects=("ko",), suffix=".bmp", mask=".png", digits=4, odd=_BTAD_ODD),
     "unimedical": Names(defects=("Ungood",), mask=".png"),
     "mvtec_loco": Names(defects=("logical_anomalies", "structural_anomalies"), mask=""),
 }
@@ -45,7 +54,7 @@ _NAMES = {
 
 def folders(out: Path, painter: Painter, names: Names, cls: str) -> Iterator[Record]:
     """Write one class: ``train/good``, ``test/<kind>``, ``ground_truth/<defect>``."""
-    spec = painter.spec
+    spec, names = painter.spec, names.of(cls)
     for i in range(spec.train):
         yield _normal(out, painter, names, cls, "train", i, i)
     for i in range(spec.good):

@@ -46,7 +46,7 @@ def make_sample(
     """Write a small synthetic data set in the exact layout of a real one.
 
     Args:
-        name: mvtec, visa, realiad, unimedical, coco_ad, mvtec3d, btad, mpdd or mvtec_loco.
+        name: mvtec, visa, realiad, unimedical, coco_ad ...; a wrong name lists all that it can be.
         out: Directory to make.
         layout: owner, ader, and others that the dataset goes by; a wrong name lists them.
         classes: These classes only.
@@ -148,7 +148,7 @@ def info(name: str, options: list[str], *, root: str | None = None, sheet: str |
     return 0
 
 
-def prepare(name: str, options: list[str], *, root: str | None = None, size: int = 256) -> int:
+def prepare(name: str, options: list[str], *, root: str | None = None, size: int = 256, download: bool = False) -> int:
     """Index a dataset and decode it into the cache, ahead of a run. Nothing is written into the dataset.
 
     Killed, it goes on where it was. For coco_ad it makes the four splits and their masks.
@@ -158,19 +158,35 @@ def prepare(name: str, options: list[str], *, root: str | None = None, size: int
         options: Options of the dataset, as in a grid: split=1
         root: Its directory; without it the places of `diadbench datasets list`.
         size: Image size of the runs to come.
+        download: Get the dataset from its owner first, if it isn't there, into --root or the data root. Where the owner
+            wants a form or an account, the page is named. Broken off, the same command goes on.
 
     Example::
 
         diadbench datasets prepare coco_ad --root /data/coco
+        diadbench datasets prepare visa --download --root /data/visa
     """
     from diadbench.datasets.checking.prepare import prepare as run_prepare
 
+    if download:
+        root = _download(name, root)
     with _progress(False) as progress:
         made = run_prepare(name, root, size=size, progress=progress, **_options(name, options))
     print(f"{made.samples:,} samples of {made.classes} classes at {size} px: {made.cache}")
     if made.vanished:
         print(f"masks that vanish at {size} px: {sum(made.vanished.values())}")
     return 0
+
+
+def _download(name: str, root: str | None) -> str:
+    """Get a dataset that isn't there, with a bar on a terminal; return its directory."""
+    from diadbench.datasets.downloading.download import download
+
+    with _progress(False, sizes=True) as progress:
+        made = download(name, root, progress=progress, say=lambda line: print(line, flush=True))
+    if not made.new:
+        print(made.verdict)
+    return str(made.root)
 
 
 def _options(name: str, words: list[str]) -> dict[str, Any]:
@@ -187,21 +203,22 @@ def _options(name: str, words: list[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None] | None]:
-    """Show a bar on the terminal's standard error; nothing where there is no terminal."""
+def _progress(quiet: bool, sizes: bool = False) -> Iterator[Callable[[int, int, str], None] | None]:
+    """Show a bar on the terminal's standard error, with sizes and speed for ``sizes``; nothing without a terminal."""
     import sys
 
     if quiet or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    columns = [*Progress.get_default_columns(), *([DownloadColumn(), TransferSpeedColumn()] if sizes else [])]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=None)
 
         def tell(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what or "reading")
+            bar.update(task, completed=done, total=total or None, description=what or "reading")
 
         yield tell
 

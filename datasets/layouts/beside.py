@@ -1,0 +1,90 @@
+"""Masks that lie beside their images, and labels that only the masks tell (KolektorSDD, KolektorSDD2, DAGM)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from diadbench.common.errors import UserError
+from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden, read_mask
+from diadbench.datasets.decoding.workers import Problems, cores, run_all
+
+
+def files_by_stem(
+    root: Path, folder: str, *, stems: str, beside: Sequence[str] = (), copies: Collection[str] = ()
+) -> dict[str, str]:
+    """Map the stems of the images in ``root/folder`` to their paths, which are relative to ``root``; sorted by name.
+
+    Args:
+        root: The dataset's root.
+        folder: Folder of images, relative to the root.
+        stems: Regular expression that a whole stem must match.
+        beside: Names of folders that lie there and hold something else.
+        copies: Names of files that the owner's archive holds by mistake; they are passed over.
+
+    Raises:
+        UserError: The folder can't be listed; a folder, a file of another format or of another name lies there; two
+            images have one stem.
+    """
+    found: dict[str, str] = {}
+    for name in _names(inside(root, folder)):
+        path, stem = Path(root, folder, name), os.path.splitext(name)[0]
+        if path.is_dir():
+            if name not in beside:
+                raise UserError(f"{path}: a folder among the images; expected images only: move it out of {folder}")
+            continue
+        if not has_image_suffix(name):
+            if not name.lower().endswith((".txt", ".csv")):
+                raise UserError(f"{path}: not an image of a known format (known: {' '.join(SUFFIXES)}); move it out")
+            continue
+        if name in copies:
+            continue
+        if not re.fullmatch(stems, stem):
+            raise UserError(f"{path}: not named as the owner names images and masks ({stems}); move it out of {folder}")
+        if stem in found:
+            raise UserError(f"{path}: a second file with the stem of {found[stem]}; keep one")
+        found[stem] = f"{folder}/{name}"
+    return found
+
+
+def pair(root: Path, files: dict[str, str], suffix: str) -> list[tuple[str, str]]:
+    """Pair images with the masks among ``files`` (of :func:`files_by_stem`), named ``<stem><suffix>``.
+
+    Returns:
+        ``(image, mask)`` for each image, in the order of ``files``.
+
+    Raises:
+        UserError: An image without a mask, or a mask without an image.
+    """
+    for stem, path in files.items():
+        if stem.endswith(suffix) and stem.removesuffix(suffix) not in files:
+            raise UserError(f"{root / path}: the mask of no image; expected {stem.removesuffix(suffix)} beside it")
+        if not stem.endswith(suffix) and stem + suffix not in files:
+            raise UserError(f"{root / path}: no mask; expected {stem}{suffix} beside it: get the set again")
+    return [(path, files[stem + suffix]) for stem, path in files.items() if not stem.endswith(suffix)]
+
+
+def positive(root: Path, masks: Iterable[str]) -> frozenset[str]:
+    """Return those of the masks that have an anomalous pixel (whatever is not 0). All cores read.
+
+    Raises:
+        UserError: A mask is missing or damaged.
+    """
+    paths, found, problems = list(masks), set[str](), Problems()
+
+    def look(i: int) -> None:
+        if read_mask(inside(root, paths[i])).any():
+            found.add(paths[i])
+
+    run_all(look, len(paths), cores(), problems)
+    problems.raise_any(f"{root}: masks that tell the labels")
+    return frozenset(found)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if not is_hidden(name))
+    except OSError as error:
+        raise UserError(f"{folder}: can't be listed ({error.strerror})") from error

@@ -1,0 +1,115 @@
+"""DAGM 2007: ten generated textures. Coarse ellipses mark the defects, in a folder beside the images."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from diadbench.common.errors import UserError
+from diadbench.datasets.dataset_info import DatasetInfo
+from diadbench.datasets.facts.known_sets import info
+from diadbench.datasets.layouts.beside import files_by_stem
+from diadbench.datasets.layouts.detect import Layout, LayoutDataset, rebased
+from diadbench.datasets.layouts.indices import table_of
+
+LABELS = "Labels.txt"
+
+
+class Dagm(LayoutDataset):
+    """DAGM 2007 in its owner's layout (also ``DAGM_KaggleUpload``). An image with a mask is anomalous.
+
+    The anomalous images of the owner's training split are left out, since methods here train on normal images.
+    See :class:`LayoutDataset` for the options.
+    """
+
+    info: ClassVar[DatasetInfo] = info("dagm")
+
+    def __init__(
+        self, root: Path | str | None = None, *, classes: Sequence[str] | None = None, layout: str = "auto"
+    ) -> None:
+        self._aside: frozenset[str] = frozenset()
+        super().__init__(root, classes=classes, layout=layout)
+
+    def layouts(self) -> list[Layout]:
+        """The owner's folders."""
+        about = "Class1/Train/0576.PNG, Class1/Train/Label/0576_label.PNG, Class1/Test"
+        return [Layout("owner", about, lambda folder: bool(self._there(folder)), self._read)]
+
+    def _there(self, folder: Path) -> list[str]:
+        return [name for name in self.info.classes if (folder / name / "Train").is_dir()]
+
+    def _read(self, root: Path, base: str) -> pd.DataFrame:
+        folder, prefix = root / base, f"{base}/" if base else ""
+        rows: list[tuple[Any, ...]] = []
+        aside: list[str] = []
+        for name in self._there(folder):
+            for split in ("Train", "Test"):
+                for image, mask in labelled(folder, f"{name}/{split}"):
+                    if mask and split == "Train":
+                        aside += [prefix + image, prefix + mask]
+                    else:
+                        defect = "defect" if mask else "good"
+                        rows.append((image, mask, name, split.lower(), int(bool(mask)), defect))
+        self._aside = frozenset(aside)
+        return rebased(table_of(rows), base)
+
+    @property
+    def set_aside(self) -> frozenset[str]:
+        """Anomalous training images and their masks."""
+        return self._aside
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The dataset's notes, and how many training images are left out."""
+        _ = self.samples
+        left_out = sum("/Label/" not in f"/{path}" for path in self._aside)
+        return (*super().flags, f"{left_out} anomalous training images left out", "masks are coarse ellipses")
+
+
+def labelled(root: Path, place: str) -> Iterator[tuple[str, str]]:
+    """Yield ``(image, mask)`` of a split of a class (``Class1/Train``); ``mask`` is ``""`` for a normal image.
+
+    Raises:
+        UserError: A mask of no image, or ``Labels.txt`` that says otherwise than the masks.
+    """
+    images = files_by_stem(root, place, stems=r"\d+", beside=("Label",))
+    label = f"{place}/Label"
+    masks = files_by_stem(root, label, stems=r"\d+_label") if (root / label).is_dir() else {}
+    for stem, path in masks.items():
+        if stem.removesuffix("_label") not in images:
+            raise UserError(f"{root / path}: the mask of no image; expected {stem.removesuffix('_label')} in {place}")
+    said = read_labels(root / label / LABELS)
+    for stem, image in images.items():
+        mask = masks.get(f"{stem}_label", "")
+        if said.get(stem, bool(mask)) != bool(mask):
+            what = "anomalous, and has no mask" if said[stem] else f"normal, and has the mask {mask}"
+            raise UserError(f"{root / label / LABELS}: {Path(image).name} is {what}; get the class again")
+        yield image, mask
+
+
+def read_labels(path: Path) -> dict[str, bool]:
+    """Read DAGM's ``Labels.txt``: stem to whether it is anomalous; empty when there is no such file.
+
+    A line has tabs: number, 0 or 1, name of the image, and more. The first line is a single number.
+
+    Raises:
+        UserError: The file can't be read, or a line is another.
+    """
+    try:
+        lines = list(csv.reader(path.read_text(encoding="latin-1").splitlines(), delimiter="\t"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror})") from error
+    found = {}
+    for number, line in enumerate(lines, 1):
+        if len(line) < 3:
+            continue
+        if line[1].strip() not in ("0", "1"):
+            raise UserError(f"{path}: line {number}: label {line[1]!r}; expected 0 or 1")
+        found[Path(line[2].strip()).stem] = line[1].strip() == "1"
+    return found
