@@ -26,7 +26,7 @@ from PIL import Image
 
 CHEAP = Path(__file__).resolve().parents[1] / "tests" / "storm" / "cheap"
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-IMPORTS = "import diadbench.benchmark.worker, diadbench.datasets.decoding.cache, numpy, yaml"
+IMPORTS = "import diadbench.benchmark.cells.worker, diadbench.datasets.decoding.cache, numpy, yaml"
 
 
 def cpu(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
@@ -83,9 +83,9 @@ def main() -> None:
 
 def fill(run: Path, have: int, want: int) -> None:
     """Copy a finished cell until the run directory holds ``want``; only the identity differs, which the plan gives."""
-    from diadbench.benchmark.grid import load_grid
-    from diadbench.benchmark.plan import make_plan
-    from diadbench.benchmark.store import RunDirectory
+    from diadbench.benchmark.planning.grid import load_grid
+    from diadbench.benchmark.planning.plan import make_plan
+    from diadbench.benchmark.records.store import RunDirectory
 
     os.environ["DIADBENCH_CACHE"] = str(run.parent / "cache")
     source = run / "cells" / "thing" / "nothing" / "multi-class" / "seed0"

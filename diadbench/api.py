@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diadbench.benchmark.grid import Grid, load_grid, parse_grid
-from diadbench.benchmark.plan import Overwrite
-from diadbench.benchmark.runner import Run, make_engine, run_grid
-from diadbench.benchmark.store import load_results
+from diadbench.benchmark.planning.grid import Grid, load_grid, parse_grid
+from diadbench.benchmark.planning.plan import Overwrite
+from diadbench.benchmark.records.store import load_results
+from diadbench.benchmark.runs.runner import Run, make_engine, run_grid
 
 __all__ = ["evaluate", "load_grid", "load_results", "report", "run"]
 

@@ -19,7 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diadbench.benchmark.store import load_results
+    from diadbench.benchmark.records.store import load_results
     from diadbench.reports.make_report import build
     from diadbench.reports.paper.latex import to_latex
     from diadbench.reports.published.literature import check, load_published
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from diadbench.reports.tables.stats import holm, ranks, versus
 
 _PLACES = {
-    "load_results": "diadbench.benchmark.store",
+    "load_results": "diadbench.benchmark.records.store",
     "build": "diadbench.reports.make_report",
     "aggregate": "diadbench.reports.tables.frame",
     "prepare": "diadbench.reports.tables.frame",

@@ -20,7 +20,7 @@ ALLOWED = {
         "diadbench.configs",
         "diadbench.version",
     ),
-    "reports": ("diadbench.benchmark.store", "diadbench.version"),
+    "reports": ("diadbench.benchmark.records.store", "diadbench.version"),
     "diadbench/common": (),
 }
 

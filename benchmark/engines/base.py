@@ -20,7 +20,7 @@ class Job:
         since: A result older than this is run again (Unix time).
         time_limit: Seconds, or ``None``.
         memory_limit: Bytes of memory of the process and its children (see
-            :func:`~diadbench.benchmark.meter.own_bytes`), or ``None``.
+            :func:`~diadbench.benchmark.cells.meter.own_bytes`), or ``None``.
         threads: CPU threads; 0 leaves it to torch.
         gpus: Devices that the cell wants.
     """
@@ -42,7 +42,7 @@ class Outcome:
         state: ``ended``: the process wrote its own end. ``busy``: another process has the cell. ``timeout``,
             ``oom``: ended by the engine. ``died``: gone without a word.
         reason: For people.
-        peak_bytes: Peak memory that the engine saw (:func:`~diadbench.benchmark.meter.own_bytes`).
+        peak_bytes: Peak memory that the engine saw (:func:`~diadbench.benchmark.cells.meter.own_bytes`).
         extra: What the engine knows besides (a SLURM job id, a node).
     """
 

@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+from diadbench.benchmark.cells.meter import own_bytes
+from diadbench.benchmark.cells.worker import EXIT_BUSY, EXIT_ENDED
 from diadbench.benchmark.engines.base import Job, Outcome
-from diadbench.benchmark.meter import own_bytes
-from diadbench.benchmark.worker import EXIT_BUSY, EXIT_ENDED
 
 #: Seconds between SIGTERM and SIGKILL: time to write a training checkpoint.
 GRACE = 10.0
@@ -34,7 +34,7 @@ class CellProcess:
         self._last_look = 0.0
         self._log = open(job.cell / "log.txt", "ab")  # noqa: SIM115 - lives as long as the process
         # -P: the working directory must not shadow installed packages (a repository may hold a folder `datasets`)
-        command = [sys.executable, "-P", "-m", "diadbench.benchmark.worker", str(job.cell.absolute())]
+        command = [sys.executable, "-P", "-m", "diadbench.benchmark.cells.worker", str(job.cell.absolute())]
         command += ["--since", repr(job.since), "--parent", str(os.getpid()), "--threads", str(job.threads)]
         self._process = subprocess.Popen(
             command,

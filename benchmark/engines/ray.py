@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
 from diadbench.benchmark.engines.process import GRACE, CellProcess
 from diadbench.benchmark.engines.remote import last_line, pack, settle, unpack, user_files, wait
-from diadbench.benchmark.store import CellRecord
+from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
 
 #: Seconds that a cluster's address has to answer.

@@ -16,7 +16,7 @@ import yaml
 
 from diadbench.benchmark.engines.base import Job, Outcome
 from diadbench.benchmark.engines.process import CellProcess
-from diadbench.benchmark.store import CellRecord
+from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.code import code_of_file
 from diadbench.common.files import write_text
 

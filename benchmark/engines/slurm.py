@@ -11,7 +11,7 @@ from submitit.helpers import DelayedSubmission
 from diadbench.benchmark.engines.base import Engine, Job, Outcome, State
 from diadbench.benchmark.engines.process import CellProcess
 from diadbench.benchmark.engines.remote import in_batches, last_line, wait
-from diadbench.benchmark.grid import parse_memory, parse_time
+from diadbench.benchmark.planning.grid import parse_memory, parse_time
 from diadbench.common.errors import UserError
 
 #: Lightning takes a job of this name for an interactive one, and leaves processes and signals to us.

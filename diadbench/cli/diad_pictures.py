@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from diadbench.benchmark.predict import colour
+from diadbench.benchmark.reuse.predict import colour
 from diadbench.common.files import write_with
 
 Array = NDArray[Any]

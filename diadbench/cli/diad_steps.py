@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from diadbench import datasets
-from diadbench.benchmark.grid import parse_grid, parse_overrides
+from diadbench.benchmark.cells.provenance import pick_device, seed_everything
+from diadbench.benchmark.cells.scratch import kept_model
 from diadbench.benchmark.metrics import Evaluator, get_protocol
-from diadbench.benchmark.provenance import pick_device, seed_everything
-from diadbench.benchmark.resolve import checked_options
-from diadbench.benchmark.scratch import kept_model
+from diadbench.benchmark.planning.grid import parse_grid, parse_overrides
+from diadbench.benchmark.planning.resolve import checked_options
 from diadbench.cli import diad_figures as figures
 from diadbench.cli import diad_pictures as pictures
 from diadbench.common.errors import UserError

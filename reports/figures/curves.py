@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from diadbench.benchmark.store import CURVES, CellRecord, CurveInfo
+from diadbench.benchmark.records.store import CURVES, CellRecord, CurveInfo
 from diadbench.reports.figures.overview import MANY, mathtext
 from diadbench.reports.figures.palette import styles
 from diadbench.reports.figures.style import PAGE, bare, label, new_figure

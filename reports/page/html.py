@@ -16,7 +16,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from diadbench.benchmark.store import CellRecord
+from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.files import write_text
 from diadbench.reports.figures.gallery import Choice, Picture, choose, gallery_of, heat_image, overlay, scale
 from diadbench.reports.figures.palette import styles

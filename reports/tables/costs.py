@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from diadbench.benchmark.store import CellRecord
+from diadbench.benchmark.records.store import CellRecord
 from diadbench.reports.tables.escape import clean
 
 GIB = 2**30

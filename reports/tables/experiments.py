@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from diadbench.benchmark.store import CODE_OF, EARLIER, RunDirectory
+from diadbench.benchmark.records.store import CODE_OF, EARLIER, RunDirectory
 from diadbench.reports.tables.escape import clean
 
 #: differences that a name spells out; the rest is counted

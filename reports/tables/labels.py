@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diadbench.benchmark.store import METRICS
+from diadbench.benchmark.records.store import METRICS
 
 #: the columns of DiAD's tables: the seven metrics, then their mean
 SEVEN = ("i_auroc", "i_ap", "i_f1max", "p_auroc", "p_ap", "p_f1max", "aupro")

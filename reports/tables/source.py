@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
-from diadbench.benchmark.store import CSV_COLUMNS, RESULT_COLUMNS, CellRecord, RunDirectory, open_runs
+from diadbench.benchmark.records.store import CSV_COLUMNS, RESULT_COLUMNS, CellRecord, RunDirectory, open_runs
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.reports.published.literature import check_results

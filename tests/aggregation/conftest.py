@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from diadbench.benchmark import worker
+from diadbench.benchmark.cells import worker
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
-from diadbench.benchmark.grid import parse_grid
-from diadbench.benchmark.runner import run_grid
-from diadbench.benchmark.store import RunDirectory
+from diadbench.benchmark.planning.grid import parse_grid
+from diadbench.benchmark.records.store import RunDirectory
+from diadbench.benchmark.runs.runner import run_grid
 
 METHOD = '''
 import torch

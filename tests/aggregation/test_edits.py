@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from diadbench.benchmark.engines.base import Job
-from diadbench.benchmark.grid import parse_grid
-from diadbench.benchmark.runner import run_grid
-from diadbench.benchmark.store import CellRecord, RunDirectory, load_results
+from diadbench.benchmark.planning.grid import parse_grid
+from diadbench.benchmark.records.store import CellRecord, RunDirectory, load_results
+from diadbench.benchmark.runs.runner import run_grid
 from diadbench.reports import aggregate, prepare
 from diadbench.reports.tables.source import Source
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from openpyxl import load_workbook
 
-from diadbench.benchmark.store import CellRecord, RunDirectory, load_results
+from diadbench.benchmark.records.store import CellRecord, RunDirectory, load_results
 from diadbench.cli import main
 from diadbench.common.errors import UserError
 from diadbench.reports import aggregate, build, cut, prepare, to_csv, to_latex, to_markdown, versus

@@ -16,12 +16,12 @@ import yaml
 from PIL import Image
 
 import diadbench
-from diadbench.benchmark.evaluation_size import at_evaluation_size
-from diadbench.benchmark.grid import grid_names, load_grid, parse_grid
-from diadbench.benchmark.plan import make_plan
-from diadbench.benchmark.predict import predict_images
-from diadbench.benchmark.reevaluate import evaluate_run
-from diadbench.benchmark.store import RunDirectory
+from diadbench.benchmark.cells.evaluation_size import at_evaluation_size
+from diadbench.benchmark.planning.grid import grid_names, load_grid, parse_grid
+from diadbench.benchmark.planning.plan import make_plan
+from diadbench.benchmark.records.store import RunDirectory
+from diadbench.benchmark.reuse.predict import predict_images
+from diadbench.benchmark.reuse.reevaluate import evaluate_run
 from diadbench.common.errors import UserError
 from diadbench.common.half import from_half, loss_of_half, to_half
 from diadbench.datasets.decoding.data_module import DataModule

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import diadbench
-from diadbench.benchmark.grid import parse_grid
+from diadbench.benchmark.planning.grid import parse_grid
 from diadbench.cli import main
 from diadbench.methods import diad
 

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diadbench.benchmark.grid import Grid, grid_names, load_grid, parse_grid, parse_memory, parse_overrides, parse_time
+from diadbench.benchmark.planning.grid import (
+    Grid,
+    grid_names,
+    load_grid,
+    parse_grid,
+    parse_memory,
+    parse_overrides,
+    parse_time,
+)
 from diadbench.common.errors import UserError
 
 SMALL = {"name": "g", "methods": ["patchcore"], "datasets": {"toy": {"options": {"train": 5}}}}

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from diadbench.benchmark.grid import parse_grid
-from diadbench.benchmark.identity import Wanted, changes, difference, digest, older_note
-from diadbench.benchmark.plan import make_plan
-from diadbench.benchmark.store import RunDirectory
+from diadbench.benchmark.planning.grid import parse_grid
+from diadbench.benchmark.planning.plan import make_plan
+from diadbench.benchmark.records.identity import Wanted, changes, difference, digest, older_note
+from diadbench.benchmark.records.store import RunDirectory
 from diadbench.common.code import code_of_file, code_of_module, meaning
 from diadbench.common.errors import UserError
 from diadbench.methods.catalog import CATALOG

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from diadbench.benchmark.store import RunDirectory, load_results
+from diadbench.benchmark.records.store import RunDirectory, load_results
 
 METHOD = f"{Path(__file__).parents[1] / 'helpers' / 'pixel_mean.py'}:PixelMean"
 COLUMNS = ["dataset", "method", "setting", "seed", "class", "scope", "metric", "value"]

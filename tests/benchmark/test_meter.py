@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
-from diadbench.benchmark import meter
-from diadbench.benchmark.meter import Meter, cells_here, own_bytes
+from diadbench.benchmark.cells import meter
+from diadbench.benchmark.cells.meter import Meter, cells_here, own_bytes
 
 MIB = 2**20
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells shared pages apart")
@@ -61,7 +61,7 @@ def test_the_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cells_of_any_run_are_counted() -> None:
     before = cells_here()
-    word = "import sys; print('ready', flush=True); sys.stdin.read()  # diadbench.benchmark.worker"
+    word = "import sys; print('ready', flush=True); sys.stdin.read()  # diadbench.benchmark.cells.worker"
     with subprocess.Popen([sys.executable, "-c", word], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
         with subprocess.Popen([sys.executable, "-c", word], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as two:
             for process in (one, two):

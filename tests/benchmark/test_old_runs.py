@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diadbench.benchmark.grid import load_grid
-from diadbench.benchmark.predict import predict_images
-from diadbench.benchmark.reevaluate import evaluate_run
-from diadbench.benchmark.store import RunDirectory, load_results
+from diadbench.benchmark.planning.grid import load_grid
+from diadbench.benchmark.records.store import RunDirectory, load_results
+from diadbench.benchmark.reuse.predict import predict_images
+from diadbench.benchmark.reuse.reevaluate import evaluate_run
 from diadbench.reports import build
 
 ARCHIVE = Path(__file__).parents[1] / "kept" / "run-19bebfa.tar.xz"

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 import diadbench
-from diadbench.benchmark.predict import predict_images
-from diadbench.benchmark.store import RunDirectory
+from diadbench.benchmark.records.store import RunDirectory
+from diadbench.benchmark.reuse.predict import predict_images
 from diadbench.cli import main
 from diadbench.common.errors import UserError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diadbench.benchmark.store import RESULT_COLUMNS, CellRecord, RunDirectory, cell_path, load_results
+from diadbench.benchmark.records.store import RESULT_COLUMNS, CellRecord, RunDirectory, cell_path, load_results
 from diadbench.common.errors import UserError
 
 LABELS = ["plain", "a/b", "..", ".", ".hidden", "with space", "=cmd|x", "ü 汉字", "a\\b", "50%", "%2E"]
@@ -67,7 +67,7 @@ def test_a_running_cell_without_a_process_was_killed(run: Path) -> None:
 def test_a_running_cell_with_a_process_runs(run: Path) -> None:
     record = make_cell(run, state="running")
     code = (
-        "import sys; from pathlib import Path; from diadbench.benchmark.store import CellRecord\n"
+        "import sys; from pathlib import Path; from diadbench.benchmark.records.store import CellRecord\n"
         f"with CellRecord(Path({str(record.directory)!r})).lock():\n print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

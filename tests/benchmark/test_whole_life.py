@@ -17,10 +17,10 @@ import yaml
 from PIL import Image
 
 import diadbench
-from diadbench.benchmark.grid import load_grid
-from diadbench.benchmark.identity import Wanted
-from diadbench.benchmark.status import left_over_note, states
-from diadbench.benchmark.store import RunDirectory
+from diadbench.benchmark.planning.grid import load_grid
+from diadbench.benchmark.records.identity import Wanted
+from diadbench.benchmark.records.store import RunDirectory
+from diadbench.benchmark.runs.status import left_over_note, states
 from diadbench.common.errors import UserError
 from diadbench.reports.tables.source import read_results
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import diadbench
-from diadbench.benchmark.grid import load_grid
+from diadbench.benchmark.planning.grid import load_grid
 
 METHODS = ("diad", "autoencoder", "pixel-knn")
 

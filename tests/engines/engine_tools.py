@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
-from diadbench.benchmark.store import CellRecord
+from diadbench.benchmark.records.store import CellRecord
 
 FAKE = Path(__file__).with_name("fake_cell")
 

@@ -12,7 +12,7 @@ from engine_tools import FAKE, drain, is_over, state, trace, wait_for
 
 from diadbench.benchmark.engines import make
 from diadbench.benchmark.engines.base import Engine, Job
-from diadbench.benchmark.store import CellRecord
+from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
 
 ray = pytest.importorskip("ray")

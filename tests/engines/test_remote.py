@@ -9,7 +9,7 @@ import yaml
 
 from diadbench.benchmark.engines.base import Job
 from diadbench.benchmark.engines.remote import pack, settle, user_files
-from diadbench.benchmark.store import CellRecord
+from diadbench.benchmark.records.store import CellRecord
 
 
 def test_a_users_file_travels_with_the_modules_beside_it(tmp_path: Path) -> None:

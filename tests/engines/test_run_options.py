@@ -12,12 +12,12 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from diadbench.benchmark import forecast
-from diadbench.benchmark.grid import load_grid
-from diadbench.benchmark.plan import make_plan
-from diadbench.benchmark.status import states, table
-from diadbench.benchmark.store import RunDirectory
-from diadbench.benchmark.worker import Progress
+from diadbench.benchmark.cells.worker import Progress
+from diadbench.benchmark.planning import forecast
+from diadbench.benchmark.planning.grid import load_grid
+from diadbench.benchmark.planning.plan import make_plan
+from diadbench.benchmark.records.store import RunDirectory
+from diadbench.benchmark.runs.status import states, table
 from diadbench.cli import main
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_json
@@ -116,7 +116,7 @@ def test_the_time_left_counts_from_the_start_of_the_step_and_from_where_it_resum
     (record,) = directory.cells()
     write_json(record.directory / "status.json", {**record.status, "state": "running", "started": 0.0})
     clock = iter([1000.0, 1010.0, 1020.0])
-    monkeypatch.setattr("diadbench.benchmark.worker.time.time", lambda: next(clock))
+    monkeypatch.setattr("diadbench.benchmark.cells.worker.time.time", lambda: next(clock))
     told = Progress(record.directory)
     told(5, 5, "autoencoder")
     told(60, 100, "diffusion")

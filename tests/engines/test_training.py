@@ -17,7 +17,7 @@ import yaml
 from engine_tools import wait_for
 from safetensors.torch import load_file
 
-from diadbench.benchmark.store import CellRecord, RunDirectory
+from diadbench.benchmark.records.store import CellRecord, RunDirectory
 
 SMALL = f"{Path(__file__).resolve().parents[1] / 'helpers' / 'small_net.py'}:SmallNet"
 LITE = {"backbone": "tf_efficientnet_lite0"}

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from diadbench.benchmark.provenance import seed_everything, version_of
+from diadbench.benchmark.cells.provenance import seed_everything, version_of
 from diadbench.methods.authoring.conformance import SMALL_OPTIONS
 from diadbench.methods.authoring.small_data import anomalous_images, small_train
 from diadbench.methods.base import RunSettings

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from diadbench.benchmark.store import CellRecord, RunDirectory
+from diadbench.benchmark.records.store import CellRecord, RunDirectory
 
 
 def make_scaled(

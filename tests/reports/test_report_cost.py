@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from openpyxl import load_workbook
 
-from diadbench.benchmark.store import RunDirectory
+from diadbench.benchmark.records.store import RunDirectory
 from diadbench.reports.figures import overview
 from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, measured_at
 from diadbench.reports.tables.source import Source

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from diadbench.benchmark.metrics import curves as makers
-from diadbench.benchmark.store import CURVES, METRICS, CellRecord, RunDirectory
+from diadbench.benchmark.records.store import CURVES, METRICS, CellRecord, RunDirectory
 from diadbench.common.errors import UserError
 from diadbench.reports.figures import behaviour
 from diadbench.reports.figures.curves import MeanCurve, column_means, curves, mean_curve

@@ -74,7 +74,7 @@ def kill_node(weather: Weather, dice: random.Random) -> None:
 def kill_ray_worker(weather: Weather, dice: random.Random) -> None:
     """End the Ray worker processes that watch cells; a cell's own process is their child."""
     found = []
-    for process in weather.processes("diadbench.benchmark.worker"):
+    for process in weather.processes("diadbench.benchmark.cells.worker"):
         with contextlib.suppress(psutil.Error):
             parent = process.parent()
             if parent is not None and any(word.startswith("ray::") for word in parent.cmdline()):

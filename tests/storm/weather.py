@@ -22,7 +22,7 @@ import psutil
 import yaml
 from PIL import Image
 
-from diadbench.benchmark.store import RunDirectory, load_results
+from diadbench.benchmark.records.store import RunDirectory, load_results
 
 CHEAP = Path(__file__).with_name("cheap")
 #: A method that a user might bring, in real cells; and cells without torch, which start in a tenth of the time.
@@ -189,7 +189,7 @@ Storm = Callable[[Weather, random.Random], Any]
 
 
 def kill_worker(weather: Weather, dice: random.Random) -> None:
-    workers = weather.processes("diadbench.benchmark.worker")
+    workers = weather.processes("diadbench.benchmark.cells.worker")
     for worker in dice.sample(workers, min(len(workers), dice.randint(1, 2))):
         with contextlib.suppress(psutil.Error):
             worker.send_signal(dice.choice([signal.SIGKILL, signal.SIGTERM]))

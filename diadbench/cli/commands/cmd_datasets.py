@@ -193,8 +193,8 @@ def _options(name: str, words: list[str]) -> dict[str, Any]:
     """Read ``key=value`` words as options of a dataset. Raises UserError for unknown ones and wrong types."""
     if not words:
         return {}
-    from diadbench.benchmark.grid import parse_overrides
-    from diadbench.benchmark.resolve import checked_options
+    from diadbench.benchmark.planning.grid import parse_overrides
+    from diadbench.benchmark.planning.resolve import checked_options
     from diadbench.datasets.lookup import get_class
 
     given = parse_overrides(words)

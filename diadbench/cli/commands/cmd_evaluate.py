@@ -19,8 +19,8 @@ def command(run: str, *, protocol: str, out: str | None = None) -> int:
     import sys
     from pathlib import Path
 
-    from diadbench.benchmark.reevaluate import evaluate_run
-    from diadbench.benchmark.watch import Watch
+    from diadbench.benchmark.reuse.reevaluate import evaluate_run
+    from diadbench.benchmark.runs.watch import Watch
 
     with Watch() as watch:
         made, left_out = evaluate_run(Path(run), protocol, Path(out) if out else None, watch.step)

@@ -10,7 +10,7 @@ def list_grids() -> int:
 
         diadbench grids list
     """
-    from diadbench.benchmark.grid import grid_names
+    from diadbench.benchmark.planning.grid import grid_names
 
     for name, note in grid_names().items():
         print(f"{name:<14}{' '.join(note.split())}")

@@ -124,7 +124,7 @@ def export(method: str, run: str, *, format: str = "diffusers", out: str | None 
     """
     from pathlib import Path
 
-    from diadbench.benchmark.export import export_model
+    from diadbench.benchmark.reuse.export import export_model
 
     print(export_model(method, Path(run), format, None if out is None else Path(out), part))
     return 0

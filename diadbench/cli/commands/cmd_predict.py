@@ -18,7 +18,7 @@ def command(cell: str, *, images: str, out: str | None = None, part: str | None 
     """
     from pathlib import Path
 
-    from diadbench.benchmark.predict import predict_images
+    from diadbench.benchmark.reuse.predict import predict_images
 
     source = Path(images)
     target = Path(out) if out else source.absolute().parent / "predictions"

@@ -43,7 +43,7 @@ def command(
         diadbench run demo seeds=[0,1,2] --out runs/three-seeds --jobs 2
         diadbench run demo --method my_method.py:MyMethod
     """
-    from diadbench.benchmark.grid import load_grid, parse_overrides
+    from diadbench.benchmark.planning.grid import load_grid, parse_overrides
 
     changes = parse_overrides(overrides)
     changes |= {key: value for key, value in (("jobs", jobs), ("engine", engine)) if value is not None}
@@ -71,7 +71,7 @@ def _is_run(grid: str) -> bool:
 def _run(checked: Any, out: str | None, overwrite: Any, budget: str | None, *, no_report: bool, quiet: bool) -> int:
     import sys
 
-    from diadbench.benchmark.runner import run_grid
+    from diadbench.benchmark.runs.runner import run_grid
 
     run = run_grid(checked, out, overwrite=overwrite, quiet=quiet, budget=budget)
     if run.interrupted:
@@ -101,9 +101,9 @@ def _dry_run(checked: Any, out: str | None, overwrite: Any, budget: str | None) 
 
     from rich.console import Console
 
-    from diadbench.benchmark.forecast import plan_table, plan_title
-    from diadbench.benchmark.plan import make_plan
-    from diadbench.benchmark.store import RunDirectory
+    from diadbench.benchmark.planning.forecast import plan_table, plan_title
+    from diadbench.benchmark.planning.plan import make_plan
+    from diadbench.benchmark.records.store import RunDirectory
 
     directory = RunDirectory(out if out is not None else Path("runs") / checked.name, must_exist=False)
     plan = make_plan(checked, directory, overwrite)

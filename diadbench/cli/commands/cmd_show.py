@@ -17,12 +17,12 @@ def command(grid: str, overrides: list[str], *, cells: bool = False) -> int:
     """
     import yaml
 
-    from diadbench.benchmark.grid import load_grid, parse_overrides
+    from diadbench.benchmark.planning.grid import load_grid, parse_overrides
 
     checked = load_grid(grid, parse_overrides(overrides))
     print(checked.to_yaml(), end="")
     if cells:
-        from diadbench.benchmark.resolve import resolve_method
+        from diadbench.benchmark.planning.resolve import resolve_method
 
         for label, spec in checked.methods.items():
             for dataset in ("", *spec.by_dataset):

@@ -16,6 +16,6 @@ def command(run: str, *, follow: bool = False, json: bool = False, interval: flo
 
         diadbench status runs/demo --follow
     """
-    from diadbench.benchmark.status import show
+    from diadbench.benchmark.runs.status import show
 
     return show(run, follow=follow, as_json=json, interval=interval)

@@ -5,7 +5,7 @@ Everything else of the process is real: its lock, its states, its limits, its si
 
 import sys
 
-if "diadbench.benchmark.worker" in sys.orig_argv:
+if "diadbench.benchmark.cells.worker" in sys.orig_argv:
     import os
     import signal
     import time
@@ -56,6 +56,6 @@ if "diadbench.benchmark.worker" in sys.orig_argv:
             trace.write("end\n")
         return {"threads": os.environ.get("OMP_NUM_THREADS"), "pid": os.getpid()}
 
-    cell = types.ModuleType("diadbench.benchmark.cell")
+    cell = types.ModuleType("diadbench.benchmark.cells.cell")
     cell.run_cell = run_cell
-    sys.modules["diadbench.benchmark.cell"] = cell
+    sys.modules["diadbench.benchmark.cells.cell"] = cell

@@ -6,7 +6,7 @@ cache file row by row, as slowly as it is told, and its metrics are a function o
 
 import sys
 
-if "diadbench.benchmark.worker" in sys.orig_argv or "diadbench" in sys.orig_argv:
+if "diadbench.benchmark.cells.worker" in sys.orig_argv or "diadbench" in sys.orig_argv:
     import time
     import types
 
@@ -52,6 +52,6 @@ if "diadbench.benchmark.worker" in sys.orig_argv or "diadbench" in sys.orig_argv
     torch.cuda = types.SimpleNamespace(OutOfMemoryError=type("OutOfMemoryError", (RuntimeError,), {}))
     torch.cuda.is_available = lambda: False
     sys.modules["torch"] = torch
-    cell = types.ModuleType("diadbench.benchmark.cell")
+    cell = types.ModuleType("diadbench.benchmark.cells.cell")
     cell.run_cell, cell.open_data = run_cell, open_data
-    sys.modules["diadbench.benchmark.cell"] = cell
+    sys.modules["diadbench.benchmark.cells.cell"] = cell

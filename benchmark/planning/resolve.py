@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from diadbench import methods
-from diadbench.benchmark.provenance import version_of
+from diadbench.benchmark.cells.provenance import version_of
 from diadbench.common.code import MAIN, Code, code_of_file, code_of_module, meaning
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import cache_dir, read_json, write_json

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.lib.format import open_memmap
 
-from diadbench.benchmark.store import METRIC_COLUMNS
+from diadbench.benchmark.records.store import METRIC_COLUMNS
 from diadbench.common.files import write_json, write_with
 from diadbench.common.half import loss_of_half, to_half
 from diadbench.datasets.decoding.images import inside, read_image, resize_image

@@ -13,8 +13,8 @@ from diadbench.benchmark.engines.local import count_gpus
 from diadbench.common.errors import UserError
 
 if TYPE_CHECKING:
-    from diadbench.benchmark.grid import Grid
-    from diadbench.benchmark.store import RunDirectory
+    from diadbench.benchmark.planning.grid import Grid
+    from diadbench.benchmark.records.store import RunDirectory
 
 
 def settled(grid: Grid, directory: RunDirectory) -> dict[str, Any]:

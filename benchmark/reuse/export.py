@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from diadbench import methods
-from diadbench.benchmark.scratch import kept_model
-from diadbench.benchmark.store import CellRecord, RunDirectory
+from diadbench.benchmark.cells.scratch import kept_model
+from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.common.errors import UserError
 
 #: Where a model goes that no place was given for.

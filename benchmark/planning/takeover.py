@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import yaml
 from filelock import Timeout
 
-from diadbench.benchmark.identity import Wanted, difference
-from diadbench.benchmark.store import CellRecord, RunDirectory
+from diadbench.benchmark.records.identity import Wanted, difference
+from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.common.files import write_json, write_text
 
 if TYPE_CHECKING:
-    from diadbench.benchmark.plan import PlannedCell
+    from diadbench.benchmark.planning.planned import PlannedCell
 
 _PLACE = "moving"
 

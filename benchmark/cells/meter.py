@@ -35,7 +35,7 @@ def own_bytes(pid: int) -> int:
 
 def cells_here() -> int:
     """Return how many cells run on this machine, of whichever run directory; at least 1, the one that asks."""
-    found = sum("diadbench.benchmark.worker" in " ".join(words) for words in _command_lines())
+    found = sum("diadbench.benchmark.cells.worker" in " ".join(words) for words in _command_lines())
     return max(found, 1)
 
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from diadbench.benchmark.identity import CONTENT
+from diadbench.benchmark.records.identity import CONTENT
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, read_json, write_json
 from diadbench.datasets.decoding.fingerprint import digest_parts, is_settled, stat_of

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from diadbench.benchmark.store import FAILED, CellRecord, RunDirectory
+from diadbench.benchmark.records.store import FAILED, CellRecord, RunDirectory
 
 STYLES = {"done": "green", "running": "cyan", "skipped": "yellow", "stale": "yellow", "waiting": "dim"}
 

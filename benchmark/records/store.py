@@ -41,10 +41,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from filelock import FileLock, Timeout
 
-from diadbench.benchmark.experiment import CODE_OF, EARLIER, configuration, decided, run_names
-from diadbench.benchmark.identity import Wanted, difference, is_wanted, older_note
 from diadbench.benchmark.metrics.names import CURVES, METRICS, CurveInfo
 from diadbench.benchmark.metrics.protocols import get_protocol
+from diadbench.benchmark.records.experiment import CODE_OF, EARLIER, configuration, decided, run_names
+from diadbench.benchmark.records.identity import Wanted, difference, is_wanted, older_note
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import read_json, write_json, write_text
 
@@ -192,7 +192,7 @@ class CellRecord:
 
     @property
     def decides(self) -> dict[str, Any]:
-        """What decides the result besides the seed, see :func:`diadbench.benchmark.experiment.decided`."""
+        """What decides the result besides the seed, see :func:`diadbench.benchmark.records.experiment.decided`."""
         if self.wanted is not None and self.state != "done":
             return self.wanted.decides
         return decided(self.status, self.config if "decides" not in self.status else {}, self.run)

@@ -91,7 +91,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 @functools.cache
 def commit() -> dict[str, Any]:
     """Return the git commit of this code and whether it was changed since; ``None`` where it isn't a checkout."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
     try:

@@ -14,10 +14,10 @@ from PIL import Image
 from rich.progress import track
 
 from diadbench import methods
-from diadbench.benchmark.evaluation_size import at_evaluation_size, evaluation_size
-from diadbench.benchmark.provenance import pick_device, seed_everything
-from diadbench.benchmark.scratch import kept_model
-from diadbench.benchmark.store import CellRecord
+from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size
+from diadbench.benchmark.cells.provenance import pick_device, seed_everything
+from diadbench.benchmark.cells.scratch import kept_model
+from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_with
 from diadbench.datasets.decoding.images import read_image, resize_image

@@ -14,11 +14,11 @@ import torch
 import yaml
 
 from diadbench import datasets
-from diadbench.benchmark.cell import has_views, open_data
-from diadbench.benchmark.evaluation_size import evaluation_size, size_notes
-from diadbench.benchmark.keep import limits_file, map_file, save_metrics, save_scores
+from diadbench.benchmark.cells.cell import has_views, open_data
+from diadbench.benchmark.cells.evaluation_size import evaluation_size, size_notes
+from diadbench.benchmark.cells.keep import limits_file, map_file, save_metrics, save_scores
 from diadbench.benchmark.metrics import Evaluator, get_protocol
-from diadbench.benchmark.store import CellRecord, RunDirectory
+from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
 from diadbench.common.half import from_half

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from filelock import Timeout
 
+from diadbench.benchmark.cells.provenance import host
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
-from diadbench.benchmark.forecast import longest_first, remember, within_budget
-from diadbench.benchmark.grid import Grid
-from diadbench.benchmark.paths import inside_relative
-from diadbench.benchmark.plan import Overwrite, Plan, PlannedCell, make_plan
-from diadbench.benchmark.provenance import host
-from diadbench.benchmark.store import ENDED, FAILED, CellRecord, RunDirectory
-from diadbench.benchmark.takeover import take_over
-from diadbench.benchmark.watch import Watch
+from diadbench.benchmark.planning.forecast import longest_first, remember, within_budget
+from diadbench.benchmark.planning.grid import Grid
+from diadbench.benchmark.planning.paths import inside_relative
+from diadbench.benchmark.planning.plan import Overwrite, Plan, PlannedCell, make_plan
+from diadbench.benchmark.planning.takeover import take_over
+from diadbench.benchmark.records.store import ENDED, FAILED, CellRecord, RunDirectory
+from diadbench.benchmark.runs.watch import Watch
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
 
@@ -76,7 +76,7 @@ def run_grid(
     Args:
         grid: The checked grid.
         out: The run directory; ``runs/<name>`` by default. One that exists is continued.
-        overwrite: What is run again, see :func:`~diadbench.benchmark.plan.make_plan`.
+        overwrite: What is run again, see :func:`~diadbench.benchmark.planning.plan.make_plan`.
         engine: Where cells run; by default what the grid names.
         budget: Run only cells that are predicted to fit into this wall time (``24h``).
         quiet: Print nothing.
@@ -123,7 +123,7 @@ def prepare(cells: list[PlannedCell], watch: Watch) -> None:
     if not wanted:
         return
     from diadbench import datasets
-    from diadbench.benchmark.cell import open_data
+    from diadbench.benchmark.cells.cell import open_data
     from diadbench.benchmark.metrics import get_protocol
 
     for config in wanted.values():

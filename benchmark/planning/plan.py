@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diadbench.benchmark.bibliography import bibtex
-from diadbench.benchmark.contents import with_contents
-from diadbench.benchmark.grid import Cell, DatasetSpec, Grid, absolute_paths, parse_memory, parse_time
-from diadbench.benchmark.identity import EARLIER_KEYS, Wanted, difference, digest
-from diadbench.benchmark.resolve import ResolvedMethod, checked_options, resolve_method
-from diadbench.benchmark.store import CellRecord, RunDirectory
-from diadbench.benchmark.takeover import Finished
-from diadbench.benchmark.threads import settled
+from diadbench.benchmark.planning.contents import with_contents
+from diadbench.benchmark.planning.grid import Cell, DatasetSpec, Grid, absolute_paths, parse_memory, parse_time
+from diadbench.benchmark.planning.planned import PlannedCell
+from diadbench.benchmark.planning.resolve import ResolvedMethod, checked_options, resolve_method
+from diadbench.benchmark.planning.takeover import Finished
+from diadbench.benchmark.planning.threads import settled
+from diadbench.benchmark.records.identity import EARLIER_KEYS, Wanted, difference, digest
+from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.common.errors import UserError
 
 Overwrite = Literal["never", "stale", "failed", "always"]
@@ -24,34 +25,12 @@ __all__ = ["Overwrite", "Plan", "PlannedCell", "make_plan"]
 
 
 @dataclass(frozen=True)
-class PlannedCell:
-    """A cell with its place on disk, its complete configuration, and what will be done with it.
-
-    Attributes:
-        run: Whether it has to run.
-        why: ``new``, ``unfinished``, ``failed``, ``stale``, ``overwrite``; or why it is kept.
-        source: A finished cell of the same identity under a label that is no longer in the grid: it becomes this one.
-    """
-
-    cell: Cell
-    record: CellRecord
-    config: dict[str, Any]
-    run: bool
-    why: str
-    source: CellRecord | None = None
-
-    @property
-    def wanted(self) -> Wanted:
-        """What the grid asks of the cell."""
-        return Wanted.of(self.config)
-
-
-@dataclass(frozen=True)
 class Plan:
     """All cells of a grid in a run directory.
 
     Attributes:
-        compute: Device and threads, decided once for the run directory, see :mod:`diadbench.benchmark.threads`.
+        compute: Device and threads, decided once for the run directory, see
+            :mod:`diadbench.benchmark.planning.threads`.
     """
 
     grid: Grid

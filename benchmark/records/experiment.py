@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diadbench.benchmark.identity import digest
+from diadbench.benchmark.records.identity import digest
 
 #: what decided a result, as far as cells of earlier versions kept it
 KEPT_BEFORE = ("method", "method_options", "setting", "image_size", "resize")

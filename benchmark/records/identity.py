@@ -1,6 +1,6 @@
 """What decides a cell's result, as one hash, and in words how two of them differ.
 
-``decides`` is a dict of plain values (made in :mod:`diadbench.benchmark.plan`). Its hash is the cell's
+``decides`` is a dict of plain values (made in :mod:`diadbench.benchmark.planning.plan`). Its hash is the cell's
 ``configuration``; with the seed it is the cell's ``identity``.
 """
 

@@ -1,7 +1,7 @@
 """One cell, from samples to saved results. Start reading here.
 
 A cell is one method on one dataset in one setting with one seed. It runs in a process of its own
-(:mod:`diadbench.benchmark.worker`), reads ``cell.yaml``, and leaves everything else in the cell's directory.
+(:mod:`diadbench.benchmark.cells.worker`), reads ``cell.yaml``, and leaves everything else in the cell's directory.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from diadbench import datasets, methods
-from diadbench.benchmark.evaluation_size import at_evaluation_size, evaluation_size, size_notes
-from diadbench.benchmark.keep import Keeper
-from diadbench.benchmark.loggers import make_loggers
+from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size, size_notes
+from diadbench.benchmark.cells.keep import Keeper
+from diadbench.benchmark.cells.loggers import make_loggers
+from diadbench.benchmark.cells.phases import Phases
+from diadbench.benchmark.cells.provenance import environment, pick_device, seed_everything
+from diadbench.benchmark.cells.scratch import Scratch
 from diadbench.benchmark.metrics import Evaluator, get_protocol
-from diadbench.benchmark.phases import Phases
-from diadbench.benchmark.provenance import environment, pick_device, seed_everything
-from diadbench.benchmark.scratch import Scratch
 from diadbench.common.files import cache_dir
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.methods.base import Method, RunSettings
@@ -26,7 +26,7 @@ from diadbench.methods.base import Method, RunSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diadbench.benchmark.store import CellRecord
+    from diadbench.benchmark.records.store import CellRecord
     from diadbench.datasets.base import Dataset, Part
     from diadbench.datasets.decoding.data import TestData, TrainData
     from diadbench.datasets.decoding.masks import MaskRule

@@ -27,8 +27,8 @@ from typing import Any, Literal
 
 import yaml
 
-from diadbench.benchmark.loggers import LOGGERS
-from diadbench.benchmark.paths import absolute, entry_with_paths, over_the_file, recalled, relative, with_paths
+from diadbench.benchmark.cells.loggers import LOGGERS
+from diadbench.benchmark.planning.paths import absolute, entry_with_paths, over_the_file, recalled, relative, with_paths
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.wording import type_error
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diadbench.benchmark.store import CellRecord
+    from diadbench.benchmark.records.store import CellRecord
 
 MARKS = {"done": "[green]done[/]", "skipped": "[yellow]skipped[/]"}
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from diadbench.benchmark.grid import parse_time
-from diadbench.benchmark.status import clock
+from diadbench.benchmark.planning.grid import parse_time
+from diadbench.benchmark.runs.status import clock
 from diadbench.common.files import cache_dir, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diadbench.benchmark.plan import Plan, PlannedCell
-    from diadbench.benchmark.store import CellRecord
+    from diadbench.benchmark.planning.plan import Plan, PlannedCell
+    from diadbench.benchmark.records.store import CellRecord
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The process of one cell: ``python -m diadbench.benchmark.worker CELL_DIRECTORY``.
+"""The process of one cell: ``python -m diadbench.benchmark.cells.worker CELL_DIRECTORY``.
 
 It holds the cell's lock for its life, so two runners on one run directory share the work, and a process that
 dies, however it dies, gives the cell back.
@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import Timeout
 
-from diadbench.benchmark.store import CellRecord
+from diadbench.benchmark.records.store import CellRecord
 from diadbench.common import plugins  # noqa: F401 - processes that train together import this, then the user's file
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import write_text
@@ -32,7 +32,7 @@ EXIT_ENDED, EXIT_BUSY = 0, 75
 
 def main(argv: list[str] | None = None) -> int:
     """Run the cell whose directory is given. Returns an exit code."""
-    parser = argparse.ArgumentParser(prog="python -m diadbench.benchmark.worker", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m diadbench.benchmark.cells.worker", description=__doc__)
     parser.add_argument("cell", type=Path, help="directory of the cell, with cell.yaml in it")
     parser.add_argument("--since", type=float, default=0.0, help="a result older than this (Unix time) is run again")
     parser.add_argument("--parent", type=int, default=0, help="end when this process ends")
@@ -68,7 +68,7 @@ def _run(record: CellRecord, since: float, threads: int) -> int:
         "attempt": cell.get("attempt", 1),
     }
     record.write_status(state="running", reason="", **base)
-    from diadbench.benchmark.meter import Meter  # psutil isn't needed to see that a cell is done
+    from diadbench.benchmark.cells.meter import Meter  # psutil isn't needed to see that a cell is done
 
     with Meter() as meter:
         install()
@@ -94,7 +94,7 @@ def _outcome(record: CellRecord, threads: int) -> dict[str, Any]:
 
         if threads:
             torch.set_num_threads(threads)
-        from diadbench.benchmark.cell import run_cell
+        from diadbench.benchmark.cells.cell import run_cell
 
         return {"state": "done", "reason": "", **run_cell(record, Progress(record.directory))}
     except Skip as error:

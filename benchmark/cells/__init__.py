@@ -1,0 +1,1 @@
+"""Running one cell: its process, its phases, what it keeps."""

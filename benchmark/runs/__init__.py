@@ -1,0 +1,1 @@
+"""Running a grid: the runner, its watch, the status of a run."""
