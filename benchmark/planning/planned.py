@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diadbench.benchmark.planning.grid import Cell
+from diadbench.benchmark.records.identity import Wanted
 from diadbench.benchmark.records.store import CellRecord
 
 
