@@ -12,8 +12,8 @@ import pandas as pd
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
+from diadbench.datasets.layouts.beside import files_by_stem
 from diadbench.datasets.layouts.detect import Layout, LayoutDataset, rebased
-from diadbench.datasets.layouts.folders.beside import files_by_stem
 from diadbench.datasets.layouts.indices import table_of
 
 LABELS = "Labels.txt"

@@ -13,9 +13,9 @@ import pandas as pd
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
+from diadbench.datasets.layouts.beside import files_by_stem, pair, positive
 from diadbench.datasets.layouts.detect import Layout, LayoutDataset, rebased
 from diadbench.datasets.layouts.folders import subfolders
-from diadbench.datasets.layouts.folders.beside import files_by_stem, pair, positive
 from diadbench.datasets.layouts.indices import table_of
 
 #: Share of the normal images that are trained on, as anomalib has it.

@@ -10,8 +10,8 @@ import pandas as pd
 
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
+from diadbench.datasets.layouts.beside import files_by_stem, pair, positive
 from diadbench.datasets.layouts.detect import Layout, LayoutDataset, rebased
-from diadbench.datasets.layouts.folders.beside import files_by_stem, pair, positive
 from diadbench.datasets.layouts.indices import table_of
 
 #: The owner's archive holds these two by mistake: the same bytes as 10301.png and 10301_GT.png.

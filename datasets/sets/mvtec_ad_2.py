@@ -17,8 +17,8 @@ from diadbench.datasets.decoding.workers import Problems, cores, run_all
 from diadbench.datasets.facts.counts import mvtec_ad_2_unlabelled
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.findings import CheckReport
+from diadbench.datasets.layouts.beside import files_by_stem
 from diadbench.datasets.layouts.detect import Layout, LayoutDataset, joined, rebased
-from diadbench.datasets.layouts.folders.beside import files_by_stem
 from diadbench.datasets.layouts.indices import table_of
 
 #: Splits that are neither trained on nor tested here, with the folder that holds their images.
