@@ -60,7 +60,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
     )
     keeper = Keeper(record.directory, dataset, keep_maps=cell["keep_maps"])
     scratch = Scratch(record.directory, identity=cell["identity"])
-    notes: list[str] = [*dataset.flags, *protocol_notes(cell), *attempt_notes(cell)]
+    notes: list[str] = [*dataset.flags, *data.notes, *protocol_notes(cell), *attempt_notes(cell)]
     extras: dict[str, Any] = {}
     parameters: int | None = None
 
@@ -96,6 +96,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "peak_memory": phases.peak_memory(),
         "parameters": parameters,
         "notes": notes,
+        "data_notes": list(data.notes),
         "extras": extras if len(extras) > 1 else next(iter(extras.values()), {}),
         "environment": environment(device),
     }

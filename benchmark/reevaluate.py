@@ -94,8 +94,10 @@ def evaluate_cell(cell: CellRecord, name: str, target: RunDirectory) -> None:
             evaluator.update(**update)
     evaluation = evaluator.compute()
     shutil.rmtree(record.directory / "spill", ignore_errors=True)
-    notes = [*cell.status["notes"], *kept.notes(evaluation)]
-    _write(record, cell, config, evaluation, scores, notes, protocol.describe())
+    before = cell.status.get("data_notes", [])  # the protocol's rule for masks may change what they say
+    notes = [*(note for note in cell.status["notes"] if note not in before), *data.notes, *kept.notes(evaluation)]
+    said = {"notes": list(dict.fromkeys(notes)), "data_notes": list(data.notes)}
+    _write(record, cell, config, evaluation, scores, {**said, "protocol_text": protocol.describe()})
 
 
 def _write(
@@ -104,8 +106,7 @@ def _write(
     config: dict[str, Any],
     evaluation: Evaluation,
     scores: pd.DataFrame,
-    notes: list[str],
-    text: str,
+    said: dict[str, Any],
 ) -> None:
     write_text(record.directory / "cell.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     save_metrics(record.directory, evaluation)
@@ -116,8 +117,7 @@ def _write(
             shutil.copytree(source, record.directory / name, dirs_exist_ok=True)
         elif source.is_file():
             shutil.copy2(source, record.directory / name)
-    status = {**cell.status, "protocol": config["protocol"], "protocol_text": text, "notes": notes}
-    record.write_status(**status)
+    record.write_status(**{**cell.status, "protocol": config["protocol"], **said})
 
 
 class KeptMaps:

@@ -58,6 +58,7 @@ class Steps:
         spec = parse_grid({"name": "diad", "methods": {config: entry}, "datasets": {"toy": {}}}, "diad").methods[config]
         if spec.method != "diad":
             raise UserError(f"--config {config}: a preset of {spec.method}; expected one of DiAD's, such as diad-tiny")
+        self.data_notes: list[str] = []
         self.options = checked_options(DiAD, dict(spec.options), "diad")
         size: Any = spec.image_size or DEFAULT_SIZE
         self.size: tuple[int, int] = (size, size) if isinstance(size, int) else (size[0], size[1])
@@ -159,6 +160,7 @@ class Steps:
         dataset = datasets.get(spec.dataset, root or spec.root, **spec.options)
         data = DataModule(dataset, self.size, mask_rule=mask_rule, progress=tell)
         data.prepare()
+        self.data_notes = [*dataset.flags, *data.notes]
         (part,) = dataset.parts("multi-class")
         return dataset, *data.part(part)
 
@@ -211,7 +213,7 @@ class Steps:
     def _write_results(self, result: Any, run: RunSettings) -> None:
         for name, table in (("metrics", result.table), ("mean", result.mean()), ("images", result.images)):
             write_with(self.out / "test" / f"{name}.csv", partial(table.to_csv, index=False))
-        write_json(self.out / "test" / "notes.json", run.notes)
+        write_json(self.out / "test" / "notes.json", [*self.data_notes, *run.notes])
 
     def _paint(self, test: TestData, raw: Path) -> None:
         """Draw all images; all maps share one colour scale."""
