@@ -59,7 +59,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         spill_dir=record.directory / "spill",
     )
     keeper = Keeper(record.directory, dataset, keep_maps=cell["keep_maps"])
-    scratch = Scratch(record.directory, identity=cell["identity"])
+    scratch = Scratch(record.directory, identity=cell["identity"], config=cell)
     notes: list[str] = [*dataset.flags, *data.notes, *protocol_notes(cell), *attempt_notes(cell)]
     extras: dict[str, Any] = {}
     parameters: int | None = None

@@ -26,6 +26,7 @@ from diadbench.methods.anomalib_options import enum_values, options_of
 from diadbench.methods.backbones import RANDOM_NOTE, load_weights
 from diadbench.methods.base import Method, MethodInfo, Prediction, RunSettings
 from diadbench.methods.hub import hub_access, no_network
+from diadbench.methods.origin import add
 
 if TYPE_CHECKING:
     from diadbench.datasets.data import TrainData
@@ -66,6 +67,7 @@ class AnomalibMethod(Method):
         self.max_steps = int(complete["max_steps"])
         self.options = options
         self._model: Any = None
+        self._notes: list[str] = []
 
     # -- the model ------------------------------------------------------------------------------------------
 
@@ -111,6 +113,7 @@ class AnomalibMethod(Method):
 
     def fit(self, train: TrainData, run: RunSettings) -> None:
         """Train the model on the normal images of all classes."""
+        self._notes = run.notes
         with _reasons(self.model_name, run), hub_access():
             from diadbench.methods.anomalib_training import train_model
 
@@ -137,12 +140,15 @@ class AnomalibMethod(Method):
         if anomaly_map is None:
             if score is None:
                 raise Skip(f"anomalib:{self.model_name}: gives neither a map nor a score for an image")
+            add(self._notes, ["no anomaly map from this model: each pixel has the image's score"])
             flat = score.float().reshape(len(images))
             return Prediction(flat[:, None, None].expand(-1, *size).contiguous(), flat)
         maps = anomaly_map.float().reshape(len(images), 1, *anomaly_map.shape[-2:])
         if maps.shape[2:] != size:
             maps = functional.interpolate(maps, size, mode="bilinear", align_corners=False)
         maps = maps[:, 0]
+        if score is None:
+            add(self._notes, ["no image score from this model: the map's maximum is taken"])
         return Prediction(maps, maps.amax((1, 2)) if score is None else score.float().reshape(len(images)))
 
     # -- keeping --------------------------------------------------------------------------------------------
@@ -154,6 +160,7 @@ class AnomalibMethod(Method):
 
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read the model's state; weights of its backbone are part of it."""
+        self._notes = run.notes
         with _reasons(self.model_name, run), hub_access():
             notes = list(run.notes)
             self._model = self._build(run, pretrained=False)

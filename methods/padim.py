@@ -47,3 +47,4 @@ class Padim(AnomalibMethod):
         self.max_steps = -1
         self.options = {"backbone": backbone, "layers": list(chosen), "n_features": n_features}
         self._model = None
+        self._notes = []

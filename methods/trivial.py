@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +15,7 @@ from diadbench.methods.backbones import Backbone, load_backbone
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.neighbours import Bank
+from diadbench.methods.weights import read_tensor
 
 if TYPE_CHECKING:
     from diadbench.datasets.data import TrainData
@@ -56,7 +57,7 @@ class MeanImage(Method):
 
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read the mean image."""
-        self._mean = load_file(directory / "mean.safetensors")["mean"].to(run.device)
+        self._mean = read_tensor(directory / "mean.safetensors", "mean", str(run.device))
 
 
 class PixelKnn(Method):
@@ -179,4 +180,4 @@ def _save_bank(bank: Bank | None, directory: Path) -> None:
 
 
 def _load_bank(directory: Path, run: RunSettings) -> Bank:
-    return Bank(load_file(directory / "bank.safetensors", device=str(run.device))["bank"])
+    return Bank(read_tensor(directory / "bank.safetensors", "bank", str(run.device)))
