@@ -53,7 +53,8 @@ def _origin(model: Path, cell: CellRecord | None) -> Origin:
     found = kept(model)
     if cell is None:
         return found
-    notes = tuple(dict.fromkeys([*cell.status.get("notes", []), *found.notes]))
+    data = [*cell.config.get("dataset_info", {}).get("flags", []), *cell.status.get("data_notes", [])]
+    notes = tuple(dict.fromkeys([*data, *found.notes]))
     if found.method:
         return replace(found, notes=notes)
     return replace(cell_origin(cell.config), version="", notes=notes, extras=found.extras)  # of an older version

@@ -30,7 +30,10 @@ DIAD |= {"backbone": "tf_efficientnet_lite0"}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     toy = {"options": {"size": 32, "train": 2, "test_good": 1, "test_bad": 1}}
-    grid = {"methods": {"ours": {"method": "diad", "options": DIAD}, "mean-image": {}}, "datasets": {"toy": toy}}
+    grid = {
+        "methods": {"ours": {"method": "diad", "image_size": 32, "options": DIAD}, "mean-image": {}},
+        "datasets": {"toy": toy},
+    }
     place = tmp_path_factory.mktemp("export") / "run"
     done = diadbench.run(
         parse_grid({"name": "few", **grid, "image_size": 32, "device": "cpu"}, "few"), place, quiet=True
