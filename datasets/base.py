@@ -89,6 +89,14 @@ class Dataset(ABC):
         """Directory that ``mask`` paths are relative to; differs from :attr:`root` where masks are made by us."""
         return self.root
 
+    @property
+    def has_published_split(self) -> bool:
+        """Whether numbers of images are to be compared with the published ones: not so for another split (an option).
+
+        A flag then says which split it is.
+        """
+        return True
+
     def groups(self) -> list[Part]:
         """Shares of the data that never train together. One, unless the protocol says otherwise (COCO-AD)."""
         return [Part("all", self.classes)]

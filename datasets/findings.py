@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -21,6 +22,8 @@ class Finding:
         what: What was found and what was expected, in one line.
         path: File or folder that it is about.
         advice: What to do.
+        note: What a table with results on this data must say, as ``singular|plural`` with ``{n}`` for the number of
+            findings with the same note (``{n} mask is empty|{n} masks are empty``); ``""`` when it touches no result.
     """
 
     severity: Severity
@@ -28,6 +31,7 @@ class Finding:
     what: str
     path: str = ""
     advice: str = ""
+    note: str = ""
 
     def line(self) -> str:
         """Return the finding as one line."""
@@ -59,9 +63,14 @@ class CheckReport:
     files: int = 0
     findings: list[Finding] = field(default_factory=list)
 
-    def add(self, severity: Severity, kind: str, what: str, path: object = "", advice: str = "") -> None:
-        """Add a finding."""
-        self.findings.append(Finding(severity, kind, what, str(path), advice))
+    def add(self, severity: Severity, kind: str, what: str, path: object = "", advice: str = "", *, note: str) -> None:
+        """Add a finding. Whoever adds one decides what tables say about it; see :attr:`Finding.note`."""
+        self.findings.append(Finding(severity, kind, what, str(path), advice, note))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a table with results on this data must say: one short note for each kind of fault."""
+        counts = Counter(finding.note for finding in self.findings if finding.note)
+        return tuple(_counted(note, n) for note, n in counts.items())
 
     def of(self, severity: Severity) -> list[Finding]:
         """Return the findings of one severity."""
@@ -106,6 +115,11 @@ class CheckReport:
         errors, warnings = len(self.of("error")), len(self.of("warning"))
         opened = f"{self.files:,} files opened"
         return f"{'ok' if self.ok else 'NOT ok'}: {errors} errors, {warnings} warnings, {opened}"
+
+
+def _counted(note: str, n: int) -> str:
+    one, _, many = note.partition("|")
+    return (many if many and n != 1 else one).replace("{n}", f"{n:,}")
 
 
 def _count_lines(counts: dict[str, dict[str, int]]) -> Iterable[str]:

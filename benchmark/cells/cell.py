@@ -62,8 +62,8 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
     keeper = Keeper(
         record.directory, dataset, keep_maps=cell["keep_maps"], size=evaluation_size(cell), resize=cell["resize"]
     )
-    scratch = Scratch(record.directory, identity=cell["identity"])
-    notes: list[str] = [*dataset.flags, *size_notes(cell, protocol), *attempt_notes(cell)]
+    scratch = Scratch(record.directory, identity=cell["identity"], config=cell)
+    notes: list[str] = [*dataset.flags, *data.notes, *size_notes(cell, protocol), *attempt_notes(cell)]
     extras: dict[str, Any] = {}
     parameters: int | None = None
 
@@ -101,6 +101,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "resumed": scratch.resumed,
         "parameters": parameters,
         "notes": notes,
+        "data_notes": list(data.notes),
         "extras": extras if len(extras) > 1 else next(iter(extras.values()), {}),
         "environment": environment(device),
     }

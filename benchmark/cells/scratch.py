@@ -6,11 +6,14 @@ import os
 import shutil
 import tempfile
 import urllib.parse
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diadbench.common.errors import UserError
-from diadbench.common.files import read_json, write_json, write_text
+from diadbench.common.files import write_text
+from diadbench.methods.features.origin import Origin, keep, kept
+from diadbench.version import __version__
 
 if TYPE_CHECKING:
     from diadbench.methods.base import Method, RunSettings
@@ -24,10 +27,12 @@ class Scratch:
     Args:
         directory: The cell's directory.
         identity: The cell's identity.
+        config: The cell's configuration, kept beside a fitted model as its origin.
     """
 
-    def __init__(self, directory: Path, identity: str) -> None:
+    def __init__(self, directory: Path, identity: str, config: dict[str, Any] | None = None) -> None:
         self._cell = directory
+        self._config = config or {}
         owner = directory / "scratch" / "identity"
         #: Whether an earlier process of the cell has been at work here.
         self.resumed = owner.is_file() and owner.read_text() == identity
@@ -51,15 +56,16 @@ class Scratch:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=checkpoint.parent, prefix=".saving-"))
         method.save(temporary)
-        write_json(temporary / "run.json", {"notes": run.notes, "extras": run.extras})
+        own = {"classes": run.class_names, "image_size": run.image_size, "notes": run.notes, "extras": run.extras}
+        keep(temporary, replace(cell_origin(self._config), **_tuples(own)))
         temporary.chmod(0o755)
         os.replace(temporary, checkpoint)
 
     def recall(self, checkpoint: Path, run: RunSettings) -> None:
         """Restore what the method had said when it was fitted."""
-        said = read_json(checkpoint / "run.json") or {}
-        run.notes[:] = said.get("notes", [])
-        run.extras.update(said.get("extras", {}))
+        said = kept(checkpoint)
+        run.notes[:] = said.notes
+        run.extras.update(said.extras)
 
     def clear(self, *, keep_checkpoints: bool) -> None:
         """Remove what only a resume would have needed. Training curves stay (``history.csv``)."""
@@ -67,6 +73,22 @@ class Scratch:
         shutil.rmtree(self._cell / "scratch", ignore_errors=True)
         if not keep_checkpoints:
             shutil.rmtree(self._cell / "checkpoint", ignore_errors=True)
+
+
+def cell_origin(config: dict[str, Any]) -> Origin:
+    """Return what a cell's configuration says of the origin of its models; notes come from the run."""
+    return Origin(
+        version=__version__,
+        method=str(config.get("method", "")),
+        dataset=str(config.get("dataset", "")),
+        image_size=tuple(config.get("image_size", ())),
+        seed=config.get("seed"),
+        decides=dict(config.get("decides", {"method_options": config.get("method_options", {})})),
+    )
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def kept_model(cell: Path, part: str | None = None) -> Path:

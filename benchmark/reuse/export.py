@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
 from pathlib import Path
 
 from diadbench import methods
-from diadbench.benchmark.cells.scratch import kept_model
+from diadbench.benchmark.cells.scratch import cell_origin, kept_model
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.common.errors import UserError
+from diadbench.methods.features.origin import Origin, kept
 
 #: Where a model goes that no place was given for.
 DEFAULT_OUT = {"official": "{method}.ckpt", "diffusers": "{method}-diffusers"}
@@ -17,7 +20,8 @@ def export_model(method: str, source: Path, format: str, out: Path | None = None
     """Write a trained model for use elsewhere.
 
     Args:
-        method: Name of the method; its class must have a static ``export(directory, format, out)``.
+        method: Name of the method; its class must have a static ``export(directory, format, out)``. One with a fourth
+            parameter ``origin`` gets what the file should say of itself.
         source: A run directory with one finished cell of the method, the directory of a cell, or that of a model.
         format: What the method knows; DiAD's are ``official`` and ``diffusers``.
         out: File or directory to write; ``diad.ckpt`` or ``diad-diffusers`` by default.
@@ -36,19 +40,36 @@ def export_model(method: str, source: Path, format: str, out: Path | None = None
     target = out or Path(DEFAULT_OUT.get(format, "{method}").format(method=method))
     if out is None and target.exists():
         raise UserError(f"{target}: exists already; name another place with --out")
-    write(_model(method, source, part), format, target)
+    model, cell = _model(method, source, part)
+    if "origin" in inspect.signature(write).parameters:
+        write(model, format, target, origin=_origin(model, cell))
+    else:
+        write(model, format, target)
     return target
 
 
-def _model(method: str, source: Path, part: str | None) -> Path:
+def _origin(model: Path, cell: CellRecord | None) -> Origin:
+    """Return what is kept beside a model, with all that its cell says: the notes on its data are only there."""
+    found = kept(model)
+    if cell is None:
+        return found
+    data = [*cell.config.get("dataset_info", {}).get("flags", []), *cell.status.get("data_notes", [])]
+    notes = tuple(dict.fromkeys([*data, *found.notes]))
+    if found.method:
+        return replace(found, notes=notes)
+    return replace(cell_origin(cell.config), version="", notes=notes, extras=found.extras)  # of an older version
+
+
+def _model(method: str, source: Path, part: str | None) -> tuple[Path, CellRecord | None]:
     if not source.is_dir():
         raise UserError(f"{source}: not a directory; expected a run, one of its cells, or a trained model")
     if (source / "grid.yaml").is_file():
-        return kept_model(_only_cell(method, source).directory, part)
+        cell = _only_cell(method, source)
+        return kept_model(cell.directory, part), cell
     if (source / "cell.yaml").is_file():
         _check_method(method, CellRecord(source))
-        return kept_model(source, part)
-    return source
+        return kept_model(source, part), CellRecord(source)
+    return source, None
 
 
 def _only_cell(method: str, run: Path) -> CellRecord:

@@ -19,9 +19,11 @@ from diadbench.benchmark.cells.provenance import pick_device, seed_everything
 from diadbench.benchmark.cells.scratch import kept_model
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
-from diadbench.common.files import cache_dir, write_with
+from diadbench.common.files import cache_dir, write_json, write_with
 from diadbench.datasets.decoding.images import read_image, resize_image
 from diadbench.methods.base import RunSettings
+from diadbench.methods.features.origin import add
+from diadbench.methods.features.origin import kept as origin_beside
 
 if TYPE_CHECKING:
     from diadbench.methods.base import Method
@@ -33,7 +35,8 @@ def predict_images(cell: Path, images: Path, out: Path, part: str | None = None)
     """Run a trained cell on every image below a directory.
 
     Writes to ``out``: ``scores.csv`` (image, score, and the map's maximum), ``maps/*.npy`` (float32, the size at which
-    the cell was evaluated), ``maps/*.png`` and ``overlays/*.png`` (the size of the image; one colour scale for all).
+    the cell was evaluated), ``maps/*.png`` and ``overlays/*.png`` (the size of the image; one colour scale for all),
+    ``notes.json`` (what must be said beside these scores).
 
     Args:
         cell: Directory of a cell that is done, with its checkpoint.
@@ -51,7 +54,7 @@ def predict_images(cell: Path, images: Path, out: Path, part: str | None = None)
     paths = list(find_images(images))
     if not paths:
         raise UserError(f"{images}: no images ({', '.join(SUFFIXES)}) in it")
-    method, config = load_method(record, part)
+    method, config, notes = load_method(record, part)
     device = pick_device(config["device"])
     rows, maps = [], []
     for path in track(paths, description="predict", transient=True):
@@ -64,6 +67,7 @@ def predict_images(cell: Path, images: Path, out: Path, part: str | None = None)
         rows.append({"image": _name(path, images), "score": float(prediction.score[0]), "map_max": float(found.max())})
     write_pictures(out, paths, images, maps)
     table = pd.DataFrame(rows).sort_values("score", ascending=False)
+    write_json(out / "notes.json", notes)
     write_with(out / "scores.csv", lambda name: table.to_csv(name, index=False))
     return out / "scores.csv"
 
@@ -78,8 +82,8 @@ def find_images(path: Path) -> Iterator[Path]:
     yield from sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
 
 
-def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str, Any]]:
-    """Return the trained method of a cell and the cell's configuration. Raises UserError."""
+def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str, Any], list[str]]:
+    """Return the trained method of a cell, the cell's configuration and its notes. Raises UserError."""
     config = record.config
     if not config:
         raise UserError(f"{record.directory}: no cell (no cell.yaml); expected RUN/cells/DATASET/METHOD/SETTING/seedN")
@@ -95,7 +99,8 @@ def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str,
     )
     method = methods.get_class(config["method"])(**config["method_options"])
     method.load(kept, run)
-    return method, config
+    add(run.notes, [*origin_beside(kept).notes, *record.status.get("notes", [])])
+    return method, config, run.notes
 
 
 def to_tensor(image: np.ndarray[Any, Any]) -> torch.Tensor:

@@ -99,10 +99,13 @@ def evaluate_cell(cell: CellRecord, name: str, target: RunDirectory) -> None:
             evaluator.update(**update)
     evaluation = evaluator.compute()
     shutil.rmtree(record.directory / "spill", ignore_errors=True)
-    old_notes = size_notes(config, get_protocol(cell.config["protocol"]))
-    notes = [note for note in cell.status["notes"] if note not in old_notes]
-    notes += [*size_notes(config, protocol), *kept.notes(), *_difference(cell, name, evaluation)]
-    _write(record, cell, config, evaluation, scores, notes, protocol.describe(evaluation_size(config)))
+    # the protocol's rule for masks may change what the data's notes say
+    before = [*size_notes(config, get_protocol(cell.config["protocol"])), *cell.status.get("data_notes", [])]
+    notes = [note for note in cell.status["notes"] if note not in before]
+    notes += [*data.notes, *size_notes(config, protocol), *kept.notes(), *_difference(cell, name, evaluation)]
+    text = protocol.describe(evaluation_size(config))
+    said = {"notes": list(dict.fromkeys(notes)), "data_notes": list(data.notes), "protocol_text": text}
+    _write(record, cell, config, evaluation, scores, said)
 
 
 def _difference(cell: CellRecord, protocol: str, evaluation: Evaluation) -> list[str]:
@@ -134,8 +137,7 @@ def _write(
     config: dict[str, Any],
     evaluation: Evaluation,
     scores: pd.DataFrame,
-    notes: list[str],
-    text: str,
+    said: dict[str, Any],
 ) -> None:
     write_text(record.directory / "cell.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     save_metrics(record.directory, evaluation)
@@ -146,8 +148,7 @@ def _write(
             shutil.copytree(source, record.directory / name, dirs_exist_ok=True)
         elif source.is_file():
             shutil.copy2(source, record.directory / name)
-    status = {**cell.status, "protocol": config["protocol"], "protocol_text": text, "notes": notes, "kept_maps": {}}
-    record.write_status(**status)
+    record.write_status(**{**cell.status, "protocol": config["protocol"], **said, "kept_maps": {}})
 
 
 class KeptMaps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pandas as pd
 from diadbench.common.errors import Skip, UserError
 from diadbench.datasets.base import SAMPLE_MARKER, Dataset
 from diadbench.datasets.checking.check_extras import check_extras
-from diadbench.datasets.checking.check_files import check_files
+from diadbench.datasets.checking.check_files import check_duplicates, check_files, check_masks
+from diadbench.datasets.decoding.masks import MaskFacts
 from diadbench.datasets.decoding.workers import Progress
 from diadbench.datasets.facts.counts import Counts, published
 from diadbench.datasets.findings import CheckReport
@@ -57,15 +59,13 @@ def check(
     except Skip:
         raise
     except UserError as error:
-        report.add("error", "structure", str(error))
+        report.add("error", "structure", str(error), note="")  # a run refuses it
         return report
     whole = _whole(dataset, table, report)
     if whole is None:
         return report
     table = whole
-    _check_counts(dataset, table, report)
-    _check_classes(table, report)
-    _check_views(table, report)
+    check_table(dataset, table, report)
     side = (size, size) if isinstance(size, int) else size
     check_files(dataset, table, report, side, progress, workers)
     check_extras(dataset, table, report)
@@ -74,13 +74,38 @@ def check(
     return report
 
 
+def check_table(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> None:
+    """Add findings on what the sample table alone says: numbers of images, classes, views. Opens no file."""
+    _check_counts(dataset, table, report)
+    _check_classes(table, report)
+    _check_views(table, report)
+
+
+def data_notes(
+    dataset: Dataset, digests: Mapping[str, str | None], masks: Mapping[str, MaskFacts], size: tuple[int, int]
+) -> tuple[str, ...]:
+    """Return what tables must say about a dataset's files: the notes of the findings of :func:`check`.
+
+    Args:
+        dataset: The dataset; its sample table is whole.
+        digests: Digest of each image's file, by its path in the table.
+        masks: What is known of each mask, by its path in the table.
+        size: Evaluation size ``(H, W)``.
+    """
+    report = CheckReport(dataset.info.name, dataset.info.title, str(dataset.root))
+    check_table(dataset, dataset.samples, report)
+    check_masks(dataset, dataset.samples, report, masks, size)
+    check_duplicates(dataset, dataset.samples, report, digests)
+    return report.notes()
+
+
 def _whole(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> pd.DataFrame | None:
     """Return the checked table; where a rule is broken, that is a finding, and files are checked all the same."""
     where = str(dataset.root)
     try:
         return checked(table, dataset.info, where=where)
     except UserError as error:
-        report.add("error", "table", str(error))
+        report.add("error", "table", str(error), note="")  # a run refuses it
     try:
         whole = table[table["class"].isin(dataset.info.classes or table["class"].unique())]
         return whole.drop_duplicates(["class", "split", "image"]).reset_index(drop=True)
@@ -97,7 +122,11 @@ def _check_counts(dataset: Dataset, table: pd.DataFrame, report: CheckReport) ->
     if not known:
         return
     if (dataset.root / SAMPLE_MARKER).is_file():
-        report.add("note", "counts", "a synthetic sample: not compared with the published counts")
+        text = "a synthetic sample: not compared with the published counts"
+        report.add("note", "counts", text, note="")  # a flag of the dataset says so
+        return
+    if not dataset.has_published_split:
+        report.add("note", "counts", "another split than the published one: counts not compared", note="")  # a flag
         return
     missing = [name for name in dataset.info.classes if name not in found]
     if missing:
@@ -106,11 +135,12 @@ def _check_counts(dataset: Dataset, table: pd.DataFrame, report: CheckReport) ->
             "classes",
             f"{len(found)} of {len(dataset.info.classes)} classes; missing: {', '.join(missing)}",
             advice="tables over fewer classes are not comparable with published ones",
+            note="",  # a flag of the dataset says so
         )
     exact = [title for title, counts in known if all(counts.get(name) == row for name, row in found.items())]
     if exact:
         if exact[0] != known[0][0]:
-            report.add("note", "counts", f"counts equal a known variant: {exact[0]}")
+            report.add("note", "counts", f"counts equal a known variant: {exact[0]}", note="")  # a flag
         return
     _compare(dataset.info.name, found, known[0][1], report)
 
@@ -124,6 +154,7 @@ def _compare(name: str, found: dict[str, Counts], expected: dict[str, Counts], r
             "counts",
             f"{here:,} of {there:,} published images: a cut-down copy",
             advice="its figures can't be compared with published ones",
+            note=f"copy cut down: {here:,} of {there:,} published images",
         )
         return
     for cls, (row, right) in both.items():
@@ -134,6 +165,8 @@ def _compare(name: str, found: dict[str, Counts], expected: dict[str, Counts], r
                 f"{cls}: {row.train:,} training, {row.good:,} normal and {row.bad:,} anomalous test images; "
                 f"published: {right.train:,}, {right.good:,}, {right.bad:,}",
                 advice="unpack or download the class again",
+                note="{n} class has another number of images than published"
+                "|{n} classes have other numbers of images than published",
             )
 
 
@@ -147,6 +180,7 @@ def _check_classes(table: pd.DataFrame, report: CheckReport) -> None:
                 "one-sided-class",
                 f"class {name} has no {kind} test images",
                 advice="its AU-ROC and AP are undefined and are left out of the mean",
+                note=f"{{n}} class has no {kind} test images|{{n}} classes have no {kind} test images",
             )
 
 
@@ -158,11 +192,20 @@ def _check_views(table: pd.DataFrame, report: CheckReport) -> None:
     numbers = viewed.groupby("sample_id", sort=False)["view"].nunique()
     short = numbers[numbers != len(views)]
     hidden = viewed[(viewed["label"] == 0) & viewed["image"].str.contains("/NG/", regex=False)]
-    report.add("note", "views", f"{len(numbers):,} samples seen from {', '.join(views)}")
+    report.add("note", "views", f"{len(numbers):,} samples seen from {', '.join(views)}", note="")
     if len(hidden):
-        report.add("note", "views", f"{len(hidden):,} normal views lie in NG folders: their defect isn't visible there")
+        text = f"{len(hidden):,} normal views lie in NG folders: their defect isn't visible there"
+        report.add("note", "views", text, note="")  # as published
     for sample in short.index:
-        report.add("warning", "views", f"{short[sample]} of {len(views)} views", sample, "download the class again")
+        text, advice = f"{short[sample]} of {len(views)} views", "download the class again"
+        report.add("warning", "views", text, sample, advice, note="{n} sample lacks views|{n} samples lack views")
     mixed = viewed.groupby("sample_id", sort=False)["split"].nunique()
     for sample in mixed[mixed > 1].index:
-        report.add("error", "views", "views of one sample are in train and in test", sample, "get the JSON again")
+        report.add(
+            "error",
+            "views",
+            "views of one sample are in train and in test",
+            sample,
+            "get the JSON again",
+            note="{n} sample is in train and in test|{n} samples are in train and in test",
+        )

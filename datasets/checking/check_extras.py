@@ -42,6 +42,7 @@ def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> 
                 f"{len(pictures)} files that belong to no sample: {', '.join(sorted(pictures)[:3])}",
                 dataset.root / folder,
                 "remove them, or mend the list that should name them",
+                note="",  # no run reads them
             )
         else:
             top = "/".join(folder.split("/")[:2])
@@ -49,7 +50,7 @@ def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> 
     if loose:
         shown = ", ".join(f"{top or '.'} ({number:,})" for top, number in list(loose.items())[:4])
         more = f" and {len(loose) - 4} more folders" if len(loose) > 4 else ""
-        report.add("note", "extra", f"{sum(loose.values()):,} files belong to no sample: in {shown}{more}")
+        report.add("note", "extra", f"{sum(loose.values()):,} files belong to no sample: in {shown}{more}", note="")
 
 
 def _is_beside(name: str) -> bool:
@@ -64,7 +65,8 @@ def _files(root: Path, report: CheckReport) -> Iterator[str]:
         for name in [*folders, *files]:
             path = os.path.join(folder, name)
             if os.path.islink(path) and not _stays(path, real):
-                report.add("error", "symlink", "a link that leaves the data root, or leads nowhere", path, "remove it")
+                text = "a link that leaves the data root, or leads nowhere"
+                report.add("error", "symlink", text, path, "remove it", note="")  # a run refuses it, if it is read
         place = os.path.relpath(folder, root).replace(os.sep, "/")
         for name in files:
             if not is_hidden(name):

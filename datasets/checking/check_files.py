@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.fingerprint import digest_of
 from diadbench.datasets.decoding.images import decode_image, inside, read_bytes, read_mask_values
-from diadbench.datasets.decoding.masks import RULES, resize_mask
+from diadbench.datasets.decoding.masks import RULES, MaskFacts, mask_facts, resize_mask
 from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all
 from diadbench.datasets.findings import CheckReport
 
@@ -21,22 +19,7 @@ from diadbench.datasets.findings import CheckReport
 _VALUED = ("visa", "mvtec_loco")
 
 
-@dataclass(frozen=True)
-class ImageFacts:
-    """Of an image: ``(H, W)``, the digest of its file."""
-
-    size: tuple[int, int]
-    digest: str
-
-
-@dataclass(frozen=True)
-class MaskFacts:
-    """Of a mask: ``(H, W)``, number of positive pixels, how many of them are no maximum, rules that empty it."""
-
-    size: tuple[int, int]
-    positive: int
-    between: int
-    vanishes: tuple[str, ...]
+Size = tuple[int, int]
 
 
 def check_files(
@@ -57,17 +40,21 @@ def check_files(
         progress: Called while files are opened.
         workers: Threads; ``None`` is one for each core.
     """
-    images: dict[str, ImageFacts] = {}
+    digests: dict[str, str] = {}
+    sizes: dict[str, Size] = {}
+    mask_sizes: dict[str, Size] = {}
     masks: dict[str, MaskFacts] = {}
 
     def image(relative: str) -> None:
         path = inside(dataset.root, relative)
         content = read_bytes(path)
         height, width = decode_image(content, path).shape[:2]
-        images[relative] = ImageFacts((height, width), digest_of(content))
+        sizes[relative], digests[relative] = (height, width), digest_of(content)
 
     def mask(relative: str) -> None:
-        masks[relative] = mask_facts(inside(dataset.mask_root, relative), size)
+        values = read_mask_values(inside(dataset.mask_root, relative))
+        mask_sizes[relative] = (values.shape[0], values.shape[1])
+        masks[relative] = mask_facts(values, {rule: resize_mask(values, size, rule) for rule in RULES})
 
     def scan(relative: str) -> None:
         read_scan(inside(dataset.root, relative))
@@ -81,19 +68,11 @@ def check_files(
     run_all(lambda i: tasks[i][0](tasks[i][1]), len(tasks), workers or cores(), problems, progress)
     report.files = len(tasks)
     for message in sorted(problems.messages):
-        report.add("error", "file", message)
+        report.add("error", "file", message, note="")  # a run refuses it
     if "mask" in table.columns:
-        _check_masks(dataset, table, report, images, masks, size)
-    _check_duplicates(dataset, table, report, images)
-
-
-def mask_facts(path: Path, size: tuple[int, int]) -> MaskFacts:
-    """Read a mask and say what is to know about it. Raises UserError when it can't be read."""
-    values = read_mask_values(path)
-    positive = int(np.count_nonzero(values))
-    between = positive - int(np.count_nonzero(values == values.max())) if positive else 0
-    gone = tuple(rule for rule in RULES if positive and not resize_mask(values, size, rule).any())
-    return MaskFacts((values.shape[0], values.shape[1]), positive, between, gone)
+        _check_mask_sizes(dataset, table, report, sizes, mask_sizes)
+        check_masks(dataset, table, report, masks, size)
+    check_duplicates(dataset, table, report, digests)
 
 
 def read_scan(path: Path) -> None:
@@ -111,66 +90,99 @@ def read_scan(path: Path) -> None:
         raise UserError(f"{path}: shape {shape}; expected three channels x, y, z")
 
 
-def _check_masks(
-    dataset: Dataset,
-    table: pd.DataFrame,
-    report: CheckReport,
-    images: dict[str, ImageFacts],
-    masks: dict[str, MaskFacts],
-    size: tuple[int, int],
+def _check_mask_sizes(
+    dataset: Dataset, table: pd.DataFrame, report: CheckReport, images: dict[str, Size], masks: dict[str, Size]
 ) -> None:
+    for image, mask in table[["image", "mask"]].itertuples(index=False):
+        if image in images and mask in masks and images[image] != masks[mask]:
+            found, expected = _wide(masks[mask]), _wide(images[image])
+            report.add(
+                "error",
+                "mask-size",
+                f"mask of {found} for an image of {expected}",
+                dataset.mask_root / mask,
+                "get the pair again",
+                note="",  # a run refuses it
+            )
+
+
+def check_masks(
+    dataset: Dataset, table: pd.DataFrame, report: CheckReport, masks: Mapping[str, MaskFacts], size: Size
+) -> None:
+    """Add findings on empty, vanished, grey and misplaced masks.
+
+    Args:
+        dataset: Where the paths lie.
+        table: Sample table.
+        report: Gets the findings and the numbers of vanished masks.
+        masks: What is known of each mask, by its path in the table.
+        size: Evaluation size ``(H, W)``.
+    """
     vanished: dict[str, list[str]] = {rule: [] for rule in RULES}
-    between: list[str] = []
-    for image, mask, label in table[["image", "mask", "label"]].itertuples(index=False):
+    grey: list[str] = []
+    for mask, label in table[["mask", "label"]].itertuples(index=False):
         facts = masks.get(mask)
         if facts is None:
             continue
-        path = str(dataset.mask_root / mask)
-        if image in images and images[image].size != facts.size:
-            found, expected = _wide(facts.size), _wide(images[image].size)
-            report.add("error", "mask-size", f"mask of {found} for an image of {expected}", path, "get the pair again")
         if label == 1 and not facts.positive:
             report.add(
                 "error",
                 "empty-mask",
                 "the mask of an anomalous image has no positive pixel",
-                path,
+                dataset.mask_root / mask,
                 "get it again; as it is, its pixels count as normal and its image as anomalous",
+                note="{n} mask of an anomalous image is empty|{n} masks of anomalous images are empty",
             )
         if label == 0 and facts.positive:
-            report.add("error", "mask-label", "a mask with anomalous pixels for a normal image", path)
+            text = "a mask with anomalous pixels for a normal image"
+            report.add("error", "mask-label", text, dataset.mask_root / mask, note="")  # a run refuses it
         for rule in facts.vanishes:
-            vanished[rule].append(path)
-        if facts.between and dataset.info.name not in _VALUED:
-            between.append(path)
+            vanished[rule].append(mask)
+        if facts.grey and dataset.info.name not in _VALUED:
+            grey.append(mask)
     report.vanished = {rule: len(paths) for rule, paths in vanished.items()}
-    gone = {rule: paths for rule, paths in vanished.items() if paths}
-    if gone:
-        numbers = ", ".join(f"{len(paths)} by {rule}" for rule, paths in gone.items())
-        report.add(
-            "note",
-            "vanished-mask",
-            f"masks that vanish at {_wide(size)}: {numbers}; the image label stays the dataset's own, "
-            "only the protocol `ader` takes the resized mask's",
-            next(iter(gone.values()))[0],
-        )
-    if between:
+    _tell_vanished(dataset, report, {rule: paths for rule, paths in vanished.items() if paths}, size)
+    if grey:
         report.add(
             "warning",
             "grey-mask",
-            f"{len(between)} masks with grey values: made by an interpolating resize, which widens them",
-            between[0],
+            f"{len(grey)} masks with grey values: made by an interpolating resize, which widens them",
+            dataset.mask_root / grey[0],
             "take the owner's archive of that size, or resize masks by nearest neighbour",
+            note=many(len(grey), "mask has", "masks have") + " grey values",
         )
 
 
-def _check_duplicates(
-    dataset: Dataset, table: pd.DataFrame, report: CheckReport, images: dict[str, ImageFacts]
+def _tell_vanished(dataset: Dataset, report: CheckReport, gone: dict[str, list[str]], size: Size) -> None:
+    if not gone:
+        return
+    numbers = ", ".join(f"{len(paths)} by {rule}" for rule, paths in gone.items())
+    total = len({path for paths in gone.values() for path in paths})
+    report.add(
+        "note",
+        "vanished-mask",
+        f"masks that vanish at {_wide(size)}: {numbers}; the image label stays the dataset's own, "
+        "only the protocol `ader` takes the resized mask's",
+        dataset.mask_root / next(iter(gone.values()))[0],
+        note=many(total, "mask vanishes", "masks vanish") + f" at {_wide(size)}",
+    )
+
+
+def check_duplicates(
+    dataset: Dataset, table: pd.DataFrame, report: CheckReport, digests: Mapping[str, str | None]
 ) -> None:
-    digests = table["image"].map({path: facts.digest for path, facts in images.items()})
-    known = table.assign(digest=digests)[digests.notna()]
-    parts = [part.classes for part in dataset.groups()] if report.ok else [tuple(table["class"].unique())]
-    for classes in parts:
+    """Add a finding for each image that is there twice, by content, among images that train or are tested together.
+
+    Args:
+        dataset: Which classes go together, and where the paths lie.
+        table: Sample table.
+        report: Gets the findings.
+        digests: Digest of each image's file, by its path in the table; ``None`` where it can't be read.
+    """
+    contents = table["image"].map(dict(digests))
+    known = table.assign(digest=contents)[contents.notna()]
+    tested = int((table["split"] == "test").sum())
+    for classes in _groups(dataset, table):
         rows = known[known["class"].isin(classes)]
         train = rows[rows["split"] == "train"].drop_duplicates("digest").set_index("digest")["image"]
         test = rows[rows["split"] == "test"]
@@ -181,13 +193,34 @@ def _check_duplicates(
                 f"the same image as the training image {train[digest]}",
                 dataset.root / image,
                 "a test image must not be trained on: get the set again",
+                note=f"{{n}} of {tested:,} test images is also a training image"
+                f"|{{n}} of {tested:,} test images are also training images",
             )
         for split in ("train", "test"):
             one = rows[rows["split"] == split]
             twice = one[one.duplicated("digest", keep="first") & ~one.duplicated("image", keep="first")]
             firsts = one.drop_duplicates("digest").set_index("digest")["image"]
+            kind = "training" if split == "train" else "test"
             for image, digest in twice[["image", "digest"]].itertuples(index=False):
-                report.add("warning", "duplicate", f"the same {split} image as {firsts[digest]}", dataset.root / image)
+                report.add(
+                    "warning",
+                    "duplicate",
+                    f"the same {split} image as {firsts[digest]}",
+                    dataset.root / image,
+                    note=f"{{n}} {kind} image is a copy of another|{{n}} {kind} images are copies of others",
+                )
+
+
+def _groups(dataset: Dataset, table: pd.DataFrame) -> list[tuple[str, ...]]:
+    try:
+        return [part.classes for part in dataset.groups()]
+    except UserError:  # the table is broken, which is told already
+        return [tuple(table["class"].unique())]
+
+
+def many(n: int, one: str, more: str) -> str:
+    """Return ``3 masks``, ``1 mask``."""
+    return f"{n:,} {one if n == 1 else more}"
 
 
 def _wide(size: tuple[int, int]) -> str:

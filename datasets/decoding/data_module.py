@@ -26,12 +26,14 @@ from diadbench.datasets.decoding.images import (
     read_mask,
     resize_image,
 )
-from diadbench.datasets.decoding.masks import RULES, MaskRule, read_resized
+from diadbench.datasets.decoding.masks import RULES, MaskFacts, MaskRule, read_resized
 from diadbench.datasets.decoding.rows import ImageStore, IntArray, MaskStore, Rows, packed
 from diadbench.datasets.decoding.workers import Problems, Progress, cores, telling
 
 #: Part of every key: raise it when decoding or resizing changes.
 CACHE_VERSION = 1
+#: The same for masks alone: what is kept beside them counts too.
+MASK_VERSION = 2
 CHANNELS = ("rgb", "xyz")
 Digest = str | None
 
@@ -168,12 +170,28 @@ class DataModule:
 
         Classes without any are left out. Their image label stays the dataset's own.
         """
-        return self._count_masks(lambda native, resized: native and not resized)
+        return self._count_masks(lambda facts: bool(facts.vanishes))
 
     @property
     def empty_masks(self) -> dict[str, int]:
         """Number of anomalous samples of each class whose mask file has no positive pixel at all."""
-        return self._count_masks(lambda native, resized: not native)
+        return self._count_masks(lambda facts: not facts.positive)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What tables with results on this data must say about its files: the findings of ``datasets check``.
+
+        No file is opened for it: digests and facts about masks are in the cache already.
+
+        Raises:
+            UserError: As :meth:`prepare`.
+        """
+        from diadbench.datasets.checking.check import data_notes
+
+        paths = self.samples["mask"].to_numpy()
+        masks = {str(paths[row]): facts for row, facts in self._mask_facts()}
+        digests = dict(zip(self.samples["image"], self._digests(Problems())["image"], strict=True))
+        return data_notes(self.dataset, digests, masks, self.image_size)
 
     # -- plans: what each shard holds -----------------------------------------------------------------------
 
@@ -258,12 +276,14 @@ class DataModule:
 
         def make(i: int) -> tuple[npt.NDArray[Any], list[bool]]:
             path = inside(root, paths[i])
-            mask, native = read_resized(path, sizes[i], self.mask_size, self.mask_rule)
-            if normal[i] and native:
+            mask, facts = read_resized(path, sizes[i], self.mask_size, self.mask_rule)
+            if normal[i] and facts.positive:
                 raise UserError(f"{path}: a mask with anomalous pixels for a sample that is labelled normal")
-            return packed(mask), [native, bool(mask.any())]
+            return packed(mask), [facts.positive, bool(mask.any()), facts.grey]
 
-        key = digest_parts([CACHE_VERSION, "mask", *self.mask_size, self.mask_rule, digests, sizes, normal])
+        key = digest_parts(
+            [CACHE_VERSION, "mask", MASK_VERSION, *self.mask_size, self.mask_rule, digests, sizes, normal]
+        )
         length = (self.mask_size[0] * self.mask_size[1] + 7) // 8
         return ShardPlan(self.cache / "images" / key, len(paths), (length,), "uint8", make)
 
@@ -285,15 +305,23 @@ class DataModule:
                 shards.append(shard)
         return Rows(tuple(shards), shard_of, position)
 
-    def _count_masks(self, wanted: Callable[[bool, bool], bool]) -> dict[str, int]:
+    def _mask_facts(self) -> Iterator[tuple[int, MaskFacts]]:
+        """Yield rows that have a mask file, and what is known of it. ``vanishes`` knows this module's rule only."""
         _ = self._stores
+        if self._masks is None:
+            return
+        rows = np.flatnonzero(self._masks.shard_of >= 0)
+        for row, shard, position in zip(rows.tolist(), *self._masks.where(rows)):
+            positive, resized, grey = self._masks.shards[shard].values[position]
+            yield row, MaskFacts(positive, grey, (self.mask_rule,) if positive and not resized else ())
+
+    def _count_masks(self, wanted: Callable[[MaskFacts], bool]) -> dict[str, int]:
+        labels, classes = self.samples["label"].to_numpy(), self.samples["class"].to_numpy()
         counts: dict[str, int] = {}
-        if self._masks is not None:
-            rows = np.flatnonzero((self._masks.shard_of >= 0) & (self.samples["label"] == 1))
-            for row, shard, position in zip(rows, *self._masks.where(rows)):
-                if wanted(*self._masks.shards[shard].values[position]):
-                    name = str(self.samples["class"].iloc[row])
-                    counts[name] = counts.get(name, 0) + 1
+        for row, facts in self._mask_facts():
+            if labels[row] == 1 and wanted(facts):
+                name = str(classes[row])
+                counts[name] = counts.get(name, 0) + 1
         return counts
 
 

@@ -5,7 +5,8 @@ A protocol of the field is reproduced by its rule; :data:`RULES` lists them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -21,6 +22,21 @@ MaskRule = Literal["nearest", "ader", "diad", "uniad"]
 RULES: tuple[MaskRule, ...] = get_args(MaskRule)
 Values = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What is to know about a mask.
+
+    Attributes:
+        positive: Whether it has a positive pixel at its native size.
+        grey: Whether some of its positive pixels are below its maximum.
+        vanishes: Rules that leave no pixel of it.
+    """
+
+    positive: bool
+    grey: bool
+    vanishes: tuple[MaskRule, ...] = ()
 
 
 def resize_mask(native: npt.NDArray[np.uint8] | Mask, size: tuple[int, int], rule: MaskRule = "nearest") -> Mask:
@@ -80,7 +96,7 @@ _RESIZE: dict[MaskRule, Callable[[Values, tuple[int, int]], Mask]] = {
 
 def read_resized(
     path: Path | str, image_size: tuple[int, int] | None, size: tuple[int, int], rule: MaskRule
-) -> tuple[Mask, bool]:
+) -> tuple[Mask, MaskFacts]:
     """Read a mask, compare its size with its image's, and resize it.
 
     Args:
@@ -90,7 +106,7 @@ def read_resized(
         rule: See :func:`resize_mask`.
 
     Returns:
-        The resized mask, and whether the mask had a positive pixel at its native size.
+        The resized mask, and what is to know about it.
 
     Raises:
         UserError: The mask can't be read or has another size than its image.
@@ -99,4 +115,12 @@ def read_resized(
     if image_size is not None and values.shape != tuple(image_size):
         found, expected = f"{values.shape[1]}x{values.shape[0]}", f"{image_size[1]}x{image_size[0]}"
         raise UserError(f"{path}: mask of {found} for an image of {expected}; they must have the same size")
-    return resize_mask(values, size, rule), bool(values.any())
+    mask = resize_mask(values, size, rule)
+    return mask, mask_facts(values, {rule: mask})
+
+
+def mask_facts(values: Values, resized: Mapping[MaskRule, Mask]) -> MaskFacts:
+    """Return what is to know about a mask ``uint8 (H,W)`` and its resized forms, by rule."""
+    positive = bool(values.any())
+    grey = positive and bool(((values > 0) & (values < values.max())).any())
+    return MaskFacts(positive, grey, tuple(rule for rule, mask in resized.items() if positive and not mask.any()))

@@ -61,3 +61,8 @@ class MvtecLoco(LayoutDataset):
         """The dataset's notes, the training images and the masks."""
         train = "trained on train + validation" if self._validation else "trained without validation"
         return (*super().flags, train, "masks of an image united")
+
+    @property
+    def has_published_split(self) -> bool:
+        """Whether training goes without the validation images, as the published counts have it."""
+        return not self._validation

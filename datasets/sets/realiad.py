@@ -74,6 +74,11 @@ class RealIad(LayoutDataset):
         notes = (f"images of {archive.rpartition('/')[2]}",) if archive != self.found.base else ()
         return (*super().flags, *notes, *(("single view",) if self._views == "single" else ()))
 
+    @property
+    def has_published_split(self) -> bool:
+        """Whether the lists are the multi-view ones."""
+        return self._views == "multi"
+
     def _has_class_json(self, folder: Path) -> bool:
         return any((folder / f"{name}.json").is_file() for name in self.info.classes)
 

@@ -33,6 +33,8 @@ from diadbench.methods.diad import DiADModel, anomaly_map, image_score
 from diadbench.methods.diad import checkpoints as weights
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.normalise import denormalise, normalise
+from diadbench.methods.features.origin import Origin, add, keep, kept, notes_of
+from diadbench.version import __version__
 
 DEFAULT_SIZE = (256, 256)
 #: Training images that show what stage 1 does, spread over all classes.
@@ -59,6 +61,8 @@ class Steps:
         spec = parse_grid({"name": "diad", "methods": {config: entry}, "datasets": {"toy": {}}}, "diad").methods[config]
         if spec.method != "diad":
             raise UserError(f"--config {config}: a preset of {spec.method}; expected one of DiAD's, such as diad-tiny")
+        self.data_notes: list[str] = []
+        self.dataset, self.fingerprint = "", ""
         self.options = checked_options(DiAD, dict(spec.options), "diad")
         size: Any = spec.image_size or DEFAULT_SIZE
         self.size: tuple[int, int] = (size, size) if isinstance(size, int) else (size[0], size[1])
@@ -131,6 +135,8 @@ class Steps:
         self._paint(test, raw)
         self._paint_denoising(method, test)
         print(result.mean().to_string(index=False))
+        for note in run.notes:
+            print(f"note: {note}")
         print(f"results: {self.out / 'test'}")
         return 0
 
@@ -160,6 +166,8 @@ class Steps:
         dataset = datasets.get(spec.dataset, root or spec.root, **spec.options)
         data = DataModule(dataset, self.size, mask_rule=mask_rule, progress=tell)
         data.prepare()
+        self.data_notes = [*dataset.flags, *data.notes]
+        self.dataset, self.fingerprint = name, data.fingerprint
         (part,) = dataset.parts("multi-class")
         return dataset, *data.part(part)
 
@@ -174,20 +182,36 @@ class Steps:
 
     def _keep(self, method: DiAD, run: RunSettings, step: str) -> int:
         method.save(self.out / step)
-        write_json(self.out / step / "run.json", {"notes": run.notes, "extras": run.extras, "options": self.options})
+        decides = {"method_options": self.options, "image_size": list(self.size), "fingerprint": self.fingerprint}
+        origin = Origin(
+            version=__version__,
+            method="diad",
+            dataset=self.dataset,
+            classes=run.class_names,
+            image_size=self.size,
+            seed=self.seed,
+            decides=decides,
+            notes=tuple(dict.fromkeys([*self.data_notes, *run.notes])),
+            extras=run.extras,
+        )
+        keep(self.out / step, origin)
         for note in run.notes:
             print(f"note: {note}")
         print(f"{step}: {self.out / step}")
         return 0
 
     def _notes(self, step: str) -> list[str]:
-        return list((read_json(self.out / step / "run.json") or {}).get("notes", []))
+        return list(kept(self.out / step).notes)
 
     def trained(self, source: Path, train: TrainData, run: RunSettings) -> DiAD:
         """Return a trained DiAD from a directory of ours or from a checkpoint."""
         if source.is_dir():
             method = self._method()
-            run.notes.extend((read_json(source / "run.json") or {}).get("notes", []))
+            origin = kept(source)
+            if source == self.out / "model":
+                add(run.notes, list(origin.notes))
+            else:
+                add(run.notes, notes_of(origin, str(source), run))
             method.load(source, run)
             return method
         seed_everything(self.seed)
@@ -212,7 +236,7 @@ class Steps:
     def _write_results(self, result: Any, run: RunSettings) -> None:
         for name, table in (("metrics", result.table), ("mean", result.mean()), ("images", result.images)):
             write_with(self.out / "test" / f"{name}.csv", partial(table.to_csv, index=False))
-        write_json(self.out / "test" / "notes.json", run.notes)
+        write_json(self.out / "test" / "notes.json", list(dict.fromkeys([*self.data_notes, *run.notes])))
 
     def _paint(self, test: TestData, raw: Path) -> None:
         """Draw all images; all maps share one colour scale."""

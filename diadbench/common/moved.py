@@ -112,6 +112,7 @@ MOVED: dict[str, str] = {
     "methods.hub": "methods.features.hub",
     "methods.lightning": "methods.training.lightning",
     "methods.neighbours": "methods.features.neighbours",
+    "methods.origin": "methods.features.origin",
     "methods.padim": "methods.simple.padim",
     "methods.patchcore_features": "methods.patchcore.patch_features",
     "methods.patchcore_store": "methods.patchcore.patches",

@@ -27,6 +27,7 @@ from diadbench.methods.anomalib_models.place import Place
 from diadbench.methods.base import Method, MethodInfo, Prediction, RunSettings
 from diadbench.methods.features.backbones import RANDOM_NOTE, load_weights
 from diadbench.methods.features.hub import hub_access, no_network
+from diadbench.methods.features.origin import add
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -75,6 +76,7 @@ class AnomalibMethod(Method):
         self.options = options
         self._model: Any = None
         self._place: Place | None = None
+        self._notes: list[str] = []
 
     # -- the model ------------------------------------------------------------------------------------------
 
@@ -132,6 +134,7 @@ class AnomalibMethod(Method):
 
     def fit(self, train: TrainData, run: RunSettings) -> None:
         """Train the model on the normal images of all classes."""
+        self._notes = run.notes
         with _reasons(self.model_name, run), hub_access():
             from diadbench.methods.anomalib_models.training_run import train_model
 
@@ -162,10 +165,13 @@ class AnomalibMethod(Method):
         if anomaly_map is None:
             if score is None:
                 raise Skip(f"anomalib:{self.model_name}: gives neither a map nor a score for an image")
+            add(self._notes, ["no anomaly map from this model: each pixel has the image's score"])
             flat = score.float().reshape(len(images))
             return Prediction(flat[:, None, None].expand(-1, *size).contiguous(), flat)
         place = self._place if self._place.image == size else place_of(self._model, size)
         maps = place.put(anomaly_map.float().reshape(len(images), *anomaly_map.shape[-2:]))
+        if score is None:
+            add(self._notes, ["no image score from this model: the map's maximum is taken"])
         return Prediction(maps, maps.amax((1, 2)) if score is None else score.float().reshape(len(images)))
 
     # -- keeping --------------------------------------------------------------------------------------------
@@ -177,6 +183,7 @@ class AnomalibMethod(Method):
 
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read the model's state; weights of its backbone are part of it."""
+        self._notes = run.notes
         with _reasons(self.model_name, run), hub_access():
             notes = list(run.notes)
             self._model = self._build(run, pretrained=False)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from diadbench.methods.base import RunSettings
 
 
+#: Of the option ``max_epochs``: whoever gives another number expects it to count.
+DEFAULT_EPOCHS = 100
+
+
 class NormalImages(pl.LightningDataModule):
     """The normal training images as anomalib's batches: labels 0 and empty masks, since all are normal.
 
@@ -66,6 +70,8 @@ def train_model(
     """
     own = dict(model.trainer_arguments)
     epochs = int(own.pop("max_epochs", max_epochs))
+    if epochs != max_epochs and max_epochs != DEFAULT_EPOCHS:
+        run.notes.append(f"max_epochs {max_epochs} not used: the model itself says {epochs}")
     checkpoints = run.directory / "anomalib"
     data = NormalImages(train, batch_size, run.seed)
     arguments: dict[str, Any] = {
@@ -88,6 +94,7 @@ def train_model(
         arguments["callbacks"].append(last)
     trainer = pl.Trainer(**{**arguments, **own, "devices": 1})
     if model.learning_type in {LearningType.ZERO_SHOT, LearningType.FEW_SHOT}:
+        run.notes.append("not trained here: a zero- or few-shot model")
         trainer.validate(model, datamodule=data, verbose=False)
         return
     trainer.fit(model, datamodule=data, ckpt_path=_last(checkpoints))

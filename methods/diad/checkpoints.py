@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, UserError
@@ -15,14 +18,20 @@ from diadbench.common.files import read_json, write_json, write_with
 from diadbench.methods.diad.config import ModelConfig, infer
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.names import from_official, to_official
-from diadbench.methods.diad.prompt import embedding_of, empty_prompt
-from diadbench.methods.diad.weight_files import BESIDE, read_checkpoint, read_state
+from diadbench.methods.diad.prompt import embedding_or_zero, empty_prompt, fitting
+from diadbench.methods.diad.weight_files import BESIDE, TEXT, read_checkpoint, read_state, unwrapped
 from diadbench.methods.features.hub import hub_access, no_network
+from diadbench.methods.features.origin import Origin, kept
+from diadbench.methods.features.weights import load_state, mismatches, read_tensor, read_tensors, refuse
 
 #: Logarithm of the variance at which the posterior of a random autoencoder starts.
 NARROW_LOGVAR = -5.0
 #: Size of the random zero convolutions in front of SFF with ``sff_init: active``; see docs/diad.md.
 ACTIVE_STD = 1e-4
+#: Scales that differ by less are the same number in float32.
+SAME_SCALE = 1e-6
+#: File with sizes and origin in an exported folder.
+FOLDER_FILE = f"{BESIDE}.json"
 
 
 def load_official(
@@ -30,6 +39,8 @@ def load_official(
     *,
     config: ModelConfig | None = None,
     text: Tensor | None = None,
+    like: ModelConfig | None = None,
+    notes: list[str] | None = None,
 ) -> DiADModel:
     """Make a model from weights in the authors' layout.
 
@@ -40,37 +51,64 @@ def load_official(
             (8 heads and groups of 32, as everywhere; the scale from ``scale_factor`` if there is one).
         text: Embedding of the prompt ``(1,77,context)``. By default the exported one, or it is computed with the text
             encoder in the weights, and zero if there is none.
+        like: Sizes that give what doesn't show in shapes, where they have the same shapes.
+        notes: Gets a line for everything that was guessed, put in or left out: a zero text embedding, numbers of heads
+            and groups, weights that nobody uses.
 
     Returns:
         The model in evaluation mode, on the CPU.
 
     Raises:
-        UserError: Keys are missing, unexpected or misshaped: all are listed.
+        UserError: Keys are missing, unexpected or misshaped: the first of each kind are listed.
     """
+    notes = [] if notes is None else notes
     where = str(weights) if isinstance(weights, (str, Path)) else "DiAD weights"
     beside: Mapping[str, Any] = {}
     state: Mapping[str, Tensor]
     if isinstance(weights, (str, Path)):
         state, beside = read_checkpoint(weights)
     else:
-        state = _unwrapped(weights)
+        state = unwrapped(weights)
     if config is None:
-        config = ModelConfig.from_dict(beside["config"]) if "config" in beside else infer(state)
+        config = ModelConfig.from_dict(beside["config"]) if "config" in beside else _guessed(state, like, notes)
     with torch.device("meta"):
         model = DiADModel(config)
     found, problems = from_official(state, model.state_dict(), config)
-    _refuse(problems, where)
+    refuse(problems, where)
+    text = beside.get("text") if text is None else text
     if text is None:
-        text = beside.get("text")
-    if text is None:
-        text = embedding_of(state)
-    if text is None:
-        text = torch.zeros(model.text.shape)
-    if text.shape != model.text.shape:
-        raise UserError(f"{where}: text embedding is {tuple(text.shape)}, expected {tuple(model.text.shape)}")
+        text = embedding_or_zero(state, model.text.shape, where, notes)
+    text = fitting(text, model.text.shape, where)
+    _tell_unused(state, where, notes)
     found["text"] = text
     model.load_state_dict({key: value.float() for key, value in found.items()}, strict=True, assign=True)
     return model.eval()
+
+
+def _guessed(state: Mapping[str, Tensor], like: ModelConfig | None, notes: list[str]) -> ModelConfig:
+    """Return the sizes in the shapes of a state dict; what isn't in them comes from ``like``, else it is the authors'.
+
+    Full-size weights are taken for the authors' own, whose heads and groups are known.
+    """
+    found = infer(state)
+    for known in (*([like] if like else []), ModelConfig()):
+        if dataclasses.replace(known, heads=found.heads, groups=32, vae_groups=32, scale=found.scale) == found:
+            if "scale_factor" not in state and known.scale != found.scale:
+                notes.append(f"the latents' scale ({found.scale}) is guessed: the weights don't say")
+            return dataclasses.replace(known, scale=found.scale)
+    if any(width % found.groups for width in (*found.channels, *found.vae_channels)):
+        raise UserError(
+            f"DiAD weights: channels {list(found.channels)} and {list(found.vae_channels)} don't go into "
+            f"{found.groups} groups as the authors' do, and groups don't show in shapes; name the option size (tiny)"
+        )
+    notes.append(f"DiAD's heads ({found.heads}) and groups ({found.groups}) are guessed: the weights don't say")
+    return found
+
+
+def _tell_unused(state: Mapping[str, Tensor], where: str, notes: list[str]) -> None:
+    """Note averaged weights: they may be the better ones, and this project takes the others."""
+    if any(key.startswith("model_ema.") and state[key].ndim for key in state):
+        notes.append(f"averaged weights (EMA) in {Path(where).name} are not used")
 
 
 def official_state(model: DiADModel) -> dict[str, Tensor]:
@@ -98,26 +136,27 @@ def load(directory: Path) -> DiADModel:
         raise UserError(f"{directory}: expected model.json and model.safetensors of a DiAD; did training end?")
     with torch.device("meta"):
         model = DiADModel(ModelConfig.from_dict(sizes))
-    state = load_file(directory / "model.safetensors")
-    wanted = model.state_dict()
-    problems = [f"missing {key}" for key in wanted if key not in state]
-    problems += [f"unexpected {key}" for key in state if key not in wanted]
-    _refuse(problems, str(directory / "model.safetensors"))
+    path = directory / "model.safetensors"
+    state = read_tensors(path)
+    refuse(mismatches(model.state_dict(), state), str(path))
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval()
 
 
-def export(directory: Path, format: str, out: Path) -> None:
-    """Write a trained model for other code.
+def export(directory: Path, format: str, out: Path, origin: Origin | None = None) -> None:
+    """Write a trained model for other code, with sizes, text embedding and origin.
 
     Args:
         directory: What :func:`save` wrote (a cell's checkpoint).
         format: ``official``: one ``.ckpt`` (or ``.safetensors``, by the suffix of ``out``) that the authors' code
             reads with ``model.load_state_dict(torch.load(out)["state_dict"], strict=False)``; not strict because its
-            text encoder and the buffers of its schedule are no part of the weights. A ``.ckpt`` has sizes and text
-            embedding beside the ``state_dict``, a ``.safetensors`` has not. ``diffusers``: a folder with
-            ``unet``, ``controlnet``, ``vae``, ``scheduler``, ``sff.safetensors`` and ``text.safetensors``.
+            text encoder and the buffers of its schedule are no part of the weights. A ``.ckpt`` has sizes, text
+            embedding and origin in the entry ``diadbench`` beside the ``state_dict``; a ``.safetensors`` has sizes
+            and origin in its metadata and the embedding as tensor ``diadbench.text``. ``diffusers``: a folder with
+            ``unet``, ``controlnet``, ``vae``, ``scheduler``, ``sff.safetensors``, ``text.safetensors`` and
+            ``diadbench.json``. :func:`load_trained` reads all three.
         out: File or folder to write.
+        origin: Where the weights come from; by default what was kept beside the model.
 
     Raises:
         UserError: Unknown format, or no model there.
@@ -125,73 +164,150 @@ def export(directory: Path, format: str, out: Path) -> None:
     if format not in ("official", "diffusers"):
         raise UserError(f"export format {format!r}; known: official, diffusers")
     model = load(directory)
+    said = {"config": model.config.to_dict(), "origin": (origin or kept(directory)).to_json()}
     if format == "diffusers":
-        _export_diffusers(model, out)
+        _export_diffusers(model, out, said)
         return
     state = {key: value.contiguous() for key, value in official_state(model).items()}
     if out.suffix == ".safetensors":
-        write_with(out, lambda name: save_file(state, name))
+        tensors, metadata = {**state, TEXT: model.text.contiguous()}, {BESIDE: json.dumps(said), "format": "pt"}
+        write_with(out, lambda name: save_file(tensors, name, metadata))
     else:
-        beside = {"config": model.config.to_dict(), "text": model.text}
-        write_with(out, lambda name: torch.save({"state_dict": state, BESIDE: beside}, name))
+        write_with(out, lambda name: torch.save({"state_dict": state, BESIDE: {**said, "text": model.text}}, name))
 
 
-def _export_diffusers(model: DiADModel, out: Path) -> None:
-    model.unet.save_pretrained(out / "unet")
-    model.sg.control.save_pretrained(out / "controlnet")
-    model.vae.save_pretrained(out / "vae")
+def _export_diffusers(model: DiADModel, out: Path, said: Mapping[str, Any]) -> None:
+    for name, part in _parts(model).items():
+        part.save_pretrained(out / name)
     model.scheduler.save_pretrained(out / "scheduler")
     save_file(dict(model.sg.sff.state_dict()), out / "sff.safetensors")
     save_file({"text": model.text}, out / "text.safetensors")
+    write_json(out / FOLDER_FILE, said)
+
+
+def _parts(model: DiADModel) -> dict[str, Any]:
+    return {"unet": model.unet, "controlnet": model.sg.control, "vae": model.vae}
+
+
+# -- trained models -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model that was read.
+
+    Attributes:
+        model: The networks.
+        origin: What it says of itself; ``None`` when it says nothing.
+        notes: What was guessed, put in or left out while it was read.
+    """
+
+    model: DiADModel
+    origin: Origin | None
+    notes: tuple[str, ...] = ()
+
+
+def load_trained(source: Path | str, like: ModelConfig | None = None) -> Trained:
+    """Read a trained DiAD from a file in the authors' layout, or from a folder that :func:`save` or export wrote.
+
+    Args:
+        source: File or folder.
+        like: See :func:`load_official`.
+
+    Raises:
+        UserError: No such file or folder; keys that don't fit.
+    """
+    path = Path(source).expanduser()
+    if (path / FOLDER_FILE).is_file():
+        said = read_json(path / FOLDER_FILE) or {}
+        return Trained(_load_diffusers(path, said), Origin.from_json(said.get("origin")))
+    if path.is_dir():
+        return Trained(load(path), kept(path))
+    notes: list[str] = []
+    model = load_official(path, like=like, notes=notes)
+    return Trained(model, origin_in(path), tuple(notes))
+
+
+def origin_in(source: Path | str) -> Origin | None:
+    """Return what a file or folder of weights says of itself; ``None`` when it says nothing."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return Origin.from_json((read_json(path / FOLDER_FILE) or {}).get("origin"))
+    return Origin.from_json(read_checkpoint(path)[1].get("origin")) if path.is_file() else None
+
+
+def _load_diffusers(folder: Path, said: Mapping[str, Any]) -> DiADModel:
+    if not isinstance(said.get("config"), dict):
+        raise UserError(f"{folder / FOLDER_FILE}: expected the entry config with DiAD's sizes")
+    model = DiADModel(ModelConfig.from_dict(said["config"]))
+    for name, part in _parts(model).items():
+        path = folder / name / "diffusion_pytorch_model.safetensors"
+        load_state(part, read_tensors(path), str(path))
+    load_state(model.sg.sff, read_tensors(folder / "sff.safetensors"), str(folder / "sff.safetensors"))
+    _set_text(model, read_tensor(folder / "text.safetensors", "text"), str(folder))
+    return model.eval()
+
+
+def _set_text(model: DiADModel, text: Tensor, where: str) -> None:
+    model.text.copy_(fitting(text, tuple(model.text.shape), where))
 
 
 # -- Stable Diffusion -------------------------------------------------------------------------------------------
 
 
-def load_stable_diffusion(source: str, config: ModelConfig | None = None) -> DiADModel:
+def load_stable_diffusion(source: str, config: ModelConfig | None = None, notes: list[str] | None = None) -> DiADModel:
     """Make a model whose UNet, autoencoder and text embedding are Stable Diffusion's; the SG network is untrained.
 
     Args:
         source: A diffusers folder, a single ``.safetensors``/``.ckpt`` file, or a repository on the hub.
         config: Sizes of the SG network's hint encoder; the rest must fit the weights.
+        notes: Gets a line for everything that was put in or left out: a zero text embedding, a trained SG network.
 
     Raises:
         UserError: Keys are missing, unexpected or misshaped.
         Skip: The hub is out of reach.
     """
     config = config or ModelConfig()
+    notes = [] if notes is None else notes
     path = Path(source).expanduser()
     model = DiADModel(config)
     if path.is_file():
-        _load_single_file(model, path)
+        _load_single_file(model, path, notes)
     else:
         _load_parts(model, str(path) if path.is_dir() else source)
     return model
 
 
-def load_autoencoder(model: DiADModel, source: str) -> None:
+def load_autoencoder(model: DiADModel, source: str, notes: list[str] | None = None) -> None:
     """Load the autoencoder from a file: the authors' finetuned one, kl-f8, a whole checkpoint. Raises UserError."""
     state = read_state(source)
+    _tell_unused(state, source, [] if notes is None else notes)
     prefix = "first_stage_model."
     if not any(key.startswith(prefix) for key in state):
-        state = {prefix + key: value for key, value in state.items() if not key.startswith("loss.")}
+        state = {prefix + key: value for key, value in state.items() if not key.startswith(("loss.", "model_ema."))}
     state = {key: value for key, value in state.items() if key.startswith(prefix)}
     _load_subset(model, state, ("vae.",), source)
 
 
-def _load_single_file(model: DiADModel, path: Path) -> None:
-    state = read_state(path)
-    kept = {key: value for key, value in state.items() if not key.startswith("control_model.")}
-    _load_subset(model, kept, ("vae.", "unet."), str(path))
-    embedding = embedding_of(state)
-    if embedding is not None:
-        model.text.copy_(embedding)
+def _load_single_file(model: DiADModel, path: Path, notes: list[str]) -> None:
+    state, beside = read_checkpoint(path)
+    own = {key: value for key, value in state.items() if not key.startswith("control_model.")}
+    _load_subset(model, own, ("vae.", "unet."), str(path))
+    said = state.get("scale_factor")
+    if said is not None and abs(float(said) - model.config.scale) > SAME_SCALE:
+        notes.append(f"latents scaled by {float(said):.5g}, as {path.name} says")
+        model.config = dataclasses.replace(model.config, scale=float(said))
+    if len(own) < len(state):
+        notes.append(f"the semantic-guided network in {path.name} is not used: it starts anew")
+    _tell_unused(state, str(path), notes)
+    text = beside.get("text")
+    _set_text(model, embedding_or_zero(state, model.text.shape, str(path), notes) if text is None else text, str(path))
 
 
 def _load_subset(model: DiADModel, state: Mapping[str, Tensor], prefixes: tuple[str, ...], where: str) -> None:
     own = {key: value for key, value in model.state_dict().items() if key.startswith(prefixes)}
     found, problems = from_official(state, own, model.config)
-    _refuse(problems, where)
+    refuse(problems, where)
     for key, value in found.items():
         own[key].copy_(value)
 
@@ -200,6 +316,7 @@ def _load_parts(model: DiADModel, source: str) -> None:
     from transformers import CLIPTextModel
 
     encoder: Any = CLIPTextModel
+    own_text = Path(source) / "text.safetensors"  # a DiAD that was exported has the embedding alone
     try:
         with hub_access():
             for part in (model.unet, model.vae):
@@ -207,6 +324,9 @@ def _load_parts(model: DiADModel, source: str) -> None:
                 # said outright, as diffusers else warns that accelerate isn't there
                 loaded = type(part).from_pretrained(source, subfolder=folder, low_cpu_mem_usage=False)
                 _copy(loaded, part, f"{source}/{type(part).__name__}")
+            if own_text.is_file():
+                _set_text(model, read_tensor(own_text, "text"), source)
+                return
             text = encoder.from_pretrained(source, subfolder="text_encoder")
     except Exception as error:
         if no_network(error):
@@ -217,20 +337,11 @@ def _load_parts(model: DiADModel, source: str) -> None:
         if isinstance(error, OSError):
             raise UserError(f"Stable Diffusion {source!r}: {str(error).splitlines()[0]}") from error
         raise
-    model.text.copy_(empty_prompt(text.eval()))
+    _set_text(model, empty_prompt(text.eval()), f"Stable Diffusion {source!r}")
 
 
 def _copy(source: Any, target: Any, where: str) -> None:
-    theirs, ours = source.state_dict(), target.state_dict()
-    problems = [f"missing {key}" for key in ours if key not in theirs]
-    problems += [f"unexpected {key}" for key in theirs if key not in ours]
-    problems += [
-        f"misshaped {key}: {tuple(theirs[key].shape)}, expected {tuple(ours[key].shape)}"
-        for key in ours
-        if key in theirs and theirs[key].shape != ours[key].shape
-    ]
-    _refuse(problems, where)
-    target.load_state_dict(theirs, strict=True)
+    load_state(target, source.state_dict(), where)
 
 
 # -- initialisation ---------------------------------------------------------------------------------------------
@@ -275,13 +386,3 @@ def start_sg(model: DiADModel, sff_init: str) -> None:
             convolution = control.controlnet_down_blocks[index]
             assert isinstance(convolution, nn.Conv2d)
             nn.init.normal_(convolution.weight, std=ACTIVE_STD / convolution.in_channels**0.5)
-
-
-def _unwrapped(weights: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    inside = weights.get("state_dict")
-    return inside if isinstance(inside, Mapping) else weights
-
-
-def _refuse(problems: Sequence[str], where: str) -> None:
-    if problems:
-        raise UserError(f"{where}: {len(problems)} keys don't fit the model: {'; '.join(problems)}")

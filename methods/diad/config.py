@@ -130,6 +130,9 @@ def _infer(state: Mapping[str, Tensor]) -> ModelConfig:
     vae: list[int] = []
     while f"first_stage_model.encoder.down.{len(vae)}.block.0.conv1.weight" in state:
         vae.append(state[f"first_stage_model.encoder.down.{len(vae)}.block.0.conv1.weight"].shape[0])
+    for levels, key in ((channels, f"{_UNET}input_blocks.1.0"), (vae, "first_stage_model.encoder.down.0.block.0")):
+        if not levels:
+            raise KeyError(key)
     hint = [state[f"control_model.input_hint_block.{i}.weight"].shape[0] for i in range(0, 4 * len(vae), 4)]
     context = state[f"{_UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight"].shape[1]
     return ModelConfig(

@@ -23,11 +23,13 @@ from diadbench.methods.diad.memory import slim
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.noise import image_noise
 from diadbench.methods.diad.normalise import denormalise, normalise
+from diadbench.methods.diad.prompt import ZERO
 from diadbench.methods.diad.reconstruct import Estimate, reconstruct, trajectory
 from diadbench.methods.diad.score_maps import POOL, SIGMA, anomaly_map, image_score, level_maps
 from diadbench.methods.diad.stages import AutoencoderStage, DiffusionStage, find_lpips
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
+from diadbench.methods.features.origin import Origin, add, notes_of
 from diadbench.methods.training.lightning import Budget, Fetch, train_module
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ class DiAD(Method):
         weights: Stable Diffusion 1.5 (a diffusers folder, a ``.safetensors``/``.ckpt`` file, a repository on the hub),
             or ``random``, which is noted.
         autoencoder: A file with a finetuned autoencoder; stage 1 is then left out unless it has steps.
-        checkpoint: The authors' trained ``.ckpt`` or one in their layout; nothing is trained then.
+        checkpoint: The authors' trained ``.ckpt``, one in their layout, or a file or folder that ``methods export``
+            wrote; nothing is trained then, the checkpoint's sizes count, and notes say where it comes from.
         autoencoder_steps: Steps of stage 1; 0 leaves it out.
         autoencoder_batch_size: Images a step of stage 1.
         autoencoder_accumulate: Batches a step of stage 1.
@@ -124,6 +127,7 @@ class DiAD(Method):
         compile: bool = False,
     ) -> None:
         self.config = config.of_width(width) if width else config.size(size)
+        self._size_is_chosen = bool(width) or size != "sd15"
         if n_samples < 1:
             raise UserError(f"diad: n_samples is {n_samples}; expected 1 or more")
         timesteps(steps, start)
@@ -173,22 +177,44 @@ class DiAD(Method):
     def start_model(self, run: RunSettings) -> DiADModel:
         """Return the networks before training: loaded weights, and the SG network as a copy of the UNet's encoder."""
         if self.checkpoint:
-            model = weights.load_official(self.checkpoint)
-            model.config.check_size(*run.image_size)
-            return model
+            return self._trained(run)
         torch.manual_seed(run.seed)
         if self.weights == "random":
             model = DiADModel(self.config)
             model.train_encoder = True
             weights.start_posterior(model)
-            run.notes.append("DiAD trained from random weights")
-            run.notes.append("DiAD's text embedding is zero")
+            add(run.notes, ["DiAD trained from random weights", ZERO])
         else:
-            model = weights.load_stable_diffusion(self.weights, self.config)
+            model = weights.load_stable_diffusion(self.weights, self.config, run.notes)
+            self._tell_origin(self.weights, run)
         if self.autoencoder:
-            weights.load_autoencoder(model, self.autoencoder)
+            weights.load_autoencoder(model, self.autoencoder, run.notes)
+            add(run.notes, [f"DiAD's autoencoder from {Path(self.autoencoder).name}: trained elsewhere"])
+            self._tell_origin(self.autoencoder, run)
         weights.start_sg(model, self.sff_init)
         return model
+
+    def _trained(self, run: RunSettings) -> DiADModel:
+        """Return the trained networks of the option ``checkpoint``, and say where they come from."""
+        found = weights.load_trained(self.checkpoint, like=self.config)
+        asked, there = (dataclasses.replace(each, scale=1.0) for each in (self.config, found.model.config))
+        if self._size_is_chosen and asked != there:
+            raise UserError(
+                f"diad: size and width ask for channels {list(asked.channels)}, {self.checkpoint} has "
+                f"{list(there.channels)} (or other sizes beside them); leave size and width out: the checkpoint's count"
+            )
+        found.model.config.check_size(*run.image_size)
+        add(run.notes, [*notes_of(found.origin, Path(self.checkpoint).name, run), *found.notes])
+        add(run.notes, _small(found.model.config))
+        if not found.model.text.any():
+            add(run.notes, [] if any(ZERO in note for note in run.notes) else [ZERO])
+        return found.model
+
+    def _tell_origin(self, source: str, run: RunSettings) -> None:
+        """Say what a file of weights says of itself, where it is one that was exported here."""
+        origin = weights.origin_in(source)
+        if origin is not None:
+            add(run.notes, notes_of(origin, Path(source).name, run))
 
     def train_autoencoder(self, train: TrainData, run: RunSettings) -> None:
         """Stage 1."""
@@ -238,6 +264,7 @@ class DiAD(Method):
         if precision == "auto":
             has_bf16 = run.device.type == "cuda" and torch.cuda.is_bf16_supported()
             precision = "bf16-mixed" if has_bf16 else "32-true"
+            run.extras["precision"] = precision
         return dataclasses.replace(budget, precision=precision)
 
     # -- prediction -----------------------------------------------------------------------------------------
@@ -319,9 +346,9 @@ class DiAD(Method):
         self._freeze()
 
     @staticmethod
-    def export(directory: Path, format: str, out: Path) -> None:
+    def export(directory: Path, format: str, out: Path, origin: Origin | None = None) -> None:
         """Write a kept model for other code; see :func:`diadbench.methods.diad.checkpoints.export`."""
-        weights.export(directory, format, out)
+        weights.export(directory, format, out, origin)
 
     def parameters_count(self) -> int | None:
         """Number of parameters of DiAD's networks, the backbone left out."""
@@ -341,15 +368,11 @@ class DiAD(Method):
             notes.append(f"DiAD starts from noise level {self.start}")
         if self.train_levels != LEVELS and not self.checkpoint:
             notes.append(f"DiAD trained on noise levels below {self.train_levels} only")
-        if not (self.width_is_full() or self.checkpoint):
-            notes.append(f"DiAD at a small size ({self.config.channels[0]} channels)")
+        if not self.checkpoint:
+            notes += _small(self.config)
         if self.ablation != "none":
             notes.append("DiAD's autoencoder alone, without diffusion")
-        run.notes.extend(note for note in notes if note not in run.notes)
-
-    def width_is_full(self) -> bool:
-        """Whether the networks have the authors' size."""
-        return self.config == config.SIZES["sd15"]
+        add(run.notes, notes)
 
     def _freeze(self) -> None:
         model = self._model()
@@ -367,3 +390,10 @@ class DiAD(Method):
         if self.model is None:
             raise UserError("diad: no model yet; fit or load it first")
         return self.model
+
+
+def _small(sizes: config.ModelConfig) -> list[str]:
+    """Return the note on networks of another size than the authors'; ``scale`` is no size."""
+    if dataclasses.replace(sizes, scale=config.ModelConfig.scale) == config.SIZES["sd15"]:
+        return []
+    return [f"DiAD at a small size ({sizes.channels[0]} channels)"]

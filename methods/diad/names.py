@@ -35,7 +35,7 @@ _TOP = {
 }
 #: Buffers of the authors' checkpoints that follow from the schedule, and losses' parameters: no weights of ours.
 IGNORED = re.compile(
-    r"(betas|alphas_cumprod\w*|sqrt_\w+|log_one_minus_alphas_cumprod|posterior_\w+|logvar|lvlb_weights|scale_factor)$"
+    r"(betas|alphas_cumprod\w*|sqrt_\w+|ddim_\w+|log_one_minus_alphas_cumprod|posterior_\w+|logvar|lvlb_weights|scale_factor)$"
     r"|(model_ema|first_stage_model\.loss|cond_stage_model)\."
 )
 
@@ -134,7 +134,7 @@ def from_official(
         elif value.shape == ours[key].shape:  # a linear layer's matrix, as newer Stable Diffusion files have it
             found[key] = value
         else:
-            problems.append(f"misshaped {official}: {tuple(value.shape)}, expected {tuple(expected)}")
+            problems.append(f"misshaped {official}: has shape {tuple(value.shape)}, expected {tuple(expected)}")
     problems += [f"unexpected {key}" for key in state if key not in wanted and not IGNORED.match(key)]
     return found, problems
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from diadbench.common.errors import UserError
+from diadbench.methods.features.weights import load_state
 
 #: CLIP's tokens of "": begin, then end as padding up to 77.
 BEGIN, END, LENGTH = 49406, 49407, 77
 OFFICIAL_PREFIX = "cond_stage_model.transformer."
+#: Of Stable Diffusion 1's text encoder, which has a head for 64 channels.
+WIDTH = 768
+_ANY_PREFIX = "cond_stage_model."
+_TOKENS = "text_model.embeddings.token_embedding.weight"
+_FEED_FORWARD = "text_model.encoder.layers.0.mlp.fc1.weight"
+#: What a table says when there is no embedding.
+ZERO = "DiAD's text embedding is zero"
 
 
 def empty_prompt(encoder: Any) -> Tensor:
@@ -35,23 +44,53 @@ def embedding_of(state: Mapping[str, Tensor]) -> Tensor | None:
         return None
     from transformers import CLIPTextConfig, CLIPTextModel
 
+    # newer files have the names of a newer transformers, without "text_model."
+    own = {f"text_model.{key.removeprefix('text_model.')}": value for key, value in own.items()}
     own.pop("text_model.embeddings.position_ids", None)
-    vocabulary, width = own["text_model.embeddings.token_embedding.weight"].shape
+    for key in (_TOKENS, _FEED_FORWARD):
+        if key not in own:
+            raise UserError(f"text encoder: no key {OFFICIAL_PREFIX}{key}; the file is not whole")
+    vocabulary, width = own[_TOKENS].shape
     layers = 1 + max(int(key.split(".")[3]) for key in own if key.startswith("text_model.encoder.layers."))
     config = CLIPTextConfig(
         vocab_size=vocabulary,
         hidden_size=width,
-        intermediate_size=own["text_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
+        intermediate_size=own[_FEED_FORWARD].shape[0],
         num_hidden_layers=layers,
-        num_attention_heads=max(width // 64, 1),
+        num_attention_heads=_heads(width),
         max_position_embeddings=LENGTH,
     )
     encoder: Any = CLIPTextModel(config)
     keys = encoder.state_dict().keys()
     if not any(key.startswith("text_model.") for key in keys):
         own = {key.removeprefix("text_model."): value for key, value in own.items()}
-    wrong = sorted(set(keys) ^ set(own))
-    if wrong:
-        raise UserError(f"text encoder: {len(wrong)} keys missing or unexpected: {', '.join(wrong[:5])}")
-    encoder.load_state_dict({key: value.float() for key, value in own.items()})
+    load_state(encoder, {key: value.float() for key, value in own.items()}, "text encoder")
     return empty_prompt(encoder.eval())
+
+
+def embedding_or_zero(state: Mapping[str, Tensor], shape: tuple[int, ...], where: str, notes: list[str]) -> Tensor:
+    """Return the embedding from the text encoder in a state dict; zero if there is none of CLIP's, which is noted.
+
+    Raises:
+        UserError: The text encoder is not whole, or of another width.
+    """
+    found = embedding_of(state)
+    if found is None:
+        another = any(key.startswith(_ANY_PREFIX) for key in state)
+        reason = "has another kind of text encoder" if another else "has no text encoder"
+        notes.append(f"{ZERO}: {Path(where).name} {reason}")
+        return torch.zeros(shape)
+    if found.shape[-1] != WIDTH:  # the number of heads doesn't show in shapes
+        notes.append(f"heads of the text encoder in {Path(where).name} are guessed: {_heads(found.shape[-1])}")
+    return fitting(found, shape, where)
+
+
+def _heads(width: int) -> int:
+    return max(width // 64, 1)
+
+
+def fitting(text: Tensor, shape: tuple[int, ...], where: str) -> Tensor:
+    """Return ``text`` if it has the shape that the model wants. Raises UserError."""
+    if tuple(text.shape) != tuple(shape):
+        raise UserError(f"{where}: text embedding is {tuple(text.shape)}, expected {tuple(shape)}")
+    return text

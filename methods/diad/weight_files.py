@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from diadbench.common.errors import UserError
 
+_PARALLEL = "module."
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
@@ -26,8 +30,11 @@ class Inert:
         """Forget the state too."""
 
 
-#: Entry of an exported checkpoint, beside ``state_dict``, with what the authors' layout has no key for.
+#: Entry of an exported checkpoint, beside ``state_dict``, with what the authors' layout has no key for: sizes, text
+#: embedding and origin. A ``.safetensors`` has sizes and origin in its metadata under this name, as JSON.
 BESIDE = "diadbench"
+#: The text embedding in a ``.safetensors``: a tensor that the authors' code doesn't know and leaves alone.
+TEXT = f"{BESIDE}.text"
 
 
 def read_state(path: Path | str) -> dict[str, Tensor]:
@@ -49,15 +56,30 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
         found = "another kind of file" if path.exists() else "nothing there"
         raise UserError(f"weights {path}: expected a file ({', '.join(SUFFIXES)}); found {found}")
     try:
-        content: dict[Any, Any] = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
+        content: dict[Any, Any] = _load_safetensors(path) if path.suffix == ".safetensors" else _load_pickle(path)
     except Exception as error:  # zip, header and pickle errors of several libraries
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"weights {path}: can't be read as tensors ({reason})") from error
-    beside = content.get(BESIDE, {})
-    if isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
-    return state, beside if isinstance(beside, dict) else {}
+    beside = content.pop(BESIDE, {})
+    return unwrapped(content), beside if isinstance(beside, dict) else {}
+
+
+def unwrapped(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Return the tensors of a state dict that may lie in a ``state_dict``, each behind ``module.`` (DataParallel)."""
+    inside = content.get("state_dict")
+    content = inside if isinstance(inside, Mapping) else content
+    state = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    if state and all(key.startswith(_PARALLEL) for key in state):
+        return {key.removeprefix(_PARALLEL): value for key, value in state.items()}
+    return state
+
+
+def _load_safetensors(path: Path) -> dict[Any, Any]:
+    with safe_open(path, "pt") as file:
+        said = json.loads((file.metadata() or {}).get(BESIDE, "{}"))
+    content: dict[Any, Any] = load_file(path)
+    text = content.pop(TEXT, None)
+    return {**content, BESIDE: {**said, **({} if text is None else {"text": text})}}
 
 
 def _load_pickle(path: Path) -> dict[Any, Any]:

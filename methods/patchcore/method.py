@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from diadbench.common.errors import UserError
@@ -28,6 +28,7 @@ from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.neighbours import Bank
+from diadbench.methods.features.weights import read_tensor
 from diadbench.methods.patchcore.coreset import greedy_coreset
 from diadbench.methods.patchcore.patch_features import EMBEDDINGS, SMOOTHERS
 from diadbench.methods.patchcore.patches import Patches, digest, load_or_make, mean_distances, project_patches
@@ -140,7 +141,10 @@ class PatchCore(Method):
 
     def _select(self, patches: Patches, scratch: Path, run: RunSettings) -> dict[str, NDArray[Any]]:
         total = len(patches.values)
-        k = min(max(1, int(self.ratio * total)), self.budget)
+        wanted = max(1, int(self.ratio * total))
+        k = min(wanted, self.budget)
+        if k < wanted:
+            run.notes.append(f"coreset of {k:,} patches, {self.ratio:.3g} of all would be {wanted:,}")
         name = f"coreset-{digest({'k': k, 'start': self.start})}"
 
         def select() -> dict[str, NDArray[Any]]:
@@ -220,7 +224,7 @@ class PatchCore(Method):
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read the bank, and the backbone from where it comes."""
         self._start(run, trained_before=True)
-        self._bank = Bank(load_file(directory / "bank.safetensors", device=str(run.device))["bank"])
+        self._bank = Bank(read_tensor(directory / "bank.safetensors", "bank", str(run.device)))
 
     def parameters_count(self) -> int | None:
         """Parameters of the part of the backbone that is used."""

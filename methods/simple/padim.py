@@ -56,6 +56,7 @@ class Padim(AnomalibMethod):
         self.options = {"backbone": backbone, "layers": list(chosen), "n_features": n_features}
         self._model = None
         self._place = None
+        self._notes = []
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:

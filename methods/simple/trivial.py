@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +17,7 @@ from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.neighbours import Bank
+from diadbench.methods.features.weights import read_tensor
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -58,7 +59,7 @@ class MeanImage(Method):
 
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read the mean image."""
-        self._mean = load_file(directory / "mean.safetensors")["mean"].to(run.device)
+        self._mean = read_tensor(directory / "mean.safetensors", "mean", str(run.device))
 
 
 class PixelKnn(Method):
@@ -189,4 +190,4 @@ def _save_bank(bank: Bank | None, directory: Path) -> None:
 
 
 def _load_bank(directory: Path, run: RunSettings) -> Bank:
-    return Bank(load_file(directory / "bank.safetensors", device=str(run.device))["bank"])
+    return Bank(read_tensor(directory / "bank.safetensors", "bank", str(run.device)))

@@ -18,6 +18,7 @@ from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.feature_cache import build_cache
+from diadbench.methods.features.origin import add, notes_of
 from diadbench.methods.features.weights import load_weights, save_weights
 from diadbench.methods.training.lightning import Fetch, train_module
 from diadbench.methods.uniad.head import HeadConfig, PositionKind, UniADHead
@@ -29,7 +30,7 @@ from diadbench.methods.uniad.official import (
     use_official_padding,
 )
 from diadbench.methods.uniad.scoring import ScoreKind, align, feature_loss, image_score, score_map
-from diadbench.methods.uniad.settings import Precision, Preset, Settings, resolve
+from diadbench.methods.uniad.settings import PRESETS, Precision, Preset, Settings, resolve
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -132,6 +133,7 @@ class UniAD(Method):
             "batch_size": batch_size,
         }
         self.settings: Settings = resolve(preset, given)
+        self._other_padding = padding is None and self.settings.padding != PRESETS[preset].padding
         self._head = HeadConfig(
             instride=stride,
             hidden_dim=hidden,
@@ -175,7 +177,7 @@ class UniAD(Method):
             run.extras.update(steps=budget.steps, loss=module.last_loss.item())
         else:
             self.backbone, self.report = load_checkpoint(self._checkpoint, module.head, self.backbone)
-            run.notes.append("the authors' checkpoint, not trained here")
+            add(run.notes, notes_of(None, Path(self._checkpoint).name, run))
             run.extras["checkpoint"] = str(self.report)
         run.extras["settings"] = asdict(self.settings)
         self._ready(module, run)
@@ -239,6 +241,8 @@ class UniAD(Method):
         drop_unused_stages(backbone.network)
         if self._checkpoint is None:
             backbone.tell(run)
+        if self._other_padding:
+            add(run.notes, ["padding as timm has it: the authors' is for tf_efficientnet_b0 to b7"])
         if self.settings.padding == "official":
             use_official_padding(backbone.network, backbone.name)
         return backbone.to(run.device)

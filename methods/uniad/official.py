@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from diadbench.common.errors import UserError
 from diadbench.methods.features.backbones import Backbone, timm_names
+from diadbench.methods.features.weights import load_state
 from diadbench.methods.uniad.head import UniADHead
 
 State = dict[str, Tensor]
@@ -27,6 +28,7 @@ NOMINAL = {"b0": 224, "b1": 240, "b2": 260, "b3": 300, "b4": 380, "b5": 456, "b6
 
 #: Prefixes of a whole checkpoint's parts.
 _BACKBONE, _HEAD = "backbone.", "reconstruction."
+_HINT = "check image size, neighbourhood and layers"
 
 
 class StaticSame(nn.Module):
@@ -140,7 +142,7 @@ def load_head(head: UniADHead, state: Mapping[str, Tensor], where: str = "state"
         UserError: A missing or unexpected key or another shape.
     """
     own = {key.removeprefix(_HEAD): value for key, value in without_module(state).items()}
-    _fit(head, own, where)
+    load_state(head, own, where, _HINT)
 
 
 def load_backbone_state(backbone: Backbone, state: Mapping[str, Tensor], where: str = "state") -> tuple[str, ...]:
@@ -162,7 +164,7 @@ def load_backbone_state(backbone: Backbone, state: Mapping[str, Tensor], where: 
     if unexpected:
         raise UserError(f"{where}: {len(unexpected)} keys are none of {backbone.name}'s ({unexpected[0]}, ...)")
     used = set(backbone.network.state_dict())
-    _fit(backbone.network, {new: state[old] for new, old in renamed.items() if new in used}, where)
+    load_state(backbone.network, {new: state[old] for new, old in renamed.items() if new in used}, where, _HINT)
     return tuple(old for new, old in renamed.items() if new not in used)
 
 
@@ -186,19 +188,3 @@ def load_checkpoint(path: Path | str, head: UniADHead, backbone: Backbone) -> tu
     backbone = Backbone(backbone.network, name=backbone.name, mean=backbone.mean, std=backbone.std)
     used = len(state) - len(head_state) - len(unused)
     return backbone, LoadReport(len(head_state), used, tuple(_BACKBONE + key for key in unused))
-
-
-def _fit(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Load exactly ``state``, or say which key is in the way."""
-    wanted = module.state_dict()
-    missing, unexpected = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
-    for keys, what in ((missing, "missing"), (unexpected, "unexpected")):
-        if keys:
-            raise UserError(f"{where}: {len(keys)} {what} keys ({', '.join(keys[:3])}{', ...' if keys[3:] else ''})")
-    for key, value in state.items():
-        if value.shape != wanted[key].shape:
-            raise UserError(
-                f"{where}: {key} has shape {tuple(value.shape)}, expected {tuple(wanted[key].shape)}; "
-                "check image size, neighbourhood and layers"
-            )
-    module.load_state_dict(dict(state), strict=True)

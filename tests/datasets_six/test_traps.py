@@ -281,6 +281,8 @@ def test_single_view_lists(tmp_path: Path) -> None:
     dataset = get("realiad", tmp_path / "x", views="single")
     assert len(dataset.samples) == 8
     assert "single view" in dataset.flags
+    (tmp_path / "x/.diadbench-sample").unlink(missing_ok=True)
+    assert "cut-down" not in check("realiad", tmp_path / "x", views="single").text()  # the counts are multi-view's
     assert len(get("realiad", tmp_path / "x").samples) == 40
 
 

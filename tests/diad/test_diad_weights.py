@@ -167,6 +167,7 @@ def test_export_diffusers_loads_in_diffusers(small: diad.DiADModel, tmp_path: Pa
         "scheduler",
         "sff.safetensors",
         "text.safetensors",
+        "diadbench.json",
     }
 
 

@@ -143,6 +143,18 @@ def test_reasons_are_skips(error: Exception, text: str, run: RunSettings) -> Non
         raise error
 
 
+def test_what_the_bridge_puts_in_for_a_model_is_a_note(run: RunSettings) -> None:
+    """Dfkde gives a score for an image and no map; a memory bank needs one epoch, whatever the option says."""
+    method = bridge("Dfkde")(**LITE0, layers=["blocks.4"], n_pca_components=2, max_epochs=7)
+    method.fit(small_train(1, images=6), run)
+    assert any(note.startswith("max_epochs 7 not used") for note in run.notes)
+    images = anomalous_images(2, 1)[0]
+    found = method.predict(images)
+    method.predict(images)
+    assert torch.equal(found.anomaly_map.amax((1, 2)), found.score)
+    assert run.notes.count("no anomaly map from this model: each pixel has the image's score") == 1
+
+
 def test_a_model_that_wants_image_files_says_so(run: RunSettings) -> None:
     batch = SimpleNamespace(image_path=None)
     with pytest.raises(Skip, match="needs the files of the images"), _reasons("VlmAd", run):

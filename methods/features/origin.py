@@ -1,0 +1,116 @@
+"""Where trained weights come from: what a kept or exported model carries, and what a run that loads it must say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diadbench.common.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from diadbench.methods.base import RunSettings
+
+#: File beside a kept model that holds its origin.
+FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How weights were made.
+
+    Attributes:
+        version: Of diadbench.
+        method: Name of the method.
+        dataset: What it was trained on.
+        classes: Classes of the training images.
+        image_size: ``(H, W)`` of the training images; ``()`` when unknown.
+        seed: Of the training.
+        decides: All that decides the result: the method's options (budget and backbone among them), fingerprint of the
+            data, image size, resize filter.
+        notes: What every table with these weights must say.
+        extras: Plain values of the training (losses, steps).
+    """
+
+    version: str = ""
+    method: str = ""
+    dataset: str = ""
+    classes: tuple[str, ...] = ()
+    image_size: tuple[int, ...] = ()
+    seed: int | None = None
+    decides: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return it as JSON, to be put into a file of weights."""
+        return json.dumps(asdict(self), default=str, ensure_ascii=False)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Origin:
+        """Read what :meth:`to_json` holds; keys of other versions are left out."""
+        known = {entry.name for entry in fields(cls)}
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**{key: value for key, value in plain.items() if key in known})
+
+    @classmethod
+    def from_json(cls, text: object) -> Origin | None:
+        """Read what :meth:`to_json` gave; ``None`` when it is none."""
+        try:
+            values = json.loads(text) if isinstance(text, str) else None
+        except ValueError:
+            return None
+        return cls.from_dict(values) if isinstance(values, dict) else None
+
+
+def keep(directory: Path, origin: Origin) -> None:
+    """Write the origin of the model in ``directory`` beside it."""
+    write_json(directory / FILE, {"notes": origin.notes, "extras": origin.extras, "origin": asdict(origin)})
+
+
+def kept(directory: Path) -> Origin:
+    """Return the origin of the model in ``directory``; what isn't known is empty (models of older versions)."""
+    said = read_json(directory / FILE)
+    if not isinstance(said, dict):
+        return Origin()
+    own = said.get("origin")
+    return Origin.from_dict({**(own if isinstance(own, dict) else {}), **_common(said)})
+
+
+def _common(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {"notes": said.get("notes", []), "extras": said.get("extras", {})}
+
+
+def notes_of(origin: Origin | None, name: str, run: RunSettings) -> list[str]:
+    """Return what a run must say that takes its weights from a file.
+
+    Args:
+        origin: What the file says of itself; ``None`` when it says nothing.
+        name: Name of the file.
+        run: The run.
+    """
+    if origin is None:
+        return [f"weights from {name}: trained elsewhere, the file doesn't say how"]
+    place = f" on {origin.dataset}" if origin.dataset else ""
+    # a list of notes is joined by "; " in results.csv
+    said = ", ".join(note.replace(";", ",") for note in origin.notes)
+    notes = [f"weights from {name}: trained elsewhere{place}" + (f" (its notes: {said})" if said else "")]
+    if origin.image_size and tuple(origin.image_size) != tuple(run.image_size):
+        notes.append(f"weights trained at {_wide(origin.image_size)}, run at {_wide(run.image_size)}")
+    strange = [name for name in run.class_names if name not in origin.classes] if origin.classes else []
+    if strange:
+        notes.append(f"weights trained without images of {len(strange)} of {len(run.class_names)} classes")
+    return notes
+
+
+def add(notes: list[str], more: list[str]) -> None:
+    """Append notes that aren't there yet."""
+    notes.extend(note for note in dict.fromkeys(more) if note not in notes)
+
+
+def _wide(size: tuple[int, ...]) -> str:
+    return f"{size[1]}x{size[0]}"
