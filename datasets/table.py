@@ -49,8 +49,8 @@ def checked(
     Args:
         table: Rows in any order, with the columns named in this module.
         info: Of the dataset; its ``classes`` give the order and the names that are allowed.
-        wanted: Keep these classes only, in this order. ``None`` keeps all: in the order of ``info.classes``, or
-            alphabetical where that is empty.
+        wanted: Keep these classes only, in this order, whether ``info.classes`` has them or not. ``None`` keeps all: in
+            the order of ``info.classes``, or alphabetical where that is empty.
         where: Root or file for the error texts.
 
     Returns:
@@ -130,15 +130,15 @@ def _check_values(table: pd.DataFrame, place: str) -> None:
 
 def _class_order(found: set[str], info: DatasetInfo, wanted: Sequence[str] | None, place: str) -> list[str]:
     known = info.classes or tuple(sorted(found))
-    for name in sorted(found - set(known)):
-        raise unknown_name("class", name, known, where=place)
     if wanted is None:
+        for name in sorted(found - set(known)):
+            raise unknown_name("class", name, known, where=place)
         return [name for name in known if name in found]
     if not wanted:
         raise UserError(f"{place}: classes is an empty list; name classes, or leave it out for all")
     for i, name in enumerate(wanted):
-        if name not in known:
-            raise unknown_name("class", str(name), known, where=place)
+        if name not in known and name not in found:
+            raise unknown_name("class", str(name), {*known, *found}, where=place)
         if name not in found:
             raise UserError(f"{place}: class {name!r} is not there; found {', '.join(sorted(found))}")
         if name in wanted[:i]:
@@ -174,4 +174,7 @@ def _check_masks(table: pd.DataFrame, place: str) -> None:
     bare = table[(table["split"] == "test") & (table["label"] == 1) & (table["mask"] == "")]
     if len(bare):
         more = f" ({len(bare)} such images)" if len(bare) > 1 else ""
-        raise UserError(f"{place}: {bare['image'].iloc[0]}: anomalous test image without a mask{more}; add its mask")
+        raise UserError(
+            f"{place}: {bare['image'].iloc[0]}: anomalous test image without a mask{more}; add its mask, or, for image "
+            "metrics only, use dataset folder with masks=false"
+        )

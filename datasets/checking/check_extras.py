@@ -9,13 +9,30 @@ from pathlib import Path
 import pandas as pd
 
 from diadbench.datasets.base import Dataset
-from diadbench.datasets.decoding.images import has_image_suffix, is_hidden
+from diadbench.datasets.decoding.images import SEVERAL, has_image_suffix, is_hidden
 from diadbench.datasets.findings import CheckReport
 
 #: Sets whose folders hold images that no list names, by design (COCO's images without annotations).
 _LOOSE = ("coco_ad",)
 #: Suffixes of lists, texts and other things that lie beside images.
-_BESIDE = (".json", ".csv", ".txt", ".md", ".xml", ".pdf", ".zip", ".tar", ".xz", ".gz", ".yaml", ".yml", ".html")
+_BESIDE = (
+    ".json",
+    ".jsonl",
+    ".ndjson",
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".md",
+    ".xml",
+    ".pdf",
+    ".zip",
+    ".tar",
+    ".xz",
+    ".gz",
+    ".yaml",
+    ".yml",
+    ".html",
+)
 
 
 def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> None:
@@ -23,7 +40,8 @@ def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> 
 
     An unnamed image in a folder of named ones is a warning: it was forgotten by a list, or is no part of the set.
     """
-    used = {path for name in ("image", "mask", "xyz") if name in table.columns for path in table[name] if path}
+    named = {path for name in ("image", "mask", "xyz") if name in table.columns for path in table[name] if path}
+    used = {file for path in named for file in _files_of(path)}
     homes = {path.rpartition("/")[0] for path in used}
     found: dict[str, list[str]] = {}
     for relative in _files(dataset.root, report):
@@ -49,6 +67,11 @@ def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> 
         shown = ", ".join(f"{top or '.'} ({number:,})" for top, number in list(loose.items())[:4])
         more = f" and {len(loose) - 4} more folders" if len(loose) > 4 else ""
         report.add("note", "extra", f"{sum(loose.values()):,} files belong to no sample: in {shown}{more}")
+
+
+def _files_of(path: str) -> list[str]:
+    folder, *names = path.split(SEVERAL)
+    return [folder + name for name in names] or [path]
 
 
 def _is_beside(name: str) -> bool:

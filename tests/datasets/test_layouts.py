@@ -170,8 +170,11 @@ def test_roots_that_are_not_there(name: str, tmp_path: Path, make_tree: MakeTree
 
 def test_the_wrong_folder_is_told_apart(make_tree: MakeTree, tmp_path: Path) -> None:
     root = make_tree()
+    assert Folder(root / "nut").classes == ("nut",)
+    (root / "nut").rename(root / "bottle")
     with pytest.raises(UserError, match="folder of one class; give the folder above it"):
-        _ = Folder(root / "nut").samples
+        _ = mvtec_layout(root / "bottle")
+    (root / "bottle").rename(root / "nut")
     with pytest.raises(UserError, match="no class folder found"):
         _ = Folder(root / "nut" / "train").samples
     with pytest.raises(UserError, match="unknown class 'nutt'; did you mean nut"):

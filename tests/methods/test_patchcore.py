@@ -13,8 +13,8 @@ from torch.nn import functional
 from diadbench.common.errors import UserError
 from diadbench.methods.authoring.small_data import anomalous_images, normal_images, small_train
 from diadbench.methods.base import RunSettings
-from diadbench.methods.patchcore.method import PatchCore
 from diadbench.methods.patchcore import patches as patchcore_store
+from diadbench.methods.patchcore.method import PatchCore
 from diadbench.methods.patchcore.patch_features import concat, official, smooth, smooth_nearest
 
 LITE0: dict[str, Any] = {"backbone": "tf_efficientnet_lite0", "weights": "package"}
