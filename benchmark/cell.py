@@ -6,6 +6,7 @@ A cell is one method on one dataset in one setting with one seed. It runs in a p
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
 
     with phases("prepare"):
         dataset = datasets.get(cell["dataset"], cell["root"], **cell["dataset_options"])
+        with contextlib.suppress(OSError):  # a full disk is told where a result is saved
+            print(f"dataset {cell['dataset_label']}: {len(dataset.samples):,} samples, {dataset.source}", flush=True)
         data = open_data(dataset, cell, protocol.mask_rule, progress)
 
     evaluator = Evaluator(
@@ -60,7 +63,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
     )
     keeper = Keeper(record.directory, dataset, keep_maps=cell["keep_maps"])
     scratch = Scratch(record.directory, identity=cell["identity"])
-    notes: list[str] = [*dataset.flags, *protocol_notes(cell), *attempt_notes(cell)]
+    notes: list[str] = [*dataset.flags, *mask_notes(dataset, data), *protocol_notes(cell), *attempt_notes(cell)]
     extras: dict[str, Any] = {}
     parameters: int | None = None
 
@@ -99,6 +102,13 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "extras": extras if len(extras) > 1 else next(iter(extras.values()), {}),
         "environment": environment(device),
     }
+
+
+def mask_notes(dataset: Dataset, data: DataModule) -> list[str]:
+    """Return what tables must say of the masks: how many anomalous images have an empty one."""
+    empty = sum(data.empty_masks.values()) if dataset.info.has_masks else 0
+    images = "1 anomalous image has" if empty == 1 else f"{empty:,} anomalous images have"
+    return [f"{images} an empty mask: normal in pixel metrics"] if empty else []
 
 
 def open_data(dataset: Dataset, cell: dict[str, Any], mask_rule: MaskRule, progress: Any) -> DataModule:

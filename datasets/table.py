@@ -68,6 +68,7 @@ def checked(
     _check_paths(table, place)
     _check_duplicates(table, place)
     _check_splits(table, order, place)
+    _check_samples(table, place)
     if info.has_masks:
         _check_masks(table, place)
     rank = table["class"].map({name: i for i, name in enumerate(order)})
@@ -170,11 +171,19 @@ def _check_splits(table: pd.DataFrame, order: Iterable[str], place: str) -> None
                 raise UserError(f"{place}: class {name!r} has no {what} images; add them or leave it out of classes")
 
 
+def _check_samples(table: pd.DataFrame, place: str) -> None:
+    viewed = table[table["view"] != ""]
+    mixed = viewed.groupby(["class", "sample_id"], sort=False)["split"].nunique()
+    if (mixed > 1).any():
+        sample = mixed.index[mixed > 1][0][1]
+        raise UserError(f"{place}: {sample}: views of one sample are in train and in test; get the list again")
+
+
 def _check_masks(table: pd.DataFrame, place: str) -> None:
     bare = table[(table["split"] == "test") & (table["label"] == 1) & (table["mask"] == "")]
     if len(bare):
         more = f" ({len(bare)} such images)" if len(bare) > 1 else ""
         raise UserError(
             f"{place}: {bare['image'].iloc[0]}: anomalous test image without a mask{more}; add its mask, or, for image "
-            "metrics only, use dataset folder with masks=false"
+            "metrics only, set masks=false (dataset folder)"
         )

@@ -53,6 +53,7 @@ def check(
     report = CheckReport(name, dataset.info.title, str(dataset.root))
     try:
         table = dataset.index()
+        report.source = dataset.source
         report.layout = getattr(getattr(getattr(dataset, "found", None), "layout", None), "name", "")
     except Skip:
         raise
@@ -66,6 +67,7 @@ def check(
     _check_counts(dataset, table, report)
     _check_classes(table, report)
     _check_views(table, report)
+    _check_unread(dataset, report)
     side = (size, size) if isinstance(size, int) else size
     check_files(dataset, table, report, side, progress, workers)
     check_extras(dataset, table, report)
@@ -84,6 +86,28 @@ def _whole(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> pd.Dat
         return whole.drop_duplicates(["class", "split", "image"]).reset_index(drop=True)
     except (KeyError, TypeError):
         return None
+
+
+def refuse(dataset: Dataset) -> None:
+    """Refuse a dataset whose table :func:`check` calls wrong: a run and ``prepare`` give the verdict of the check.
+
+    What is wrong with files is found by whoever opens them.
+
+    Raises:
+        UserError: The table is wrong, or images of a published set are missing.
+    """
+    report = CheckReport(dataset.info.name, dataset.info.title, "")
+    _check_counts(dataset, dataset.samples, report)
+    wrong = report.of("error")
+    if wrong:
+        more = f" (and {len(wrong) - 1} more; `diadbench datasets check` lists them)" if len(wrong) > 1 else ""
+        raise UserError(f"dataset {dataset.info.name!r}: {wrong[0].what}; {wrong[0].advice}{more}")
+
+
+def _check_unread(dataset: Dataset, report: CheckReport) -> None:
+    if report.ok:
+        for line in dataset.unread:
+            report.add("warning", "unread", line, advice="move it, mend it, or name it by an option")
 
 
 def _check_counts(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> None:
@@ -110,10 +134,11 @@ def _check_counts(dataset: Dataset, table: pd.DataFrame, report: CheckReport) ->
         if exact[0] != known[0][0]:
             report.add("note", "counts", f"counts equal a known variant: {exact[0]}")
         return
-    _compare(dataset.info.name, found, known[0][1], report)
+    _compare(dataset, found, known[0][1], report)
 
 
-def _compare(name: str, found: dict[str, Counts], expected: dict[str, Counts], report: CheckReport) -> None:
+def _compare(dataset: Dataset, found: dict[str, Counts], expected: dict[str, Counts], report: CheckReport) -> None:
+    listed = getattr(getattr(dataset, "found", None), "lists", None) is not None
     both = {cls: (row, expected[cls]) for cls, row in found.items() if cls in expected}
     here, there = sum(row.total for row, _ in both.values()), sum(row.total for _, row in both.values())
     if here < CUT_DOWN * there:
@@ -127,11 +152,13 @@ def _compare(name: str, found: dict[str, Counts], expected: dict[str, Counts], r
     for cls, (row, right) in both.items():
         if row != right:
             report.add(
-                "warning" if name in _UNCONFIRMED else "error",
+                "warning" if listed or dataset.info.name in _UNCONFIRMED else "error",
                 "counts",
                 f"{cls}: {row.train:,} training, {row.good:,} normal and {row.bad:,} anomalous test images; "
                 f"published: {right.train:,}, {right.good:,}, {right.bad:,}",
-                advice="unpack or download the class again",
+                advice="as the list has it: its figures can't be compared with published ones"
+                if listed
+                else "unpack or download the class again, leave it out by `classes`, or list the images that you mean",
             )
 
 
@@ -161,6 +188,3 @@ def _check_views(table: pd.DataFrame, report: CheckReport) -> None:
         report.add("note", "views", f"{len(hidden):,} normal views lie in NG folders: their defect isn't visible there")
     for sample in short.index:
         report.add("warning", "views", f"{short[sample]} of {len(views)} views", sample, "download the class again")
-    mixed = viewed.groupby("sample_id", sort=False)["split"].nunique()
-    for sample in mixed[mixed > 1].index:
-        report.add("error", "views", "views of one sample are in train and in test", sample, "get the JSON again")

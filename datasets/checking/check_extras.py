@@ -86,7 +86,9 @@ def _files(root: Path, report: CheckReport) -> Iterator[str]:
         for name in [*folders, *files]:
             path = os.path.join(folder, name)
             if os.path.islink(path) and not _stays(path, real):
-                report.add("error", "symlink", "a link that leaves the data root, or leads nowhere", path, "remove it")
+                report.add(
+                    "warning", "symlink", "a link that leaves the data root, or leads nowhere", path, "remove it"
+                )
         place = os.path.relpath(folder, root).replace(os.sep, "/")
         for name in files:
             if not is_hidden(name):

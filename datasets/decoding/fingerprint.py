@@ -16,6 +16,7 @@ from filelock import FileLock
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_with
 from diadbench.datasets.decoding.images import SEVERAL, inside, is_union, mask_files, read_bytes
+from diadbench.datasets.decoding.leaks import refused_leaks
 from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all, telling, writing
 from diadbench.datasets.table import COLUMNS
 
@@ -161,7 +162,8 @@ def file_digests(
 ) -> dict[str, list[str | None]]:
     """Return for each column of paths that ``channels`` need the digests of its files, row by row.
 
-    Raises UserError when the dataset has no such channel; files that can't be read go to ``problems``.
+    Raises UserError when the dataset has no such channel; files that can't be read, and test images that are trained
+    on, go to ``problems``.
     """
     columns = {"image": dataset.root, "mask": dataset.mask_root}
     if "xyz" in channels:
@@ -174,6 +176,8 @@ def file_digests(
         reader = Digests(root, cache, workers)
         digests = iter(reader.of([path for path in paths if path], problems, progress))
         found[name] = [next(digests) if path else "" for path in paths]
+    for error in refused_leaks(dataset, found["image"]):
+        problems.add(error)
     return found
 
 

@@ -133,7 +133,7 @@ class LayoutDataset(Dataset):
         """Build the sample table from the layout that is there."""
         found = self.found
         if found.lists is not None:
-            return found.lists.read(self.root, found.layout.train)
+            return found.lists.read(self.root, found.layout.train, masks=self.info.has_masks, only=self._wanted)
         return found.layout.read(self.root, found.base)
 
     @property

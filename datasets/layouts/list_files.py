@@ -267,12 +267,17 @@ def _sequence(text: str, path: Path) -> Iterator[Entry]:
             record = _literal(stripped)
             if record is None:
                 raise UserError(
-                    f"{path}: line {number}: broken JSON ({error}); expected one object a line: mend the line, or get "
-                    "the file again"
+                    f"{path}: line {number}: broken JSON ({_reason(error)}); expected one object a line: mend the line, "
+                    "or get the file again"
                 ) from error
         if not isinstance(record, dict):
             raise UserError(f"{path}: line {number}: expected an object, found {stripped[:40]}")
         yield Entry(f"line {number}", record)
+
+
+def _reason(error: Exception) -> str:
+    """Say what is wrong with a line; its number in the file is told already."""
+    return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def _of_object(content: dict[str, Any], path: Path) -> tuple[str, list[Entry]]:

@@ -95,10 +95,15 @@ def _text(entry: Entry, what: str, place: str) -> str:
     if not key:
         raise _missing(entry, what, place)
     if not isinstance(value, str):
-        raise UserError(f"{place}: {what} {value!r}; expected text (key {key!r})")
+        raise UserError(f"{place}: {what} {_written(value)}; expected text (key {key!r})")
     if not value.strip() or "\0" in value:
         raise UserError(f"{place}: {what} {value!r} (key {key!r}); expected a name")
     return value
+
+
+def _written(value: Any) -> str:
+    """Return a value as a list would have it (``null``, not ``None``), cut short."""
+    return "null" if value is None else repr(value)[:60]
 
 
 def _split(entry: Entry, file: ListFile, place: str) -> str:
@@ -123,7 +128,7 @@ def _label(entry: Entry, place: str) -> int:
         raise UserError(f"{place}: no key {wanted!r}; found {', '.join(entry.values)}")
     label, named = label_of(value), label_of(name)
     if key and label is None:
-        raise UserError(f"{place}: label {value!r}; expected 0 or 1, normal or anomaly")
+        raise UserError(f"{place}: label {_written(value)}; expected 0 or 1, normal or anomaly")
     if label is None:
         if named is None:
             raise UserError(f"{place}: label_name {name!r}; expected good or defective")
@@ -143,7 +148,7 @@ def _class(entry: Entry, image: str, place: str) -> str:
     key, value = value_of(entry.values, "class")
     if key:
         if not isinstance(value, str) or not value.strip():
-            raise UserError(f"{place}: class {value!r}; expected text (key {key!r})")
+            raise UserError(f"{place}: class {_written(value)}; expected text (key {key!r})")
         return value
     if entry.cls:
         return entry.cls
@@ -172,7 +177,7 @@ def _masks(entry: Entry, place: str) -> tuple[str, ...]:
     several = value if isinstance(value, list) else [value]
     for one in several:
         if not isinstance(one, str) or not one.strip() or "\0" in one or SEVERAL in one:
-            raise UserError(f"{place}: mask {one!r}; expected text (key {key!r})")
+            raise UserError(f"{place}: mask {_written(one)}; expected text (key {key!r})")
     return tuple(slashed(one) for one in several)
 
 
@@ -219,6 +224,16 @@ def firsts(rows: Sequence[Row]) -> list[Row]:
         if found[key] <= _FIRSTS:
             kept.append(row)
     return kept
+
+
+def check_masks(rows: Sequence[Row], only: Sequence[str] | None = None) -> None:
+    """Refuse anomalous samples without a mask, with file and line, in the classes that are wanted. Raises UserError."""
+    bare = [row for row in rows if row.label and not row.masks and (only is None or row.cls in only)]
+    if bare:
+        raise UserError(
+            f"{bare[0].place}: {bare[0].image}: anomalous test image without a mask ({len(bare)} such images); add "
+            "maskname (mask_path, mask), or, for image metrics only, set masks=false (dataset folder)"
+        )
 
 
 def table_of(rows: Sequence[Row], root: Path, folder: Path) -> pd.DataFrame:

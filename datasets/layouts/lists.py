@@ -22,7 +22,7 @@ from diadbench.datasets.layouts.list_files import (
     split_of_name,
     value_of,
 )
-from diadbench.datasets.layouts.list_rows import below_root, firsts, image_base, rows_of, table_of
+from diadbench.datasets.layouts.list_rows import below_root, check_masks, firsts, image_base, rows_of, table_of
 
 #: Folders in which lists usually lie, beside the folders of images.
 PLACES = ("split_csv", "splits", "split", "lists", "list", "meta", "jsons", "json")
@@ -79,11 +79,26 @@ class ListSet:
         """
         return not names or not self.words or bool(self.words & set(names))
 
-    def read(self, root: Path, train: Sequence[str] = ("train",)) -> pd.DataFrame:
-        """Return its samples, with paths relative to ``root``. Raises UserError with file and line."""
+    def read(
+        self, root: Path, train: Sequence[str] = ("train",), *, masks: bool = False, only: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Return its samples, with paths relative to ``root``.
+
+        Args:
+            root: The dataset's root.
+            train: Top keys of ADer's ``meta.json`` that are trained on.
+            masks: Refuse anomalous samples without a mask.
+            only: Classes that are wanted, for ``masks``.
+
+        Raises:
+            UserError: What is wrong with it, with file and line.
+        """
         if self.problem:
             raise UserError(self.problem)
-        return table_of(rows_of(self.files, train), root, self.folder)
+        rows = rows_of(self.files, train)
+        if masks:
+            check_masks(rows, only)
+        return table_of(rows, root, self.folder)
 
     def share_in(self, root: Path) -> Literal["all", "some", "none"]:
         """Say how many of the images that it names lie in ``root``: asked for a list that lies above the root.
