@@ -136,7 +136,7 @@ def _check_masks(
                 "empty-mask",
                 "the mask of an anomalous image has no positive pixel",
                 path,
-                "get it again; as it is, tables say so, its pixels count as normal and its image as anomalous",
+                "get it again; as it is, its pixels count as normal and its image as anomalous, and tables say so",
             )
         if label == 0 and facts.positive:
             report.add("error", "mask-label", "a mask with anomalous pixels for a normal image", path)

@@ -25,7 +25,7 @@ def leaks(
         digests: Digest of each row's image; ``None`` for one that can't be read.
         parts: Classes of each share, see :meth:`Dataset.groups`.
     """
-    known = table.assign(digest=list(digests))
+    known = table.assign(digest=pd.Series(list(digests), index=table.index, dtype="object"))
     known = known[known["digest"].notna()]
     for classes in parts:
         rows = known[known["class"].isin(list(classes))]
@@ -41,8 +41,8 @@ def refused_leaks(dataset: Dataset, digests: Sequence[str | None]) -> Iterator[U
         return
     for test, train in leaks(dataset.samples, digests, [part.classes for part in dataset.groups()]):
         yield UserError(
-            f"{dataset.root / test}: the same image as the training image {train}; a test image must not be trained on: "
-            "remove one of them"
+            f"{dataset.root / test}: the same image as the training image {train}; a test image must not be trained "
+            "on: remove one of them"
         )
 
 

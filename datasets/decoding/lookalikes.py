@@ -53,8 +53,9 @@ def _what(listed: str, found: str) -> str:
 
 
 def shown(name: Path | str) -> str:
-    """Return a path as text that can be printed and saved: bytes that are no UTF-8 become ``\\xd5``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """Return a path as one line that can be printed and saved: bytes that are no UTF-8 become ``\\xd5``."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return text.replace("\n", "\\n").replace("\r", "\\r")
 
 
 def check_encoding(folder: Path | str, name: str) -> None:
@@ -71,7 +72,7 @@ def check_encoding(folder: Path | str, name: str) -> None:
             (f" ({one} reads it as {text})" for one in ("gbk", "shift_jis") if (text := _read_as(content, one))), ""
         )
         raise UserError(
-            f"{shown(folder)}: the name {shown(name)!r} is not UTF-8{guess}; rename it, for example with convmv"
+            f"{shown(folder)}: the name {shown(name)} is not UTF-8{guess}; rename it, for example with convmv"
         ) from error
 
 

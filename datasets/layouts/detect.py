@@ -10,6 +10,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar
@@ -94,9 +95,10 @@ class LayoutDataset(Dataset):
         super().__init__(root, classes=classes)
         for name in self._wanted or ():
             if self.info.classes and name not in self.info.classes and not self._is_named(str(name)):
-                raise unknown_name("class", str(name), self.info.classes, where=f"dataset {self.info.name!r}")
+                known = (*self.info.classes, *get_close_matches(str(name), self._folders_there()))
+                raise unknown_name("class", str(name), known, where=f"dataset {self.info.name!r}")
         self._layout = layout
-        names = list(dict.fromkeys(found.name for found in self.layouts()))
+        names = list(dict.fromkeys(found.name for found in self.accepted))
         if layout != "auto" and layout not in names:
             raise unknown_name("layout", layout, ["auto", *names], where=f"dataset {self.info.name!r}")
 
@@ -105,10 +107,26 @@ class LayoutDataset(Dataset):
         """Return the layouts that are accepted, the preferred one first."""
 
     @property
+    def accepted(self) -> list[Layout]:
+        """The layouts with all forms of lists: a set that takes one form takes them all."""
+        own = self.layouts()
+        forms = [layout.form for layout in own if layout.form]
+        if not forms:
+            return own
+        more = [one for one in (ader(), lines(("train.json", "test.json")), table()) if one.form not in forms]
+        last = max(i for i, layout in enumerate(own) if layout.form)
+        return [*own[: last + 1], *more, *own[last + 1 :]]
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The published classes, and those that the option ``classes`` names beyond them; empty when any goes."""
         own = self.info.classes
         return (*own, *(name for name in self._wanted or () if name not in own)) if own else ()
+
+    def _folders_there(self) -> list[str]:
+        if self._root is None or not self._root.is_dir():
+            return []
+        return [os.path.basename(base) for depth in (1, 2) for base in _bases(self._root, depth)]
 
     def _is_named(self, name: str) -> bool:
         """Whether a folder below the root is called so, or a list there names such a class."""
@@ -117,7 +135,7 @@ class LayoutDataset(Dataset):
         bases = [base for depth in range(self.depth + 1) for base in _bases(self._root, depth)]
         if any(os.path.basename(base) == name for base in bases):
             return True
-        if not any(layout.form for layout in self.layouts()):
+        if not any(layout.form for layout in self.accepted):
             return False
         sets = [one for base in bases for one in list_sets(self._root / base)]
         return any(one.words and one.is_of([name]) for one in [*sets, *(one for one, _ in above(self._root))])
@@ -125,7 +143,7 @@ class LayoutDataset(Dataset):
     @cached_property
     def found(self) -> Found:
         """The layout that is there. Raises UserError when there is none, or several at the same depth."""
-        wanted = [one for one in self.layouts() if self._layout in ("auto", one.name)]
+        wanted = [one for one in self.accepted if self._layout in ("auto", one.name)]
         missing = self.nothing or f"not {self.info.title} in a known layout"
         return find_layout(self.root, wanted, self.info.title, self.class_names, self.depth, missing)
 

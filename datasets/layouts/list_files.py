@@ -222,7 +222,7 @@ def _parsed_json(text: str, path: Path) -> tuple[str, list[Entry]]:
         content = json.loads(text, object_pairs_hook=_no_key_twice)
     except (ValueError, RecursionError) as error:
         if _is_document(text):
-            content = _literal(text)
+            content = _literal(text) if isinstance(error, json.JSONDecodeError) else None
             if content is None:
                 raise UserError(f"{path}: broken JSON ({error}); get the file again, or mend the line") from error
         else:
@@ -264,11 +264,11 @@ def _sequence(text: str, path: Path) -> Iterator[Entry]:
         try:
             record = json.loads(stripped, object_pairs_hook=_no_key_twice)
         except (ValueError, RecursionError) as error:
-            record = _literal(stripped)
+            record = _literal(stripped) if isinstance(error, json.JSONDecodeError) else None
             if record is None:
                 raise UserError(
-                    f"{path}: line {number}: broken JSON ({_reason(error)}); expected one object a line: mend the line, "
-                    "or get the file again"
+                    f"{path}: line {number}: broken JSON ({_reason(error)}); expected one object a line: mend the "
+                    "line, or get the file again"
                 ) from error
         if not isinstance(record, dict):
             raise UserError(f"{path}: line {number}: expected an object, found {stripped[:40]}")
