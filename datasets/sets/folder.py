@@ -42,8 +42,8 @@ class Folder(LayoutDataset):
             and region metrics are undefined.
         normal: Name of the folder with normal images.
         title: Name in tables; ``None`` is the name of the root folder.
-        layout: ``auto`` finds out; ``lines``, ``ader`` and ``csv`` are lists; ``folders``, ``splits`` (above classes),
-            ``one-class`` and ``directories`` (the options below) are folders.
+        layout: ``auto`` finds out; a name takes that one. ``splits`` are splits above classes; ``directories`` comes
+            with ``normal_dir``.
         normal_dir: Folder of normal images, as in anomalib's ``Folder``; below the root, or below each class's folder.
         abnormal_dir: Folder or folders of anomalous images, likewise.
         normal_test_dir: Folder of normal test images; ``None`` holds ``test_split_ratio`` of ``normal_dir`` out.

@@ -25,7 +25,7 @@ class Mvtec3d(LayoutDataset):
     Args:
         root: Directory with the class folders.
         classes: Keep these classes only, in this order; ``None`` keeps all, in alphabetical order.
-        layout: ``auto``, ``ader``, ``lines`` or ``owner``.
+        layout: ``auto`` finds out which layout is there; a name takes that one.
         validation: Train with the validation images too, as ADer does (2,950 images); else on the training images
             only, as DiAD does (2,656). Tables say which.
     """

@@ -24,7 +24,7 @@ class MvtecLoco(LayoutDataset):
     Args:
         root: Directory with the class folders.
         classes: Keep these classes only, in this order; ``None`` keeps all.
-        layout: ``auto``, ``ader``, ``lines`` or ``owner``.
+        layout: ``auto`` finds out which layout is there; a name takes that one.
         validation: Train with the validation images too, as ADer does. Tables say which.
     """
 
