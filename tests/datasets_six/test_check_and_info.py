@@ -14,7 +14,8 @@ from diadbench.cli import main
 from diadbench.common.errors import UserError
 from diadbench.datasets import get, get_class
 from diadbench.datasets.checking.check import check
-from diadbench.datasets.checking.describe import bibtex, contact_sheet, guides, info_text, markdown, options
+from diadbench.datasets.checking.describe import bibtex, contact_sheet, guides, info_text, markdown
+from diadbench.datasets.checking.describe import options as options_of
 from diadbench.datasets.checking.prepare import prepare
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.datasets.facts.counts import Counts
@@ -128,7 +129,7 @@ def test_info_and_contact_sheet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(CATALOG))
 def test_every_option_is_explained(name: str) -> None:
     known = [key for key in inspect.signature(get_class(name)).parameters if key != "root"]
-    found = options(name)
+    found = options_of(name)
     assert [option.partition("=")[0] for option, _ in found] == known
     text, docs = info_text(name), DOCS.read_text()
     for option, about in found:
