@@ -222,6 +222,7 @@ def find_layout(
     """
     for level in range(depth + 1):
         found = [one for base in _bases(root, level) if (one := _match(root, base, layouts, names)) is not None]
+        found = _without_folders_of_the_list(root, found)
         if len(found) > 1:
             raise UserError(
                 f"{root}: {title} lies in more than one folder, {found[0].base} and {found[1].base}; "
@@ -232,6 +233,21 @@ def find_layout(
     expected = " or ".join(dict.fromkeys(layout.about for layout in layouts))
     there = ", ".join(sorted(shown(entry.name) for entry in root.iterdir())[:6]) or "nothing"
     raise UserError(f"{root}: {missing}; expected {expected}; found {there}")
+
+
+def _without_folders_of_the_list(root: Path, found: list[Found]) -> list[Found]:
+    """Leave the list alone where two were found, a list and the folder of the images that it names."""
+    listed = [one for one in found if one.lists is not None]
+    if len(found) != 2 or len(listed) != 1:
+        return found
+    folder = next(one.base for one in found if one.lists is None)
+    try:
+        images = (
+            listed[0].lists.read(root, listed[0].layout.train)["image"] if listed[0].lists else pd.Series(dtype=str)
+        )
+    except UserError:
+        return found
+    return listed if images.str.startswith(f"{folder}/").all() else found
 
 
 def _match(root: Path, base: str, layouts: Sequence[Layout], names: Sequence[str]) -> Found | None:
@@ -253,7 +269,11 @@ def _own_lists(root: Path, base: str, names: Sequence[str]) -> tuple[list[ListSe
     """Return the lists of a set with these classes in a folder, and those above the root that can't be used."""
     sets = [one for one in list_sets(root / base) if one.is_of(names)]
     upper = [] if base else [(one, whole) for one, whole in above(root) if one.is_of(names)]
-    return [*sets, *(one for one, whole in upper if whole)], [one for one, whole in upper if not whole]
+    usual = {one.folder for one in sets}
+    lower = [one for name in subfolders(root / base, "") for one in list_sets(root / base / name)]
+    others = [one for one in lower if one.readable and one.words and one.is_of(names) and one.folder not in usual]
+    others += [one for one, whole in upper if not whole]
+    return [*sets, *(one for one, whole in upper if whole)], others
 
 
 def above(root: Path) -> list[tuple[ListSet, bool]]:

@@ -43,6 +43,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 _WORDS = frozenset(key for keys in KEYS.values() for key in keys)
 _HEAD = 65_536
+_LOOKED_AT = 20
 _IMAGE = re.compile(r"[^\s\"',;{}\[\]:|]+\.(?:" + "|".join(suffix[1:] for suffix in SUFFIXES) + r")\b", re.IGNORECASE)
 _KEY = re.compile(r"[\"'](" + "|".join((*KEYS["image"], *KEYS["label"])) + r")[\"']\s*:")
 
@@ -169,7 +170,7 @@ def _read(path: Path, mtime_ns: int, size: int) -> ListFile:
     try:
         form, entries = _parsed(text, path)
     except UserError as error:
-        form = "broken" if usual or looks_like_list(text) else "other"
+        form = "broken" if usual or looks_like_list(text, path) else "other"
         return ListFile(path, form, error=str(error), words=_words_of_text(text))
     return ListFile(path, form, tuple(entries), words=_words(entries))
 
@@ -184,9 +185,11 @@ def _may_be_list(head: str) -> bool:
     return bool(_IMAGE.search(head)) and any(word in head.lower() for word in KEYS["image"])
 
 
-def looks_like_list(text: str) -> bool:
+def looks_like_list(text: str, path: Path) -> bool:
     """Whether a text that can't be read as a list names images under the keys of one."""
     if any(_is_header(_first_fields(text, one)) for one in _DELIMITERS):
+        return True
+    if text.lstrip()[:1] not in ("{", "[") and _names_images(text, path):
         return True
     keys = set(_KEY.findall(text[:_HEAD]))
     return bool(_IMAGE.search(text)) and bool(keys & {*KEYS["image"]}) and bool(keys & {*KEYS["label"]})
@@ -226,7 +229,10 @@ def _parsed_json(text: str, path: Path) -> tuple[str, list[Entry]]:
             if content is None:
                 raise UserError(f"{path}: broken JSON ({error}); get the file again, or mend the line") from error
         else:
-            return "lines", list(_sequence(text, path))
+            entries = list(_sequence(text, path))
+            if len(entries) > 1:
+                return _form_of(entries, path), entries
+            content = entries[0].values
     if isinstance(content, dict):
         return _of_object(content, path)
     return _of_array(text, content, path)
@@ -281,22 +287,39 @@ def _reason(error: Exception) -> str:
 
 
 def _of_object(content: dict[str, Any], path: Path) -> tuple[str, list[Entry]]:
-    if value_of(content, "image")[0] and value_of(content, "label")[0]:
+    if _is_record(content):
         return "lines", [Entry("line 1", content)]  # a list of one
-    splits = [
-        key for key in content if key in ("train", "test", "validation") and isinstance(content[key], (dict, list))
-    ]
-    if not splits or "meta" in content:  # Real-IAD's lists have a reader of their own
-        if path.name.lower() == "meta.json" and ({"train", "test"} & set(content)):
-            raise UserError(f"{path}: expected top keys train and test with records below, found {_shape(content)}")
-        return "other", []
-    return "meta", [entry for split in splits for entry in _of_split(content[split], split, path)]
+    if isinstance(content.get("meta"), dict):
+        return "other", []  # Real-IAD's lists have a reader of their own
+    splits = {key: key.lower() for key in content if key.lower() in _SPLITS and isinstance(content[key], (dict, list))}
+    if splits:
+        return "meta", [one for key, split in splits.items() for one in _of_split(content[key], split, path)]
+    groups = {key: records for key, records in content.items() if isinstance(records, list) and _has_records(records)}
+    if groups and not _OTHER_TOOLS & set(content):  # {class: [record]} or {"data": [record]}, a file for each split
+        entries = [one for key, records in groups.items() for one in _of_split({key: records}, "", path)]
+        return "lines", [Entry(one.place, one.values) for one in entries]
+    if path.name.lower() == "meta.json" and {"train", "test"} & set(content):
+        raise UserError(f"{path}: expected top keys train and test with records below, found {_shape(content)}")
+    return "other", []
+
+
+_SPLITS = ("train", "test", "validation")
+#: Keys of JSON files that name images and are no lists of samples: COCO's annotations.
+_OTHER_TOOLS = frozenset(("annotations", "categories"))
+
+
+def _is_record(value: Any) -> bool:
+    return isinstance(value, dict) and all(value_of(value, what)[0] for what in ("image", "label"))
+
+
+def _has_records(records: list[Any]) -> bool:
+    return any(_is_record(record) for record in records[:3])
 
 
 def _of_split(group: dict[str, Any] | list[Any], split: str, path: Path) -> Iterator[Entry]:
     classes = group if isinstance(group, dict) else {"": group}
     for name, records in classes.items():
-        place = f"{split}.{name}" if name else split
+        place = ".".join(part for part in (split, str(name)) if part)
         if not isinstance(records, list):
             raise UserError(f"{path}: {place}: expected a list of records, found {type(records).__name__}")
         for i, record in enumerate(records):
@@ -321,7 +344,16 @@ def _of_array(text: str, content: Any, path: Path) -> tuple[str, list[Entry]]:
             if any(isinstance(one, dict) for one in records) or path.name.lower() in USUAL_NAMES:
                 raise UserError(f"{path}: {line}: expected an object, found {str(record)[:40]!r}")
             return "other", []
-    return "lines", [Entry(line, record) for line, record in zip(lines, records)]
+    entries = [Entry(line, record) for line, record in zip(lines, records)]
+    return _form_of(entries, path), entries
+
+
+def _form_of(entries: list[Entry], path: Path) -> str:
+    """Tell records of samples from others (a log, a configuration); a usual name always means a list."""
+    some = [entry.values for entry in entries[:_LOOKED_AT]]
+    wanted = ("image",) if split_of_name(path) else ("image", "label")
+    known = any(all(value_of(values, what)[0] for what in wanted) for values in some)
+    return "lines" if known or path.name.lower() in USUAL_NAMES else "other"
 
 
 def _array_lines(text: str, count: int) -> list[str]:
@@ -351,8 +383,8 @@ def _parsed_csv(text: str, path: Path) -> tuple[str, list[Entry]]:
         raise UserError(f"{path}: not a CSV file (line {reader.line_num}: {error}); get it again") from error
     header = [name.strip().lower() for name in rows[0][1]] if rows else []
     if not _is_header(header):
-        if path.name.lower() in USUAL_NAMES:
-            raise UserError(f"{path}: header {','.join(header)[:80]}; {_EXPECTED}")
+        if path.name.lower() in USUAL_NAMES or _names_images(text, path):
+            raise UserError(f"{path}: header {','.join(header)[:80]}; {_EXPECTED}: add the header, or remove the list")
         return "other", []
     for what in ("image", "class", "split", "label"):
         if not any(key in header for key in KEYS[what]) and (what != "split" or not split_of_name(path)):
@@ -373,7 +405,13 @@ def _first_fields(text: str, delimiter: str) -> list[str]:
 
 
 def _is_header(header: list[str]) -> bool:
-    return len(set(header) & _WORDS) >= 3 and any(key in header for key in KEYS["image"])
+    return len(set(header) & _WORDS) >= 2 and any(key in header for key in KEYS["image"])
+
+
+def _names_images(text: str, path: Path) -> bool:
+    """Whether a file that is called a list of a split has an image in most of its lines: a list without a header."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return bool(split_of_name(path)) and 2 * sum(bool(_IMAGE.match(line)) for line in lines) > len(lines)
 
 
 def _row(number: int, header: list[str], row: list[str], path: Path) -> Entry:

@@ -16,13 +16,23 @@ from diadbench.datasets.layouts.folders import entries, subfolders
 from diadbench.datasets.layouts.list_files import (
     LIST_SUFFIXES,
     USUAL_NAMES,
+    Entry,
     ListFile,
     list_file,
     rest_of_name,
     split_of_name,
     value_of,
 )
-from diadbench.datasets.layouts.list_rows import below_root, check_masks, firsts, image_base, rows_of, table_of
+from diadbench.datasets.layouts.list_rows import (
+    below_root,
+    check_masks,
+    class_of_path,
+    firsts,
+    image_base,
+    rows_of,
+    slashed,
+    table_of,
+)
 
 #: Folders in which lists usually lie, beside the folders of images.
 PLACES = ("split_csv", "splits", "split", "lists", "list", "meta", "jsons", "json")
@@ -55,7 +65,13 @@ class ListSet:
     @property
     def names(self) -> str:
         """Names of the files, for texts."""
-        return " and ".join(file.path.name for file in self.files)
+        names = [file.path.name for file in self.files]
+        return " and ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} more"
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """Classes that its records name, by themselves or by their paths; empty for a broken one."""
+        return frozenset(_class_of(entry) for file in self.files for entry in file.entries)
 
     @property
     def rank(self) -> tuple[bool, bool, str]:
@@ -134,13 +150,30 @@ def _in_folder(folder: Path) -> list[ListSet]:
     files = [list_file(path) for path in islice(_paths(folder), _MOST)]
     files = [file for file in files if file.form != "other"]
     whole = [ListSet((file,), _form(file)) for file in files if _is_whole(file)]
-    return [*whole, *_pairs([file for file in files if not _is_whole(file)], bool(whole))]
+    return _joined([*whole, *_pairs([file for file in files if not _is_whole(file)], bool(whole))])
+
+
+def _joined(sets: list[ListSet]) -> list[ListSet]:
+    """Join lists of one form with own names and different classes: a list for each class is one list."""
+    made = [one for one in sets if one.rank[0] is False]
+    for form in FORMS:
+        own = [one for one in sets if one.rank[0] and one.form == form]
+        classes = [name for one in own for name in one.classes]
+        if len(own) > 1 and all(one.readable and one.classes for one in own) and len(classes) == len(set(classes)):
+            own = [ListSet(tuple(file for one in own for file in one.files), form)]
+        made += own
+    return made
+
+
+def _class_of(entry: Entry) -> str:
+    image, name = value_of(entry.values, "image")[1], value_of(entry.values, "class")[1]
+    return str(name or entry.cls or (class_of_path(slashed(image)) if isinstance(image, str) else ""))
 
 
 def _paths(folder: Path) -> Iterator[Path]:
     for entry in sorted(entries(folder), key=lambda entry: entry.name.lower() not in USUAL_NAMES):
         name = entry.name.lower()
-        if os.path.splitext(name)[1] in LIST_SUFFIXES and name not in _OTHER_SETTINGS and entry.is_file():
+        if os.path.splitext(name)[1] in LIST_SUFFIXES and name not in _OTHER_SETTINGS and not entry.is_dir():
             yield folder / entry.name
 
 

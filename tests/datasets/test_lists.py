@@ -60,6 +60,8 @@ FORMS: dict[str, Write] = {
     "an array with line ends": lambda rows: json.dumps(rows, indent=2),
     "Python's dicts": python_repr,
     "Python's list": lambda rows: repr(rows),
+    "an array below a key": lambda rows: json.dumps({"data": rows}),
+    "an array for each class": lambda rows: json.dumps({"bottle": rows}),
     "backslashes": changed(lambda row: row | {"filename": row["filename"].replace("/", "\\")}),
     "labels as text": changed(lambda row: row | {"label": str(row["label"])}),
     "labels as booleans": changed(lambda row: row | {"label": bool(row["label"])}),
@@ -390,6 +392,55 @@ def test_tables_that_are_refused(text: str, says: str, root: Path) -> None:
             _ = get(name, root).samples
 
 
+@pytest.mark.parametrize(("suffix", "between"), [("txt", " "), ("csv", ","), ("csv", ";")])
+def test_lists_without_a_header_are_refused(suffix: str, between: str, root: Path) -> None:
+    for name, rows in zip(("train", "test"), records()):
+        text = "".join(f"{row['filename']}{between}{row['label']}\n" for row in rows)
+        (root / f"{name}.{suffix}").write_text(text)
+    for name in ("mvtec", "folder"):
+        with pytest.raises(UserError, match=rf"train\.{suffix}: header .*expected .*path,class,split,label,mask"):
+            _ = get(name, root).samples
+
+
+def test_a_list_that_is_a_link_to_nowhere_is_refused(root: Path) -> None:
+    write_lists(root, *map(lines, records()))
+    (root / "train.json").unlink()
+    (root / "train.json").symlink_to("nowhere.json")
+    with pytest.raises(UserError, match=r"train\.json: can't be read"):
+        _ = get("mvtec", root).samples
+
+
+def test_pythons_dict_of_splits(root: Path) -> None:
+    train, test = records()
+    (root / "meta.json").write_text(repr({"train": {"bottle": train}, "test": {"bottle": test}}))
+    assert counted("mvtec", root) == LISTED
+
+
+@pytest.mark.parametrize("form", ["one file", "pairs"])
+def test_a_list_for_each_class_is_one_list(form: str, root: Path) -> None:
+    folder = root / "mvtec_anomaly_detection"
+    mvtec_class(folder, "cable")
+    for name in ("bottle", "cable"):
+        train, test = records(name)
+        if form == "pairs":
+            (root / f"{name}_train.json").write_text(lines(train))
+            (root / f"{name}_test.json").write_text(lines(test))
+        else:
+            (root / f"{name}.json").write_text(json.dumps({"train": train, "test": test}))
+    for dataset in ("mvtec", "folder"):
+        assert count(get(dataset, root).samples).to_numpy().tolist() == [LISTED, LISTED]
+        assert get(dataset, root).unread == ()
+
+
+@pytest.mark.parametrize("place", ["old", "mvtec_anomaly_detection/bottle"])
+def test_lists_in_other_folders_are_told(place: str, root: Path) -> None:
+    write_lists(root / place, *map(lines, records()))
+    dataset = get("mvtec", root if place == "old" else root / "mvtec_anomaly_detection")
+    assert counted("mvtec", dataset.root) == ([5, 2, 3] if place != "old" else LISTED)
+    if place != "old":
+        assert any("list train.json and test.json" in line and "not read" in line for line in dataset.flags)
+
+
 def test_a_broken_list_of_an_own_name_is_not_passed_over(root: Path) -> None:
     train, test = records()
     rows = [row | {"split": "train"} for row in train] + [row | {"split": "test"} for row in test]
@@ -414,6 +465,10 @@ def test_a_broken_list_of_an_own_name_is_not_passed_over(root: Path) -> None:
         ("scores.csv", "name,score\nbottle/test/good/000.png,0.3\n"),
         ("names.json", '["bottle/train/good/000.png"]'),
         ("broken.json", '{"name": "my data"'),
+        ("config.json", '[{"defect_name": "scratch", "pixel_value": 255}, {"defect_name": "dent"}]'),
+        ("log.jsonl", '{"epoch": 1, "loss": 0.5}\n{"epoch": 2, "loss": 0.4}\n'),
+        ("train_log.txt", "epoch 1: loss 0.5\nsaved bottle/out.png\n"),
+        ("train_config.json", '{"epochs": 3, "image": "a.png"}'),
     ],
 )
 def test_what_is_no_list_is_no_list(name: str, text: str, root: Path) -> None:
