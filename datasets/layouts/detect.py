@@ -168,7 +168,7 @@ class LayoutDataset(Dataset):
     def unread(self) -> tuple[str, ...]:
         """What lies there and was not read: other lists, folders with images. A line each."""
         found = self.found
-        lines = [f"list {one.names} in {shown(one.folder)} was not read" for one in self._different()]
+        lines = [f"list {one.names} {_where(one.folder, self.root)} was not read" for one in self._different()]
         if found.lists is None:
             lines += found.layout.unread(self.root / found.base)
         return tuple(lines)
@@ -189,6 +189,12 @@ class LayoutDataset(Dataset):
         """The dataset's notes, the layout's, and what was not read."""
         flag = self.found.layout.flag
         return (*super().flags, *((flag,) if flag else ()), *self.unread)
+
+
+def _where(folder: Path, root: Path) -> str:
+    """Say where a list lies, as seen from the root."""
+    relative = os.path.relpath(folder, root)
+    return {".": "in the root", "..": "one level above the root"}.get(relative, f"in {shown(relative)}")
 
 
 def _said(table: pd.DataFrame) -> set[tuple[object, ...]]:
@@ -242,12 +248,16 @@ def _without_folders_of_the_list(root: Path, found: list[Found]) -> list[Found]:
         return found
     folder = next(one.base for one in found if one.lists is None)
     try:
-        images = (
-            listed[0].lists.read(root, listed[0].layout.train)["image"] if listed[0].lists else pd.Series(dtype=str)
-        )
+        images = _read(root, listed[0])["image"]
     except UserError:
         return found
     return listed if images.str.startswith(f"{folder}/").all() else found
+
+
+def _read(root: Path, found: Found) -> pd.DataFrame:
+    if found.lists is not None:
+        return found.lists.read(root, found.layout.train)
+    return found.layout.read(root, found.base)
 
 
 def _match(root: Path, base: str, layouts: Sequence[Layout], names: Sequence[str]) -> Found | None:

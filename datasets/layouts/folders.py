@@ -341,15 +341,15 @@ def unread_folders(folder: Path, *, layout: MvtecLayout, only: Sequence[str] | N
     for name in subfolders(folder, ""):
         if any((folder / name / split).is_dir() for split in splits):
             inner = [one for one in subfolders(folder, name) if one not in (*splits, layout.masks, *_BESIDE)]
-            lines += [_unread(folder / name / one) for one in inner if only is None or name in only]
+            lines += [_unread(folder, f"{name}/{one}") for one in inner if only is None or name in only]
         else:
-            lines.append(_unread(folder / name))
+            lines.append(_unread(folder, name))
     return [line for line in lines if line]
 
 
-def _unread(folder: Path) -> str:
+def _unread(root: Path, folder: str) -> str:
     count = 0
-    for _, _, files in os.walk(folder):
+    for _, _, files in os.walk(root / folder):
         count += sum(has_image_suffix(name) and not is_hidden(name) for name in files)
         if count >= _COUNTED:
             return f"{_COUNTED:,} or more images in {shown(folder)} were not read"

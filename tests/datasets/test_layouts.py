@@ -150,7 +150,7 @@ def test_damage_is_one_line_that_names_the_file(make_tree: MakeTree, damage: Bre
 def test_all_that_is_wrong_is_told_at_once(make_tree: MakeTree) -> None:
     root = make_tree()
     for name in ("bolt/train/good/000.png", "nut/train/good/001.png", "nut/test/good/000.png"):
-        (root / name).write_bytes(b"broken")
+        (root / name).write_bytes(b"broken " + name.encode())
     (root / "nut/test/good/001.png").write_bytes(b"")
     (root / "bolt/ground_truth/crack/000_mask.png").write_bytes(b"broken")
     with pytest.raises(UserError, match=r"5 problems: .*; and 2 more"):
