@@ -34,8 +34,6 @@ _NO_IMAGES = frozenset(
         "test",
     )
 )
-#: Folders of a class, beside train, test and the masks, that published sets have and nobody reads by default.
-_BESIDE = frozenset(("validation", "valid", "val", "calibration"))
 #: Folders of these names say a label, and their place may say another.
 _LABELS = frozenset(
     ("good", "ok", "normal", "bad", "ko", "ng", "defect", "defective", "anomaly", "anomalous", "abnormal")
@@ -58,6 +56,7 @@ class MvtecLayout:
         mask_suffixes: What follows an image's stem in the name of its mask. The first that exists is taken. A
             directory of that name stands for the union of the masks in it.
         has_masks: Whether anomalous test images must have masks.
+        beside: Folders of a class that published sets have beside these, and nobody reads by default.
         hint: What to do where masks are missing, for the error text.
     """
 
@@ -67,6 +66,7 @@ class MvtecLayout:
     masks: str = "ground_truth"
     mask_suffixes: tuple[str, ...] = ("_mask", "")
     has_masks: bool = True
+    beside: tuple[str, ...] = ("validation", "valid", "calibration")
     hint: str = "add it; for image metrics only, use dataset folder with masks=false"
 
 
@@ -340,7 +340,7 @@ def unread_folders(folder: Path, *, layout: MvtecLayout, only: Sequence[str] | N
     lines = []
     for name in subfolders(folder, ""):
         if any((folder / name / split).is_dir() for split in splits):
-            inner = [one for one in subfolders(folder, name) if one not in (*splits, layout.masks, *_BESIDE)]
+            inner = [one for one in subfolders(folder, name) if one not in (*splits, layout.masks, *layout.beside)]
             lines += [_unread(folder, f"{name}/{one}") for one in inner if only is None or name in only]
         else:
             lines.append(_unread(folder, name))

@@ -103,7 +103,12 @@ class Folder(LayoutDataset):
         hint = "add it, or set masks=false for image metrics only"
         mask_names = _names(mask_dir, "mask_dir") if normal_dir is None else ()
         self._folders = MvtecLayout(
-            normal=(normal,), masks=(*mask_names, "ground_truth")[0], mask_suffixes=suffixes, has_masks=masks, hint=hint
+            normal=(normal,),
+            masks=(*mask_names, "ground_truth")[0],
+            mask_suffixes=suffixes,
+            has_masks=masks,
+            beside=(),
+            hint=hint,
         )
         super().__init__(root, classes=classes, layout=layout)
         self.info = replace(type(self).info, title=title or self._root_name(), has_masks=masks)  # type: ignore[misc]

@@ -25,6 +25,7 @@ from diadbench.datasets.checking.check import check
 from diadbench.datasets.checking.prepare import prepare
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.datasets.decoding.images import read_image
+from diadbench.datasets.layouts.roots import find_root
 from diadbench.datasets.table import count
 
 
@@ -100,7 +101,7 @@ def test_loose_images_beside_folders_are_refused(place: str, tmp_path: Path) -> 
             _ = get(name, tmp_path).samples
 
 
-@pytest.mark.parametrize("place", ["extra", "bottle/test2", "bottle/new images/day 1"])
+@pytest.mark.parametrize("place", ["extra", "bottle/test2", "bottle/val/good", "bottle/new images/day 1"])
 def test_folders_that_are_not_read_are_told_in_check_and_in_tables(place: str, tmp_path: Path) -> None:
     mvtec_class(tmp_path, "bottle")
     paint(tmp_path / place / "000.png", 7)
@@ -276,6 +277,18 @@ def test_each_set_of_a_tree_is_found_by_its_content(tmp_path: Path) -> None:
     assert counted("visa", tmp_path) == {"candle": [3, 2, 3]}
     assert counted("mpdd", tmp_path) == {"tubes": [3, 2, 3]}
     assert counted("btad", tmp_path) == {"01": [5, 2, 3]}
+
+
+@pytest.mark.parametrize("names", [("MVTec-AD", "VisA"), ("first", "second")])
+def test_one_data_root_for_several_sets_under_any_names(names: tuple[str, str], tmp_path: Path) -> None:
+    mvtec_class(tmp_path / names[0] / "mvtec_anomaly_detection", "bottle")
+    write_lists(tmp_path / names[0], *map(lines, records()))
+    mvtec_class(tmp_path / names[1] / "visa", "candle")
+    write_lists(tmp_path / names[1], *map(lines, records("candle", train=2)))
+    found = {name: get(name, find_root(name, data_root=tmp_path)) for name in ("mvtec", "visa")}
+    assert [len(one.samples.query("split == 'train'")) for one in found.values()] == [3, 2]
+    with pytest.raises(UserError, match="not found in"):
+        find_root("mpdd", data_root=tmp_path)
 
 
 def _ader(row: dict[str, Any]) -> dict[str, Any]:
