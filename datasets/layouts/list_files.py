@@ -158,7 +158,7 @@ def _encoding(content: bytes) -> str:
     return "utf-8"
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def _read(path: Path, mtime_ns: int, size: int) -> ListFile:
     usual = path.name.lower() in USUAL_NAMES
     try:
