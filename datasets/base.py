@@ -131,12 +131,24 @@ class Dataset(ABC):
         return
 
     @property
+    def source(self) -> str:
+        """What the samples were read from, in a few words. Lists and folders are told apart where there are both."""
+        return f"files of {self._root}" if self._root is not None else "made or installed with the program"
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What lies in the data and was not read: other lists, folders with images. :attr:`flags` has these too."""
+        return ()
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """Notes that every table with this dataset must carry; an adapter adds what its options change.
 
         A mean over some of the classes is not comparable with one over all, so this says ``3 of 15 classes``.
         """
-        known, there = len(self.info.classes), len(self.classes)
-        subset = (f"{there} of {known} classes",) if there < known else ()
+        own = [name for name in self.classes if name in self.info.classes]
+        known, there, more = len(self.info.classes), len(own), len(self.classes) - len(own)
+        subset: tuple[str, ...] = (f"{there} of {known} classes",) if there < known else ()
+        subset += (f"{more} classes that the published set has not",) if known and more else ()
         synthetic = self._root is not None and (self._root / SAMPLE_MARKER).is_file()
         return (*self.info.flags, *subset, *(("synthetic sample data",) if synthetic else ()))

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from diadbench.datasets.decoding.lookalikes import shown
+
 Severity = Literal["error", "warning", "note"]
 _SHOWN = 20
 
@@ -48,6 +50,7 @@ class CheckReport:
         title: Dataset, as printed.
         root: Directory that was checked.
         layout: Which layout was found; ``""`` when none was.
+        source: What the samples were read from: the list, or folders.
         counts: ``{class: {train, test_good, test_bad}}`` as found.
         vanished: ``{rule: number}`` of anomalous masks that become empty at the evaluation size, by mask rule.
         files: Number of files opened.
@@ -58,6 +61,7 @@ class CheckReport:
     title: str
     root: str
     layout: str = ""
+    source: str = ""
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     vanished: dict[str, int] = field(default_factory=dict)
     files: int = 0
@@ -65,7 +69,7 @@ class CheckReport:
 
     def add(self, severity: Severity, kind: str, what: str, path: object = "", advice: str = "", *, note: str) -> None:
         """Add a finding. Whoever adds one decides what tables say about it; see :attr:`Finding.note`."""
-        self.findings.append(Finding(severity, kind, what, str(path), advice, note))
+        self.findings.append(Finding(severity, kind, shown(what), shown(str(path)), advice, note))
 
     def notes(self) -> tuple[str, ...]:
         """Return what a table with results on this data must say: one short note for each kind of fault."""
@@ -96,6 +100,7 @@ class CheckReport:
     def text(self, *, everything: bool = False) -> str:
         """Return the report for people; of each kind the first twenty, unless ``everything``."""
         lines = [f"{self.title}: {self.root}" + (f" (layout {self.layout})" if self.layout else "")]
+        lines += [f"read from: {self.source}"] if self.source else []
         if self.counts:
             lines += ["", *_count_lines(self.counts)]
         shown: dict[tuple[str, str], int] = {}

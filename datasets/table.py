@@ -49,8 +49,8 @@ def checked(
     Args:
         table: Rows in any order, with the columns named in this module.
         info: Of the dataset; its ``classes`` give the order and the names that are allowed.
-        wanted: Keep these classes only, in this order. ``None`` keeps all: in the order of ``info.classes``, or
-            alphabetical where that is empty.
+        wanted: Keep these classes only, in this order, whether ``info.classes`` has them or not. ``None`` keeps all: in
+            the order of ``info.classes``, or alphabetical where that is empty.
         where: Root or file for the error texts.
 
     Returns:
@@ -68,6 +68,7 @@ def checked(
     _check_paths(table, place)
     _check_duplicates(table, place)
     _check_splits(table, order, place)
+    _check_samples(table, place)
     if info.has_masks:
         _check_masks(table, place)
     rank = table["class"].map({name: i for i, name in enumerate(order)})
@@ -130,15 +131,15 @@ def _check_values(table: pd.DataFrame, place: str) -> None:
 
 def _class_order(found: set[str], info: DatasetInfo, wanted: Sequence[str] | None, place: str) -> list[str]:
     known = info.classes or tuple(sorted(found))
-    for name in sorted(found - set(known)):
-        raise unknown_name("class", name, known, where=place)
     if wanted is None:
+        for name in sorted(found - set(known)):
+            raise unknown_name("class", name, known, where=place)
         return [name for name in known if name in found]
     if not wanted:
         raise UserError(f"{place}: classes is an empty list; name classes, or leave it out for all")
     for i, name in enumerate(wanted):
-        if name not in known:
-            raise unknown_name("class", str(name), known, where=place)
+        if name not in known and name not in found:
+            raise unknown_name("class", str(name), {*known, *found}, where=place)
         if name not in found:
             raise UserError(f"{place}: class {name!r} is not there; found {', '.join(sorted(found))}")
         if name in wanted[:i]:
@@ -170,8 +171,19 @@ def _check_splits(table: pd.DataFrame, order: Iterable[str], place: str) -> None
                 raise UserError(f"{place}: class {name!r} has no {what} images; add them or leave it out of classes")
 
 
+def _check_samples(table: pd.DataFrame, place: str) -> None:
+    viewed = table[table["view"] != ""]
+    mixed = viewed.groupby(["class", "sample_id"], sort=False)["split"].nunique()
+    if (mixed > 1).any():
+        sample = mixed.index[mixed > 1][0][1]
+        raise UserError(f"{place}: {sample}: views of one sample are in train and in test; get the list again")
+
+
 def _check_masks(table: pd.DataFrame, place: str) -> None:
     bare = table[(table["split"] == "test") & (table["label"] == 1) & (table["mask"] == "")]
     if len(bare):
         more = f" ({len(bare)} such images)" if len(bare) > 1 else ""
-        raise UserError(f"{place}: {bare['image'].iloc[0]}: anomalous test image without a mask{more}; add its mask")
+        raise UserError(
+            f"{place}: {bare['image'].iloc[0]}: anomalous test image without a mask{more}; add its mask, or, for image "
+            "metrics only, set masks=false (dataset folder)"
+        )

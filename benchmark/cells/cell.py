@@ -6,6 +6,7 @@ A cell is one method on one dataset in one setting with one seed. It runs in a p
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
 
     with phases("prepare"):
         dataset = datasets.get(cell["dataset"], cell["root"], **cell["dataset_options"])
+        with contextlib.suppress(OSError):  # a full disk is told where a result is saved
+            print(f"dataset {cell['dataset_label']}: {len(dataset.samples):,} samples, {dataset.source}", flush=True)
         data = open_data(dataset, cell, protocol.mask_rule, progress)
 
     evaluator = Evaluator(

@@ -103,11 +103,13 @@ class ResolvedDataset:
     Attributes:
         root: Absolute path, or ``None`` where the adapter makes its data.
         options: Every keyword argument, defaults included.
-        info: :class:`~diadbench.datasets.base.DatasetInfo` as a dict, with the flags that the options bring.
+        info: :class:`~diadbench.datasets.base.DatasetInfo` as a dict, with the flags that the options bring and
+            ``source``: the list or the folders that the samples were read from.
     """
 
     def __init__(self, grid: Grid, spec: DatasetSpec, progress: ProgressCall | None) -> None:
         from diadbench import datasets
+        from diadbench.datasets.checking.check import refuse
         from diadbench.datasets.layouts.roots import find_root
 
         where = f"datasets.{spec.label}"
@@ -118,7 +120,12 @@ class ResolvedDataset:
         root = find_root(spec.dataset, root=spec.root, data_root=grid.data_root)
         self._dataset = cls(root, **self.options)
         self.root = None if root is None else str(Path(root).absolute())
-        self.info = {**asdict(self._dataset.info), "flags": list(self._dataset.flags)}
+        refuse(self._dataset)
+        self.info = {
+            **asdict(self._dataset.info),
+            "flags": list(self._dataset.flags),
+            "source": self._dataset.source,
+        }
         self._progress = progress
         self._fingerprints: dict[tuple[str, ...], str] = {}
 

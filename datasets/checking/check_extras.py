@@ -9,13 +9,30 @@ from pathlib import Path
 import pandas as pd
 
 from diadbench.datasets.base import Dataset
-from diadbench.datasets.decoding.images import has_image_suffix, is_hidden
+from diadbench.datasets.decoding.images import SEVERAL, has_image_suffix, is_hidden
 from diadbench.datasets.findings import CheckReport
 
 #: Sets whose folders hold images that no list names, by design (COCO's images without annotations).
 _LOOSE = ("coco_ad",)
 #: Suffixes of lists, texts and other things that lie beside images.
-_BESIDE = (".json", ".csv", ".txt", ".md", ".xml", ".pdf", ".zip", ".tar", ".xz", ".gz", ".yaml", ".yml", ".html")
+_BESIDE = (
+    ".json",
+    ".jsonl",
+    ".ndjson",
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".md",
+    ".xml",
+    ".pdf",
+    ".zip",
+    ".tar",
+    ".xz",
+    ".gz",
+    ".yaml",
+    ".yml",
+    ".html",
+)
 
 
 def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> None:
@@ -23,7 +40,8 @@ def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> 
 
     An unnamed image in a folder of named ones is a warning: it was forgotten by a list, or is no part of the set.
     """
-    used = {path for name in ("image", "mask", "xyz") if name in table.columns for path in table[name] if path}
+    named = {path for name in ("image", "mask", "xyz") if name in table.columns for path in table[name] if path}
+    used = {file for path in named for file in _files_of(path)}
     homes = {path.rpartition("/")[0] for path in used}
     used |= dataset.set_aside
     found: dict[str, list[str]] = {}
@@ -53,6 +71,11 @@ def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> 
         report.add("note", "extra", f"{sum(loose.values()):,} files belong to no sample: in {shown}{more}", note="")
 
 
+def _files_of(path: str) -> list[str]:
+    folder, *names = path.split(SEVERAL)
+    return [folder + name for name in names] or [path]
+
+
 def _is_beside(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in _BESIDE or name.upper().startswith(("LICENSE", "LICENCE", "README"))
 
@@ -66,7 +89,7 @@ def _files(root: Path, report: CheckReport) -> Iterator[str]:
             path = os.path.join(folder, name)
             if os.path.islink(path) and not _stays(path, real):
                 text = "a link that leaves the data root, or leads nowhere"
-                report.add("error", "symlink", text, path, "remove it", note="")  # a run refuses it, if it is read
+                report.add("warning", "symlink", text, path, "remove it", note="")  # a run refuses it, if it is read
         place = os.path.relpath(folder, root).replace(os.sep, "/")
         for name in files:
             if not is_hidden(name):

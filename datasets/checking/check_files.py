@@ -11,6 +11,7 @@ from diadbench.common.errors import UserError
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.fingerprint import digest_of
 from diadbench.datasets.decoding.images import decode_image, inside, read_bytes, read_mask_values
+from diadbench.datasets.decoding.leaks import as_published, leaks
 from diadbench.datasets.decoding.masks import RULES, MaskFacts, mask_facts, resize_mask
 from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all
 from diadbench.datasets.findings import CheckReport
@@ -126,11 +127,11 @@ def check_masks(
             continue
         if label == 1 and not facts.positive:
             report.add(
-                "error",
+                "warning",
                 "empty-mask",
                 "the mask of an anomalous image has no positive pixel",
                 dataset.mask_root / mask,
-                "get it again; as it is, its pixels count as normal and its image as anomalous",
+                "get it again; as it is, its pixels count as normal and its image as anomalous, and tables say so",
                 note="{n} mask of an anomalous image is empty|{n} masks of anomalous images are empty",
             )
         if label == 0 and facts.positive:
@@ -179,20 +180,21 @@ def check_duplicates(
         report: Gets the findings.
         digests: Digest of each image's file, by its path in the table; ``None`` where it can't be read.
     """
-    contents = table["image"].map(dict(digests))
-    known = table.assign(digest=contents)[contents.notna()]
+    known = table.assign(digest=table["image"].map(dict(digests)))
+    known = known[known["digest"].notna()]
     tested = int((table["split"] == "test").sum())
+    official = as_published(dataset.info.name, table)
     for classes in _groups(dataset, table):
         rows = known[known["class"].isin(classes)]
-        train = rows[rows["split"] == "train"].drop_duplicates("digest").set_index("digest")["image"]
-        test = rows[rows["split"] == "test"]
-        for image, digest in test[test["digest"].isin(train.index)][["image", "digest"]].itertuples(index=False):
+        for image, train in leaks(rows, rows["digest"].tolist(), [classes]):
             report.add(
-                "error",
+                "warning",
                 "duplicate",
-                f"the same image as the training image {train[digest]}",
+                f"the same image as the training image {train}",
                 dataset.root / image,
-                "a test image must not be trained on: get the set again",
+                "so in the set as it was published"
+                if official
+                else "a test image must not be trained on: remove one; tables say so",
                 note=f"{{n}} of {tested:,} test images is also a training image"
                 f"|{{n}} of {tested:,} test images are also training images",
             )

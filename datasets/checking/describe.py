@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import inspect
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +25,9 @@ from diadbench.datasets.decoding.masks import resize_mask
 from diadbench.datasets.downloading.download import about
 from diadbench.datasets.facts.counts import published
 from diadbench.datasets.facts.known_sets import CATALOG
+from diadbench.datasets.layouts.detect import LayoutDataset
 from diadbench.datasets.layouts.roots import find_root, where
-from diadbench.datasets.lookup import get
+from diadbench.datasets.lookup import get, get_class
 
 _TILE = 128
 _LABEL = 16
@@ -58,8 +62,41 @@ def info_text(name: str, root: Path | str | None = None, data_root: Path | str |
         lines += ["", "folder:", *("  " + line for line in guide["folder"].splitlines())]
     if guide.get("traps"):
         lines += ["", "traps:", *(f"  - {trap}" for trap in guide["traps"])]
+    lines += ["", "options:", *(f"  {option}: {about}" for option, about in options(name))]
     entry = bibtex(info.cite)
     return "\n".join([*lines, *(["", entry] if entry else [])])
+
+
+def options(name: str) -> list[tuple[str, str]]:
+    """Return the options of a dataset with their defaults (``validation=false``) and what they mean.
+
+    They are the keyword arguments of the adapter's class; what they mean stands in its docstring, or in that of the
+    class that it inherits them from.
+
+    Raises:
+        UserError: Unknown name.
+    """
+    adapter = get_class(name)
+    texts: dict[str, str] = {}
+    for cls in reversed(adapter.__mro__):
+        texts |= _arguments(inspect.getdoc(cls) or "") if cls.__module__.startswith("diadbench") else {}
+    if issubclass(adapter, LayoutDataset):
+        names = dict.fromkeys(layout.name for layout in adapter().accepted)
+        texts["layout"] = f"{texts.get('layout', '')} Here: {', '.join(names)}.".strip()
+    parameters = inspect.signature(adapter).parameters.values()
+    return [(f"{one.name}={_plain(one.default)}", texts.get(one.name, "")) for one in parameters if one.name != "root"]
+
+
+def _arguments(docstring: str) -> dict[str, str]:
+    """Return the texts of the section ``Args`` of a docstring, by name, each as one line."""
+    section = re.search(r"^Args:\n((?:(?: .*)?\n?)*)", docstring, re.MULTILINE)
+    found = re.findall(r"^    (\w+): ((?:.*\n?(?: {5,}.*\n?)*))", section[1] if section else "", re.MULTILINE)
+    return {name: " ".join(text.replace("``None``", "``null``").replace("``", "`").split()) for name, text in found}
+
+
+def _plain(value: object) -> str:
+    """Return a default as the command line and a grid have it: ``true``, ``null``, ``0.2``."""
+    return json.dumps(value) if not isinstance(value, str) else value
 
 
 def count_table(name: str) -> list[str]:
@@ -137,7 +174,17 @@ def _mask(dataset: Dataset, rows: pd.DataFrame) -> Image.Image:
 
 def markdown() -> str:
     """Return the part of ``docs/datasets.md`` that has a section for each dataset; a test compares the two."""
-    return "\n".join(_section(name) for name in guides())
+    made = [name for name in CATALOG if name not in guides()]
+    return "\n".join([*(_section(name) for name in guides()), *(_short_section(name) for name in made)])
+
+
+def _short_section(name: str) -> str:
+    known = CATALOG[name].info
+    return "\n".join([f"## {known.title}: `{name}`", "", known.summary, "", *_option_lines(name), ""])
+
+
+def _option_lines(name: str) -> list[str]:
+    return ["Options:", "", *(f"- `{option}`: {about}" for option, about in options(name))]
 
 
 def _section(name: str) -> str:
@@ -148,6 +195,7 @@ def _section(name: str) -> str:
     counts = count_table(name)
     if counts:
         lines += ["Published counts:", "", "```text", *counts, "```", ""]
+    lines += [*_option_lines(name), ""]
     if guide["traps"]:
         lines += ["Traps, and what is done about them:", "", *(f"- {trap}" for trap in guide["traps"]), ""]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diadbench.datasets.checking.check import refuse
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.datasets.decoding.workers import Progress
 from diadbench.datasets.layouts.roots import find_root
@@ -54,6 +55,7 @@ def prepare(
         UserError: The dataset is not found, something is wrong with it, or the cache can't be written.
     """
     dataset = get(name, find_root(name, root), **options)
+    refuse(dataset)
     if name == "coco_ad" and dataset.found.layout.name == "owner":  # type: ignore[attr-defined]
         from diadbench.datasets.sets.coco_masks import make
 

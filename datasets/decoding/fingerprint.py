@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_with
-from diadbench.datasets.decoding.images import inside, mask_files, read_bytes
+from diadbench.datasets.decoding.images import SEVERAL, inside, is_union, mask_files, read_bytes
 from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all, telling, writing
 from diadbench.datasets.table import COLUMNS
 
@@ -97,9 +97,10 @@ class Digests:
     def _files(self, relative: str, problems: Problems) -> list[str] | None:
         try:
             path = inside(self._root, relative)
-            if not path.is_dir():
+            if not is_union(path):
                 return [relative]
-            return [f"{relative}/{file.name}" for file in mask_files(path)]
+            folder, _, _ = relative.partition(SEVERAL)
+            return [os.path.join(folder, os.path.relpath(file, Path(self._root, folder))) for file in mask_files(path)]
         except (UserError, OSError) as error:
             problems.add(error)
             return None
@@ -166,7 +167,8 @@ def file_digests(
 ) -> dict[str, list[str | None]]:
     """Return for each column of paths that ``channels`` need the digests of its files, row by row.
 
-    Raises UserError when the dataset has no such channel; files that can't be read go to ``problems``.
+    Raises UserError when the dataset has no such channel; files that can't be read go to
+    ``problems``.
     """
     columns = {"image": dataset.root, "mask": dataset.mask_root}
     if "xyz" in channels:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from diadbench.common.errors import UserError
+from diadbench.datasets.decoding.lookalikes import differs
 
 #: Suffixes of image files that adapters list, in lower case.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -21,6 +22,8 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
 }
+#: In a mask's path: what follows is a union of several files, ``<folder>/`` and their names below it, each after one.
+SEVERAL = "\x1f"
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -50,7 +53,8 @@ def read_bytes(path: Path | str) -> bytes:
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError as error:
-        raise UserError(f"{path}: file not found") from error
+        like = differs(path)
+        raise UserError(f"{path}: file not found" + (f"; {like}" if like else "")) from error
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from error
     if not content:
@@ -98,7 +102,7 @@ def read_mask_values(path: Path | str) -> npt.NDArray[np.uint8]:
     Raises:
         UserError: As :func:`read_mask`.
     """
-    if not os.path.isdir(path):
+    if not is_union(path):
         return _decode_mask(read_bytes(path), path)
     files = mask_files(path)
     if not files:
@@ -112,8 +116,16 @@ def read_mask_values(path: Path | str) -> npt.NDArray[np.uint8]:
     return union
 
 
+def is_union(path: Path | str) -> bool:
+    """Whether a mask's path stands for several masks: a directory, or names that follow :data:`SEVERAL`."""
+    return SEVERAL in str(path) or os.path.isdir(path)
+
+
 def mask_files(path: Path | str) -> list[Path]:
-    """Return the image files of a mask directory, sorted; links that leave it are refused."""
+    """Return the image files of a union of masks, sorted; links that leave its directory are refused."""
+    if SEVERAL in str(path):
+        folder, *listed = str(path).split(SEVERAL)
+        return [inside(folder.rstrip("/"), name) for name in listed]
     names = sorted(name for name in os.listdir(path) if not is_hidden(name) and has_image_suffix(name))
     return [inside(path, name) for name in names]
 
@@ -139,6 +151,10 @@ def _open(content: bytes, path: Path | str) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise UserError(f"{path}: not an image of a known format") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f"{path}: too large ({error}); make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS for trusted files"
+        ) from error
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on a broken file

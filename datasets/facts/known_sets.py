@@ -192,7 +192,7 @@ _TOY = DatasetInfo(
 _FOLDER = DatasetInfo(
     name="folder",
     title="Folder",
-    summary="Any directory in MVTec-AD's layout, with any class names.",
+    summary="Your own data, with any class names: lists of samples, MVTec-AD's folders, or folders that you name.",
     folder="folder",
 )
 

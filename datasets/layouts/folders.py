@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,33 @@ from pathlib import Path
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden
+from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden, read_mask
+from diadbench.datasets.decoding.lookalikes import check_encoding, shown
+
+#: How deep folders may lie among images. A link that leads into itself ends here.
+_DEEPEST = 6
+#: Folders of these names hold no images of samples; among images their meaning isn't clear.
+_NO_IMAGES = frozenset(
+    (
+        "gt",
+        "mask",
+        "masks",
+        "ground_truth",
+        "groundtruth",
+        "label",
+        "labels",
+        "anomaly_mask",
+        "xyz",
+        "depth",
+        "train",
+        "test",
+    )
+)
+#: Folders of these names say a label, and their place may say another.
+_LABELS = frozenset(
+    ("good", "ok", "normal", "bad", "ko", "ng", "defect", "defective", "anomaly", "anomalous", "abnormal")
+)
+_COUNTED = 1000
 
 
 @dataclass(frozen=True)
@@ -28,6 +56,8 @@ class MvtecLayout:
         mask_suffixes: What follows an image's stem in the name of its mask. The first that exists is taken. A
             directory of that name stands for the union of the masks in it.
         has_masks: Whether anomalous test images must have masks.
+        beside: Folders of a class that published sets have beside these, and nobody reads by default.
+        hint: What to do where masks are missing, for the error text.
     """
 
     normal: tuple[str, ...] = ("good",)
@@ -36,6 +66,8 @@ class MvtecLayout:
     masks: str = "ground_truth"
     mask_suffixes: tuple[str, ...] = ("_mask", "")
     has_masks: bool = True
+    beside: tuple[str, ...] = ("validation", "valid", "calibration")
+    hint: str = "add it; for image metrics only, use dataset folder with masks=false"
 
 
 def mvtec_layout(
@@ -64,7 +96,7 @@ def mvtec_layout(
             without a mask, two files with one stem.
     """
     layout = layout or MvtecLayout()
-    names = class_folders(root, known, layout)
+    names = class_folders(root, known if only is None else (), layout)
     if only is not None:
         for name in only:
             if name not in names:
@@ -82,9 +114,7 @@ def class_folders(root: Path, known: Sequence[str] = (), layout: MvtecLayout | N
     found = [name for name in folders if any((root / name / split).is_dir() for split in splits)]
     if not found:
         if any(split in folders for split in splits):
-            raise UserError(
-                f"{root}: this is the folder of one class; give the folder above it, {root.parent}, as root"
-            )
+            raise UserError(_splits_at_the_top(root, layout))
         raise UserError(f"{root}: no class folder found; expected <class>/{splits[0]}/{layout.normal[0]}/*.png")
     if known:
         for name in found:
@@ -93,20 +123,44 @@ def class_folders(root: Path, known: Sequence[str] = (), layout: MvtecLayout | N
     return found
 
 
+def _splits_at_the_top(root: Path, layout: MvtecLayout) -> str:
+    """Say why a folder with ``train`` in it can't be read: the folder of one class, or splits above classes."""
+    train = next((split for split in layout.train if (root / split).is_dir()), layout.test)
+    inner = [name for name in subfolders(root, train) if name not in layout.normal]
+    inner += [name for normal in layout.normal for name in subfolders(root, f"{train}/{normal}")]
+    if inner:
+        return (
+            f"{root}: {train} lies above the classes ({', '.join(inner[:3])}); expected <class>/{train}: move the "
+            "folders, or use dataset folder, which reads both"
+        )
+    return f"{root}: this is the folder of one class; give the folder above it, {root.parent}, as root"
+
+
 def subfolders(root: Path, relative: str) -> list[str]:
     """Return the names of the visible directories in ``root/relative``, sorted; empty when there is no such folder."""
-    return [entry.name for entry in _entries(inside(root, relative) if relative else root) if _is_dir(entry)]
+    return [entry.name for entry in entries(inside(root, relative) if relative else root) if _is_dir(entry)]
 
 
-def image_files(root: Path, relative: str) -> list[str]:
-    """Return the names of the images in ``root/relative``, sorted.
+def image_files(root: Path, relative: str, *, beside: Sequence[str] = (), depth: int = 0) -> list[str]:
+    """Return the images in ``root/relative`` and in the folders among them, as paths relative to it, sorted.
+
+    Images may lie in folders by lot, day or camera. Nothing is passed over in silence.
+
+    Args:
+        root: The dataset's root.
+        relative: Folder of images.
+        beside: Names of folders that lie there and hold something else.
+        depth: How deep this folder lies below the first.
 
     Raises:
-        UserError: A visible file is no image by its suffix: an unknown format is not passed over in silence.
+        UserError: A visible file is no image by its suffix, a folder's name says that it holds no images of samples
+            (``gt``, ``xyz``), or folders are nested too deep.
     """
     names = []
-    for entry in _entries(inside(root, relative)):
+    for entry in entries(inside(root, relative)):
         if _is_dir(entry):
+            if entry.name not in beside:
+                names += _nested(root, relative, entry.name, depth)
             continue
         if not has_image_suffix(entry.name):
             raise UserError(
@@ -117,8 +171,35 @@ def image_files(root: Path, relative: str) -> list[str]:
     return names
 
 
+def _nested(root: Path, relative: str, name: str, depth: int) -> list[str]:
+    place = Path(root, relative, name)
+    if depth >= _DEEPEST:
+        raise UserError(f"{place}: folders nested more than {_DEEPEST} deep among images; is there a link into itself?")
+    if name.lower() in _NO_IMAGES:
+        raise UserError(f"{place}: a folder {name} among images; expected images of samples only: move it out")
+    if name.lower() in _LABELS:
+        raise UserError(f"{place}: a folder whose name says a label, in a folder of another; move its images to one")
+    return [f"{name}/{file}" for file in image_files(root, f"{relative}/{name}", depth=depth + 1)]
+
+
+def no_loose_images(root: Path, relative: str, expected: str) -> None:
+    """Refuse images that lie in a folder where only folders are read: they would vanish.
+
+    Raises:
+        UserError: With the first of them and where it is expected.
+    """
+    for entry in entries(inside(root, relative)):
+        if not _is_dir(entry) and has_image_suffix(entry.name):
+            raise UserError(f"{Path(root, relative, entry.name)}: an image beside folders; expected it in {expected}")
+
+
+def stem_of(image: str) -> str:
+    """Return an image's path without its suffix, in composed letters (NFC): what its mask is found by."""
+    return unicodedata.normalize("NFC", os.path.splitext(image)[0])
+
+
 def pair_by_stem(root: Path, folder: str, suffixes: Sequence[str]) -> dict[str, str]:
-    """Map stems of images to mask paths (relative to ``root``) for the masks in ``root/folder``.
+    """Map stems of images (:func:`stem_of`) to mask paths (relative to ``root``) for the masks in ``root/folder``.
 
     A mask is a file ``<stem><suffix>.<any image suffix>`` or a directory ``<stem><suffix>``. Earlier suffixes win.
 
@@ -126,11 +207,11 @@ def pair_by_stem(root: Path, folder: str, suffixes: Sequence[str]) -> dict[str, 
         UserError: Two masks claim the same stem with the same suffix.
     """
     by_name: dict[str, str] = {}
-    for entry in _entries(inside(root, folder)):
+    for entry in entries(inside(root, folder)):
         directory = _is_dir(entry)
         if not directory and not has_image_suffix(entry.name):
             continue
-        stem = entry.name if directory else os.path.splitext(entry.name)[0]
+        stem = unicodedata.normalize("NFC", entry.name) if directory else stem_of(entry.name)
         if stem in by_name:
             raise UserError(
                 f"{Path(root, folder)}: two masks with one stem, {by_name[stem]} and {entry.name}; keep one"
@@ -144,9 +225,61 @@ def pair_by_stem(root: Path, folder: str, suffixes: Sequence[str]) -> dict[str, 
     return pairs
 
 
+class MaskFinder:
+    """Finds the mask of an image, file by file. Folders among images are folders among masks.
+
+    Args:
+        root: The dataset's root.
+        folder: Folder of the masks of one kind of defect.
+        suffixes: What follows an image's stem in the name of its mask.
+    """
+
+    def __init__(self, root: Path, folder: str, suffixes: Sequence[str]) -> None:
+        self._root, self._folder, self._suffixes = root, folder, suffixes
+        self._pairs: dict[str, dict[str, str]] = {}
+
+    def find(self, image: str, *, alone: bool = True) -> str:
+        """Return the mask of an image (relative to the folder of images), or ``""``.
+
+        ``alone``: no other image of this kind has its name, so that its mask may also lie above its own folder.
+        """
+        place, _, name = stem_of(image).rpartition("/")
+        found = self._in(place).get(name, "")
+        return found or (self._in("").get(name, "") if place and alone else "")
+
+    def _in(self, place: str) -> dict[str, str]:
+        if place not in self._pairs:
+            folder = f"{self._folder}/{place}" if place else self._folder
+            self._pairs[place] = pair_by_stem(self._root, folder, self._suffixes)
+        return self._pairs[place]
+
+    def missing(self, place: Path, image: str, hint: str) -> UserError:
+        """Return the error for an image without a mask: what was expected, what is there, what to do."""
+        stem = os.path.splitext(image)[0]
+        expected = Path(self._root, self._folder, f"{stem}{self._suffixes[0]}.png")
+        found = self._found(stem_of(image))
+        return UserError(f"{place}: anomalous test image without a mask; expected {expected}{found}: {hint}")
+
+    def _found(self, stem: str) -> str:
+        folder = Path(self._root, self._folder)
+        if not folder.is_dir():
+            known = [name for name in subfolders(folder.parent.parent, "") if _alike(name, folder.parent.name)]
+            return f"; found {known[0]} (rename it; dataset folder takes mask_dir={known[0]} too)" if known else ""
+        stem = stem.rpartition("/")[2]
+        near = [name for entry in entries(folder) if (name := stem_of(entry.name)).startswith(stem)]
+        suffix = near[0][len(stem) :] if near else ""
+        return f"; found {near[0]} (rename it; dataset folder takes mask_suffix={suffix} too)" if suffix else ""
+
+
+def _alike(name: str, expected: str) -> bool:
+    plain = name.lower().replace("_", "").replace("-", "").replace(" ", "")
+    return name != expected and plain in (expected.lower().replace("_", ""), "groundtruth", "gt", "mask", "masks")
+
+
 def _class_rows(root: Path, name: str, layout: MvtecLayout) -> Iterator[tuple[str, str, str, str, int, str]]:
     empty = True
     for split in layout.train:
+        no_loose_images(root, f"{name}/{split}", f"{root / name / split / layout.normal[0]}")
         for defect in subfolders(root, f"{name}/{split}"):
             if defect not in layout.normal:
                 raise UserError(
@@ -158,42 +291,87 @@ def _class_rows(root: Path, name: str, layout: MvtecLayout) -> Iterator[tuple[st
     if empty:
         expected = root / name / layout.train[0] / layout.normal[0]
         raise UserError(f"class {name!r} has no training images; expected them in {expected}")
+    no_loose_images(root, f"{name}/{layout.test}", f"{root / name / layout.test}/<{layout.normal[0]} or defect>")
     for defect in subfolders(root, f"{name}/{layout.test}"):
-        yield from _test_rows(root, name, defect, layout)
+        images, masks = f"{name}/{layout.test}/{defect}", f"{name}/{layout.masks}/{defect}"
+        yield from test_rows(root, images, masks, name, defect, layout)
 
 
-def _test_rows(
-    root: Path, name: str, defect: str, layout: MvtecLayout
+def test_rows(
+    root: Path, folder: str, mask_folder: str, name: str, defect: str, layout: MvtecLayout
 ) -> Iterator[tuple[str, str, str, str, int, str]]:
-    folder = f"{name}/{layout.test}/{defect}"
+    """Yield the rows of one folder of test images of a class: normal ones, or one kind of defect with its masks.
+
+    Raises:
+        UserError: An anomalous image without a mask, two images that would share one, a file that is no image.
+    """
     files = image_files(root, folder)
+    masks = MaskFinder(root, mask_folder, layout.mask_suffixes)
     if defect in layout.normal:
         for file in files:
-            yield f"{folder}/{file}", "", name, "test", 0, "good"
+            yield f"{folder}/{file}", contradicting_mask(root, masks.find(file)), name, "test", 0, "good"
         return
-    mask_folder = f"{name}/{layout.masks}/{defect}"
-    masks = pair_by_stem(root, mask_folder, layout.mask_suffixes) if layout.has_masks else {}
+    names = Counter(stem_of(file).rpartition("/")[2] for file in files)
     seen: dict[str, str] = {}
     for file in files:
-        stem = os.path.splitext(file)[0]
-        if layout.has_masks and stem in seen:
-            raise UserError(f"{Path(root, folder)}: {seen[stem]} and {file} would share one mask; rename one")
-        if layout.has_masks and stem not in masks:
-            expected = Path(root, mask_folder, f"{stem}{layout.mask_suffixes[0]}.png")
-            raise UserError(f"{Path(root, folder, file)}: anomalous test image without a mask; expected {expected}")
-        seen[stem] = file
-        yield f"{folder}/{file}", masks.get(stem, ""), name, "test", 1, defect
+        alone = names[stem_of(file).rpartition("/")[2]] == 1
+        mask = masks.find(file, alone=alone) if layout.has_masks else ""
+        if layout.has_masks and stem_of(file) in seen:
+            raise UserError(f"{Path(root, folder)}: {seen[stem_of(file)]} and {file} would share one mask; rename one")
+        if layout.has_masks and not mask:
+            raise masks.missing(Path(root, folder, file), file, layout.hint)
+        seen[stem_of(file)] = file
+        yield f"{folder}/{file}", mask, name, "test", 1, defect
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """List a folder without what belongs to the operating system, sorted by name; a missing one is empty."""
+def contradicting_mask(root: Path, mask: str) -> str:
+    """Return the mask of a normal image if it shows something, else ``""``: what reads it refuses it then."""
+    if not mask:
+        return ""
     try:
-        with os.scandir(folder) as entries:
-            return sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
+        return mask if read_mask(inside(root, mask)).any() else ""
+    except UserError:
+        return ""  # nobody needs it
+
+
+def unread_folders(folder: Path, *, layout: MvtecLayout, only: Sequence[str] | None = None) -> list[str]:
+    """Return a line for each folder with images, beside and in the class folders, that this layout doesn't read."""
+    splits = (*layout.train, layout.test)
+    lines = []
+    for name in subfolders(folder, ""):
+        if any((folder / name / split).is_dir() for split in splits):
+            inner = [one for one in subfolders(folder, name) if one not in (*splits, layout.masks, *layout.beside)]
+            lines += [_unread(folder, f"{name}/{one}") for one in inner if only is None or name in only]
+        else:
+            lines.append(_unread(folder, name))
+    return [line for line in lines if line]
+
+
+def _unread(root: Path, folder: str) -> str:
+    count = 0
+    for _, _, files in os.walk(root / folder):
+        count += sum(has_image_suffix(name) and not is_hidden(name) for name in files)
+        if count >= _COUNTED:
+            return f"{_COUNTED:,} or more images in {shown(folder)} were not read"
+    return f"{count} images in {shown(folder)} were not read" if count else ""
+
+
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """List a folder without what belongs to the operating system, sorted by name; a missing one is empty.
+
+    Raises:
+        UserError: The folder can't be listed, or a name in it is no UTF-8.
+    """
+    try:
+        with os.scandir(folder) as found:
+            listed = sorted((entry for entry in found if not is_hidden(entry.name)), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise UserError(f"{folder}: can't be listed ({error.strerror})") from error
+    for entry in listed:
+        check_encoding(folder, entry.name)
+    return listed
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:

@@ -25,13 +25,16 @@ _ABOVE = ("", "data", "datasets")
 _DATA_ROOT = "DIADBENCH_DATA"
 
 
-def find_root(name: str, root: Path | str | None = None, data_root: Path | str | None = None) -> Path | None:
+def find_root(
+    name: str, root: Path | str | None = None, data_root: Path | str | None = None, *, by_content: bool = True
+) -> Path | None:
     """Return the directory of a dataset; ``None`` for one that nobody has said anything about.
 
     Args:
         name: Registered name, or ``file.py:Class``.
         root: The dataset's own root. Taken as it is; ``sample`` makes synthetic data in the cache directory.
-        data_root: Directory that holds datasets by their usual folder names.
+        data_root: Directory that holds datasets by their usual folder names, or by other names up to two folders deep.
+        by_content: Look for a set of another folder name too, by what the folders hold. It imports pandas.
 
     Raises:
         UserError: A data root was given and has no folder of the dataset, or the user's file is wrong.
@@ -50,6 +53,8 @@ def find_root(name: str, root: Path | str | None = None, data_root: Path | str |
         found = _below(place, name)
         if found is not None:
             return found
+        if by_content and _holds(place, name):
+            return place
         tried.append(f"{place} ({source})")
     if tried and folder_names(name):
         names = ", ".join(folder_names(name)[:4])
@@ -65,7 +70,7 @@ def where(name: str, data_root: Path | str | None = None) -> str:
     if name in CATALOG and not folder_names(name):
         return "any folder" if name == "folder" else "made here"
     try:
-        found = find_root(name, data_root=data_root)
+        found = find_root(name, data_root=data_root, by_content=False)
     except UserError:
         return "not found"
     if found is None:
@@ -112,6 +117,18 @@ def _below(place: Path, name: str) -> Path | None:
             if (place / above / folder).is_dir():
                 return place / above / folder
     return None
+
+
+def _holds(place: Path, name: str) -> bool:
+    """Whether a set with layouts lies below a directory, under whatever folder name."""
+    if not folder_names(name) or name not in CATALOG or not place.is_dir():
+        return False
+    from diadbench.datasets.lookup import get
+
+    try:
+        return getattr(get(name, place), "found", None) is not None
+    except UserError:
+        return False
 
 
 def _config() -> dict[str, Any]:

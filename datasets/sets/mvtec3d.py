@@ -13,7 +13,7 @@ from diadbench.common.errors import UserError, unknown_name
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, lines, rebased
-from diadbench.datasets.layouts.folders import image_files, pair_by_stem, subfolders
+from diadbench.datasets.layouts.folders import MaskFinder, image_files, subfolders
 from diadbench.datasets.layouts.indices import table_of
 
 _LISTS = (("mvtec3d_train.json", "mvtec3d_test.json"), ("train.json", "test.json"))
@@ -25,7 +25,7 @@ class Mvtec3d(LayoutDataset):
     Args:
         root: Directory with the class folders.
         classes: Keep these classes only, in this order; ``None`` keeps all, in alphabetical order.
-        layout: ``auto``, ``ader``, ``lines`` or ``owner``.
+        layout: ``auto`` finds out which layout is there; a name takes that one.
         validation: Train with the validation images too, as ADer does (2,950 images); else on the training images
             only, as DiAD does (2,656). Tables say which.
     """
@@ -50,14 +50,15 @@ class Mvtec3d(LayoutDataset):
         splits = ("train", "validation") if self._validation else ("train",)
 
         def read(root: Path, base: str) -> pd.DataFrame:
-            wanted = [name for name in _classes(root / base, self.info.classes) if name in (self._wanted or [name])]
+            known = self._wanted or self.info.classes
+            wanted = [name for name in _classes(root / base, known, all_known=self._wanted is None) if name in known]
             rows = [row for name in wanted for row in _rows(root / base, name, splits)]
             return rebased(table_of(rows), base)
 
         return [
             ader(splits),
             lines(*_LISTS),
-            Layout("owner", "<class>/test/<defect>/rgb", lambda folder: _is_owner(folder, self.info.classes), read),
+            Layout("owner", "<class>/test/<defect>/rgb", lambda folder: _is_owner(folder, self.class_names), read),
         ]
 
     def index(self) -> pd.DataFrame:
@@ -86,9 +87,9 @@ def _is_owner(folder: Path, classes: Sequence[str]) -> bool:
     return any((folder / name / "train" / "good" / "rgb").is_dir() for name in classes)
 
 
-def _classes(folder: Path, classes: Sequence[str]) -> list[str]:
+def _classes(folder: Path, classes: Sequence[str], *, all_known: bool) -> list[str]:
     found = [name for name in subfolders(folder, "") if (folder / name / "train" / "good").is_dir()]
-    for name in found:
+    for name in found if all_known else ():
         if name not in classes:
             raise unknown_name("class folder", name, classes, where=str(folder))
     return found
@@ -112,9 +113,10 @@ def _test_rows(folder: Path, name: str, place: str, defect: str) -> Iterator[tup
         for file in files:
             yield f"{place}/rgb/{file}", "", name, "test", 0, "good"
         return
-    masks = pair_by_stem(folder, f"{place}/gt", ("", "_mask"))
+    masks = MaskFinder(folder, f"{place}/gt", ("", "_mask"))
     for file in files:
-        stem = os.path.splitext(file)[0]
-        if stem not in masks:
-            raise UserError(f"{folder / place / 'rgb' / file}: no mask; expected {folder / place / 'gt' / stem}.png")
-        yield f"{place}/rgb/{file}", masks[stem], name, "test", 1, defect
+        mask = masks.find(file)
+        if not mask:
+            expected = folder / place / "gt" / os.path.splitext(file)[0]
+            raise UserError(f"{folder / place / 'rgb' / file}: no mask; expected {expected}.png")
+        yield f"{place}/rgb/{file}", mask, name, "test", 1, defect

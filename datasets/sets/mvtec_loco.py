@@ -11,7 +11,7 @@ import pandas as pd
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, mvtec_like
+from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, lines, mvtec_like
 from diadbench.datasets.layouts.folders import MvtecLayout
 
 
@@ -24,7 +24,7 @@ class MvtecLoco(LayoutDataset):
     Args:
         root: Directory with the class folders.
         classes: Keep these classes only, in this order; ``None`` keeps all.
-        layout: ``auto``, ``ader`` or ``owner``.
+        layout: ``auto`` finds out which layout is there; a name takes that one.
         validation: Train with the validation images too, as ADer does. Tables say which.
     """
 
@@ -47,10 +47,16 @@ class MvtecLoco(LayoutDataset):
         """ADer's ``meta.json``, the owner's folders."""
         splits = ("train", "validation") if self._validation else ("train",)
         folders = MvtecLayout(train=splits, mask_suffixes=("",))
-        return [ader(splits), mvtec_like("owner", self.info.classes, self._wanted, folders)]
+        return [
+            ader(splits),
+            lines(("train.json", "test.json")),
+            mvtec_like("owner", self.info.classes, self._wanted, folders),
+        ]
 
     def index(self) -> pd.DataFrame:
         """Build the sample table; ``mask`` is the folder of an image's masks, also where ADer lists one file of it."""
+        if self._validation and self.found.lists is not None and self.found.layout.form != "meta":
+            raise UserError(f"{self.root}: the list has no validation images; set validation: false, or layout: owner")
         table = super().index()
         one = table["mask"].str.extract(r"^(.*/([^/]+))/[^/]+\.[^./]+$")
         stem = table["image"].str.extract(r"([^/]*?)(?:\.[^./]*)?$")[0]

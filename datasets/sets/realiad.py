@@ -31,7 +31,7 @@ class RealIad(LayoutDataset):
         root: Directory with ``realiad_jsons`` and ``realiad_1024`` (or another resolution); in ADer's layout the
             directory with ``<class>.json`` beside ``<class>/``.
         classes: Keep these classes only, in this order; ``None`` keeps all, in alphabetical order.
-        layout: ``auto``, ``owner`` or ``ader``.
+        layout: ``auto`` finds out which layout is there; a name takes that one.
         resolution: Which archive of images is read. ``auto`` takes 1024, 512, 256 or raw: the first that is there.
         views: ``multi``: the multi-view lists that every published multi-class figure uses. ``single``: the lists of
             ``realiad_jsons_sv``, camera C1 only.

@@ -13,7 +13,7 @@ from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, joined, lines, mvtec_like, rebased
-from diadbench.datasets.layouts.folders import MvtecLayout, image_files, pair_by_stem, subfolders
+from diadbench.datasets.layouts.folders import MaskFinder, MvtecLayout, image_files, subfolders
 from diadbench.datasets.layouts.indices import table_of
 
 #: Folder names of BMAD's archives, in lower case. Its classification sets (OCT2017, Chest, Histopathology) stay out.
@@ -82,7 +82,7 @@ def _rows(folder: Path, name: str, own: str) -> Iterator[tuple[Any, ...]]:
         if kind.lower() != "good":
             raise UserError(f"{folder / own / 'train' / kind}: training images must be normal; expected only good/")
         place = _images(folder, f"{own}/train/{kind}")
-        for file in image_files(folder, place):
+        for file in image_files(folder, place, beside=_MASKS):
             normal += 1
             yield f"{place}/{file}", "", name, "train", 0, "good"
     if not normal:
@@ -93,7 +93,7 @@ def _rows(folder: Path, name: str, own: str) -> Iterator[tuple[Any, ...]]:
 
 def _test_rows(folder: Path, name: str, place: str, kind: str) -> Iterator[tuple[Any, ...]]:
     images = _images(folder, place)
-    files = image_files(folder, images)
+    files = image_files(folder, images, beside=_MASKS)
     if kind.lower() == "good":
         for file in files:
             yield f"{images}/{file}", "", name, "test", 0, "good"
@@ -102,12 +102,13 @@ def _test_rows(folder: Path, name: str, place: str, kind: str) -> Iterator[tuple
     masks = next((joined(place, one) for one in _MASKS if one in there), None)
     if masks is None:
         raise UserError(f"{folder / place}: no folder of masks; expected {' or '.join(_MASKS[:2])}")
-    pairs = pair_by_stem(folder, masks, ("", "_mask"))
+    pairs = MaskFinder(folder, masks, ("", "_mask"))
     for file in files:
-        stem = os.path.splitext(file)[0]
-        if stem not in pairs:
-            raise UserError(f"{folder / images / file}: no mask; expected {folder / masks / stem}.png")
-        yield f"{images}/{file}", pairs[stem], name, "test", 1, kind
+        mask = pairs.find(file)
+        if not mask:
+            expected = folder / masks / os.path.splitext(file)[0]
+            raise UserError(f"{folder / images / file}: no mask; expected {expected}.png")
+        yield f"{images}/{file}", mask, name, "test", 1, kind
 
 
 def _images(folder: Path, place: str) -> str:

@@ -3,42 +3,64 @@
 from __future__ import annotations
 
 import importlib.resources
-import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, joined, lines, mvtec_like, rebased
-from diadbench.datasets.layouts.folders import MvtecLayout, subfolders
-from diadbench.datasets.layouts.indices import below
-
-HEADER = ["object", "split", "label", "image", "mask"]
-#: Where a copy of the owner's split file may lie, relative to the raw tree.
-_SPLIT_FILES = ("split_csv/1cls.csv", "1cls.csv", "visa.csv", "visa_1cls.csv")
+from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, joined, lines, mvtec_like, rebased, table
+from diadbench.datasets.layouts.folders import MvtecLayout, image_files, subfolders
+from diadbench.datasets.layouts.list_files import list_file
+from diadbench.datasets.layouts.list_rows import rows_of
 
 
 class Visa(LayoutDataset):
     """VisA: the owner's raw tree, its re-laid form (``1cls/``, ``visa_pytorch/``), ADer's and DiAD's layouts.
 
-    The raw tree is split by the ``split_csv/1cls.csv`` beside it (DiAD: ``visa.csv``), else by the owner's list that
-    ships with this project. See :class:`LayoutDataset` for the options.
+    The raw tree is split by the ``split_csv/1cls.csv`` in it or by a CSV beside or above it (DiAD: ``visa.csv``), else
+    by the owner's list that ships with this project. See :class:`LayoutDataset` for the options.
     """
 
     info: ClassVar[DatasetInfo] = info("visa")
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, JSON lines, the raw tree, the re-laid tree."""
+        """ADer's ``meta.json``, JSON lines, a CSV beside or above the raw tree, the raw tree, the re-laid tree."""
         relaid = MvtecLayout(mask_suffixes=("", "_mask"))
         return [
             ader(),
             lines(("train.json", "test.json")),
-            Layout("owner", "<class>/Data/Images/Normal/*.JPG", self._is_raw, self._read_raw),
+            table("owner", "split_csv/1cls.csv or visa.csv"),
+            Layout("owner", "<class>/Data/Images/Normal/*.JPG", self._is_raw, _read_raw),
             mvtec_like("relaid", self.info.classes, self._wanted, relaid),
         ]
+
+    def index(self) -> pd.DataFrame:
+        """Build the sample table. The owner's list tells no kinds of defects: they are all called ``bad``."""
+        listed = super().index()
+        if self.found.layout.name == "owner":
+            listed["defect"] = listed["label"].map({1: "bad", 0: "good"})
+        return listed
+
+    @property
+    def source(self) -> str:
+        """What the samples were read from; without a CSV, the split that ships with this project."""
+        own = self.found.layout.name == "owner" and self.found.lists is None
+        return super().source + (", split by the owner's 1cls list as it ships with diadbench" if own else "")
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What was not read; without a CSV also the images that the owner's split doesn't list."""
+        if self.found.layout.name != "owner" or self.found.lists is not None:
+            return super().unread
+        there = {path for name in self.classes for path in _images(self.root / self.found.base, name)}
+        more = len(there - set(shipped_split()["image"]))
+        return (
+            *super().unread,
+            *((f"{more:,} images that the shipped 1cls list doesn't name were not read",) if more else ()),
+        )
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -48,7 +70,7 @@ class Visa(LayoutDataset):
 
     @property
     def _share(self) -> tuple[int, int]:
-        if self.found.layout.name != "owner" or self._split_file(self.root, self.found.base) is not None:
+        if self.found.layout.name != "owner" or self.found.lists is not None:
             return 0, 0
         listed = int(shipped_split()["class"].isin(self.classes).sum())
         return len(self.samples), listed
@@ -56,20 +78,9 @@ class Visa(LayoutDataset):
     def _is_raw(self, folder: Path) -> bool:
         return any((folder / name / "Data" / "Images").is_dir() for name in self.info.classes)
 
-    def _split_file(self, root: Path, base: str) -> Path | None:
-        above = os.path.dirname(base) if base else None
-        places = [base] if above is None else [base, above]  # DiAD: visa.csv beside the folder visa/
-        for place in places:
-            for name in _SPLIT_FILES:
-                if (root / place / name).is_file():
-                    return root / place / name
-        return None
 
-    def _read_raw(self, root: Path, base: str) -> pd.DataFrame:
-        path = self._split_file(root, base)
-        if path is not None:
-            return rebased(read_split(path), base)
-        return rebased(_there(root / base, shipped_split()), base)
+def _read_raw(root: Path, base: str) -> pd.DataFrame:
+    return rebased(_there(root / base, shipped_split()), base)
 
 
 def shipped_split() -> pd.DataFrame:
@@ -79,56 +90,29 @@ def shipped_split() -> pd.DataFrame:
 
 
 def read_split(path: Path) -> pd.DataFrame:
-    """Read a split file of VisA (``object,split,label,image,mask``; CRLF or LF line ends).
+    """Read a split file of VisA (``object,split,label,image,mask``; CRLF or LF line ends), paths as they stand in it.
 
     Raises:
-        UserError: Another header, an unknown split or label, an anomalous row without a mask, or a normal one with.
+        UserError: Another header, an unknown split or label, an anomalous training image.
     """
-    try:
-        table = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except (OSError, ValueError) as error:  # a parser's or decoder's error is a ValueError
-        raise UserError(f"{path}: not a CSV file ({' '.join(str(error).split())}); get it again") from error
-    if list(table.columns) != HEADER:
-        raise UserError(f"{path}: header {','.join(map(str, table.columns))}; expected {','.join(HEADER)}")
-    _known(table, "split", ("train", "test"), path)
-    _known(table, "label", ("normal", "anomaly"), path)
-    anomalous = table["label"] == "anomaly"
-    wrong = table[anomalous & (table["split"] == "train")]
-    if len(wrong):
-        raise UserError(
-            f"{path}: line {wrong.index[0] + 2}: {wrong['image'].iloc[0]} is anomalous and in the training split; "
-            "expected 1cls.csv, not a 2cls split"
-        )
-    return pd.DataFrame(
-        {
-            "image": below(table["image"], ""),
-            "mask": below(table["mask"].where(anomalous, ""), ""),
-            "class": table["object"],
-            "split": table["split"],
-            "label": anomalous.astype("int8"),
-            "defect": anomalous.map({True: "bad", False: "good"}),
-        }
-    )
+    rows = rows_of([list_file(path)])
+    listed = [(row.image, "".join(row.masks[:1]), row.cls, row.split, row.label) for row in rows]
+    made = pd.DataFrame(listed, columns=["image", "mask", "class", "split", "label"]).astype({"label": "int8"})
+    return made.assign(defect=made["label"].map({1: "bad", 0: "good"}))
 
 
-def _known(table: pd.DataFrame, column: str, values: tuple[str, ...], path: Path) -> None:
-    wrong = table[~table[column].isin(values)]
-    if len(wrong):
-        found: Any = wrong[column].iloc[0]
-        raise UserError(f"{path}: line {wrong.index[0] + 2}: {column} {found!r}; expected {' or '.join(values)}")
-
-
-def _there(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
+def _there(folder: Path, listed: pd.DataFrame) -> pd.DataFrame:
     """Keep the listed images that are on the disk. The flags and ``datasets check`` count what is missing."""
-    images = set()
-    for name in subfolders(folder, ""):
-        for kind in ("Normal", "Anomaly"):
-            place = joined(name, "Data", "Images", kind)
-            if (folder / place).is_dir():
-                images |= {f"{place}/{entry.name}" for entry in os.scandir(folder / place)}
-    kept = table[table["image"].isin(images)]
+    images = {path for name in subfolders(folder, "") for path in _images(folder, name)}
+    kept = listed[listed["image"].isin(images)]
     if kept.empty:
         raise UserError(
-            f"{folder}: none of the images of VisA's 1cls split is there; expected {table['image'].iloc[0]}"
+            f"{folder}: none of the images of VisA's 1cls split is there; expected {listed['image'].iloc[0]}"
         )
     return kept
+
+
+def _images(folder: Path, name: str) -> list[str]:
+    """Return the images of a class in the raw tree, relative to ``folder``."""
+    places = [joined(name, "Data", "Images", kind) for kind in ("Normal", "Anomaly")]
+    return [f"{place}/{file}" for place in places for file in image_files(folder, place)]

@@ -150,7 +150,7 @@ def test_damage_is_one_line_that_names_the_file(make_tree: MakeTree, damage: Bre
 def test_all_that_is_wrong_is_told_at_once(make_tree: MakeTree) -> None:
     root = make_tree()
     for name in ("bolt/train/good/000.png", "nut/train/good/001.png", "nut/test/good/000.png"):
-        (root / name).write_bytes(b"broken")
+        (root / name).write_bytes(b"broken " + name.encode())
     (root / "nut/test/good/001.png").write_bytes(b"")
     (root / "bolt/ground_truth/crack/000_mask.png").write_bytes(b"broken")
     with pytest.raises(UserError, match=r"5 problems: .*; and 2 more"):
@@ -170,8 +170,11 @@ def test_roots_that_are_not_there(name: str, tmp_path: Path, make_tree: MakeTree
 
 def test_the_wrong_folder_is_told_apart(make_tree: MakeTree, tmp_path: Path) -> None:
     root = make_tree()
+    assert Folder(root / "nut").classes == ("nut",)
+    (root / "nut").rename(root / "bottle")
     with pytest.raises(UserError, match="folder of one class; give the folder above it"):
-        _ = Folder(root / "nut").samples
+        _ = mvtec_layout(root / "bottle")
+    (root / "bottle").rename(root / "nut")
     with pytest.raises(UserError, match="no class folder found"):
         _ = Folder(root / "nut" / "train").samples
     with pytest.raises(UserError, match="unknown class 'nutt'; did you mean nut"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -11,9 +12,10 @@ from PIL import Image
 
 from diadbench.cli import main
 from diadbench.common.errors import UserError
-from diadbench.datasets import get
+from diadbench.datasets import get, get_class
 from diadbench.datasets.checking.check import check
 from diadbench.datasets.checking.describe import bibtex, contact_sheet, guides, info_text, markdown
+from diadbench.datasets.checking.describe import options as options_of
 from diadbench.datasets.checking.prepare import prepare
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.datasets.facts.counts import Counts
@@ -122,6 +124,27 @@ def test_info_and_contact_sheet(tmp_path: Path) -> None:
         assert "\n\n\n" not in text
     with pytest.raises(UserError, match="did you mean visa"):
         info_text("vis")
+
+
+@pytest.mark.parametrize("name", list(CATALOG))
+def test_every_option_is_explained(name: str) -> None:
+    known = [key for key in inspect.signature(get_class(name)).parameters if key != "root"]
+    found = options_of(name)
+    assert [option.partition("=")[0] for option, _ in found] == known
+    text, docs = info_text(name), DOCS.read_text()
+    for option, about in found:
+        assert len(about) > 10, option
+        assert f"{option}: {about}" in text
+        assert f"- `{option}`: {about}" in docs
+
+
+def test_every_kind_of_finding_is_in_the_docs() -> None:
+    home = Path(check.__code__.co_filename).parent
+    source = "".join(path.read_text() for path in sorted(home.glob("*.py")))
+    kinds = set(re.findall(r"report\.add\(\s*(?:\"\w+\"[^,]*),\s*\"([\w-]+)\"", source))
+    assert {"structure", "counts", "file", "unread"} <= kinds
+    for kind in kinds:
+        assert f"| `{kind}` |" in DOCS.read_text(), kind
 
 
 def test_every_citation_is_there() -> None:

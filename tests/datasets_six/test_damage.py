@@ -179,7 +179,7 @@ CASES = [
         "empty mask",
         "mvtec",
         "owner",
-        "files",
+        "handled",
         r"000_mask.png.*no positive pixel",
         lambda root: resave(mask(root), lambda values: values * 0),
     ),

@@ -29,10 +29,10 @@ CHEAP = Path(__file__).resolve().parents[1] / "storm" / "cheap"
 def write_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PYTHONPATH", str(CHEAP))
     monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
-    for name in ("train/good", "test/good"):
+    for value, name in enumerate(("train/good", "test/good")):
         path = tmp_path / "data" / "thing" / name / "0.png"
         path.parent.mkdir(parents=True)
-        Image.fromarray(np.full((8, 8, 3), 7, dtype=np.uint8)).save(path)
+        Image.fromarray(np.full((8, 8, 3), value, dtype=np.uint8)).save(path)
 
     def write(**changes: Any) -> str:
         method = {"method": f"{CHEAP / 'storm_method.py'}:StormMethod", "options": {"seconds": 0.0}}

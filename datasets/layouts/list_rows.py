@@ -1,0 +1,416 @@
+"""Records of lists become rows of the sample table; whatever is wrong with one is told with its file and line."""
+
+from __future__ import annotations
+
+import math
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from diadbench.common.errors import UserError
+from diadbench.datasets.decoding.images import SEVERAL, has_image_suffix, inside, read_mask
+from diadbench.datasets.decoding.lookalikes import differs
+from diadbench.datasets.layouts.list_files import KEYS, Entry, ListFile, split_of_name, value_of
+
+#: Words for a label, in lower case.
+NORMAL = ("0", "0.0", "false", "normal", "good")
+ANOMALOUS = ("1", "1.0", "true", "anomaly", "anomalous", "abnormal", "defective", "defect", "bad")
+#: How many images of a class are looked for to find the folder that a list's paths begin at.
+_FIRSTS = 3
+
+
+class Row(NamedTuple):
+    """A sample as a list tells it; ``place`` is the file and line. Paths are as in the file, with ``/``."""
+
+    image: str
+    masks: tuple[str, ...]
+    cls: str
+    split: str
+    label: int
+    defect: str
+    place: str
+
+
+def rows_of(files: Sequence[ListFile], train: Sequence[str] = ("train",)) -> list[Row]:
+    """Return the samples of one list, or of a pair.
+
+    Args:
+        files: The list's files; each file's error is raised.
+        train: Top keys whose samples are training samples (``("train", "validation")``), for ADer's ``meta.json``.
+
+    Raises:
+        UserError: A file is broken, or a record lacks a value or has one of a wrong type: with file and line.
+    """
+    rows = []
+    for file in files:
+        if file.error:
+            raise UserError(file.error)
+        if file.form == "meta":
+            _has_splits(file, (*train, "test"))
+        wanted = [entry for entry in file.entries if entry.split in ("", "test", *train)]
+        rows += [_row(entry, file) for entry in wanted]
+    if not rows:
+        raise UserError(f"{files[0].path}: the list holds no samples; get it again, or remove it")
+    _check_twice(rows)
+    return rows
+
+
+def _has_splits(file: ListFile, wanted: Iterable[str]) -> None:
+    there = {entry.split for entry in file.entries}
+    for split in wanted:
+        if split not in there:
+            raise UserError(
+                f"{file.path}: no records below the key {split!r}; found {', '.join(sorted(there)) or 'none'}"
+            )
+
+
+def _row(entry: Entry, file: ListFile) -> Row:
+    place = f"{file.path}: {entry.place}"
+    image = _text(entry, "image", place)
+    split = _split(entry, file, place)
+    label = _label(entry, place)
+    if split == "train" and label:
+        raise UserError(
+            f"{place}: {image} is anomalous and in the training split; training images must be normal (a list for "
+            "another setting, such as VisA's 2cls?)"
+        )
+    image = slashed(image)
+    return Row(
+        image, _masks(entry, place), _class(entry, image, place), split, label, _defect(entry, image, label), place
+    )
+
+
+def _missing(entry: Entry, what: str, place: str) -> UserError:
+    return UserError(f"{place}: no key {KEYS[what][0]!r} ({', '.join(KEYS[what])}); found {', '.join(entry.values)}")
+
+
+def _text(entry: Entry, what: str, place: str) -> str:
+    key, value = value_of(entry.values, what)
+    if not key:
+        raise _missing(entry, what, place)
+    if not isinstance(value, str):
+        raise UserError(f"{place}: {what} {_written(value)}; expected text (key {key!r})")
+    if not value.strip() or "\0" in value:
+        raise UserError(f"{place}: {what} {value!r} (key {key!r}); expected a name")
+    return value
+
+
+def _written(value: Any) -> str:
+    """Return a value as a list would have it (``null``, not ``None``), cut short."""
+    return "null" if value is None else repr(value)[:60]
+
+
+def _split(entry: Entry, file: ListFile, place: str) -> str:
+    if entry.split:
+        return "test" if entry.split == "test" else "train"
+    key, value = value_of(entry.values, "split")
+    if not key:
+        split = split_of_name(file.path)
+        if split:
+            return split
+        raise UserError(f"{place}: no split; expected a key 'split', or train or test in the name of the list")
+    if value not in ("train", "test"):
+        raise UserError(f"{place}: split {value!r}; expected train or test")
+    return str(value)
+
+
+def _label(entry: Entry, place: str) -> int:
+    key, value = value_of(entry.values, "label")
+    name_key, name = value_of(entry.values, "label_name")
+    if not key and not name_key:
+        wanted = "anomaly" if value_of(entry.values, "image")[0] == "img_path" else "label"
+        raise UserError(f"{place}: no key {wanted!r}; found {', '.join(entry.values)}")
+    label, named = label_of(value), label_of(name)
+    if key and label is None:
+        raise UserError(f"{place}: label {_written(value)}; expected 0 or 1, normal or anomaly")
+    if label is None:
+        if named is None:
+            raise UserError(f"{place}: label_name {name!r}; expected good or defective")
+        return named
+    if named is not None and named != label:
+        raise UserError(f"{place}: label {value!r} and label_name {name!r} contradict each other; mend one")
+    return label
+
+
+def label_of(value: Any) -> int | None:
+    """Return 0 or 1 for a label as people write it; ``None`` for anything else."""
+    word = str(value).strip().lower()
+    return 0 if word in NORMAL else 1 if word in ANOMALOUS else None
+
+
+def _class(entry: Entry, image: str, place: str) -> str:
+    key, value = value_of(entry.values, "class")
+    if key:
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"{place}: class {_written(value)}; expected text (key {key!r})")
+        return value
+    if entry.cls:
+        return entry.cls
+    name = class_of_path(image)
+    if not name:
+        raise UserError(f"{place}: no key 'clsname', and {image} names no class; expected <class>/train/good/000.png")
+    return name
+
+
+def class_of_path(image: str) -> str:
+    """Return the class that a path names, as UniAD does where ``clsname`` is left out; ``""`` where it names none.
+
+    It is the folder before ``train`` or ``test``; in a path without them the fourth part from the end.
+    """
+    parts = image.split("/")
+    for word in ("train", "test"):
+        if word in parts[1:-1]:
+            return parts[parts.index(word, 1) - 1]
+    return parts[-4] if len(parts) >= 4 else ""
+
+
+def _masks(entry: Entry, place: str) -> tuple[str, ...]:
+    key, value = value_of(entry.values, "mask")
+    if not key or value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return ()
+    several = value if isinstance(value, list) else [value]
+    for one in several:
+        if not isinstance(one, str) or not one.strip() or "\0" in one or SEVERAL in one:
+            raise UserError(f"{place}: mask {_written(one)}; expected text (key {key!r})")
+    return tuple(slashed(one) for one in several)
+
+
+def _defect(entry: Entry, image: str, label: int) -> str:
+    if not label:
+        return "good"
+    value = value_of(entry.values, "defect")[1]
+    if isinstance(value, str) and value.strip():
+        return value
+    if entry.split:  # ADer names it where there is one
+        return "defect"
+    parts = image.split("/")  # <class>/test/<defect>/000.png, or <class>/test/<defect>/rgb/000.png
+    if "test" in parts[:-2]:
+        return parts[parts.index("test") + 1]
+    return "defect"
+
+
+def slashed(path: str) -> str:
+    """Return a path with ``/`` and without what says nothing: ``a//b``, ``./a``, ``a\\b``."""
+    clean = re.sub(r"(?<=[^/])/(?:\.?/)+", "/", path.replace("\\", "/"))
+    return re.sub(r"^(?:\./+)+", "", clean)
+
+
+def _check_twice(rows: Sequence[Row]) -> None:
+    seen: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        first = seen.setdefault((row.cls, row.image), row)
+        if first is not row:
+            raise UserError(
+                f"{row.place}: {row.image} is listed twice in class {row.cls!r}, first in {first.place}; remove one"
+            )
+
+
+# -- where the images lie ----------------------------------------------------------------------------------------
+
+
+def firsts(rows: Sequence[Row]) -> list[Row]:
+    """Return a few samples of each class and split: enough to find the folder that the paths begin at."""
+    found: dict[tuple[str, str], int] = {}
+    kept = []
+    for row in rows:
+        key = (row.cls, row.split)
+        found[key] = found.get(key, 0) + 1
+        if found[key] <= _FIRSTS:
+            kept.append(row)
+    return kept
+
+
+def check_masks(rows: Sequence[Row], only: Sequence[str] | None = None) -> None:
+    """Refuse anomalous samples without a mask, with file and line, in the classes that are wanted. Raises UserError."""
+    bare = [row for row in rows if row.label and not row.masks and (only is None or row.cls in only)]
+    if bare:
+        raise UserError(
+            f"{bare[0].place}: {bare[0].image}: anomalous test image without a mask ({len(bare)} such images); add "
+            "maskname (mask_path, mask), or, for image metrics only, set masks=false (dataset folder)"
+        )
+
+
+def table_of(rows: Sequence[Row], root: Path, folder: Path) -> pd.DataFrame:
+    """Return the samples as rows of the sample table, with paths relative to ``root``.
+
+    Args:
+        rows: Samples of a list.
+        root: The dataset's root.
+        folder: Folder of the list. Paths begin there, in a folder below, or above it as far as the root.
+
+    Raises:
+        UserError: A path leaves the root, no image is found, or a mask is another image's: with file and line.
+    """
+    some = firsts(rows)
+    base = image_base([row.image for row in some], root, folder)
+    if base is None:
+        _refuse_leaving([(row.place, "image", row.image) for row in rows], root, folder)
+        raise _nowhere(some[0], root, folder)
+    mask_base = image_base([mask for row in some for mask in row.masks[:1]], root, folder, first=base)
+    mask_base = base if mask_base is None else mask_base
+    made = []
+    for row in rows:
+        image = below_root(row.image, root, base, row.place, "image", climbs=base == folder)
+        masks = [below_root(mask, root, mask_base, row.place, "mask", climbs=mask_base == folder) for mask in row.masks]
+        made.append((image, united(masks, root), row.cls, row.split, row.label, row.defect))
+    table = pd.DataFrame(made, columns=["image", "mask", "class", "split", "label", "defect"])
+    table["label"] = table["label"].astype("int8")
+    check_pairs(table, [row.place for row in rows])
+    return without_empty_masks(table, root)
+
+
+def image_base(paths: Sequence[str], root: Path, folder: Path, first: Path | None = None) -> Path | None:
+    """Return the folder at which the listed paths begin; ``None`` when none of them is there."""
+    if not paths:
+        return None
+    best, most = None, 0
+    for base in _bases(root, folder, first):
+        hits = sum(_is_there(path, base, root, climbs=base == folder) for path in paths)
+        if hits > most:
+            best, most = base, hits
+        if most == len(paths):
+            break
+    return best
+
+
+def _bases(root: Path, folder: Path, first: Path | None) -> Iterator[Path]:
+    tops = [folder]
+    while tops[-1] != root and root in tops[-1].parents:
+        tops.append(tops[-1].parent)
+    if root not in tops:  # the list lies above the root
+        tops = [root, folder, *([folder.parent] if folder.parent in root.parents else [])]
+    if first is not None:
+        yield first
+    yield from tops
+    for top in tops:
+        if top == root or root in top.parents:
+            yield from _folders(top)
+    for top in tops:
+        if top == root or root in top.parents:
+            for one in _folders(top):
+                yield from _folders(one)
+
+
+def _folders(folder: Path) -> list[Path]:
+    from diadbench.datasets.layouts.folders import subfolders
+
+    return [folder / name for name in islice(subfolders(folder, ""), 200)]
+
+
+def _is_there(path: str, base: Path, root: Path, *, climbs: bool) -> bool:
+    relative = _relative(path, root, base, climbs=climbs)
+    return relative is not None and os.path.exists(os.path.join(root, relative))
+
+
+def _relative(path: str, root: Path, base: Path, *, climbs: bool) -> str | None:
+    """Return a listed path relative to the root, or ``None`` where it leaves it.
+
+    ``climbs``: the paths of the list begin at the list, so that ``../`` may lead to another folder of the root.
+    """
+    if re.match(r"[A-Za-z]:", path) or (not climbs and f"{posixpath.normpath(path)}/".startswith("../")):
+        return None
+    for top in dict.fromkeys((os.path.abspath(root), os.path.realpath(root))):
+        start = os.path.abspath(base) if top == os.path.abspath(root) else os.path.realpath(base)
+        relative = posixpath.relpath(posixpath.normpath(posixpath.join(start, path)), top)
+        if relative != ".." and not relative.startswith("../"):
+            return relative
+    return None
+
+
+def below_root(path: str, root: Path, base: Path, place: str, what: str, *, climbs: bool = False) -> str:
+    """Return a listed path relative to the root. Raises UserError where it leaves it."""
+    relative = _relative(path, root, base, climbs=climbs)
+    if relative is None:
+        raise UserError(f"{place}: {what} path {path!r} leaves the data root {root}; refused")
+    return relative
+
+
+def _refuse_leaving(paths: Iterable[tuple[str, str, str]], root: Path, folder: Path) -> None:
+    base = folder if folder == root or root in folder.parents else root
+    for place, what, path in paths:
+        below_root(path, root, base, place, what, climbs=True)
+
+
+def _nowhere(row: Row, root: Path, folder: Path) -> UserError:
+    base = folder if folder == root or root in folder.parents else root
+    like = differs(base / row.image)
+    hint = f"; {like}" if like else ""
+    return UserError(f"{row.place}: {row.image} is listed, and not found in {base} or in a folder below{hint}")
+
+
+def united(masks: Sequence[str], root: Path) -> str:
+    """Return one mask path for the masks of an image: ``""``, the mask, their folder, or a union of several files."""
+    if len(masks) < 2:
+        return masks[0] if masks else ""
+    top = posixpath.commonpath([posixpath.dirname(mask) for mask in masks])
+    names = sorted(posixpath.relpath(mask, top) if top else mask for mask in dict.fromkeys(masks))
+    return f"{top}/{SEVERAL}{SEVERAL.join(names)}" if top else SEVERAL + SEVERAL.join(names)
+
+
+def without_empty_masks(table: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """Take the masks of normal images out of the table where they show nothing (MVTec-3D lists all-zero ones).
+
+    A mask with anomalous pixels for a normal image stays: it contradicts the label, and is refused when it is read.
+    """
+    kept = table["mask"].copy()
+    for i in table.index[(table["label"] == 0) & (table["mask"] != "")]:
+        try:
+            shows = bool(read_mask(inside(root, str(kept[i]))).any())
+        except UserError:
+            shows = False  # missing or broken: nobody reads it
+        kept[i] = kept[i] if shows else ""
+    return table.assign(mask=kept)
+
+
+# -- pairs -------------------------------------------------------------------------------------------------------
+
+
+def check_pairs(table: pd.DataFrame, places: Sequence[str]) -> None:
+    """Refuse a mask that by its name is another image's: such lists come from two sorted folders and a stray file.
+
+    A mask of any other name belongs to the image that it is listed with.
+    """
+    stems: dict[str, set[str]] = {}
+    for image in table["image"]:
+        stems.setdefault(posixpath.dirname(image), set()).add(_stem(image))
+    wrong = []
+    for i, (image, mask) in enumerate(zip(table["image"], table["mask"])):
+        if mask and SEVERAL not in mask and _is_anothers(image, mask, stems[posixpath.dirname(image)]):
+            wrong.append((places[i], image, mask))
+    if wrong:
+        place, image, mask = wrong[0]
+        raise UserError(
+            f"{place}: {image} is paired with {mask}, by its name not the mask of this image ({len(wrong)} such "
+            "pairs); was the list made from two sorted folders with a stray file in one? Mend or remove the list"
+        )
+
+
+def _is_anothers(image: str, mask: str, stems: set[str]) -> bool:
+    own = _stem(image)
+    if posixpath.splitext(mask)[1] and not has_image_suffix(mask):
+        return True
+    owners = set(_owners(_stem(mask)))
+    if own in owners or posixpath.basename(posixpath.dirname(mask)) == own:
+        return False
+    return bool(owners & stems)
+
+
+def _owners(mask: str) -> Iterator[str]:
+    """Yield the stems of images that a mask may be of by its name: ``000`` for ``000_mask``, ``000_GT`` or ``000``."""
+    yield mask
+    for i in range(len(mask) - 1, 0, -1):
+        if mask[i] in "_-. ":
+            yield mask[:i]
+        elif not mask[i].isalpha():
+            return
+
+
+def _stem(path: str) -> str:
+    name = posixpath.basename(path)
+    return name if name.startswith(".") else posixpath.splitext(name)[0]

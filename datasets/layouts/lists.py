@@ -1,0 +1,230 @@
+"""Find the lists of samples that lie in a folder, and whose they are. A list that is there decides, or is refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from diadbench.common.errors import UserError
+from diadbench.datasets.layouts.folders import entries, subfolders
+from diadbench.datasets.layouts.list_files import (
+    LIST_SUFFIXES,
+    USUAL_NAMES,
+    Entry,
+    ListFile,
+    list_file,
+    rest_of_name,
+    split_of_name,
+    value_of,
+)
+from diadbench.datasets.layouts.list_rows import (
+    below_root,
+    check_masks,
+    class_of_path,
+    firsts,
+    image_base,
+    rows_of,
+    slashed,
+    table_of,
+)
+
+#: Folders in which lists usually lie, beside the folders of images.
+PLACES = ("split_csv", "splits", "split", "lists", "list", "meta", "jsons", "json")
+#: Published lists for another setting, which lie beside the right one: their training parts hold anomalies.
+_OTHER_SETTINGS = ("2cls_fewshot.csv", "2cls_highshot.csv")
+#: So many files of a folder are looked at; those with usual names first.
+_MOST = 500
+FORMS = {"meta": "ADer's meta.json form", "lines": "JSON records", "csv": "table"}
+
+
+@dataclass(frozen=True)
+class ListSet:
+    """A list of samples: one file with both splits, or a pair.
+
+    Attributes:
+        files: The files, training first.
+        form: ``meta``, ``lines`` or ``csv``; of a broken file the form that its name tells.
+        problem: Why it can't be used although it is a list (its pair is missing); ``""`` for none.
+    """
+
+    files: tuple[ListFile, ...]
+    form: str
+    problem: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the files."""
+        return self.files[0].path.parent
+
+    @property
+    def names(self) -> str:
+        """Names of the files, for texts."""
+        names = [file.path.name for file in self.files]
+        return " and ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} more"
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """Classes that its records name, by themselves or by their paths; empty for a broken one."""
+        return frozenset(_class_of(entry) for file in self.files for entry in file.entries)
+
+    @property
+    def rank(self) -> tuple[bool, bool, str]:
+        """Sorts the best list first: whole and of a usual name."""
+        return not all(file.usual for file in self.files), bool(self.problem), self.names
+
+    @property
+    def readable(self) -> bool:
+        """Whether nothing is known to be wrong with its files."""
+        return not self.problem and not any(file.error for file in self.files)
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Classes that it names and folders in its paths; empty where it is too broken to tell."""
+        return frozenset[str]().union(*(file.words for file in self.files))
+
+    def is_of(self, names: Sequence[str]) -> bool:
+        """Whether it names one of these classes, or folders called so; with no names, always.
+
+        A broken file in which no path can be told is everybody's: nobody may pass it over.
+        """
+        return not names or not self.words or bool(self.words & set(names))
+
+    def read(
+        self, root: Path, train: Sequence[str] = ("train",), *, masks: bool = False, only: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Return its samples, with paths relative to ``root``.
+
+        Args:
+            root: The dataset's root.
+            train: Top keys of ADer's ``meta.json`` that are trained on.
+            masks: Refuse anomalous samples without a mask.
+            only: Classes that are wanted, for ``masks``.
+
+        Raises:
+            UserError: What is wrong with it, with file and line.
+        """
+        if self.problem:
+            raise UserError(self.problem)
+        rows = rows_of(self.files, train)
+        if masks:
+            check_masks(rows, only)
+        return table_of(rows, root, self.folder)
+
+    def share_in(self, root: Path) -> Literal["all", "some", "none"]:
+        """Say how many of the images that it names lie in ``root``: asked for a list that lies above the root.
+
+        A few of each class are looked for. Of a broken list the folders count that can be told.
+        """
+        try:
+            some = [row.image for row in firsts(rows_of(self.files))]
+        except UserError:
+            if not self.words:
+                return "some" if all(file.usual for file in self.files) else "none"
+            return "all" if self.words & set(subfolders(root, "")) else "none"
+        base = image_base(some, root, self.folder)
+        if base is None:
+            return "none"
+        try:
+            for path in some:
+                below_root(path, root, base, "", "image", climbs=base == self.folder)
+        except UserError:
+            return "some"
+        return "all"
+
+
+def list_sets(folder: Path) -> list[ListSet]:
+    """Return the lists in a folder and in the usual places below it (:data:`PLACES`), the best first."""
+    found: list[ListSet] = []
+    for place in ("", *(name for name in subfolders(folder, "") if name.lower() in PLACES)):
+        found += sorted(_in_folder(folder / place), key=lambda one: one.rank)
+    return found
+
+
+def _in_folder(folder: Path) -> list[ListSet]:
+    files = [list_file(path) for path in islice(_paths(folder), _MOST)]
+    files = [file for file in files if file.form != "other"]
+    whole = [ListSet((file,), _form(file)) for file in files if _is_whole(file)]
+    return _joined([*whole, *_pairs([file for file in files if not _is_whole(file)], bool(whole))])
+
+
+def _joined(sets: list[ListSet]) -> list[ListSet]:
+    """Join lists of one form with own names and different classes: a list for each class is one list."""
+    made = [one for one in sets if one.rank[0] is False]
+    for form in FORMS:
+        own = [one for one in sets if one.rank[0] and one.form == form]
+        classes = [name for one in own for name in one.classes]
+        if len(own) > 1 and all(one.readable and one.classes for one in own) and len(classes) == len(set(classes)):
+            own = [ListSet(tuple(file for one in own for file in one.files), form)]
+        made += own
+    return made
+
+
+def _class_of(entry: Entry) -> str:
+    image, name = value_of(entry.values, "image")[1], value_of(entry.values, "class")[1]
+    return str(name or entry.cls or (class_of_path(slashed(image)) if isinstance(image, str) else ""))
+
+
+def _paths(folder: Path) -> Iterator[Path]:
+    for entry in sorted(entries(folder), key=lambda entry: entry.name.lower() not in USUAL_NAMES):
+        name = entry.name.lower()
+        if os.path.splitext(name)[1] in LIST_SUFFIXES and name not in _OTHER_SETTINGS and not entry.is_dir():
+            yield folder / entry.name
+
+
+def _is_whole(file: ListFile) -> bool:
+    return file.has_splits or (file.form == "broken" and not split_of_name(file.path))
+
+
+def _form(file: ListFile) -> str:
+    if file.form != "broken":
+        return file.form
+    name = file.path.name.lower()
+    return "csv" if name.endswith((".csv", ".tsv")) else "meta" if "meta" in name else "lines"
+
+
+def _pairs(files: Sequence[ListFile], has_whole: bool) -> Iterator[ListSet]:
+    groups: dict[str, dict[str, list[ListFile]]] = {}
+    single: list[ListFile] = []
+    for file in files:
+        split = split_of_name(file.path)
+        if split:
+            groups.setdefault(rest_of_name(file.path), {}).setdefault(split, []).append(file)
+        else:
+            single.append(file)
+    complete = has_whole
+    for group in groups.values():
+        complete = complete or len(group) == 2
+        yield _pair(group)
+    for file in single if not complete else ():
+        problem = f"{file.path}: a list of samples without splits; expected a key or column `split` (train, test)"
+        yield ListSet((file,), _form(file), f"{problem}; add it, or name the layout to read the folders: layout=...")
+
+
+def _pair(group: dict[str, list[ListFile]]) -> ListSet:
+    chosen = tuple(group[split][0] for split in ("train", "test") if split in group)
+    problem = ""
+    for split, files in group.items():
+        if len(files) > 1 and not _alike(files[0], files[1]):
+            names = " and ".join(file.path.name for file in files)
+            problem = f"{files[0].path}: two different lists of {split} samples, {names}; keep one"
+    if len(chosen) == 1:
+        there, missing = ("train", "test") if "train" in group else ("test", "train")
+        name = chosen[0].path.name
+        expected = name.replace(there, missing).replace(there.title(), missing.title())
+        problem = f"{chosen[0].path}: lists the {there} samples, and no list of {missing} samples lies beside it; "
+        problem += f"expected {expected}: add it, or name the layout to read the folders: layout=..."
+    return ListSet(chosen, _form(chosen[0]), problem)
+
+
+def _alike(first: ListFile, second: ListFile) -> bool:
+    return not first.error and not second.error and _images(first) == _images(second)
+
+
+def _images(file: ListFile) -> list[object]:
+    return [(value_of(one.values, "image")[1], value_of(one.values, "label")[1]) for one in file.entries]

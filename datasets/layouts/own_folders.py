@@ -1,0 +1,243 @@
+"""Folders as people have them: MVTec-AD's manner, splits above the classes, one class alone, anomalib's ``Folder``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diadbench.common.errors import UserError, unknown_name
+from diadbench.datasets.layouts.folders import (
+    MaskFinder,
+    MvtecLayout,
+    image_files,
+    no_loose_images,
+    stem_of,
+    subfolders,
+    test_rows,
+)
+from diadbench.datasets.layouts.indices import table_of
+
+Row = tuple[str, str, str, str, int, str]
+
+
+# -- one class alone, splits above classes ------------------------------------------------------------------------
+
+
+def is_one_class(root: Path, layout: MvtecLayout) -> bool:
+    """Whether ``root`` is the folder of one class: ``train/good/000.png`` without classes below or above."""
+    return any((root / layout.train[0] / normal).is_dir() for normal in layout.normal)
+
+
+def is_split_above(root: Path, layout: MvtecLayout) -> bool:
+    """Whether the splits lie above the classes: ``train/good/<class>`` or ``train/<class>/good``.
+
+    Folders in ``train/good`` are classes where the test folders have folders of the same names; else they are lots of
+    one class.
+    """
+    return bool(_inner_classes(root, layout) or _outer_classes(root, layout))
+
+
+def _inner_classes(root: Path, layout: MvtecLayout) -> list[str]:
+    """Return the classes of ``train/good/<class>``, told from lots by their names in the test folders."""
+    train = [name for normal in layout.normal for name in subfolders(root, f"{layout.train[0]}/{normal}")]
+    kinds = subfolders(root, layout.test)
+    test = {name for kind in kinds for name in subfolders(root, f"{layout.test}/{kind}")}
+    if not train or not test & set(train):
+        return []
+    if not test <= set(train):
+        raise UserError(
+            f"{root / layout.test}: folders {', '.join(sorted(test - set(train))[:3])} are not in "
+            f"{root / layout.train[0] / layout.normal[0]} ({', '.join(train[:3])}); are they classes or lots? Use "
+            "<class>/train and <class>/test"
+        )
+    return train
+
+
+def _outer_classes(root: Path, layout: MvtecLayout) -> list[str]:
+    """Return the classes of ``train/<class>/good`` with ``test/<class>``."""
+    train = [
+        name
+        for name in subfolders(root, layout.train[0])
+        if any((root / layout.train[0] / name / normal).is_dir() for normal in layout.normal)
+    ]
+    test = set(subfolders(root, layout.test))
+    if not train or not test & set(train):
+        return []
+    strange = (test ^ set(train)) | (set(subfolders(root, layout.train[0])) - set(train))
+    if strange:
+        raise UserError(
+            f"{root}: {sorted(strange)[0]} is not in both {layout.train[0]} and {layout.test}, which lie above the "
+            "classes; expected the same classes in both"
+        )
+    return train
+
+
+def one_class(root: Path, name: str, layout: MvtecLayout) -> pd.DataFrame:
+    """Index the folder of one class; its name is given. Raises UserError as :func:`mvtec_layout`."""
+    return table_of([*_train_rows(root, name, layout, ""), *_test_part(root, name, layout, "")])
+
+
+def split_above(root: Path, layout: MvtecLayout) -> pd.DataFrame:
+    """Index ``train/good/<class>`` or ``train/<class>/good``, with test and mask folders likewise.
+
+    Raises:
+        UserError: As :func:`mvtec_layout`; an image lies beside the folders of classes.
+    """
+    rows: list[Row] = []
+    inner = _inner_classes(root, layout)
+    if inner:
+        for split in (layout.train[0], layout.test):
+            for kind in subfolders(root, split):
+                no_loose_images(root, f"{split}/{kind}", f"{root / split / kind}/<class>")
+    for name in inner or _outer_classes(root, layout):
+        rows += _train_rows(root, name, layout, "inner" if inner else "outer")
+        rows += _test_part(root, name, layout, "inner" if inner else "outer")
+    return table_of(rows)
+
+
+def _place(top: str, kind: str, name: str, order: str) -> str:
+    parts = {"inner": (top, kind, name), "outer": (top, name, kind), "": (top, kind)}[order]
+    return "/".join(parts)
+
+
+def _train_rows(root: Path, name: str, layout: MvtecLayout, order: str) -> Iterator[Row]:
+    count = 0
+    for split in layout.train:
+        top = f"{split}/{name}" if order == "outer" else split
+        no_loose_images(root, top, str(root / top / layout.normal[0]))
+        for kind in subfolders(root, top):
+            if kind not in layout.normal:
+                raise UserError(
+                    f"{root / top / kind}: training images must be normal; expected only {layout.normal[0]}/"
+                )
+            place = _place(split, kind, name, order)
+            for file in image_files(root, place):
+                count += 1
+                yield f"{place}/{file}", "", name, "train", 0, "good"
+    if not count:
+        expected = root / _place(layout.train[0], layout.normal[0], name, order)
+        raise UserError(f"class {name!r} has no training images; expected them in {expected}")
+
+
+def _test_part(root: Path, name: str, layout: MvtecLayout, order: str) -> Iterator[Row]:
+    top = f"{layout.test}/{name}" if order == "outer" else layout.test
+    no_loose_images(root, top, f"{root / top}/<{layout.normal[0]} or defect>")
+    for kind in subfolders(root, top):
+        images, masks = (_place(one, kind, name, order) for one in (layout.test, layout.masks))
+        if (root / images).is_dir():
+            yield from test_rows(root, images, masks, name, kind, layout)
+
+
+# -- anomalib's Folder --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Directories:
+    """The options of anomalib's ``Folder``: which folders hold what, below a class's folder.
+
+    Attributes:
+        normal: Folders of normal images.
+        abnormal: Folders of anomalous images; the name of the folder is the name of the defect.
+        normal_test: Folders of normal test images; without them a share of ``normal`` is held out.
+        mask: Folders of masks; one for all kinds, or one for each of ``abnormal``.
+        suffixes: What follows an image's stem in the name of its mask.
+        ratio: Share of the normal images that is held out for the test, in (0,1).
+        seed: Decides which.
+        has_masks: Whether anomalous images must have masks.
+    """
+
+    normal: tuple[str, ...]
+    abnormal: tuple[str, ...] = ()
+    normal_test: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ("_mask", "")
+    ratio: float = 0.2
+    seed: int = 0
+    has_masks: bool = True
+
+
+def directory_classes(root: Path, wanted: Directories) -> list[str]:
+    """Return the classes below ``root``: ``[""]`` where the folders lie in it, else the folders that have them."""
+    if (root / wanted.normal[0]).is_dir():
+        return [""]
+    return [name for name in subfolders(root, "") if (root / name / wanted.normal[0]).is_dir()]
+
+
+def directories(root: Path, title: str, wanted: Directories, only: Sequence[str] | None = None) -> pd.DataFrame:
+    """Index folders that are told by name, as anomalib's ``Folder`` does.
+
+    Args:
+        root: The dataset's root.
+        title: Name of the class where the folders lie in the root itself.
+        wanted: The folders.
+        only: These classes only.
+
+    Raises:
+        UserError: A folder is missing or empty, an anomalous image has no mask.
+    """
+    found = directory_classes(root, wanted)
+    if not found:
+        raise UserError(f"{root}: no folder {wanted.normal[0]!r} (normal_dir) in it or in a folder of a class")
+    if only is not None and found != [""]:
+        for name in only:
+            if name not in found:
+                raise unknown_name("class", name, found, where=str(root))
+        found = [name for name in found if name in only]
+    return table_of([row for name in found for row in _directory_rows(root, name, name or title, wanted)])
+
+
+def _directory_rows(root: Path, base: str, name: str, wanted: Directories) -> Iterator[Row]:
+    normal = _images_in(root, base, wanted.normal, "normal_dir")
+    held = _images_in(root, base, wanted.normal_test, "normal_test_dir")
+    if not held:
+        normal, held = _held_out(normal, wanted, name)
+    for image in normal:
+        yield image, "", name, "train", 0, "good"
+    for image in held:
+        yield image, "", name, "test", 0, "good"
+    for i, folder in enumerate(wanted.abnormal):
+        yield from _abnormal_rows(
+            root, base, name, folder, wanted.mask[i % len(wanted.mask)] if wanted.mask else "", wanted
+        )
+
+
+def _images_in(root: Path, base: str, folders: Sequence[str], option: str) -> list[str]:
+    images = []
+    for folder in folders:
+        place = f"{base}/{folder}" if base else folder
+        found = image_files(root, place) if (root / place).is_dir() else []
+        if not found:
+            raise UserError(f"{root / place}: no images; {option} names this folder")
+        images += [f"{place}/{file}" for file in found]
+    return images
+
+
+def _held_out(images: list[str], wanted: Directories, name: str) -> tuple[list[str], list[str]]:
+    count = round(len(images) * wanted.ratio)
+    if not 0 < count < len(images):
+        raise UserError(
+            f"class {name!r}: test_split_ratio {wanted.ratio} holds {count} of {len(images)} normal images out; "
+            "expected at least one for training and one for the test"
+        )
+    drawn = set(np.random.default_rng([wanted.seed, *name.encode()]).permutation(len(images))[:count].tolist())
+    return [one for i, one in enumerate(images) if i not in drawn], [one for i, one in enumerate(images) if i in drawn]
+
+
+def _abnormal_rows(
+    root: Path, base: str, name: str, folder: str, mask_folder: str, wanted: Directories
+) -> Iterator[Row]:
+    masks = MaskFinder(root, f"{base}/{mask_folder}" if base else mask_folder, wanted.suffixes) if mask_folder else None
+    kind = os.path.basename(folder)
+    for image in _images_in(root, base, (folder,), "abnormal_dir"):
+        short = image[len(f"{base}/{folder}" if base else folder) + 1 :]
+        mask = (masks.find(short) or masks.find(f"{kind}/{short}")) if masks is not None else ""
+        if wanted.has_masks and not mask:
+            if masks is None:
+                raise UserError(f"{root / image}: no mask_dir for abnormal_dir; name it, or set masks=false")
+            raise masks.missing(root / image, stem_of(short), "add it, or set masks=false for image metrics only")
+        yield image, mask, name, "test", 1, kind
