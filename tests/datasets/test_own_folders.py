@@ -391,7 +391,7 @@ VERDICTS: dict[str, tuple[Callable[[Path], object], bool]] = {
     "a zero mask for a normal image": (_zero_mask_of_normal, True),
     "no ground truth": (lambda root: shutil.rmtree(root / "bottle/ground_truth"), False),
     "no anomalies": (lambda root: shutil.rmtree(root / "bottle/test/scratch"), True),
-    "a test image in training": (_leak, False),
+    "a test image in training": (_leak, True),
     "a broken list": (_broken_list, False),
     "a listed image is missing": (_listed_missing, False),
     "a folder of something else": (lambda root: paint(root / "bottle/test/good/gt/0.png", 1), False),
@@ -445,6 +445,6 @@ def test_a_run_says_what_it_read_and_which_masks_are_empty(tmp_path: Path) -> No
     found = json.loads(status.read_text())
     assert found["n_train"] == 3
     assert "train.json" in found["dataset_info"]["source"]
-    assert "1 anomalous image has an empty mask: normal in pixel metrics" in found["notes"]
+    assert "1 mask of an anomalous image is empty" in found["notes"]
     logs = [path.read_text() for path in status.parent.glob("log.txt")]
     assert any("8 samples, list " in text and "train.json" in text for text in logs), list(status.parent.iterdir())

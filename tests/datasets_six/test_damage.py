@@ -260,7 +260,7 @@ CASES = [
         "test image in training",
         "mvtec",
         "owner",
-        "files",
+        "handled",
         r"test/good/000.png.*same image as the training image",
         copy_train_to_test,
     ),
