@@ -1,7 +1,7 @@
 """How long indexing Real-IAD's 151,050 samples takes, and how much memory; on a synthetic data set of that size.
 
-    python benchmarks/indexing.py                 # makes it in a temporary directory (about 210,000 tiny files)
-    python benchmarks/indexing.py --root DIR      # keeps it in DIR, or uses the one that is there
+    python perf/indexing.py                 # makes it in a temporary directory (about 210,000 tiny files)
+    python perf/indexing.py --root DIR      # keeps it in DIR, or uses the one that is there
 
 Both sides run in the same process, in turn: reading the thirty JSONs alone, and the whole way to the checked table.
 """

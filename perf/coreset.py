@@ -4,8 +4,8 @@ Features are 1536-d random mixtures (speed doesn't depend on their values). Each
 them in its own way (anomalib: sparse random projection; ours: to 128-d float16 in a memory map) and selects. A second
 check runs the one-at-a-time greedy on our projected features and compares the indices.
 
-    python benchmarks/coreset.py                       # 80,000 patches, 1 %
-    python benchmarks/coreset.py --patches 400000 --ratio 0.01 --steps 30 --no-reference
+    python perf/coreset.py                       # 80,000 patches, 1 %
+    python perf/coreset.py --patches 400000 --ratio 0.01 --steps 30 --no-reference
 """
 
 from __future__ import annotations

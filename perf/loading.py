@@ -1,6 +1,6 @@
 """Read batches of 32 images at 256x256: from the decoded-image cache, and by decoding 1024x1024 PNGs.
 
-    python benchmarks/loading.py
+    python perf/loading.py
 
 Both sides run on one thread and in turn, on the same files, and both give the same float32 tensors. What is printed is
 the time from the second epoch on (the first one builds the cache), in seconds of the process's CPU and of the clock.

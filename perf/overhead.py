@@ -1,6 +1,6 @@
 """What the harness itself costs: CPU of a cell that does nothing, and the answers of a run with 1,000 finished cells.
 
-    python benchmarks/overhead.py --cells 100 --finished 1000
+    python perf/overhead.py --cells 100 --finished 1000
 
 Cells are the cheap ones of the storm tests (no torch, no waiting). Their start is timed beside them: the same process
 with the same imports that ends at once (the median of five before and five after). CPU seconds, children included.

