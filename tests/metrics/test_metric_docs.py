@@ -26,7 +26,7 @@ def test_examples_run(capsys):
 
 @pytest.mark.slow
 def test_the_table_is_what_the_engine_gives():
-    spec = importlib.util.spec_from_file_location("metrics_benchmark", ROOT / "benchmarks" / "metrics.py")
+    spec = importlib.util.spec_from_file_location("metrics_benchmark", ROOT / "perf" / "metrics.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     maps, masks = module.synthetic(83)

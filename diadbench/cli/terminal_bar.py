@@ -1,0 +1,27 @@
+"""A progress bar on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def terminal_bar(quiet: bool, sizes: bool = False) -> Iterator[Callable[[int, int, str], None] | None]:
+    """Show a bar on the terminal's standard error, with sizes and speed for ``sizes``; nothing without a terminal."""
+    import sys
+
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
+    columns = [*Progress.get_default_columns(), *([DownloadColumn(), TransferSpeedColumn()] if sizes else [])]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def tell(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total or None, description=what or "reading")
+
+        yield tell
