@@ -7,7 +7,7 @@ DEMO_STAMP = $(VENV)/.installed-demo
 STAMP = $(VENV)/.installed
 INSTALL = $(BIN)/pip install --disable-pip-version-check --quiet -e
 
-.PHONY: help env demo test test-all lint format clean
+.PHONY: help env demo test test-all lint format picture clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -43,6 +43,9 @@ lint: $(STAMP)  ## ruff, mypy --strict and pyright, on the checkout itself
 format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+picture: $(STAMP)  ## draw the rooms of the house from their imports (docs/pictures/house.png)
+	$(BIN)/python docs/house.py
 
 clean:  ## remove what can be made again
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
