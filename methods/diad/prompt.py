@@ -33,7 +33,7 @@ def empty_prompt(encoder: Any) -> Tensor:
     return hidden.float()
 
 
-def embedding_of(state: Mapping[str, Tensor]) -> Tensor | None:
+def embedding_of(state: Mapping[str, Tensor], where: str = "weights") -> Tensor | None:
     """Return the embedding from the text encoder in an official-layout state dict; ``None`` if there is none.
 
     Raises:
@@ -49,7 +49,7 @@ def embedding_of(state: Mapping[str, Tensor]) -> Tensor | None:
     own.pop("text_model.embeddings.position_ids", None)
     for key in (_TOKENS, _FEED_FORWARD):
         if key not in own:
-            raise UserError(f"text encoder: no key {OFFICIAL_PREFIX}{key}; the file is not whole")
+            raise UserError(f"{where}: text encoder: no key {OFFICIAL_PREFIX}{key}; the file is not whole")
     vocabulary, width = own[_TOKENS].shape
     layers = 1 + max(int(key.split(".")[3]) for key in own if key.startswith("text_model.encoder.layers."))
     config = CLIPTextConfig(
@@ -64,7 +64,7 @@ def embedding_of(state: Mapping[str, Tensor]) -> Tensor | None:
     keys = encoder.state_dict().keys()
     if not any(key.startswith("text_model.") for key in keys):
         own = {key.removeprefix("text_model."): value for key, value in own.items()}
-    load_state(encoder, {key: value.float() for key, value in own.items()}, "text encoder")
+    load_state(encoder, {key: value.float() for key, value in own.items()}, f"{where}: text encoder")
     return empty_prompt(encoder.eval())
 
 
@@ -74,7 +74,7 @@ def embedding_or_zero(state: Mapping[str, Tensor], shape: tuple[int, ...], where
     Raises:
         UserError: The text encoder is not whole, or of another width.
     """
-    found = embedding_of(state)
+    found = embedding_of(state, where)
     if found is None:
         another = any(key.startswith(_ANY_PREFIX) for key in state)
         reason = "has another kind of text encoder" if another else "has no text encoder"

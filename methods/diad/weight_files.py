@@ -17,6 +17,7 @@ from torch import Tensor
 from diadbench.common.errors import UserError
 
 _PARALLEL = "module."
+_PICKLE = b"\x80"
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
@@ -83,6 +84,10 @@ def _load_safetensors(path: Path) -> dict[Any, Any]:
 
 
 def _load_pickle(path: Path) -> dict[Any, Any]:
+    with open(path, "rb") as file:
+        start = file.read(2)
+    if start not in (b"PK", b"") and start[:1] != _PICKLE:
+        raise pickle.UnpicklingError("no PyTorch file: a page of an error, or a Git LFS pointer?")
     names: list[str] = []
     with contextlib.suppress(ValueError, RuntimeError):  # files older than torch 1.6 can't be asked
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)

@@ -258,6 +258,16 @@ def test_numbers_that_shapes_do_not_show_are_taken_from_the_options_or_noted(tmp
     assert "DiAD's heads (8) and groups (32) are guessed: the weights don't say" in notes
 
 
+@pytest.mark.parametrize(
+    "content", [b"<html>not found</html>", b"version https://git-lfs.github.com/spec/v1\noid sha256:0"]
+)
+def test_what_is_no_weights_gives_no_advice_to_run_it(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.ckpt").write_bytes(content)
+    with pytest.raises(UserError, match="Git LFS pointer") as told:
+        diad.load_official(tmp_path / "x.ckpt")
+    assert "weights_only" not in str(told.value)
+
+
 def test_the_scale_in_a_file_counts(tmp_path: Path) -> None:
     run = run_in(tmp_path)
     path = written(tmp_path, {**plain(), "scale_factor": torch.tensor(0.5)})
