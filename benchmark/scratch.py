@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diadbench.common.errors import UserError
-from diadbench.common.files import read_json, write_json, write_text
+from diadbench.common.files import atomic_directory, read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from diadbench.methods.base import Method, RunSettings
@@ -48,12 +46,9 @@ class Scratch:
 
     def save(self, checkpoint: Path, method: Method, run: RunSettings) -> None:
         """Save a fitted model whole or not at all."""
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=checkpoint.parent, prefix=".saving-"))
-        method.save(temporary)
-        write_json(temporary / "run.json", {"notes": run.notes, "extras": run.extras})
-        temporary.chmod(0o755)
-        os.replace(temporary, checkpoint)
+        with atomic_directory(checkpoint) as temporary:
+            method.save(temporary)
+            write_json(temporary / "run.json", {"notes": run.notes, "extras": run.extras})
 
     def recall(self, checkpoint: Path, run: RunSettings) -> None:
         """Restore what the method had said when it was fitted."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
 
+from diadbench.common.cache.disk_space import writing
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.common.files import cache_dir
+from diadbench.common.files import atomic_directory, cache_dir
 from diadbench.datasets.base import SAMPLE_MARKER
-from diadbench.datasets.decoding.workers import writing
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.samples.coco_sample import write_coco
 from diadbench.datasets.samples.folder_samples import write_folders, write_mvtec, write_mvtec3d, write_unimedical
@@ -111,13 +108,8 @@ def cached_sample(name: str, layout: str = "owner") -> Path:
         home.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
             if not target.is_dir():
-                temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{target.name}."))
-                try:
+                with atomic_directory(target) as temporary:
                     make_sample(name, temporary, layout=layout)
-                    os.chmod(temporary, 0o755)
-                    os.replace(temporary, target)
-                finally:
-                    shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 

@@ -17,11 +17,12 @@ import numpy.typing as npt
 from filelock import FileLock
 from PIL import Image
 
+from diadbench.common.cache.disk_space import writing
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import cache_dir, write_json, write_with
 from diadbench.datasets.decoding.fingerprint import digest_of
 from diadbench.datasets.decoding.images import inside
-from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all, writing
+from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all
 from diadbench.datasets.layouts.indices import load_json
 
 #: The 80 category ids of COCO, in order; the gaps are its own. Blocks of 20 are held out in turn.

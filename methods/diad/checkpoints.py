@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, UserError
-from diadbench.common.files import read_json, write_json, write_with
+from diadbench.common.files import read_json, share, write_json, write_with
 from diadbench.methods.diad.config import ModelConfig, infer
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.names import from_official, to_official
 from diadbench.methods.diad.prompt import embedding_of, empty_prompt
 from diadbench.methods.diad.weight_files import BESIDE, read_checkpoint, read_state
 from diadbench.methods.features.hub import hub_access, no_network
+from diadbench.methods.features.weights import write_tensors
 
 #: Logarithm of the variance at which the posterior of a random autoencoder starts.
 NARROW_LOGVAR = -5.0
@@ -86,8 +87,7 @@ def official_state(model: DiADModel) -> dict[str, Tensor]:
 
 def save(model: DiADModel, directory: Path) -> None:
     """Write ``model.safetensors`` (text embedding included) and ``model.json`` (sizes)."""
-    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    write_with(directory / "model.safetensors", lambda name: save_file(state, name))
+    write_tensors(directory / "model.safetensors", model.state_dict())
     write_json(directory / "model.json", model.config.to_dict())
 
 
@@ -130,19 +130,19 @@ def export(directory: Path, format: str, out: Path) -> None:
         return
     state = {key: value.contiguous() for key, value in official_state(model).items()}
     if out.suffix == ".safetensors":
-        write_with(out, lambda name: save_file(state, name))
+        write_tensors(out, state)
     else:
         beside = {"config": model.config.to_dict(), "text": model.text}
         write_with(out, lambda name: torch.save({"state_dict": state, BESIDE: beside}, name))
 
 
 def _export_diffusers(model: DiADModel, out: Path) -> None:
-    model.unet.save_pretrained(out / "unet")
-    model.sg.control.save_pretrained(out / "controlnet")
-    model.vae.save_pretrained(out / "vae")
-    model.scheduler.save_pretrained(out / "scheduler")
-    save_file(dict(model.sg.sff.state_dict()), out / "sff.safetensors")
-    save_file({"text": model.text}, out / "text.safetensors")
+    parts = {"unet": model.unet, "controlnet": model.sg.control, "vae": model.vae, "scheduler": model.scheduler}
+    for name, part in parts.items():
+        part.save_pretrained(out / name)
+        share(out / name)
+    write_tensors(out / "sff.safetensors", model.sg.sff.state_dict())
+    write_tensors(out / "text.safetensors", {"text": model.text})
 
 
 # -- Stable Diffusion -------------------------------------------------------------------------------------------

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from diadbench.common.errors import UserError
+from diadbench.common.files import write_with
 
 FILE = "weights.safetensors"
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file whole or not at all, readable as the umask allows (safetensors makes it private)."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_with(path, lambda name: save_file(contiguous, name))
 
 
 def save_weights(module: nn.Module | None, directory: Path) -> None:
     """Write parameters and buffers. RuntimeError when there is no module yet."""
     if module is None:
         raise RuntimeError("nothing to save: fit or load first")
-    save_file({key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}, directory / FILE)
+    write_tensors(directory / FILE, module.state_dict())
 
 
 def load_weights(module: nn.Module, directory: Path) -> None:
