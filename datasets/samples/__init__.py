@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from diadbench.common.cache.disk_space import writing
+from diadbench.common.cache.usage import mark_used
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import atomic_directory, cache_dir
 from diadbench.datasets.base import SAMPLE_MARKER
@@ -102,6 +103,7 @@ def cached_sample(name: str, layout: str = "owner") -> Path:
     layouts(name)
     home = cache_dir() / "samples"
     target = home / f"{name}-{layout}-{_VERSION}"
+    mark_used(target)
     if target.is_dir():
         return target
     with writing(home):

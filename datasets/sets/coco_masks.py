@@ -18,6 +18,7 @@ from filelock import FileLock
 from PIL import Image
 
 from diadbench.common.cache.disk_space import writing
+from diadbench.common.cache.usage import mark_used
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import cache_dir, write_json, write_with
 from diadbench.datasets.decoding.fingerprint import digest_of
@@ -61,7 +62,9 @@ def made_dir(root: Path) -> Path:
     """Return the directory, below the cache, of the lists and masks that are made from these annotations."""
     files = annotation_files(root).values()
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return cache_dir() / "coco_ad" / digest_of(repr((_VERSION, stats)).encode())
+    target = cache_dir() / "coco_ad" / digest_of(repr((_VERSION, stats)).encode())
+    mark_used(target)
+    return target
 
 
 def make(root: Path, progress: Progress | None = None) -> Path:

@@ -13,6 +13,7 @@ import pandas as pd
 from filelock import FileLock
 
 from diadbench.common.cache.disk_space import writing
+from diadbench.common.cache.usage import mark_used
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import atomic_directory, cache_dir, read_json, write_json
 from diadbench.datasets.base import Dataset
@@ -82,6 +83,7 @@ class Toy(Dataset):
             directory = self._root
         else:
             directory = cache_dir() / "toy" / digest_parts([self._mark])[:16]
+            mark_used(directory)
         with writing(directory.parent):
             directory.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(str(directory.parent / f".{directory.name}.lock")):

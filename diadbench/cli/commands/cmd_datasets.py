@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 
@@ -111,10 +109,11 @@ def check(
         diadbench datasets check mvtec3d validation=true
         diadbench datasets check visa --json > visa.json
     """
+    from diadbench.cli.progress_bar import progress_bar
     from diadbench.datasets.checking.check import check as run_check
 
     chosen = _options(name, options) | ({} if layout == "auto" else {"layout": layout})
-    with _progress(json) as progress:
+    with progress_bar("reading", quiet=json) as progress:
         report = run_check(name, root, size=size, progress=progress, **chosen)
     if json:
         from json import dumps
@@ -163,9 +162,10 @@ def prepare(name: str, options: list[str], *, root: str | None = None, size: int
 
         diadbench datasets prepare coco_ad --root /data/coco
     """
+    from diadbench.cli.progress_bar import progress_bar
     from diadbench.datasets.checking.prepare import prepare as run_prepare
 
-    with _progress(False) as progress:
+    with progress_bar("reading") as progress:
         made = run_prepare(name, root, size=size, progress=progress, **_options(name, options))
     print(f"{made.samples:,} samples of {made.classes} classes at {size} px: {made.cache}")
     if made.vanished:
@@ -184,26 +184,6 @@ def _options(name: str, words: list[str]) -> dict[str, Any]:
     given = parse_overrides(words)
     checked = checked_options(get_class(name), given, f"dataset {name!r}")
     return {key: checked[key] for key in given}
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None] | None]:
-    """Show a bar on the terminal's standard error; nothing where there is no terminal."""
-    import sys
-
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
-
-        def tell(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what or "reading")
-
-        yield tell
 
 
 VERBS = {"list": list_datasets, "check": check, "info": info, "prepare": prepare, "make-sample": make_sample}
