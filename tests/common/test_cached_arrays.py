@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -325,3 +326,28 @@ def test_waiting_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     run.communicate(timeout=60)
     assert any(text.startswith("waiting for another process") for text in seen)
     assert not again.made
+
+
+# -- the kind -------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_written_through_a_map_on_space_that_is_not_reserved() -> None:
+    """A full disk ends a process that does by SIGBUS, without a word."""
+    root = Path(__file__).resolve().parents[2]
+    writable = re.compile(r"""(memmap\(.*["'](w\+|r\+)["'])|(mmap_mode=["'][rw]\+["'])|ACCESS_WRITE""")
+    for room in ("benchmark", "datasets", "methods", "reports", "diadbench/common"):
+        for path in (root / room).rglob("*.py"):
+            text = path.read_text("utf-8")
+            assert not writable.search(text) or "reserve_file(" in text, (
+                f"{path}: see diadbench.common.cache.disk_space"
+            )
+
+
+def test_a_file_that_is_mapped_is_reserved_whole(tmp_path: Path) -> None:
+    path = tmp_path / "maps.npy"
+    with open(path, "wb") as file:
+        file.truncate(1_000_000)
+    assert path.stat().st_blocks * 512 < 1_000_000
+    disk_space.reserve_file(path)
+    assert path.stat().st_blocks * 512 >= 1_000_000
+    assert path.stat().st_size == 1_000_000

@@ -37,6 +37,15 @@ def reserve(handle: int, size: int) -> None:
             raise
 
 
+def reserve_file(path: Path) -> None:
+    """Reserve the whole size of a file that shall be written through a memory map; raises as :func:`reserve`.
+
+    Without it a full disk would end the process by SIGBUS at some later write.
+    """
+    with open(path, "r+b") as file:
+        reserve(file.fileno(), path.stat().st_size)
+
+
 def check_space(directory: Path, size: int, what: str, remedy: str = MOVE_CACHE) -> None:
     """Raise UserError when the disk of ``directory`` has less than ``size`` bytes free for ``what``."""
     free = shutil.disk_usage(directory).free
