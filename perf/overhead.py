@@ -26,7 +26,7 @@ from PIL import Image
 
 CHEAP = Path(__file__).resolve().parents[1] / "tests" / "storm" / "cheap"
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-IMPORTS = "import diadbench.benchmark.cells.worker, diadbench.datasets.decoding.cache, numpy, yaml"
+IMPORTS = "import diadbench.benchmark.cells.worker, diadbench.common.cache.arrays, numpy, yaml"
 
 
 def cpu(command: list[str], environment: dict[str, str]) -> tuple[float, float]:

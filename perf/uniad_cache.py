@@ -89,7 +89,8 @@ def main() -> None:
         def from_files() -> Tensor:
             return torch.stack([decoded(path, options.size) for path in files[: options.batch]]).float() / 255
 
-        cache = build_cache(extract, data, Path(directory), batch_size=options.batch, digest=backbone.digest)
+        place = Path(directory, "cache", "features")
+        cache = build_cache(extract, data, place, torch.device("cpu"), batch_size=options.batch, digest=backbone.digest)
         chosen = torch.arange(options.batch)
         sides: dict[str, Callable[[], None]] = {
             "as the authors do": lambda: step(extract_whole(from_files())),
@@ -109,7 +110,7 @@ def main() -> None:
         head.eval()
         with torch.no_grad():
             losses = [feature_loss(head(x).feature_rec, x).item() for x in (exact, cache.read(chosen))]
-        each = cache.path.stat().st_size / len(data) / 1024
+        each = cache.array[0].nbytes / 1024
 
     median = {name: statistics.median(values) for name, values in seconds.items()}
     print(f"{options.backbone}, {options.size} px, batch {options.batch}, one CPU thread")

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 
 from diadbench.benchmark.records.store import METRIC_COLUMNS
+from diadbench.common.cache.disk_space import MOVE_RUN, reserve_file, writing
 from diadbench.common.files import write_json, write_with
 from diadbench.common.half import loss_of_half, to_half
 from diadbench.datasets.decoding.images import inside, read_image, resize_image
@@ -95,7 +96,9 @@ class Keeper:
             path = map_file(self._directory, self._positions[name])
             path.parent.mkdir(exist_ok=True)
             count = int(self._counts[name])
-            self._maps[name] = open_memmap(path, mode="w+", dtype=self._keep_maps, shape=(count, *self._size))
+            with writing(path.parent, MOVE_RUN):
+                self._maps[name] = open_memmap(path, mode="w+", dtype=self._keep_maps, shape=(count, *self._size))
+                reserve_file(path)
             self._limits[name] = np.zeros((count, 2), dtype=np.float32)
         place = self._place[row]
         if self._keep_maps == "float16":

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 import urllib.parse
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diadbench.common.errors import UserError
-from diadbench.common.files import write_text
+from diadbench.common.files import atomic_directory, write_text
 from diadbench.methods.features.origin import Origin, keep, kept
 from diadbench.version import __version__
 
@@ -53,13 +51,10 @@ class Scratch:
 
     def save(self, checkpoint: Path, method: Method, run: RunSettings) -> None:
         """Save a fitted model whole or not at all."""
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=checkpoint.parent, prefix=".saving-"))
-        method.save(temporary)
         own = {"classes": run.class_names, "image_size": run.image_size, "notes": run.notes, "extras": run.extras}
-        keep(temporary, replace(cell_origin(self._config), **_tuples(own)))
-        temporary.chmod(0o755)
-        os.replace(temporary, checkpoint)
+        with atomic_directory(checkpoint) as temporary:
+            method.save(temporary)
+            keep(temporary, replace(cell_origin(self._config), **_tuples(own)))
 
     def recall(self, checkpoint: Path, run: RunSettings) -> None:
         """Restore what the method had said when it was fitted."""

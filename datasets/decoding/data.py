@@ -13,9 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from diadbench.common.cache.arrays import IntArray
 from diadbench.datasets.decoding.rows import ImageStore, MaskStore
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from diadbench.common.cache.arrays import ArrayPlan, CachedArray, IntArray, build, load
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import cache_dir as default_cache_dir
 from diadbench.datasets.base import Dataset, Part
-from diadbench.datasets.decoding.cache import Shard, ShardPlan, build, load
 from diadbench.datasets.decoding.data import TestData, TrainData
 from diadbench.datasets.decoding.fingerprint import digest_of, digest_parts, file_digests, table_digest
 from diadbench.datasets.decoding.images import (
@@ -27,8 +27,8 @@ from diadbench.datasets.decoding.images import (
     resize_image,
 )
 from diadbench.datasets.decoding.masks import RULES, MaskFacts, MaskRule, read_resized
-from diadbench.datasets.decoding.rows import ImageStore, IntArray, MaskStore, Rows, packed
-from diadbench.datasets.decoding.workers import Problems, Progress, cores, telling
+from diadbench.datasets.decoding.rows import ImageStore, MaskStore, Rows, packed
+from diadbench.datasets.decoding.workers import Make, Problems, Progress, cores, in_threads, telling
 
 #: Part of every key: raise it when decoding or resizing changes.
 CACHE_VERSION = 1
@@ -42,7 +42,8 @@ class DataModule:
     """The data of one dataset, images at one size and masks at another or the same, for all its parts.
 
     Images are resized to ``image_size`` without keeping the aspect ratio (as ADer, DiAD and UniAD do), with
-    antialiasing, and stored as uint8 in ``<cache>/images/<key>``, one shard a class. All cells and processes share it.
+    antialiasing, and stored as uint8 in ``<cache>/images/<key>``, an array for each class. All cells and processes
+    share it.
 
     Args:
         dataset: Where the samples come from.
@@ -191,9 +192,9 @@ class DataModule:
         paths = self.samples["mask"].to_numpy()
         masks = {str(paths[row]): facts for row, facts in self._mask_facts()}
         digests = dict(zip(self.samples["image"], self._digests(Problems())["image"], strict=True))
-        return data_notes(self.dataset, digests, masks, self.image_size)
+        return data_notes(self.dataset, digests, masks, self.mask_size)
 
-    # -- plans: what each shard holds -----------------------------------------------------------------------
+    # -- plans: what each array holds -----------------------------------------------------------------------
 
     def _digests(self, problems: Problems) -> dict[str, list[Digest]]:
         if self._known_digests is None:
@@ -224,19 +225,21 @@ class DataModule:
     _masks: Rows | None = None
 
     def _rows(self, column: str, groups: list[IntArray], digests: dict[str, list[Digest]], problems: Problems) -> Rows:
-        """Build the shards of an image column; a file that several rows share is stored once."""
+        """Build the arrays of an image column; a file that several rows share is stored once."""
         plans, rows_of = [], []
         for rows in groups:
             paths = [str(path) for path in self.samples[column].iloc[rows]]
             first = {path: int(row) for path, row in reversed(list(zip(paths, rows)))}
             unique = sorted(first)
             keys = [digests[column][first[path]] for path in unique]
-            plans.append(self._image_plan(column, unique, keys))
+            plans.append(self._image_plan(column, unique, keys, self._classes(rows), problems))
             place = {path: i for i, path in enumerate(unique)}
             rows_of.append((rows, np.array([place[path] for path in paths], dtype=np.int64)))
-        return self._built(plans, rows_of, problems, "decoding images")
+        return self._built(plans, rows_of, "decoding images")
 
-    def _image_plan(self, column: str, paths: list[str], digests: list[Digest]) -> ShardPlan:
+    def _image_plan(
+        self, column: str, paths: list[str], digests: list[Digest], classes: str, problems: Problems
+    ) -> ArrayPlan:
         height, width = self.image_size
         root = self.dataset.root
 
@@ -253,7 +256,8 @@ class DataModule:
 
         key = digest_parts([CACHE_VERSION, column, height, width, self.resize, digests])
         dtype = "float32" if column == "xyz" else "uint8"
-        return ShardPlan(self.cache / "images" / key, len(paths), (3, height, width), dtype, make)
+        about = f"{'xyz maps' if column == 'xyz' else 'images'} of {classes} at {height}x{width}"
+        return self._plan(key, len(paths), (3, height, width), dtype, make, about, problems)
 
     def _mask_rows(
         self, groups: list[IntArray], digests: dict[str, list[Digest]], images: Rows, problems: Problems
@@ -263,15 +267,15 @@ class DataModule:
         for group in groups:
             rows = np.array([row for row in group if masks[row]], dtype=np.int64)
             if len(rows):
-                plans.append(self._mask_plan(rows, [digests["mask"][row] for row in rows], images))
+                plans.append(self._mask_plan(rows, [digests["mask"][row] for row in rows], images, problems))
                 rows_of.append((rows, np.arange(len(rows))))
-        return self._built(plans, rows_of, problems, "decoding masks")
+        return self._built(plans, rows_of, "decoding masks")
 
-    def _mask_plan(self, rows: IntArray, digests: list[Digest], images: Rows) -> ShardPlan:
+    def _mask_plan(self, rows: IntArray, digests: list[Digest], images: Rows, problems: Problems) -> ArrayPlan:
         paths = [str(path) for path in self.samples["mask"].iloc[rows]]
         normal = (self.samples["label"].iloc[rows] == 0).tolist()
         # None where the image itself can't be read: that is told already
-        sizes = [images.shards[s].values[p] if s >= 0 else None for s, p in zip(*images.where(rows))]
+        sizes = images.values(rows)
         root = self.dataset.mask_root
 
         def make(i: int) -> tuple[npt.NDArray[Any], list[bool]]:
@@ -281,38 +285,47 @@ class DataModule:
                 raise UserError(f"{path}: a mask with anomalous pixels for a sample that is labelled normal")
             return packed(mask), [facts.positive, bool(mask.any()), facts.grey]
 
-        key = digest_parts(
-            [CACHE_VERSION, "mask", MASK_VERSION, *self.mask_size, self.mask_rule, digests, sizes, normal]
-        )
+        rule = [CACHE_VERSION, "mask", MASK_VERSION, *self.mask_size, self.mask_rule]
+        key = digest_parts([*rule, digests, sizes, normal])
         length = (self.mask_size[0] * self.mask_size[1] + 7) // 8
-        return ShardPlan(self.cache / "images" / key, len(paths), (length,), "uint8", make)
+        about = f"masks of {self._classes(rows)} at {self.mask_size[0]}x{self.mask_size[1]}"
+        return self._plan(key, len(paths), (length,), "uint8", make, about, problems)
 
-    def _built(
-        self, plans: list[ShardPlan], rows_of: list[tuple[IntArray, IntArray]], problems: Problems, what: str
-    ) -> Rows:
-        shard_of = np.full(len(self.samples), -1, dtype=np.int64)
+    def _plan(
+        self, key: str, count: int, row: tuple[int, ...], dtype: str, make: Make, about: str, problems: Problems
+    ) -> ArrayPlan:
+        fill = in_threads(make, self._workers, problems)
+        place = self.cache / "images" / key
+        return ArrayPlan(place, count, row, dtype, fill, what="decoded images", about=about)
+
+    def _classes(self, rows: IntArray) -> str:
+        """Return what an array belongs to, for people: the dataset and the classes of its rows."""
+        names = list(self.samples["class"].iloc[rows].unique())
+        return f"{self.dataset.info.name} ({names[0] if len(names) == 1 else f'{len(names)} classes'})"
+
+    def _built(self, plans: list[ArrayPlan], rows_of: list[tuple[IntArray, IntArray]], what: str) -> Rows:
+        array_of = np.full(len(self.samples), -1, dtype=np.int64)
         position = np.zeros(len(self.samples), dtype=np.int64)
         ready = [load(plan) for plan in plans]
-        total = sum(plan.count for plan, shard in zip(plans, ready) if shard is None)
+        total = sum(plan.count for plan, array in zip(plans, ready) if array is None)
         done = 0
-        shards: list[Shard] = []
-        for plan, shard, (rows, places) in zip(plans, ready, rows_of):
-            if shard is None:
-                shard = build(plan, self._workers, problems, telling(self._progress, what, done, total))
+        arrays: list[CachedArray] = []
+        for plan, array, (rows, places) in zip(plans, ready, rows_of):
+            if array is None:
+                array = build(plan, telling(self._progress, what, done, total))
                 done += plan.count
-            if shard is not None:
-                shard_of[rows], position[rows] = len(shards), places
-                shards.append(shard)
-        return Rows(tuple(shards), shard_of, position)
+            if array is not None:
+                array_of[rows], position[rows] = len(arrays), places
+                arrays.append(array)
+        return Rows(tuple(arrays), array_of, position)
 
     def _mask_facts(self) -> Iterator[tuple[int, MaskFacts]]:
         """Yield rows that have a mask file, and what is known of it. ``vanishes`` knows this module's rule only."""
         _ = self._stores
         if self._masks is None:
             return
-        rows = np.flatnonzero(self._masks.shard_of >= 0)
-        for row, shard, position in zip(rows.tolist(), *self._masks.where(rows)):
-            positive, resized, grey = self._masks.shards[shard].values[position]
+        rows = np.flatnonzero(self._masks.array_of >= 0)
+        for row, (positive, resized, grey) in zip(rows.tolist(), self._masks.values(rows)):
             yield row, MaskFacts(positive, grey, (self.mask_rule,) if positive and not resized else ())
 
     def _count_masks(self, wanted: Callable[[MaskFacts], bool]) -> dict[str, int]:
@@ -326,7 +339,7 @@ class DataModule:
 
 
 def _groups(samples: pd.DataFrame) -> Iterator[IntArray]:
-    """Yield rows that share a shard: a class each, but classes with an image in common (COCO-AD) go together."""
+    """Yield rows that share an array: a class each, but classes with an image in common (COCO-AD) go together."""
     together: list[set[str]] = []
     per_image = samples.groupby("image", sort=False)["class"]
     shared = (

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 from filelock import FileLock
 
+from diadbench.common.cache.disk_space import writing
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_with
 from diadbench.datasets.decoding.images import SEVERAL, inside, is_union, mask_files, read_bytes
-from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all, telling, writing
+from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all, telling
 from diadbench.datasets.table import COLUMNS
 
 if TYPE_CHECKING:

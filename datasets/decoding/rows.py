@@ -1,4 +1,4 @@
-"""Images and masks for rows of a sample table, gathered from the shards of the cache."""
+"""Images and masks for rows of a sample table, gathered from cached arrays."""
 
 from __future__ import annotations
 
@@ -10,32 +10,30 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from diadbench.datasets.decoding.cache import Shard
-
-IntArray = npt.NDArray[np.int64]
+from diadbench.common.cache.arrays import CachedArray, IntArray
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Where each row of the sample table lies: shard and position in it; shard -1 is nowhere."""
+    """Where each row of the sample table lies: which array, and its position in it; array -1 is nowhere."""
 
-    shards: tuple[Shard, ...]
-    shard_of: IntArray
+    arrays: tuple[CachedArray, ...]
+    array_of: IntArray
     position: IntArray
 
-    def where(self, rows: IntArray) -> tuple[list[int], list[int]]:
-        """Return shard and position of each row."""
-        return self.shard_of[rows].tolist(), self.position[rows].tolist()
+    def values(self, rows: IntArray) -> list[Any]:
+        """Return what was kept beside each row; ``None`` where a row lies nowhere."""
+        places = zip(self.array_of[rows].tolist(), self.position[rows].tolist())
+        return [self.arrays[array].value(position) if array >= 0 else None for array, position in places]
 
     def gather(self, rows: IntArray) -> npt.NDArray[Any]:
         """Return a copy of the arrays of ``rows``, which must all lie somewhere."""
-        shards, positions = self.shard_of[rows], self.position[rows]
-        if len(rows) and (shards == shards[0]).all():
-            return np.asarray(self.shards[shards[0]].array[positions])
-        shape = self.shards[0].shape[1:]
-        out = np.empty((len(rows), *shape), dtype=self.shards[0].dtype)
-        for i, (shard, position) in enumerate(zip(shards, positions)):
-            out[i] = self.shards[shard].array[position]
+        arrays, positions = self.array_of[rows], self.position[rows]
+        if len(rows) and (arrays == arrays[0]).all():
+            return self.arrays[int(arrays[0])].gather(positions)
+        out = np.empty((len(rows), *self.arrays[0].shape[1:]), dtype=self.arrays[0].dtype)
+        for i, (array, position) in enumerate(zip(arrays.tolist(), positions.tolist())):
+            out[i] = self.arrays[array][position]
         return out
 
 
@@ -76,7 +74,7 @@ class MaskStore:
     def read(self, rows: IntArray) -> Tensor:
         """Return ``bool (n,H,W)``."""
         out = np.zeros((len(rows), *self.size), dtype=np.bool_)
-        there = self.rows.shard_of[rows] >= 0
+        there = self.rows.array_of[rows] >= 0
         if there.any():
             bits = np.unpackbits(self.rows.gather(rows[there]), axis=1, count=out[0].size)
             out[there] = bits.reshape(-1, *self.size).view(np.bool_)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
+from typing import Any
 
+from diadbench.common.cache.arrays import Fill
+from diadbench.common.cache.arrays import Progress as Progress
+from diadbench.common.cache.disk_space import writing as writing
+from diadbench.common.cache.shards import Array, Put
 from diadbench.common.errors import UserError
 
-#: ``progress(done, total, "what")``
-Progress = Callable[[int, int, str], None]
+#: Makes row ``i`` of a cached array, and a plain value that is kept beside it.
+Make = Callable[[int], tuple[Array, Any]]
 _SHOWN = 3
 
 
@@ -63,6 +65,19 @@ def run_all(
             raise
 
 
+def in_threads(make: Make, workers: int, problems: Problems) -> Fill:
+    """Return a fill that makes each row on its own, in threads. Rows that fail are left out; ``problems`` has why."""
+
+    def fill(rows: range, put: Put, progress: Progress) -> None:
+        def one(i: int) -> None:
+            content, value = make(rows[i])
+            put(rows[i], content, value)
+
+        run_all(one, len(rows), workers, problems, progress)
+
+    return fill
+
+
 def telling(progress: Progress | None, what: str, offset: int = 0, total: int | None = None) -> Progress | None:
     """Return a progress call for a share of the work: it adds ``offset``, and says ``what`` unless told otherwise."""
     if progress is None:
@@ -75,20 +90,3 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def writing(directory: Path) -> Iterator[None]:
-    """Turn a full disk or missing permissions while writing below ``directory`` into a UserError."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(
-                f"{directory}: disk full ({error.strerror}); free some space, or set DIADBENCH_CACHE to another disk"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
-            raise UserError(
-                f"{directory}: can't be written ({error.strerror}); set DIADBENCH_CACHE to a directory that can"
-            ) from error
-        raise

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
 
+from diadbench.common.cache.disk_space import writing
+from diadbench.common.cache.usage import mark_used
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.common.files import cache_dir
+from diadbench.common.files import atomic_directory, cache_dir
 from diadbench.datasets.base import SAMPLE_MARKER
-from diadbench.datasets.decoding.workers import writing
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.samples.beside_samples import write_dagm, write_kolektorsdd, write_kolektorsdd2
 from diadbench.datasets.samples.coco_sample import write_coco
@@ -111,19 +109,15 @@ def cached_sample(name: str, layout: str = "owner") -> Path:
     layouts(name)
     home = cache_dir() / "samples"
     target = home / f"{name}-{layout}-{_VERSION}"
+    mark_used(target)
     if target.is_dir():
         return target
     with writing(home):
         home.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
             if not target.is_dir():
-                temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{target.name}."))
-                try:
+                with atomic_directory(target) as temporary:
                     make_sample(name, temporary, layout=layout)
-                    os.chmod(temporary, 0o755)
-                    os.replace(temporary, target)
-                finally:
-                    shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 

@@ -17,11 +17,13 @@ import numpy.typing as npt
 from filelock import FileLock
 from PIL import Image
 
+from diadbench.common.cache.disk_space import writing
+from diadbench.common.cache.usage import mark_used
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import cache_dir, write_json, write_with
 from diadbench.datasets.decoding.fingerprint import digest_of
 from diadbench.datasets.decoding.images import inside
-from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all, writing
+from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all
 from diadbench.datasets.layouts.indices import load_json
 
 #: The 80 category ids of COCO, in order; the gaps are its own. Blocks of 20 are held out in turn.
@@ -60,7 +62,9 @@ def made_dir(root: Path) -> Path:
     """Return the directory, below the cache, of the lists and masks that are made from these annotations."""
     files = annotation_files(root).values()
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return cache_dir() / "coco_ad" / digest_of(repr((_VERSION, stats)).encode())
+    target = cache_dir() / "coco_ad" / digest_of(repr((_VERSION, stats)).encode())
+    mark_used(target)
+    return target
 
 
 def make(root: Path, progress: Progress | None = None) -> Path:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -14,12 +12,13 @@ from typing import ClassVar
 import pandas as pd
 from filelock import FileLock
 
+from diadbench.common.cache.disk_space import writing
+from diadbench.common.cache.usage import mark_used
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.common.files import cache_dir, read_json, write_json
+from diadbench.common.files import atomic_directory, cache_dir, read_json, write_json
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.fingerprint import digest_parts
-from diadbench.datasets.decoding.workers import writing
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.layouts.folders import mvtec_layout
 from diadbench.datasets.toy.defects import DEFECTS
@@ -84,6 +83,7 @@ class Toy(Dataset):
             directory = self._root
         else:
             directory = cache_dir() / "toy" / digest_parts([self._mark])[:16]
+            mark_used(directory)
         with writing(directory.parent):
             directory.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(str(directory.parent / f".{directory.name}.lock")):
@@ -105,16 +105,11 @@ class Toy(Dataset):
             raise UserError(
                 f"dataset 'toy': {directory} holds something else than this toy set; give an empty or new directory"
             )
-        temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
-        try:
+        with atomic_directory(directory) as temporary:
             draw(temporary, self._options)
             write_json(temporary / _MARK, self._mark)
-            temporary.chmod(0o755)
             if directory.exists():
                 shutil.rmtree(directory)
-            os.replace(temporary, directory)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

@@ -28,6 +28,7 @@ COMMANDS = {
     "methods": "methods: list, info, new, check, export",
     "datasets": "datasets: list, info, check, prepare, make-sample",
     "published": "published figures: list, add",
+    "cache": "decoded images, features and the like: list, clear",
     "diad": "DiAD step by step: autoencoder, build, train, test, compare",
 }
 USAGE = """usage: diadbench COMMAND ... [--debug]

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def terminal_bar(quiet: bool, sizes: bool = False) -> Iterator[Callable[[int, int, str], None] | None]:
+def terminal_bar(
+    quiet: bool, sizes: bool = False, what: str = "reading"
+) -> Iterator[Callable[[int, int, str], None] | None]:
     """Show a bar on the terminal's standard error, with sizes and speed for ``sizes``; nothing without a terminal."""
     import sys
 
@@ -19,9 +21,9 @@ def terminal_bar(quiet: bool, sizes: bool = False) -> Iterator[Callable[[int, in
 
     columns = [*Progress.get_default_columns(), *([DownloadColumn(), TransferSpeedColumn()] if sizes else [])]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
+        task = bar.add_task(what, total=None)
 
-        def tell(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total or None, description=what or "reading")
+        def tell(done: int, total: int, now: str) -> None:
+            bar.update(task, completed=done, total=total or None, description=now or what)
 
         yield tell

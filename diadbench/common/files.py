@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,13 +28,61 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
+        share(Path(name))
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
     _sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_directory(path: Path | str) -> Iterator[Path]:
+    """Make a temporary directory beside ``path``; on success it is renamed to ``path``, which must not exist then.
+
+    What is in it gets the permissions that the umask allows. On an exception nothing is left behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    try:
+        yield temporary
+        share(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def share(path: Path) -> None:
+    """Give a file, or a directory and all that is in it, the permissions that the umask allows.
+
+    ``tempfile`` and ``safetensors`` make files that only their owner can read, whatever the umask says.
+    """
+    mask = umask()
+    for one in [path, *(path.rglob("*") if path.is_dir() else ())]:
+        mode = one.lstat().st_mode
+        if not stat.S_ISLNK(mode):
+            executable = stat.S_ISDIR(mode) or mode & stat.S_IXUSR
+            one.chmod((0o777 if executable else 0o666) & ~mask)
+
+
+def umask() -> int:
+    """Return the process's umask. Safe in threads: on Linux it is only read; elsewhere it is found out once."""
+    global _umask_elsewhere
+    found = _read_umask()
+    if found is not None:
+        return found
+    with _umask_lock:
+        if _umask_elsewhere is None:
+            _umask_elsewhere = _swap_umask()
+        return _umask_elsewhere
+
+
+_umask_lock = threading.Lock()
+_umask_elsewhere: int | None = None
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -63,7 +114,7 @@ def write_with(path: Path | str, write: Callable[[str], Any]) -> None:
         write(name)
         with open(name, "rb") as file:
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
+        share(Path(name))
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -90,8 +141,19 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} can't be written as JSON")
 
 
-def _umask() -> int:
-    mask = os.umask(0)
+def _read_umask() -> int | None:
+    """Return the umask as Linux reports it; ``None`` where it doesn't."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            found = next((line for line in status if line.startswith("Umask:")), None)
+    except OSError:
+        return None
+    return int(found.split()[1], 8) if found else None
+
+
+def _swap_umask() -> int:
+    """Read the umask the only other way there is: set it and set it back. Others' files are private meanwhile."""
+    mask = os.umask(0o077)
     os.umask(mask)
     return mask
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from diadbench.common.cache.usage import mark_used
 from diadbench.common.errors import Skip, UserError, unknown_name
 from diadbench.methods.anomalib_models.authors_weights import weights_found, weights_notes
 from diadbench.methods.anomalib_models.input_size import choose_input, input_notes, place_of, same_at_prediction
@@ -279,7 +280,9 @@ def _own_folders(cls: Any, given: dict[str, Any], run: RunSettings) -> dict[str,
     for name, parameter in inspect.signature(cls).parameters.items():
         default = str(parameter.default)
         if name not in given and default.startswith("./datasets/"):
-            moved[name] = str(run.cache_dir / "anomalib" / default.removeprefix("./datasets/"))
+            place = run.cache_dir / "anomalib" / default.removeprefix("./datasets/")
+            mark_used(place)
+            moved[name] = str(place)
     return moved
 
 

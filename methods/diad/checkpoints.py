@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, UserError
-from diadbench.common.files import read_json, write_json, write_with
+from diadbench.common.files import read_json, share, write_json, write_with
 from diadbench.methods.diad.config import ModelConfig, infer
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.names import from_official, to_official
@@ -22,7 +22,7 @@ from diadbench.methods.diad.prompt import embedding_or_zero, empty_prompt, fitti
 from diadbench.methods.diad.weight_files import BESIDE, TEXT, read_checkpoint, read_state, unwrapped
 from diadbench.methods.features.hub import hub_access, no_network
 from diadbench.methods.features.origin import Origin, kept
-from diadbench.methods.features.weights import load_state, mismatches, read_tensor, read_tensors, refuse
+from diadbench.methods.features.weights import load_state, mismatches, read_tensor, read_tensors, refuse, write_tensors
 
 #: Logarithm of the variance at which the posterior of a random autoencoder starts.
 NARROW_LOGVAR = -5.0
@@ -124,8 +124,7 @@ def official_state(model: DiADModel) -> dict[str, Tensor]:
 
 def save(model: DiADModel, directory: Path) -> None:
     """Write ``model.safetensors`` (text embedding included) and ``model.json`` (sizes)."""
-    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    write_with(directory / "model.safetensors", lambda name: save_file(state, name))
+    write_tensors(directory / "model.safetensors", model.state_dict())
     write_json(directory / "model.json", model.config.to_dict())
 
 
@@ -177,11 +176,11 @@ def export(directory: Path, format: str, out: Path, origin: Origin | None = None
 
 
 def _export_diffusers(model: DiADModel, out: Path, said: Mapping[str, Any]) -> None:
-    for name, part in _parts(model).items():
+    for name, part in {**_parts(model), "scheduler": model.scheduler}.items():
         part.save_pretrained(out / name)
-    model.scheduler.save_pretrained(out / "scheduler")
-    save_file(dict(model.sg.sff.state_dict()), out / "sff.safetensors")
-    save_file({"text": model.text}, out / "text.safetensors")
+        share(out / name)
+    write_tensors(out / "sff.safetensors", model.sg.sff.state_dict())
+    write_tensors(out / "text.safetensors", {"text": model.text})
     write_json(out / FOLDER_FILE, said)
 
 

@@ -1,4 +1,4 @@
-"""Posterior means and log-variances of all training images, encoded once and kept in the shared cache.
+"""Posterior means and log-variances of all training images, encoded once and kept as a cached array.
 
 The posterior is sampled anew at every step, as the authors do: a cached sample would be another objective.
 """
@@ -6,32 +6,75 @@ The posterior is sampled anew at every step, as the authors do: a cached sample 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
-from typing import TYPE_CHECKING
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from filelock import FileLock
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diadbench.common.files import write_with
+from diadbench.common.cache.arrays import ArrayPlan, CachedArray, batches, build, known_row_shape
 from diadbench.methods.base import RunSettings
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.normalise import normalise
+from diadbench.methods.features.arithmetic import arithmetic
+from diadbench.methods.features.feature_cache import SHARD_IMAGES, described
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
+#: Part of the key: raise it when the layout of a row changes.
+LAYOUT = 2
 
-def posteriors(model: DiADModel, train: TrainData, run: RunSettings, batch_size: int = 8) -> tuple[Tensor, Tensor]:
-    """Return mean and log-variance ``float32 (N,4,h,w)`` of all training images, on the CPU."""
-    path = run.cache_dir / "latents" / f"{_key(model, train)}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if not path.is_file():
-            _encode(model, train, run, batch_size, path)
-    found = load_file(path)
-    return found["mean"], found["logvar"]
+
+def posteriors(
+    model: DiADModel, train: TrainData, run: RunSettings, *, own: bool = False, batch_size: int = 8
+) -> CachedArray:
+    """Return mean and log-variance ``float32 (N,2,4,h,w)`` of all training images.
+
+    Args:
+        model: Its autoencoder encodes.
+        train: The images.
+        run: The run's settings.
+        own: The autoencoder was trained by this cell and no other cell has it: the latents lie in the cell's own
+            directory and end with it. Otherwise they lie in the shared cache.
+        batch_size: Images at a time.
+
+    Raises:
+        UserError: The disk is full.
+    """
+    place = (run.directory if own else run.cache_dir) / "latents" / _key(model, train, run.device)
+
+    def encode(chosen: list[int]) -> npt.NDArray[np.float32]:
+        return _encode(model, train.images(chosen).to(run.device))
+
+    plan = ArrayPlan(
+        place,
+        len(train),
+        known_row_shape(place) or encode([0]).shape[1:],
+        "float32",
+        batches(encode, batch_size),
+        what="latents",
+        about=f"latents of {described(train)}",
+        shard_rows=SHARD_IMAGES,
+        batch=batch_size,
+        shared=not own,
+    )
+    array = build(plan, lambda done, total, what: run.progress(done, total, what or "latents"))
+    assert array is not None, "a batch fills all its rows or raises"
+    return array
+
+
+def forget_own(run: RunSettings) -> None:
+    """Remove the latents of a cell's own autoencoder: nothing reads them after its training."""
+    shutil.rmtree(run.directory / "latents", ignore_errors=True)
+
+
+def deviation(latents: CachedArray) -> float:
+    """Return the standard deviation of all posterior means."""
+    return float(torch.from_numpy(latents.gather(np.arange(len(latents)))[:, 0].copy()).std())
 
 
 class CachedLatents:
@@ -39,33 +82,30 @@ class CachedLatents:
 
     Args:
         train: The images.
-        mean: ``float32 (N,4,h,w)``.
-        logvar: ``float32 (N,4,h,w)``.
+        latents: ``float32 (N,2,4,h,w)``: mean and log-variance.
     """
 
-    def __init__(self, train: TrainData, mean: Tensor, logvar: Tensor) -> None:
-        self._train, self._mean, self._logvar = train, mean, logvar
+    def __init__(self, train: TrainData, latents: CachedArray) -> None:
+        self._train, self._latents = train, latents
 
     def __call__(self, indices: Tensor) -> dict[str, Tensor]:
         """Return the batch of positions ``int64 (B,)``."""
-        return {"image": self._train.images(indices), "mean": self._mean[indices], "logvar": self._logvar[indices]}
+        both = torch.from_numpy(self._latents.gather(indices.numpy()))
+        image = self._train.images(indices)
+        return {"image": image, "mean": both[:, 0].contiguous(), "logvar": both[:, 1].contiguous()}
 
 
 @torch.no_grad()
-def _encode(model: DiADModel, train: TrainData, run: RunSettings, batch_size: int, path: Path) -> None:
-    means, logvars = [], []
-    for batch in train.batches(batch_size):
-        mean, logvar = model.encode(normalise(batch.image.to(run.device)))
-        means.append(mean.float().cpu())
-        logvars.append(logvar.float().cpu())
-        run.progress(sum(map(len, means)), len(train), "latents")
-    tensors = {"mean": torch.cat(means).contiguous(), "logvar": torch.cat(logvars).contiguous()}
-    write_with(path, lambda name: save_file(tensors, name))
+def _encode(model: DiADModel, images: Tensor) -> npt.NDArray[np.float32]:
+    mean, logvar = model.encode(normalise(images))
+    both: npt.NDArray[np.float32] = torch.stack([mean, logvar], dim=1).float().cpu().numpy()
+    return both
 
 
-def _key(model: DiADModel, train: TrainData) -> str:
-    digest = hashlib.sha256(train.fingerprint.encode())
+def _key(model: DiADModel, train: TrainData, device: torch.device) -> str:
+    facts: list[Any] = [LAYOUT, train.fingerprint, arithmetic(device)]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name, value in sorted(model.vae.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)}".encode())
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]

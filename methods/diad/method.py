@@ -18,7 +18,7 @@ from diadbench.methods.diad import checkpoints as weights
 from diadbench.methods.diad import config
 from diadbench.methods.diad.diffusion import LEVELS, timesteps
 from diadbench.methods.diad.discriminator import START
-from diadbench.methods.diad.latents import CachedLatents, posteriors
+from diadbench.methods.diad.latents import CachedLatents, deviation, forget_own, posteriors
 from diadbench.methods.diad.memory import slim
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.noise import image_noise
@@ -247,6 +247,7 @@ class DiAD(Method):
         with slim(model, dtype=dtype, without_autoencoder=self.cache_latents):
             stage = DiffusionStage(model, self.optimizer, self.lr, decay, levels=self.train_levels)
             train_module(stage, train, run, self._budget(self.stage2, run), name="diffusion", fetch=fetch)
+        forget_own(run)
         run.extras["sff_trained"] = not model.sg.sff.is_silent()
 
     def _fetch(self, train: TrainData, run: RunSettings) -> Fetch | None:
@@ -254,10 +255,10 @@ class DiAD(Method):
         model.eval()
         if not (self.cache_latents or self.scale_latents):
             return None
-        mean, logvar = posteriors(model, train, run)
+        latents = posteriors(model, train, run, own=self.stage1.steps > 0)
         if self.scale_latents:
-            model.config = dataclasses.replace(model.config, scale=1 / float(mean.std()))
-        return CachedLatents(train, mean, logvar) if self.cache_latents else None
+            model.config = dataclasses.replace(model.config, scale=1 / deviation(latents))
+        return CachedLatents(train, latents) if self.cache_latents else None
 
     def _budget(self, budget: Budget, run: RunSettings) -> Budget:
         precision = self.precision

@@ -1,56 +1,48 @@
-"""Frozen features of the training images, computed once and read from a memory map by everyone after that.
-
-The cache is half precision on disk, below the run's shared cache directory. One process fills it, under a lock that
-dies with the process; others wait. A filler that was killed leaves a count behind, and the next one goes on from there.
-"""
+"""Frozen features of the training images, computed once, kept in half precision as a cached array."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from filelock import FileLock
 from torch import Tensor
 
+from diadbench.common.cache.arrays import ArrayPlan, CachedArray, Progress, batches, build, known_row_shape
 from diadbench.common.errors import UserError
-from diadbench.common.files import read_json, write_json
+from diadbench.methods.features.arithmetic import arithmetic
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
 #: Raise this when the layout on disk changes: old caches are then not found.
-LAYOUT = 1
+LAYOUT = 2
+#: Most images of a shard: a killed build loses no more than these.
+SHARD_IMAGES = 512
 
-Progress = Callable[[int, int, str], None]
 
-
+@dataclass(frozen=True)
 class FeatureCache:
-    """Features ``float16 (N,C,h,w)`` of the ``N`` training images, in a memory map.
+    """Features ``float16 (N,C,h,w)`` of the ``N`` training images, in a memory map. Other processes can be sent it.
 
     Attributes:
-        path: The file.
-        shape: ``(N,C,h,w)``.
+        array: The cached array.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self.path, self.shape = path, shape
-        self._map: npt.NDArray[np.float16] = np.memmap(path, np.float16, "r", shape=shape)
+    array: CachedArray
 
     def __len__(self) -> int:
-        return self.shape[0]
-
-    def __reduce__(self) -> tuple[type[FeatureCache], tuple[Path, tuple[int, ...]]]:
-        return FeatureCache, (self.path, self.shape)  # pickling a memory map would copy its content
+        return len(self.array)
 
     def read(self, indices: Tensor | list[int]) -> Tensor:
         """Return ``float32 (n,C,h,w)`` of the given positions, on the CPU."""
-        return torch.from_numpy(self._map[np.asarray(indices)]).float()
+        return torch.from_numpy(self.array.gather(np.asarray(indices))).float()
 
     def error(self, exact: Tensor, indices: Tensor | list[int]) -> float:
         """Root mean square of what half precision cost, relative to that of the features themselves."""
@@ -58,9 +50,16 @@ class FeatureCache:
         return ((self.read(indices) - exact).square().mean() / exact.square().mean()).sqrt().item()
 
 
-def cache_key(train: TrainData, **facts: Any) -> str:
-    """Digest of all that decides the features: the images (with size and filter) and ``facts`` of the network."""
-    content = {"layout": LAYOUT, "images": train.fingerprint, "size": list(train.image_size), **facts}
+def cache_key(train: TrainData, device: torch.device, **facts: Any) -> str:
+    """Return the digest of all that decides the features.
+
+    Args:
+        train: The images; their fingerprint has size and resize filter.
+        device: Where the features are computed: its kind and its TF32 setting decide their last digits.
+        facts: The network, as JSON values.
+    """
+    images = {"images": train.fingerprint, "size": list(train.image_size)}
+    content = {"layout": LAYOUT, **images, "arithmetic": arithmetic(device), **facts}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -68,9 +67,10 @@ def build_cache(
     extract: Callable[[Tensor], Tensor],
     train: TrainData,
     directory: Path,
+    device: torch.device,
     *,
     batch_size: int = 16,
-    save_every: int = 256,
+    shard_images: int = SHARD_IMAGES,
     progress: Progress = lambda done, total, what: None,
     **facts: Any,
 ) -> FeatureCache:
@@ -80,63 +80,41 @@ def build_cache(
         extract: Maps images ``float32 (B,3,H,W)`` in [0,1] (CPU) to features ``(B,C,h,w)`` on any device.
         train: The images.
         directory: Where caches lie; several processes may share it.
+        device: Where ``extract`` computes.
         batch_size: Images at a time.
-        save_every: Images after which the count is written: a killed filler loses at most these.
+        shard_images: Images of a shard: a killed build loses at most these.
         progress: Called with the images done.
         facts: What decides the features besides the images (digest of weights, padding, ...), as JSON values.
 
     Raises:
-        UserError: A feature is too large for half precision, or not finite.
+        UserError: A feature is too large for half precision, or not finite; or the disk is full.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    key = cache_key(train, **facts)
-    path = directory / f"{key}.f16"
-    state_path = directory / f"{key}.json"
-    with FileLock(directory / f"{key}.lock"):
-        state = _read_state(state_path, path, len(train))
-        if state is None:
-            shape = (len(train), *extract(train.images([0])).shape[1:])
-            np.memmap(path, np.float16, "w+", shape=shape).flush()
-            state = {"shape": list(shape), "done": 0, "facts": facts}
-            write_json(state_path, state)
-        if state["done"] < len(train):
-            _fill(extract, train, path, state_path, state, batch_size, save_every, progress)
-    return FeatureCache(path, tuple(state["shape"]))
+    place = directory / cache_key(train, device, **facts)
 
-
-def _read_state(state_path: Path, path: Path, count: int) -> dict[str, Any] | None:
-    """What is on disk, or ``None`` when it is not there, cut short, or of another shape."""
-    state = read_json(state_path)
-    if not isinstance(state, dict) or not path.is_file():
-        return None
-    shape = state.get("shape")
-    if not isinstance(shape, list) or shape[:1] != [count] or not isinstance(state.get("done"), int):
-        return None
-    return state if path.stat().st_size == 2 * int(np.prod(shape)) else None
-
-
-def _fill(
-    extract: Callable[[Tensor], Tensor],
-    train: TrainData,
-    path: Path,
-    state_path: Path,
-    state: dict[str, Any],
-    batch_size: int,
-    save_every: int,
-    progress: Progress,
-) -> None:
-    total = len(train)
-    features = np.memmap(path, np.float16, "r+", shape=tuple(state["shape"]))
-    saved = done = state["done"]
-    while done < total:
-        chosen = list(range(done, min(done + batch_size, total)))
-        half = extract(train.images(chosen)).half().cpu()
-        if not torch.isfinite(half).all():
+    def half(chosen: list[int]) -> npt.NDArray[np.float16]:
+        features = extract(train.images(chosen)).half().cpu()
+        if not torch.isfinite(features).all():
             raise UserError("feature cache: features don't fit half precision (above 65504 or not finite); turn it off")
-        features[chosen] = half.numpy()
-        done += len(chosen)
-        progress(done, total, "features")
-        if done - saved >= save_every or done == total:
-            features.flush()  # the count must never run ahead of the data
-            state["done"] = saved = done
-            write_json(state_path, state)
+        return features.numpy()
+
+    plan = ArrayPlan(
+        place,
+        len(train),
+        known_row_shape(place) or tuple(extract(train.images([0])).shape[1:]),
+        "float16",
+        batches(half, batch_size),
+        what="features",
+        about=f"{facts.get('backbone', 'features')} of {described(train)}",
+        shard_rows=shard_images,
+        batch=batch_size,
+    )
+    array = build(plan, lambda done, total, what: progress(done, total, what or "features"))
+    assert array is not None, "a batch fills all its rows or raises"
+    return FeatureCache(array)
+
+
+def described(train: TrainData) -> str:
+    """Return what the images are, for people: how many, of which classes, at which size."""
+    names = train.class_names
+    classes = names[0] if len(names) == 1 else f"{len(names)} classes ({names[0]}, ...)"
+    return f"{len(train)} images of {classes} at {train.image_size[0]}x{train.image_size[1]}"

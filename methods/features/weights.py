@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from diadbench.common.errors import UserError
+from diadbench.common.files import write_with
 
 FILE = "weights.safetensors"
 #: Keys of one kind that an error names.
@@ -17,11 +18,17 @@ _SHOWN = 4
 _KINDS = ("missing", "unexpected", "misshaped")
 
 
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file whole or not at all, readable as the umask allows (safetensors makes it private)."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_with(path, lambda name: save_file(contiguous, name))
+
+
 def save_weights(module: nn.Module | None, directory: Path) -> None:
     """Write parameters and buffers. RuntimeError when there is no module yet."""
     if module is None:
         raise RuntimeError("nothing to save: fit or load first")
-    save_file({key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}, directory / FILE)
+    write_tensors(directory / FILE, module.state_dict())
 
 
 def load_weights(module: nn.Module, directory: Path) -> None:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,7 +28,19 @@ from torch import Tensor
 
 from diadbench.common.files import write_with
 
-Points = NDArray[np.float16] | NDArray[np.float32]
+
+class Points(Protocol):
+    """``(N, d)`` float16 or float32, in memory or on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(N, d)``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Return the rows of a slice or of an array of positions."""
+
 
 #: Elements of the largest temporary (64 MiB in float32).
 _BLOCK = 16_777_216

@@ -1,8 +1,8 @@
 """PatchCore that survives the multi-class setting: bounded memory, exact greedy selection, blocked search.
 
-1. One pass over the images: patch features are projected to 128 dimensions into a float16 memory map (256 bytes a
+1. One pass over the images: patch features are projected to 128 dimensions into a cached float16 array (256 bytes a
    patch). Full features are never kept.
-2. The greedy selection runs over the map in lazy batches (:mod:`diadbench.methods.patchcore.coreset`).
+2. The greedy selection runs over the array in lazy batches (:mod:`diadbench.methods.patchcore.coreset`).
 3. A second pass over those images that hold a selected patch fetches the full features of these patches.
 4. Test patches are searched in blocks.
 
@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.methods.base import Method, Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
+from diadbench.methods.features.arithmetic import arithmetic
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.neighbours import Bank
-from diadbench.methods.features.weights import read_tensor
+from diadbench.methods.features.weights import read_tensor, write_tensors
 from diadbench.methods.patchcore.coreset import greedy_coreset
 from diadbench.methods.patchcore.patch_features import EMBEDDINGS, SMOOTHERS
 from diadbench.methods.patchcore.patches import Patches, digest, load_or_make, mean_distances, project_patches
@@ -113,6 +113,7 @@ class PatchCore(Method):
         facts = {
             "images": train.fingerprint,
             "weights": network.digest,
+            "arithmetic": arithmetic(run.device),
             "levels": self.levels,
             "features": [self.embedding, self.dimension, self.projection, run.seed, self.batch_size],
         }
@@ -219,7 +220,7 @@ class PatchCore(Method):
     def save(self, directory: Path) -> None:
         """Write the bank."""
         assert self._bank is not None, "fit or load first"
-        save_file({"bank": self._bank.vectors.contiguous()}, directory / "bank.safetensors")
+        write_tensors(directory / "bank.safetensors", {"bank": self._bank.vectors})
 
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read the bank, and the backbone from where it comes."""

@@ -1,10 +1,9 @@
-"""All training patches, projected to few dimensions, in one float16 memory map that survives a kill."""
+"""All training patches, projected to few dimensions, in a cached array of float16 that survives a kill."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,51 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diadbench.common.files import read_json, write_json, write_with
+from diadbench.common.cache.arrays import ArrayPlan, CachedArray, batches, build
+from diadbench.common.files import write_with
+from diadbench.methods.features.feature_cache import SHARD_IMAGES
 
-_FLUSH_SECONDS = 20.0
+
+@dataclass(frozen=True)
+class PatchRows:
+    """The patches of all images as one array ``float16 (N * P, d)``, read from disk by slices and by positions.
+
+    Attributes:
+        images: ``float16 (N, P, d)``.
+    """
+
+    images: CachedArray
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(N * P, d)``."""
+        count, per_image, dimension = self.images.shape
+        return count * per_image, dimension
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float16]:
+        """Return a copy ``(n, d)`` of the given rows; a slice has no step."""
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(len(self))
+            return self._between(start, stop)
+        part_of, places = np.divmod(rows, self.images.parts[0].shape[0] * self.images.shape[1])
+        out = np.empty((len(rows), self.shape[1]), dtype=np.float16)
+        for part in np.unique(part_of):
+            chosen = part_of == part
+            out[chosen] = self.images.parts[part].rows.reshape(-1, self.shape[1])[places[chosen]]
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return all rows, in memory."""
+        return np.asarray(self[:], dtype=dtype)
+
+    def _between(self, start: int, stop: int) -> NDArray[np.float16]:
+        per_image = self.images.shape[1]
+        first, last = start // per_image, -(-stop // per_image)
+        whole = self.images.gather(np.arange(first, last)).reshape(-1, self.shape[1])
+        return whole[start - first * per_image : stop - first * per_image]
 
 
 @dataclass(frozen=True)
@@ -25,12 +66,12 @@ class Patches:
     """Projected patches of all training images.
 
     Attributes:
-        values: ``float16 (N * P, d)`` memory map; image ``i`` has rows ``i*P .. (i+1)*P - 1``.
+        values: ``float16 (N * P, d)`` on disk; image ``i`` has rows ``i*P .. (i+1)*P - 1``.
         per_image: ``P``.
         scale: Distances in ``values`` times this are distances of features, up to the projection.
     """
 
-    values: NDArray[np.float16]
+    values: PatchRows
     per_image: int
     scale: float
 
@@ -60,10 +101,12 @@ def project_patches(
         dimension: Dimensions after the projection.
         seed: Decides the matrix.
         batch_size: Images at a time.
-        directory: Where the files are; named after all that decides them, so nothing stale is ever taken up.
+        directory: Where the patches lie; named after all that decides them, so nothing stale is ever taken up.
         progress: Called with (images done, images).
+
+    Raises:
+        UserError: The disk is full.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     first = features(list(range(min(batch_size, images))))
     per_image, width = first.shape[1:]
     matrix = torch.randn(width, dimension, generator=torch.Generator().manual_seed(seed)) / dimension**0.5
@@ -71,34 +114,37 @@ def project_patches(
     centre = (first.flatten(0, 1) @ matrix).mean(0)
     scale = float((first.flatten(0, 1) @ matrix - centre).std()) or 1.0
 
-    path, marker = directory / "patches.f16", directory / "patches.json"
-    shape = (images * per_image, dimension)
-    state = read_json(marker)
-    done = int(state["done"]) if isinstance(state, dict) and path.is_file() else 0
-    values = np.memmap(path, dtype=np.float16, mode="r+" if done else "w+", shape=shape)
-    flushed = time.monotonic()
-    while done < images:
-        chosen = list(range(done, min(done + batch_size, images)))
-        block = first if done == 0 else features(chosen)
-        projected = (block.flatten(0, 1) @ matrix - centre) / scale
-        values[done * per_image : (done + len(chosen)) * per_image] = projected.half().cpu().numpy()
-        done += len(chosen)
-        if done == images or time.monotonic() - flushed > _FLUSH_SECONDS:
-            values.flush()  # data first, then the mark that says how much of it is good
-            write_json(marker, {"done": done})
-            flushed = time.monotonic()
-        progress(done, images)
-    return Patches(values, per_image, scale)
+    def project(chosen: list[int]) -> NDArray[np.float16]:
+        block = first if chosen[0] == 0 else features(chosen)
+        values = (block.flatten(0, 1) @ matrix - centre) / scale
+        rows: NDArray[np.float16] = values.half().cpu().view(len(chosen), per_image, dimension).numpy()
+        return rows
+
+    plan = ArrayPlan(
+        directory / "patches",
+        images,
+        (per_image, dimension),
+        "float16",
+        batches(project, batch_size),
+        what="patches",
+        about=f"patches of {images} images",
+        shard_rows=SHARD_IMAGES,
+        batch=batch_size,
+        shared=False,
+    )
+    array = build(plan, lambda done, total, what: progress(done, total))
+    assert array is not None, "a batch fills all its rows or raises"
+    return Patches(PatchRows(array), per_image, scale)
 
 
-def mean_distances(values: NDArray[np.float16], seed: int, count: int = 10) -> NDArray[np.float32]:
+def mean_distances(values: PatchRows, seed: int, count: int = 10) -> NDArray[np.float32]:
     """Mean distance of each row to ``count`` random rows: how PatchCore's authors start their greedy selection."""
     generator = np.random.default_rng(seed)
     chosen = np.sort(generator.choice(len(values), min(count, len(values)), replace=False))
-    anchors = torch.from_numpy(np.array(values[chosen])).float()
+    anchors = torch.from_numpy(values[chosen]).float()
     result = np.empty(len(values), dtype=np.float32)
     for begin in range(0, len(values), 65_536):
-        rows = torch.from_numpy(np.array(values[begin : begin + 65_536])).float()
+        rows = torch.from_numpy(values[begin : begin + 65_536]).float()
         result[begin : begin + len(rows)] = torch.cdist(rows, anchors).mean(1).numpy()
     return result
 

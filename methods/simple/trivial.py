@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,7 +16,7 @@ from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.neighbours import Bank
-from diadbench.methods.features.weights import read_tensor
+from diadbench.methods.features.weights import read_tensor, write_tensors
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -55,7 +54,7 @@ class MeanImage(Method):
     def save(self, directory: Path) -> None:
         """Write the mean image."""
         assert self._mean is not None, "fit or load first"
-        save_file({"mean": self._mean.contiguous()}, directory / "mean.safetensors")
+        write_tensors(directory / "mean.safetensors", {"mean": self._mean})
 
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read the mean image."""
@@ -186,7 +185,7 @@ def _enlarge(maps: Tensor, images: Tensor) -> Tensor:
 
 def _save_bank(bank: Bank | None, directory: Path) -> None:
     assert bank is not None, "fit or load first"
-    save_file({"bank": bank.vectors.contiguous()}, directory / "bank.safetensors")
+    write_tensors(directory / "bank.safetensors", {"bank": bank.vectors})
 
 
 def _load_bank(directory: Path, run: RunSettings) -> Bank:

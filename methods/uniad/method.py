@@ -272,6 +272,7 @@ class UniAD(Method):
             lambda images: self._features(images.to(run.device)),
             train,
             run.cache_dir / "features",
+            run.device,
             progress=run.progress,
             backbone=self.backbone.name,
             digest=self.backbone.digest,

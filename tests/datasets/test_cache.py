@@ -16,9 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
+from diadbench.common.cache import shards as cache
 from diadbench.common.errors import UserError
 from diadbench.datasets.base import Part
-from diadbench.datasets.decoding import cache, data_module
+from diadbench.datasets.decoding import data_module
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.datasets.sets.folder import Folder
 

@@ -207,7 +207,8 @@ def test_caches_tell_tags_apart() -> None:
     first, second = (load_backbone(f"resnet18.{tag}", out_indices=(1,)) for tag in ("tv_in1k", "a1_in1k"))
     assert first.digest != second.digest
     train = small_train(1, images=2)
-    assert cache_key(train, digest=first.digest) != cache_key(train, digest=second.digest)
+    cpu = torch.device("cpu")
+    assert cache_key(train, cpu, digest=first.digest) != cache_key(train, cpu, digest=second.digest)
 
 
 # -- anomalib, which names its networks itself --------------------------------------------------------------------

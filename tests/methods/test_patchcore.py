@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from diadbench.common.cache import shards
 from diadbench.common.errors import UserError
 from diadbench.methods.authoring.small_data import anomalous_images, normal_images, small_train
 from diadbench.methods.base import RunSettings
@@ -132,7 +134,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("phase", ["images", "coreset", "selected patches"])
 def test_a_killed_fit_goes_on_from_its_files(phase: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patchcore_store, "_FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr(patchcore_store, "SHARD_IMAGES", 4)
     train = small_train(2)
     whole = PatchCore(**SMALL)
     whole.fit(train, settings(tmp_path / "whole"))
@@ -147,7 +149,7 @@ def test_a_killed_fit_goes_on_from_its_files(phase: str, tmp_path: Path, monkeyp
     again = PatchCore(**SMALL)
     again.fit(train, settings(tmp_path / "killed", progress=lambda done, total, what: seen.append((what, done))))
     projected = [done for what, done in seen if what == "images"]
-    assert len(projected) == (2 if phase == "images" else 0)
+    assert projected == ([8, 12, 16] if phase == "images" else []), "of 16 images a shard of 4 was finished"
     images = anomalous_images(2, 0)[0]
     assert torch.equal(whole.predict(images).score, again.predict(images).score)
 
@@ -158,6 +160,45 @@ def test_scratch_of_other_options_is_not_taken_up(tmp_path: Path) -> None:
         run = settings(tmp_path)
         PatchCore(**{**SMALL, **options}).fit(train, run)
         assert run.extras["coreset_size"] == int(options.get("ratio", 0.2) * 256)
+
+
+def projected(directory: Path, images: int = 4) -> patchcore_store.Patches:
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(images, 20, 300, generator=generator) + 50
+    return patchcore_store.project_patches(
+        lambda chosen: data[chosen],
+        images,
+        dimension=8,
+        seed=0,
+        batch_size=2,
+        directory=directory,
+        progress=lambda done, total: None,
+    )
+
+
+def test_patches_read_as_one_array_whatever_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.array(projected(tmp_path / "one", 7).values)
+    monkeypatch.setattr(patchcore_store, "SHARD_IMAGES", 2)
+    rows = projected(tmp_path / "four", 7).values
+    assert len(list((tmp_path / "four").rglob("data.bin"))) == 4
+    assert rows.shape == whole.shape == (140, 8)
+    for part in (slice(0, 140), slice(13, 97), slice(40, 80), slice(120, 500), slice(5, 5)):
+        assert np.array_equal(rows[part], whole[part])
+    chosen = np.array([139, 0, 40, 39, 40, 77])
+    assert np.array_equal(rows[chosen], whole[chosen])
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shards, "reserve", full)
+    with pytest.raises(UserError, match="disk full") as caught:
+        PatchCore(**SMALL).fit(small_train(1, images=4), settings(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert "--out" in str(caught.value), "these files lie in the run directory"
+    monkeypatch.undo()
+    PatchCore(**SMALL).fit(small_train(1, images=4), settings(tmp_path))
 
 
 def test_projection_keeps_distances(tmp_path: Path) -> None:

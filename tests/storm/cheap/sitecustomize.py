@@ -13,16 +13,16 @@ if "diadbench.benchmark.cells.worker" in sys.orig_argv or "diadbench" in sys.ori
     def shared(progress):
         import numpy as np
 
+        from diadbench.common.cache.arrays import ArrayPlan, build
         from diadbench.common.files import cache_dir
-        from diadbench.datasets.decoding.cache import ShardPlan, build
-        from diadbench.datasets.decoding.workers import Problems
+        from diadbench.datasets.decoding.workers import Problems, in_threads
 
         def make(row):
             time.sleep(0.02)
             return np.random.default_rng(row).integers(0, 255, (2, 4096), dtype=np.uint8), None
 
-        plan = ShardPlan(cache_dir() / "storm" / "shard", 8, (2, 4096), "uint8", make)
-        return build(plan, 1, Problems(), progress)
+        fill = in_threads(make, 1, Problems())
+        return build(ArrayPlan(cache_dir() / "storm" / "shard", 8, (2, 4096), "uint8", fill), progress)
 
     def open_data(dataset, cell, mask_rule, progress):
         shared(progress)
@@ -30,15 +30,15 @@ if "diadbench.benchmark.cells.worker" in sys.orig_argv or "diadbench" in sys.ori
     def run_cell(record, progress):
         cell = record.config
         options = cell["method_options"]
-        shard = shared(progress)
+        array = shared(progress)
         scratch = record.directory / "scratch"
         scratch.mkdir(exist_ok=True)
         total = 0
-        for row in range(len(shard.array)):
-            progress(row, len(shard.array), "fit")
+        for row in range(len(array)):
+            progress(row, len(array), "fit")
             (scratch / "row").write_text(str(row))
-            time.sleep(options["seconds"] / len(shard.array))
-            total += int(shard.array[row].sum())
+            time.sleep(options["seconds"] / len(array))
+            total += int(array[row].sum())
         value = (total * (1 + cell["seed"]) * options["scale"]) % 1.0
         from diadbench.common.files import write_text
 

@@ -1,0 +1,1 @@
+"""Arrays that are computed once and read by everyone, and what lies in the cache directory."""
