@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from diadbench.benchmark.metrics.evaluation import mean_over_classes as mean_over_classes
     from diadbench.benchmark.metrics.evaluator import Evaluator as Evaluator
     from diadbench.benchmark.metrics.evaluator import evaluate as evaluate
+    from diadbench.benchmark.metrics.exact.precision import float16_effect as float16_effect
     from diadbench.benchmark.metrics.names import METRICS as METRICS
     from diadbench.benchmark.metrics.names import MetricInfo as MetricInfo
-    from diadbench.benchmark.metrics.precision import float16_effect as float16_effect
     from diadbench.benchmark.metrics.protocols import PROTOCOLS as PROTOCOLS
     from diadbench.benchmark.metrics.protocols import Protocol as Protocol
     from diadbench.benchmark.metrics.protocols import get_protocol as get_protocol

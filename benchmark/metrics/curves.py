@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diadbench.benchmark.metrics.exact.ranking import BLOCK, Ranking
 from diadbench.benchmark.metrics.names import CURVES
-from diadbench.benchmark.metrics.ranking import BLOCK, Ranking
 
 #: Columns that the axis of a drawing is cut into; within each the first, lowest, highest and last point stay.
 COLUMNS = 2000

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from diadbench.benchmark.metrics.curves import Curves, curves
 from diadbench.benchmark.metrics.evaluation import Evaluation, mean_of_seven
-from diadbench.benchmark.metrics.inputs import as_array, as_binary, as_column, as_floats, as_maps, as_masks
+from diadbench.benchmark.metrics.exact.inputs import as_array, as_binary, as_column, as_floats, as_maps, as_masks
+from diadbench.benchmark.metrics.exact.pixels import PixelClass, Values
+from diadbench.benchmark.metrics.exact.pooling import map_scores
+from diadbench.benchmark.metrics.exact.scores import score_metrics
+from diadbench.benchmark.metrics.exact.spill import Budget, blocks
 from diadbench.benchmark.metrics.names import METRICS, PLAIN, SAMPLE, SEVEN
-from diadbench.benchmark.metrics.pixels import PixelClass, Values
-from diadbench.benchmark.metrics.pooling import map_scores
 from diadbench.benchmark.metrics.protocols import Protocol, get_protocol
-from diadbench.benchmark.metrics.scores import score_metrics
-from diadbench.benchmark.metrics.spill import Budget, blocks
 from diadbench.common.errors import UserError
 
 

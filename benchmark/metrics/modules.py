@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from diadbench.benchmark.metrics import ranking as exact
-from diadbench.benchmark.metrics.inputs import as_binary, as_column, as_floats, as_maps, as_masks
-from diadbench.benchmark.metrics.pixels import PixelClass
+from diadbench.benchmark.metrics.exact import ranking as exact
+from diadbench.benchmark.metrics.exact.inputs import as_binary, as_column, as_floats, as_maps, as_masks
+from diadbench.benchmark.metrics.exact.pixels import PixelClass
+from diadbench.benchmark.metrics.exact.ranking import Ranking
+from diadbench.benchmark.metrics.exact.scores import score_metrics
+from diadbench.benchmark.metrics.exact.spill import Budget
 from diadbench.benchmark.metrics.protocols import Protocol
-from diadbench.benchmark.metrics.ranking import Ranking
-from diadbench.benchmark.metrics.scores import score_metrics
-from diadbench.benchmark.metrics.spill import Budget
 
 __all__ = [
     "AUPRO",

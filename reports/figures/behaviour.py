@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from diadbench.reports.figures.curves import finished
+from diadbench.reports.figures.curve_plots import finished
 from diadbench.reports.figures.overview import mathtext
 from diadbench.reports.figures.palette import styles
 from diadbench.reports.figures.style import COLUMN, GREY, PAGE, bare, label, new_figure

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from diadbench.reports.figures import behaviour, curves, overview
+from diadbench.reports.figures import behaviour, overview
+from diadbench.reports.figures import curve_plots as curves
 from diadbench.reports.figures.qualitative import qualitative
 from diadbench.reports.figures.style import save
 from diadbench.reports.tables.costs import cost, measured_at

@@ -8,8 +8,8 @@ import torch
 
 from diadbench.benchmark.metrics import METRICS, Evaluator, evaluate, float16_effect
 from diadbench.benchmark.metrics.curves import pr_curve, roc_curve, thin
+from diadbench.benchmark.metrics.exact.ranking import average_precision, bounded, rank
 from diadbench.benchmark.metrics.protocols import PROTOCOLS
-from diadbench.benchmark.metrics.ranking import average_precision, bounded, rank
 from diadbench.common.errors import UserError
 from diadbench.common.half import from_half, to_half
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from diadbench.benchmark.metrics import evaluate, kernels, pixels
-from diadbench.benchmark.metrics.counting import Anomalies, Counter
-from diadbench.benchmark.metrics.kernels import FastAnomalies, FastCounter, sortable_bits
+from diadbench.benchmark.metrics import evaluate
+from diadbench.benchmark.metrics.exact import kernels, pixels
+from diadbench.benchmark.metrics.exact.counting import Anomalies, Counter
+from diadbench.benchmark.metrics.exact.kernels import FastAnomalies, FastCounter, sortable_bits
 
 RNG = np.random.default_rng(7)
 KINDS = {

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from diadbench.benchmark.metrics import bag, curves, ranking
-from diadbench.benchmark.metrics.pixels import PixelClass
+from diadbench.benchmark.metrics import curves
+from diadbench.benchmark.metrics.exact import bag, ranking
+from diadbench.benchmark.metrics.exact.pixels import PixelClass
+from diadbench.benchmark.metrics.exact.spill import Budget, DiskArray
 from diadbench.benchmark.metrics.protocols import get_protocol
-from diadbench.benchmark.metrics.spill import Budget, DiskArray
 
 RNG = np.random.default_rng(3)
 KINDS = {

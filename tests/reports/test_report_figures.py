@@ -15,7 +15,7 @@ from diadbench.benchmark.metrics import curves as makers
 from diadbench.benchmark.records.store import CURVES, METRICS, CellRecord, RunDirectory
 from diadbench.common.errors import UserError
 from diadbench.reports.figures import behaviour
-from diadbench.reports.figures.curves import MeanCurve, column_means, curves, mean_curve
+from diadbench.reports.figures.curve_plots import MeanCurve, column_means, curves, mean_curve
 from diadbench.reports.tables.source import Source
 
 #: an area moves by less than this when a curve is thinned to 2000 columns and kept as float32

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from diadbench.cli.commands.datasets_make import make_sample, prepare
-from diadbench.cli.options import dataset_options
+from diadbench.cli.dataset_words import dataset_options
 from diadbench.cli.terminal_bar import terminal_bar
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diadbench.cli.options import dataset_options
+from diadbench.cli.dataset_words import dataset_options
 from diadbench.cli.terminal_bar import terminal_bar
 
 

@@ -1,4 +1,5 @@
-"""The two passes compiled with numba, on one thread. Same integers as :mod:`diadbench.benchmark.metrics.counting`.
+"""The two passes compiled with numba, on one thread; same integers as
+:mod:`diadbench.benchmark.metrics.exact.counting`.
 
 The second pass sorts nothing. Values are mapped to linear buckets, several to an anomalous score, by a multiplication.
 A bucket without an anomalous score just counts; a bucket with some holds where they begin, and the pixel is compared
@@ -13,9 +14,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics.bag import sortable
-from diadbench.benchmark.metrics.counting import Anomalies, Counter, add_running
-from diadbench.benchmark.metrics.ranking import BLOCK
+from diadbench.benchmark.metrics.exact.bag import sortable
+from diadbench.benchmark.metrics.exact.counting import Anomalies, Counter, add_running
+from diadbench.benchmark.metrics.exact.ranking import BLOCK
 
 #: Keys computed at a time: the loop that computes them has no branch, so it runs on vectors.
 _BATCH = 1024

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics import ranking as exact
-from diadbench.benchmark.metrics import thresholds
-from diadbench.benchmark.metrics.counting import Anomalies, Counter
-from diadbench.benchmark.metrics.inputs import as_floats
+from diadbench.benchmark.metrics.exact import ranking as exact
+from diadbench.benchmark.metrics.exact import thresholds
+from diadbench.benchmark.metrics.exact.counting import Anomalies, Counter
+from diadbench.benchmark.metrics.exact.inputs import as_floats
+from diadbench.benchmark.metrics.exact.ranges import Ranges
+from diadbench.benchmark.metrics.exact.ranking import Ranking
+from diadbench.benchmark.metrics.exact.spill import Budget, MapStore, blocks
+from diadbench.benchmark.metrics.exact.thresholds import Counts, Cuts, counts_at
 from diadbench.benchmark.metrics.protocols import Protocol
-from diadbench.benchmark.metrics.ranges import Ranges
-from diadbench.benchmark.metrics.ranking import Ranking
-from diadbench.benchmark.metrics.spill import Budget, MapStore, blocks
-from diadbench.benchmark.metrics.thresholds import Counts, Cuts, counts_at
 
 #: metric -> (value, why it is NaN)
 Values = dict[str, tuple[float, str]]
@@ -37,7 +37,7 @@ class PixelResult:
 def engine() -> tuple[type[Anomalies], type[Counter]]:
     """Return the compiled passes, or the numpy reference where numba is missing. Both give the same numbers."""
     try:
-        from diadbench.benchmark.metrics.kernels import FastAnomalies, FastCounter
+        from diadbench.benchmark.metrics.exact.kernels import FastAnomalies, FastCounter
     except ImportError:
         return Anomalies, Counter
     return FastAnomalies, FastCounter

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics import ranking as exact
-from diadbench.benchmark.metrics import thresholds
-from diadbench.benchmark.metrics.pixels import Values
+from diadbench.benchmark.metrics.exact import ranking as exact
+from diadbench.benchmark.metrics.exact import thresholds
+from diadbench.benchmark.metrics.exact.pixels import Values
+from diadbench.benchmark.metrics.exact.ranking import Ranking
 from diadbench.benchmark.metrics.protocols import Protocol
-from diadbench.benchmark.metrics.ranking import Ranking
 
 
 def score_metrics(

@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from diadbench.benchmark.metrics.ranking import Ranking
-from diadbench.benchmark.metrics.spill import Budget, DiskArray
+from diadbench.benchmark.metrics.exact.ranking import Ranking
+from diadbench.benchmark.metrics.exact.spill import Budget, DiskArray
 
 _COLUMNS = ("score", "positives", "below", "equal", "weight")
 

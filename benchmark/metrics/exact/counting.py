@@ -1,6 +1,6 @@
 """The two passes over the pixels of one class: collect the anomalous scores, then count the normal ones among them.
 
-This is the readable reference in numpy; :mod:`diadbench.benchmark.metrics.kernels` does the same faster.
+This is the readable reference in numpy; :mod:`diadbench.benchmark.metrics.exact.kernels` does the same faster.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics.bag import Bag
-from diadbench.benchmark.metrics.ranking import BLOCK, Ranking
-from diadbench.benchmark.metrics.regions import label_regions
-from diadbench.benchmark.metrics.spill import Budget
+from diadbench.benchmark.metrics.exact.bag import Bag
+from diadbench.benchmark.metrics.exact.ranking import BLOCK, Ranking
+from diadbench.benchmark.metrics.exact.regions import label_regions
+from diadbench.benchmark.metrics.exact.spill import Budget
 
 #: ``(U,)`` ascending distinct scores, how often each occurs, and its region weight (sum 1 over all ranges).
 Distinct = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]

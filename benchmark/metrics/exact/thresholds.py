@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics.ranking import BLOCK, Ranking, bounded
+from diadbench.benchmark.metrics.exact.ranking import BLOCK, Ranking, bounded
 
 _EPS = 1e-8
 

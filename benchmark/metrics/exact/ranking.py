@@ -24,7 +24,8 @@ ROUNDING = 1e-9
 class Ranking:
     """Anomalous scores and how the normal ones lie among them.
 
-    The arrays of a large class lie on disk (:class:`~diadbench.benchmark.metrics.spill.DiskArray`): take slices only.
+    The arrays of a large class lie on disk (:class:`~diadbench.benchmark.metrics.exact.spill.DiskArray`): take slices
+    only.
 
     Attributes:
         score: ``(U,)`` float32 or float64, ascending, distinct: the scores of anomalous items.

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics.ranking import BLOCK
-from diadbench.benchmark.metrics.spill import Budget, DiskArray
+from diadbench.benchmark.metrics.exact.ranking import BLOCK
+from diadbench.benchmark.metrics.exact.spill import Budget, DiskArray
 
 #: Pixels (of 8 bytes) that wait outside the budget before they are charged to it or written away.
 PENDING = 1 << 20
