@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from diadbench.benchmark.bibliography import bibtex
 from diadbench.benchmark.grid import Cell, DatasetSpec, Grid, parse_memory, parse_time
 from diadbench.benchmark.resolve import ResolvedMethod, checked_options, resolve_method
 from diadbench.benchmark.store import CellRecord, RunDirectory
+from diadbench.common.bibtex import bibtex
 from diadbench.common.errors import UserError
 
 Overwrite = Literal["never", "stale", "failed", "always"]

@@ -18,7 +18,8 @@ from PIL import Image
 
 from diadbench.benchmark.store import CellRecord
 from diadbench.common.files import write_text
-from diadbench.reports.figures.gallery import Choice, Picture, choose, gallery_of, heat_image, overlay, scale
+from diadbench.common.heatmap import level, overlay, paint
+from diadbench.reports.figures.gallery import Choice, Picture, choose, gallery_of, scale
 from diadbench.reports.figures.palette import styles
 from diadbench.reports.published.literature import check_published
 from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
@@ -36,7 +37,7 @@ Figures = Mapping[str, tuple[str, list[Path]]]
 
 def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) -> dict[str, Any]:
     """Return all that the page shows, but for the figures."""
-    templates = files("diadbench.reports.page.html") / "templates"
+    templates = files("diadbench.reports.page") / "templates"
     return {
         **_head(source),
         "summary": _summary(source),
@@ -60,7 +61,7 @@ def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) 
 
 def write_page(source: Source, path: Path, context: Mapping[str, Any], figures: Figures) -> Path:
     """Write the page of a report, from what :func:`page_context` gave; return its path."""
-    templates = files("diadbench.reports.page.html") / "templates"
+    templates = files("diadbench.reports.page") / "templates"
     environment = Environment(
         loader=FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
         autoescape=True,
@@ -366,9 +367,11 @@ def _shots(source: Source, dataset: str) -> dict[str, list[dict[str, Any]]]:
             images = [*bases[choice.row]]
             heat, rebuilt = picture.maps()
             if heat is not None:
-                colours = heat_image(heat, low, high)
-                images.append(("anomaly map", _jpeg(colours)))
-                images.append(("overlay", _jpeg(overlay(shown[choice.row], heat, low, high, colours))))
+                painted = paint(heat, low, high)
+                images.append(("anomaly map", _jpeg(painted)))
+                if painted.shape == shown[choice.row].shape:
+                    opacity = 0.65 * level(heat, low, high)  # the image shows where the map is low
+                    images.append(("overlay", _jpeg(overlay(shown[choice.row], painted, opacity))))
             if rebuilt is not None:
                 images.append(("reconstruction", _jpeg(rebuilt)))
             texts = {key: clean(getattr(picture, key)) for key in ("name", "kind", "defect")}

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from diadbench.cli import main
+from diadbench.common.bibtex import bibtex
 from diadbench.common.errors import UserError
 from diadbench.datasets import get
 from diadbench.datasets.checking.check import check
-from diadbench.datasets.checking.describe import bibtex, contact_sheet, guides, info_text, markdown
+from diadbench.datasets.checking.describe import contact_sheet, guides, info_text, markdown
 from diadbench.datasets.checking.prepare import prepare
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.datasets.facts.counts import Counts
@@ -127,8 +128,8 @@ def test_info_and_contact_sheet(tmp_path: Path) -> None:
 def test_every_citation_is_there() -> None:
     for name, entry in CATALOG.items():
         if entry.info.cite:
-            assert bibtex(entry.info.cite).startswith("@"), name
-    assert bibtex("zou2022spot").endswith("}")
+            assert bibtex("datasets", entry.info.cite).startswith("@"), name
+    assert bibtex("datasets", "zou2022spot").endswith("}")
 
 
 def test_prepare_writes_nothing_into_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
