@@ -43,11 +43,21 @@ def run(
     return run_grid(checked, out, overwrite=overwrite, engine=make_engine(checked), quiet=quiet)
 
 
-def report(*runs: str | Path, out: str | Path | None = None) -> dict[str, Path]:
-    """Build the report of one or several run directories; return what was written, by kind."""
+def report(*runs: str | Path, out: str | Path | None = None, **show: Any) -> dict[str, Path]:
+    """Build the report of one or several run directories; return what was written, by name.
+
+    Args:
+        runs: Run directories.
+        out: Where to; ``report`` in the first run directory by default.
+        **show: How to show: ``names={"RevDist": "Ours"}, drop=["toothbrush"], sort="mad"``, and all else that
+            :class:`~diadbench.common.show.Show` has.
+
+    Raises:
+        UserError: Not a run directory, or a name that it doesn't have.
+    """
     from diadbench import reports
 
-    written: dict[str, Path] = reports.build(list(runs), out=out)
+    written: dict[str, Path] = reports.build(list(runs), out=out, show=show)
     return written
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
+from diadbench.common.show import Show
 from diadbench.reports.paper.document import paper_tables, write_latex
 from diadbench.reports.published.literature import beside
 from diadbench.reports.tables.cut import Table
@@ -34,6 +35,7 @@ def build(
     mix_protocols: bool = False,
     seed: int = 0,
     colours: bool = False,
+    show: Show | Mapping[str, Any] | None = None,
 ) -> dict[str, Path]:
     """Build a report.
 
@@ -41,11 +43,12 @@ def build(
         runs: One or several run directories.
         formats: Of ``xlsx latex markdown csv figures html``; by default all.
         out: Where to; by default ``report`` in the first run directory.
-        baseline: Method that all others are compared with; by default DiAD, else the first.
+        baseline: Method that all others are compared with; by default that of ``show``, else DiAD, else the first.
         protocol: Use the results of this protocol alone.
         mix_protocols: Let several protocols share a table.
         seed: Of the bootstrap.
         colours: Shade best and second best in LaTeX too.
+        show: Names, classes, order, digits and the like; laid over the ``show`` blocks of the runs' grids.
 
     Returns:
         ``{file name relative to the report: path}`` of everything written.
@@ -57,11 +60,13 @@ def build(
     for name in wanted:
         if name not in FORMATS:
             raise unknown_name("format", name, FORMATS, where="--format")
-    source = Source.load(runs, protocol=protocol, mix_protocols=mix_protocols)
+    source = Source.load(runs, protocol=protocol, mix_protocols=mix_protocols, show=show)
     folder = Path(out) if out else source.runs[0].path / "report"
     _writable(folder)
     with _drawing(source, folder, wanted) as drawing:
-        written = _write(source, folder, wanted, baseline, seed, drawing, colours=colours)
+        written = _write(
+            source, folder, wanted, source.method(baseline or source.show.baseline), seed, drawing, colours=colours
+        )
     return {path.relative_to(folder).as_posix(): path for path in written}
 
 
@@ -87,7 +92,7 @@ def _write(
     written: list[Path] = []
     have = not (source.results["metric"] == "").all()
     pairs = versus(source.results, baseline, seed=seed, table=source.table) if have else pd.DataFrame()
-    published = beside(source.results, source.table) if have else pd.DataFrame()
+    published = beside(source.results, source.table, source.published) if have else pd.DataFrame()
     if "csv" in wanted:
         source.raw.to_csv(_made(folder / "results.csv"), index=False)
         written.append(folder / "results.csv")

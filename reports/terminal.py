@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
-from diadbench.reports.tables.cut import cut
+from diadbench.common.show import Show
 from diadbench.reports.tables.escape import clean, csv_text, markdown, squeeze
 from diadbench.reports.tables.frame import printed, records
 from diadbench.reports.tables.labels import MAIN, Metric
 from diadbench.reports.tables.plain_text import to_csv, to_markdown, to_rich
 from diadbench.reports.tables.source import Source
-from diadbench.reports.tables.stats import find_method, versus
+from diadbench.reports.tables.stats import ALPHA, versus
 
 FORMATS = ("terminal", "latex", "markdown", "csv", "xlsx")
 
@@ -30,8 +31,7 @@ def print_table(
     rows: Sequence[str],
     columns: Sequence[str],
     metrics: Sequence[str] = (),
-    methods: Sequence[str] = (),
-    datasets: Sequence[str] = (),
+    show: Show | Mapping[str, Any] | None = None,
     form: str = "terminal",
     out: str | None = None,
     protocol: str = "",
@@ -48,8 +48,8 @@ def print_table(
         raise unknown_name("format", form, FORMATS, where="--format")
     if form == "xlsx" and not out:
         raise UserError("--format xlsx needs a file: add --out table.xlsx")
-    results = _results(runs, protocol, mix_protocols, methods, datasets)
-    table = cut(results, rows=rows, columns=columns, metrics=metrics or None)
+    source = _source(runs, protocol, mix_protocols, show)
+    table = source.cut(rows=rows, columns=columns, metrics=metrics or None)
     if form == "xlsx":
         from diadbench.reports.workbook.sheet import write_table
 
@@ -59,7 +59,7 @@ def print_table(
     if form == "latex":
         from diadbench.reports.paper.latex import to_latex
 
-        text = to_latex(table, colours=colours, two_columns=two_columns)
+        text = to_latex(table, colours=colours, two_columns=two_columns, label=source.show.label)
     elif form == "terminal":
         shown = to_rich(table)
         console = _console(out, shown)
@@ -87,35 +87,18 @@ def _give(text: str, out: str | None, *, shown: bool) -> None:
         print(text, end="")
 
 
-def _results(
-    runs: Sequence[str], protocol: str, mix: bool, methods: Sequence[str], datasets: Sequence[str]
-) -> pd.DataFrame:
+def _source(runs: Sequence[str], protocol: str, mix: bool, show: Show | Mapping[str, Any] | None) -> Source:
     if not runs:
         raise UserError("give at least one run directory")
-    results = Source.load(list(runs), protocol=protocol, mix_protocols=mix).results
-    if methods:
-        names = list(results["method"].unique())
-        results = results[results["method"].isin([find_method(names, name) for name in methods])]
-    if datasets:
-        chosen = [_dataset(results, name) for name in datasets]
-        results = results[results["dataset"].isin(chosen)]
-    return results
-
-
-def _dataset(results: pd.DataFrame, wanted: str) -> str:
-    for name, label in results[["dataset", "dataset_label"]].drop_duplicates().itertuples(index=False, name=None):
-        if wanted in (name, label) or squeeze(wanted) == squeeze(name):
-            return str(name)
-    raise unknown_name("dataset", wanted, list(results["dataset_label"].unique()))
+    return Source.load(list(runs), protocol=protocol, mix_protocols=mix, show=show)
 
 
 def print_comparison(
     runs: Sequence[str],
     *,
     methods: Sequence[str] = (),
-    baseline: str = "",
     metrics: Sequence[str] = (),
-    datasets: Sequence[str] = (),
+    show: Show | Mapping[str, Any] | None = None,
     form: str = "terminal",
     protocol: str = "",
     mix_protocols: bool = False,
@@ -124,13 +107,15 @@ def print_comparison(
     """Print the comparison of methods with a baseline."""
     if form not in ("terminal", "csv", "markdown"):
         raise unknown_name("format", form, ("terminal", "csv", "markdown"), where="--format")
-    results = _results(runs, protocol, mix_protocols, (), datasets)
+    source = _source(runs, protocol, mix_protocols, show)
+    results, digits = source.results, source.show.digits
     found = list(results["metric"].unique())
     for key in metrics:
         if key not in found:
             raise unknown_name("metric", key, [key for key in found if key], where="--metrics")
     chosen = metrics or [key for key in MAIN if key in found] or None
-    table = versus(results, baseline, methods=methods or None, metrics=chosen, seed=seed)
+    baseline, names = source.method(source.show.baseline), [source.method(name) for name in methods]
+    table = versus(results, baseline, methods=names or None, metrics=chosen, seed=seed, table=source.table)
     if table.empty:
         raise UserError("there is nothing to compare: give two methods that both have results")
     if form == "csv":
@@ -138,73 +123,136 @@ def print_comparison(
             table[column] = table[column].map(csv_text)
         print(table.to_csv(index=False), end="")
         return
-    heads = [
-        "dataset",
-        "metric",
-        "method",
-        "classes",
-        "difference",
-        "95 % interval",
-        "W/T/L",
-        "p",
-        "p (Holm)",
-        "in words",
-    ]
-    lines = [_line(row) for row in records(table)]
+    rows = records(table)
     if form == "markdown":
+        heads = ["dataset", *COMPARED, "in words"]
         print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
-        for line in lines:
-            print("| " + " | ".join(markdown(part) for part in line) + " |")
+        for row in rows:
+            parts = [clean(row["dataset"]), *_compared(row, digits), str(row["verdict"])]
+            print("| " + " | ".join(markdown(part) for part in parts) + " |")
         return
-    shown = RichTable(
-        title=Text(f"Each method against {table['baseline'].iloc[0]}"), title_justify="left", header_style="bold"
-    )
-    for position, head in enumerate(heads):
-        shown.add_column(head, justify="right" if 3 <= position <= 8 else "left", no_wrap=3 <= position <= 8)
-    for line in lines:
-        shown.add_row(*(Text(part) for part in line))
+    shown = comparison(rows, digits)
     _console(None, shown).print(shown)
 
 
-def _line(values: dict[str, Any]) -> list[str]:
-    signed = {
-        key: "–" if pd.isna(values[key]) else f"{100 * float(str(values[key])):+.1f}"
-        for key in ("difference", "low", "high")
+#: columns of a comparison
+COMPARED = ("metric", "method", "difference", "95 % interval", "W/T/L", "effect", "p", "")
+#: of the tables that fit 80 columns
+NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "header_style": "bold", "pad_edge": False, "padding": (0, 1, 0, 0)}
+
+
+def comparison(rows: Sequence[Mapping[str, Any]], digits: int = 1) -> RichTable:
+    """Return what ``versus`` found as a table of 80 columns: a line each, its verdict a mark, the reasons below."""
+    shown = RichTable(title=Text(f"Each method against {rows[0]['baseline']}"), title_justify="left", **NARROW)
+    for place, head in enumerate(COMPARED):
+        if head == "method":
+            shown.add_column(head, overflow="fold", max_width=18)
+        else:
+            shown.add_column(head, justify="right" if place > 1 else "left", no_wrap=True)
+    dataset = ""
+    for row in rows:
+        if row["dataset"] != dataset:
+            dataset = str(row["dataset"])
+            shown.add_section()
+            shown.add_row(Text(""), Text(clean(dataset), style="italic"))
+        shown.add_row(*(Text(part) for part in _compared(row, digits)))
+    shown.caption = Text("\n".join(_reasons(rows)))
+    shown.caption_justify = "left"
+    return shown
+
+
+def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what the columns and the marks mean, and each reason once."""
+    lines = [
+        "Differences of means over classes, in points; wins/ties/losses over classes;",
+        "effect: matched-pairs rank-biserial correlation; p: Wilcoxon, Holm's correction.",
+    ]
+    marks = {_mark(row) for row in rows}
+    meanings = {
+        "+": "+ better, p < 0.05.",
+        "-": "- worse, p < 0.05.",
+        "=": "= no significant difference.",
+        "?": "? too few classes: even if one method wins on all of them, p stays above 0.05.",
     }
-    p = ["–" if pd.isna(values[key]) else f"{float(str(values[key])):.4f}" for key in ("p", "p_holm")]
+    lines += [text for mark, text in meanings.items() if mark in marks]
+    partial = dict.fromkeys(
+        f"{row['method']} on {row['dataset']}: {row['pairs']} of {row['classes']} classes have a value of both."
+        for row in rows
+        if row["pairs"] < row["classes"]
+    )
+    return [*lines, *map(clean, partial)]
+
+
+def _mark(row: Mapping[str, Any]) -> str:
+    """Return the verdict as a mark."""
+    if not row["pairs"]:
+        return ""
+    if row["p_least"] >= ALPHA:
+        return "?"
+    return "=" if not row["significant"] else "+" if row["difference"] > 0 else "-"
+
+
+def _compared(row: Mapping[str, Any], digits: int) -> list[str]:
+    keys = ("difference", "low", "high")
+    signed = {key: "–" if pd.isna(row[key]) else f"{100 * float(row[key]):+.{digits}f}" for key in keys}
+    p = "–" if pd.isna(row["p_holm"]) else "<.0001" if row["p_holm"] < 0.00005 else f"{float(row['p_holm']):.4f}"
     return [
-        clean(values["dataset"]),
-        Metric(str(values["metric"])).text,
-        clean(values["method"]),
-        str(values["pairs"]) if values["pairs"] == values["classes"] else f"{values['pairs']} of {values['classes']}",
+        Metric(str(row["metric"])).text,
+        clean(row["method"]),
         signed["difference"],
         f"[{signed['low']}, {signed['high']}]",
-        f"{values['wins']}/{values['ties']}/{values['losses']}",
-        *p,
-        str(values["verdict"]),
+        f"{row['wins']}/{row['ties']}/{row['losses']}",
+        "–" if pd.isna(row["effect"]) else f"{float(row['effect']):+.2f}",
+        p,
+        _mark(row),
     ]
 
 
-def print_published(dataset: str = "", method: str = "") -> None:
-    """Print published rows, and what arithmetic says against them."""
-    from diadbench.reports.published.literature import check_published, dataset_key, load_published
+def print_published(dataset: str = "", method: str = "", run: str = "") -> None:
+    """Print published rows, and what arithmetic says against them.
 
-    table = load_published()
+    Args:
+        dataset: Keep this dataset.
+        method: Keep this method.
+        run: A run directory whose own rows are listed too.
+    """
+    from diadbench.reports.published.literature import dataset_key, load_published
+
+    table = load_published([run] if run else [])
     for column, wanted, key in (("dataset", dataset, dataset_key), ("method", method, squeeze)):
         if wanted:
             same = table[column].map(key) == key(wanted)
             if not same.any():
                 raise unknown_name(column, wanted, table[column].unique())
             table = table[same]
-    shown = RichTable(header_style="bold")
-    for head in ("dataset", "method", "source", "epochs", *(Metric(key).text for key in MAIN), "note"):
-        shown.add_column(head, justify="left" if head in ("dataset", "method", "source", "note") else "right")
-    for row in records(table):
-        figures = [printed(float(row[key]) / 100) for key in MAIN]
-        problems = check_published(row)
-        epochs = "–" if pd.isna(row["epochs"]) else str(int(row["epochs"]))
-        note = "; ".join(filter(None, [str(row["note"]), *problems]))
-        shown.add_row(
-            *(Text(clean(part)) for part in (row["dataset"], row["method"], row["source"], epochs, *figures, note))
-        )
+    shown = published_table(records(table))
     _console(None, shown).print(shown)
+
+
+def published_table(rows: Sequence[Mapping[str, Any]]) -> RichTable:
+    """Return published rows as a table of 80 columns: datasets as headings, notes below, each once."""
+    from diadbench.reports.published.literature import check_published
+
+    shown = RichTable(**NARROW)
+    shown.add_column("method", overflow="fold", max_width=14)
+    shown.add_column("source", overflow="fold", max_width=18)
+    for key in MAIN:
+        info = Metric(key, mean=False)
+        shown.add_column(f"{info.base.replace('AU-', '').replace('F1-max', 'F1')}\n{info.level}", justify="right")
+    notes: list[str] = []
+    last = ""
+    for row in sorted(rows, key=lambda row: str(row["dataset"])):
+        if row["dataset"] != last:
+            last = str(row["dataset"])
+            shown.add_section()
+            shown.add_row(Text(clean(last), style="italic"))
+        said = clean("; ".join(filter(None, [str(row["note"]), *check_published(row)])))
+        notes += [said] if said and said not in notes else []
+        mark = f" ({notes.index(said) + 1})" if said else ""
+        epochs = "" if pd.isna(row["epochs"]) or "epochs" in row["source"] else f", {int(row['epochs'])} epochs"
+        heads = (clean(row["method"]) + mark, clean(row["source"]) + epochs)
+        shown.add_row(*(Text(part) for part in heads), *(printed(float(row[key]) / 100) for key in MAIN))
+    numbered = [f"({number}) {text}" for number, text in enumerate(notes, 1)]
+    shown.caption = Text("\n".join(["Percent, as printed there.", *numbered]))
+    shown.caption_justify = "left"
+    return shown

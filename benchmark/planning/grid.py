@@ -30,6 +30,7 @@ import yaml
 from diadbench.benchmark.cells.loggers import LOGGERS
 from diadbench.benchmark.planning.paths import absolute, entry_with_paths, over_the_file, recalled, relative, with_paths
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.show import Show
 from diadbench.common.wording import type_error
 
 #: Key of an entry whose options are all written out: no preset of that name is laid below them.
@@ -122,6 +123,7 @@ class Grid:
         logger: Training loggers: ``csv``, ``tensorboard``, ``mlflow``, ``wandb``.
         notify: A shell command that is run at the end and on a failure (``DIADBENCH_EVENT``, ``DIADBENCH_RUN``).
         note: A sentence for the report.
+        show: How reports show the results: :class:`~diadbench.common.show.Show`. It decides no result.
     """
 
     name: str
@@ -149,6 +151,7 @@ class Grid:
     logger: list[str] = field(default_factory=lambda: ["csv"])
     notify: str | None = None
     note: str = ""
+    show: dict[str, Any] = field(default_factory=dict)
 
     def cells(self) -> Iterator[Cell]:
         """Yield all cells, dataset by dataset. Their methods have the options of the cell's dataset."""
@@ -178,6 +181,8 @@ class Grid:
         plain = dataclasses.asdict(self)
         if run is not None:
             plain = with_paths(plain, relative(run))
+        if not self.show:
+            del plain["show"]
         for group, key in (("methods", "method"), ("datasets", "dataset")):
             plain[group] = {label: _plain_entry(group, key, spec) for label, spec in plain[group].items()}
         text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
@@ -289,6 +294,7 @@ def _check_values(grid: Grid, where: str) -> None:
             raise unknown_name("logger", kind, LOGGERS, where=where)
     if "jobs" in grid.engine_options:
         raise UserError(f"{where}: engine_options.jobs: write it as jobs, or --jobs")
+    Show.read(grid.show, f"{where}: show")
     parse_time(grid.time_limit, f"{where}: time_limit")
     parse_memory(grid.memory_limit, f"{where}: memory_limit")
     for method in grid.methods.values():

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from diadbench.benchmark.bibliography import bibtex
 from diadbench.benchmark.planning.contents import with_contents
 from diadbench.benchmark.planning.grid import Cell, DatasetSpec, Grid, absolute_paths, parse_memory, parse_time
 from diadbench.benchmark.planning.planned import PlannedCell
@@ -16,6 +15,7 @@ from diadbench.benchmark.planning.takeover import Finished
 from diadbench.benchmark.planning.threads import settled
 from diadbench.benchmark.records.identity import EARLIER_KEYS, Wanted, difference, digest
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
+from diadbench.common.bibtex import bibtex
 from diadbench.common.errors import UserError
 
 Overwrite = Literal["never", "stale", "failed", "always"]

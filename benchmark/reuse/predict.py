@@ -20,6 +20,7 @@ from diadbench.benchmark.cells.scratch import kept_model
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_json, write_with
+from diadbench.common.heatmap import overlay, paint
 from diadbench.datasets.decoding.images import read_image, resize_image
 from diadbench.methods.base import RunSettings
 from diadbench.methods.features.origin import add
@@ -118,16 +119,8 @@ def write_pictures(out: Path, paths: list[Path], base: Path, maps: list[np.ndarr
     for path, values in zip(paths, maps, strict=True):
         stem = Path(_name(path, base)).with_suffix("").as_posix().replace("/", "__")
         image = Image.fromarray(read_image(path))
-        colours = colour(values, low, high).resize(image.size, Image.Resampling.BILINEAR)
+        colours = Image.fromarray(paint(values, low, high)).resize(image.size, Image.Resampling.BILINEAR)
         write_with(out / "maps" / f"{stem}.npy", partial(np.save, arr=values))
         write_with(out / "maps" / f"{stem}.png", colours.save)
-        write_with(out / "overlays" / f"{stem}.png", Image.blend(image, colours, 0.45).save)
-
-
-def colour(values: np.ndarray[Any, Any], low: float, high: float) -> Image.Image:
-    """Paint a map ``(H,W)`` with a perceptually even palette, ``low`` dark and ``high`` bright."""
-    import matplotlib
-
-    scaled = (values - low) / max(high - low, 1e-12)
-    painted = matplotlib.colormaps["inferno"](scaled)[..., :3]
-    return Image.fromarray((painted * 255).round().astype(np.uint8))
+        laid_over = Image.fromarray(overlay(np.asarray(image), np.asarray(colours)))
+        write_with(out / "overlays" / f"{stem}.png", laid_over.save)

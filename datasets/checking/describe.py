@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 from PIL import Image, ImageDraw
 
+from diadbench.common.bibtex import bibtex
 from diadbench.common.errors import unknown_name
 from diadbench.common.files import write_with
 from diadbench.datasets.base import Dataset
@@ -63,7 +64,7 @@ def info_text(name: str, root: Path | str | None = None, data_root: Path | str |
     if guide.get("traps"):
         lines += ["", "traps:", *(f"  - {trap}" for trap in guide["traps"])]
     lines += ["", "options:", *(f"  {option}: {about}" for option, about in options(name))]
-    entry = bibtex(info.cite)
+    entry = bibtex("datasets", info.cite)
     return "\n".join([*lines, *(["", entry] if entry else [])])
 
 
@@ -110,13 +111,6 @@ def count_table(name: str) -> list[str]:
     lines += [f"{cls:<22}{row.train:>8,}{row.good:>8,}{row.bad:>11,}" for cls, row in rows]
     train, good, bad = (sum(getattr(row, key) for _, row in rows) for key in ("train", "good", "bad"))
     return [*lines, f"{'all':<22}{train:>8,}{good:>8,}{bad:>11,}"]
-
-
-def bibtex(key: str) -> str:
-    """Return the BibTeX entry of a key of ``references.bib``; ``""`` when there is none."""
-    text = (importlib.resources.files("diadbench.datasets") / "references.bib").read_text(encoding="utf-8")
-    entries = ["@" + entry.strip() for entry in text.split("@") if entry.strip()]
-    return next((entry for entry in entries if key and entry.split("{", 1)[1].startswith(f"{key},")), "")
 
 
 def contact_sheet(

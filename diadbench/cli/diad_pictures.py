@@ -11,11 +11,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from diadbench.benchmark.reuse.predict import colour
 from diadbench.common.files import write_with
+from diadbench.common.heatmap import PALETTE, overlay, paint
 
 Array = NDArray[Any]
-OPACITY = 0.45
 
 
 def write(
@@ -31,12 +30,12 @@ def write(
         limits: Values that are painted darkest and brightest, the same for all images.
     """
     heat_map = kept["map"]
-    plain, heat = as_picture(image), colour(heat_map, *limits)
+    plain, heat = as_picture(image), Image.fromarray(paint(heat_map, *limits))
     shown = {
         "input": plain,
         "reconstruction": as_picture(kept["reconstruction"]),
         "heat": heat,
-        "overlay": Image.blend(plain, heat, OPACITY),
+        "overlay": Image.fromarray(overlay(np.asarray(plain), np.asarray(heat))),
     }
     if mask is not None:
         shown["mask"] = Image.fromarray((mask * 255).astype(np.uint8))
@@ -61,7 +60,7 @@ def draw(panels: Mapping[str, Any], title: str) -> Figure:
     """Return a row of named panels; arrays are painted on a scale of their own."""
     figure = Figure(figsize=(1.6 * len(panels), 2.1), layout="constrained")
     for axes, (name, content) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        axes.imshow(content, cmap="inferno" if isinstance(content, np.ndarray) else "gray")
+        axes.imshow(content, cmap=PALETTE if isinstance(content, np.ndarray) else "gray")
         axes.set_title(name, fontsize=8)
         axes.set_axis_off()
     figure.suptitle(title, fontsize=9)

@@ -11,6 +11,7 @@ from types import ModuleType
 
 #: Old name -> new name, below ``diadbench``. An entry stays for as long as files that use the old name are about.
 MOVED: dict[str, str] = {
+    "benchmark.bibliography": "common.bibtex",
     "benchmark.cell": "benchmark.cells.cell",
     "benchmark.contents": "benchmark.planning.contents",
     "benchmark.evaluation_size": "benchmark.cells.evaluation_size",

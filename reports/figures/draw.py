@@ -42,7 +42,7 @@ def plan(source: Source) -> Iterator[Plan]:
     for dataset in source.datasets:
         short = names[dataset]
         for metric in ("i_auroc", "aupro"):
-            heat_map = partial(overview.heat_map, table, dataset, metric, methods)
+            heat_map = partial(overview.heat_map, table, dataset, metric, methods, source.show.digits)
             yield f"heatmap_{metric}_{short}", f"{dataset}: {metric} by class", heat_map
         yield f"radar_{short}", f"{dataset}: all metrics", partial(overview.radar, table, dataset, methods)
         pareto = partial(overview.pareto, table, spent, dataset, found[0], methods, note)

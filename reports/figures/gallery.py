@@ -181,19 +181,3 @@ def choose(gallery: dict[str, list[Picture]]) -> list[Choice]:
 def scale(shown: list[Picture]) -> tuple[float, float]:
     """Return the limits of a method's maps over (at most 48 of) its pictures: one scale for all images of a dataset."""
     return _limits(tuple(picture.file for picture in shown[:: -(-len(shown) // 48)]))
-
-
-def heat_image(heat: Array, low: float, high: float) -> Array:
-    """Return a map as uint8 (H, W, 3) in matplotlib's inferno."""
-    from matplotlib import colormaps
-
-    level = np.clip((np.nan_to_num(heat) - low) / (high - low), 0, 1)
-    return np.asarray(colormaps["inferno"](level, bytes=True))[..., :3]
-
-
-def overlay(image: Array, heat: Array, low: float, high: float, colours: Array) -> Array:
-    """Return the image with its map, whose ``colours`` :func:`heat_image` gave, laid over it, uint8 (H, W, 3)."""
-    if colours.shape != image.shape:
-        return colours
-    level = np.clip((np.nan_to_num(heat) - low) / (high - low), 0, 1)[..., None] * 0.65
-    return (image * (1 - level) + colours * level).astype(np.uint8)

@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from diadbench.reports.figures.palette import styles
 from diadbench.reports.figures.style import COLUMN, GREY, PAGE, label, legend_columns, new_figure
 from diadbench.reports.tables.costs import HEADS
-from diadbench.reports.tables.frame import printed
+from diadbench.reports.tables.frame import DIGITS, printed
 from diadbench.reports.tables.labels import MAIN, Metric
 
 MANY = 8
@@ -125,8 +125,10 @@ def radar(table: pd.DataFrame, dataset: str, methods: Sequence[str]) -> Figure |
     return figure
 
 
-def heat_map(table: pd.DataFrame, dataset: str, metric: str, methods: Sequence[str]) -> Figure | None:
-    """Draw one metric of every class and method of a dataset, numbers written in the cells."""
+def heat_map(
+    table: pd.DataFrame, dataset: str, metric: str, methods: Sequence[str], digits: int = DIGITS
+) -> Figure | None:
+    """Draw one metric of every class and method of a dataset, numbers with so many decimals written in the cells."""
     rows = table[(table["scope"] == "class") & (table["dataset"] == dataset) & (table["metric"] == metric)]
     values = rows.pivot(index="method", columns="class", values="value")
     values = values.reindex(index=list(methods), columns=list(dict.fromkeys(rows["class"]))).dropna(how="all")
@@ -148,7 +150,13 @@ def heat_map(table: pd.DataFrame, dataset: str, metric: str, methods: Sequence[s
     for (line, column), value in np.ndenumerate(written):
         dark = not np.isfinite(value) or value * 100 > middle
         axes.text(
-            column, line, printed(value), ha="center", va="center", fontsize=size, color="black" if dark else "white"
+            column,
+            line,
+            printed(value, digits),
+            ha="center",
+            va="center",
+            fontsize=size,
+            color="black" if dark else "white",
         )
     bar = figure.colorbar(shown, ax=axes, pad=0.01, fraction=0.04)
     bar.outline.set_visible(False)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from diadbench.reports.figures.gallery import Choice, Picture, choose, gallery_of, heat_image, scale
+from diadbench.common.heatmap import PALETTE, paint
+from diadbench.reports.figures.gallery import Choice, Picture, choose, gallery_of, scale
 from diadbench.reports.figures.style import PAGE, bare, label, new_figure
 from diadbench.reports.tables.source import Source
 
@@ -63,7 +64,7 @@ def _page(dataset: str, gallery: dict[str, list[Picture]], rows: Sequence[Choice
         for method in gallery:
             picture = by_row[method][choice.row]
             heat, reconstruction = picture.maps()
-            tiles.append(None if heat is None else heat_image(heat, *limits[method]))
+            tiles.append(None if heat is None else paint(heat, *limits[method]))
             if method in rebuilt:
                 tiles.append(reconstruction)
         for column, tile in enumerate(tiles):
@@ -91,7 +92,7 @@ def _draw(canvas: Array, names: list[str], rows: Sequence[Choice], dataset: str,
         [label(name, 26).replace(": ", ":\n") for name in names],
         rotation=35 if many else 0, ha="left" if many else "center", fontsize=6.5,
     )  # fmt: skip
-    bar = figure.colorbar(ScalarMappable(cmap="inferno"), ax=axes, fraction=0.02, pad=0.01, ticks=[0, 1])
+    bar = figure.colorbar(ScalarMappable(cmap=PALETTE), ax=axes, fraction=0.02, pad=0.01, ticks=[0, 1])
     bar.ax.set_yticklabels(["low", "high"])
     bar.outline.set_visible(False)
     figure.supxlabel(f"{label(dataset)}: one scale a method, over all its images", fontsize=6.5)

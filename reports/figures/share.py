@@ -1,23 +1,25 @@
 """Draw the figures of a large report in several processes, while the first one writes the tables.
 
-Processes of their own, started by command: a fork of a process with threads (torch, pyarrow) may hang, and a spawned
-one runs the user's script again. Whoever is free claims the next figure by making a file, so nothing is drawn twice.
+loky's processes: a fork of a process with threads (torch, pyarrow) may hang, and a process that the standard library
+spawns runs the user's script again.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
+import signal
+from concurrent.futures import CancelledError, Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from diadbench.reports.figures.draw import Plan, draw_one, plan
 from diadbench.reports.figures.style import style
 from diadbench.reports.tables.source import Source
+
+if TYPE_CHECKING:
+    from loky import ProcessPoolExecutor
 
 Written = dict[str, tuple[str, list[Path]]]
 #: with fewer figures than this a second process costs more than it saves
@@ -37,58 +39,58 @@ class Drawing:
     def __init__(self, source: Source, folder: Path) -> None:
         self._source, self._folder = source, folder
         self._plan = list(plan(source))
-        self._desk = tempfile.TemporaryDirectory(prefix="diadbench-figures-")
-        self._others: list[subprocess.Popen[bytes]] = []
+        self._pool: ProcessPoolExecutor | None = None
+        self._asked: list[Future[Written]] = []
 
     def __enter__(self) -> Drawing:
         count = min(len(os.sched_getaffinity(0)), MOST) - 1 if hasattr(os, "sched_getaffinity") else 0
         if len(self._plan) >= MANY and count > 0:
-            desk = Path(self._desk.name)
-            (desk / "source.pickle").write_bytes(pickle.dumps((self._source, self._folder)))
-            command = [sys.executable, "-P", "-m", "diadbench.reports.figures.share", str(desk)]
-            self._others = [subprocess.Popen([*command, str(number)]) for number in range(count)]
+            from loky import ProcessPoolExecutor
+
+            self._pool = ProcessPoolExecutor(count, initializer=_begin, initargs=(self._source, self._folder))
+            self._asked = [self._pool.submit(_draw, place) for place in range(len(self._plan))]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._others:
-            process.kill()
-            process.wait()
-        self._desk.cleanup()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, kill_workers=True)
 
     def finish(self) -> Written:
-        """Draw what nobody has claimed, wait for the rest; return ``{name: (what it shows, written files)}``.
+        """Draw what no process has begun, from the end; wait for the rest. Return ``{name: (what it shows, files)}``.
 
-        A figure that another process claimed and didn't finish is drawn here.
+        What a process that has ended can't deliver any more is drawn here.
         """
-        desk = Path(self._desk.name)
-        found = dict(_draw_free(self._plan, self._folder, desk))
-        for number, process in enumerate(self._others):
-            if process.wait() == 0:
-                found.update(pickle.loads((desk / f"{number}.pickle").read_bytes()))
+        found: dict[int, Written] = {}
         with style():
-            for entry in self._plan:
-                if entry[0] not in found:
-                    found[entry[0]] = draw_one(entry, self._folder)
-        return {name: files for entry in self._plan for name, files in found[entry[0]].items()}
+            for place in reversed(range(len(self._plan))):
+                if not self._asked or self._asked[place].cancel():
+                    found[place] = draw_one(self._plan[place], self._folder)
+            for place, asked in enumerate(self._asked):
+                if place not in found:
+                    found[place] = self._delivered(place, asked)
+        return {name: files for place in range(len(self._plan)) for name, files in found[place].items()}
+
+    def _delivered(self, place: int, asked: Future[Written]) -> Written:
+        try:
+            return asked.result()
+        except (BrokenProcessPool, CancelledError):  # the process was killed, say for its memory
+            return draw_one(self._plan[place], self._folder)
 
 
-def _draw_free(entries: list[Plan], folder: Path, desk: Path) -> Iterator[tuple[str, Written]]:
+_work: tuple[list[Plan], Path] | None = None
+
+
+def _begin(source: Source, folder: Path) -> None:
+    """Begin a process. Ctrl-C goes to all processes of the terminal: the first one answers it, and ends the others."""
+    global _work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _work = list(plan(source)), folder
+
+
+def _draw(place: int) -> Written:
+    assert _work is not None
+    entries, folder = _work
     with style():
-        for place, entry in enumerate(entries):
-            try:
-                os.close(os.open(desk / f"{place}.claimed", os.O_CREAT | os.O_EXCL))
-            except FileExistsError:
-                continue
-            yield entry[0], draw_one(entry, folder)
-
-
-def _main(desk: Path, number: str) -> None:
-    source, folder = pickle.loads((desk / "source.pickle").read_bytes())
-    found = dict(_draw_free(list(plan(source)), folder, desk))
-    (desk / f"{number}.pickle").write_bytes(pickle.dumps(found))
-
-
-if __name__ == "__main__":
-    _main(Path(sys.argv[1]), sys.argv[2])
+        return draw_one(entries[place], folder)

@@ -18,13 +18,14 @@ from PIL import Image
 
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.files import write_text
-from diadbench.reports.figures.gallery import Choice, Picture, choose, gallery_of, heat_image, overlay, scale
+from diadbench.common.heatmap import level, overlay, paint
+from diadbench.reports.figures.gallery import Choice, Picture, choose, gallery_of, scale
 from diadbench.reports.figures.palette import styles
 from diadbench.reports.published.literature import check_published
 from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
-from diadbench.reports.tables.cut import Entry, cut, marks_text
+from diadbench.reports.tables.cut import Entry, marks_text
 from diadbench.reports.tables.escape import clean
-from diadbench.reports.tables.frame import records
+from diadbench.reports.tables.frame import printed, records
 from diadbench.reports.tables.labels import MAIN, Metric, known_metrics
 from diadbench.reports.tables.plain_text import legend
 from diadbench.reports.tables.source import Source
@@ -42,9 +43,9 @@ def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) 
         "summary": _summary(source),
         "failures": _failures(source),
         "problems": records(source.problems),
-        "versus": _versus(versus),
+        "versus": _versus(versus, source.show.digits),
         "baseline": str(versus["baseline"].iloc[0]) if len(versus) else "",
-        "published": _published(published),
+        "published": _published(published, source.show.digits),
         "published_all": len(published),
         "published_heads": [_metric(Metric(key)) for key in MAIN],
         "cost": _cost(source),
@@ -116,17 +117,16 @@ def _summary(source: Source) -> dict[str, Any]:
         return {"caption": "No cell has results.", "heads": [], "rows": [], "notes": []}
     found = known_metrics([key for key in results["metric"].unique() if key])
     metrics = [key for key in (*MAIN, *(k for k in found if k not in MAIN)) if key in found]
-    table = cut(
-        results, table=source.table, rows=["dataset", "method"], columns=["metric"], metrics=metrics, name="summary"
-    )
+    table = source.cut(rows=["dataset", "method"], columns=["metric"], metrics=metrics, name="summary")
     places = {name: position for position, name in enumerate(source.methods)}
     rows = []
     for start, (dataset, method), entries in zip(table.block, table.rows, table.entries):
         rows.append(
             {
                 "d": source.datasets.index(dataset.text),
-                "m": places[method.text],
-                "key": _key(source, dataset.text, method.text),
+                "m": -1 if method.published else places[method.text],
+                "key": "" if method.published else _key(source, dataset.text, method.text),
+                "kind": "published" if method.published else "ours" if method.ours else "",
                 "start": start,
                 "dataset": dataset.text,
                 "dataset_marks": marks_text(dataset.marks),
@@ -168,7 +168,7 @@ def _failures(source: Source) -> list[dict[str, Any]]:
     return [{**row, "key": _key(source, row["dataset"], row["method"])} for row in rows]
 
 
-def _versus(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _versus(table: pd.DataFrame, digits: int) -> list[dict[str, Any]]:
     rows = []
     for row in records(table[table["pairs"] > 0]) if len(table) else []:
         rows.append(
@@ -176,8 +176,8 @@ def _versus(table: pd.DataFrame) -> list[dict[str, Any]]:
                 **row,
                 "metric": Metric(row["metric"]).text,
                 "v": f"{row['difference']:.6g}",
-                "difference": f"{100 * row['difference']:+.1f}",
-                "interval": "–" if math.isnan(row["low"]) else f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]",
+                "difference": f"{100 * row['difference']:+.{digits}f}",
+                "interval": "–" if math.isnan(row["low"]) else _interval(row, digits),
                 "record": f"{row['wins']}/{row['ties']}/{row['losses']}",
                 "p": f"{row['p_holm']:.6g}",
                 "p_text": "<0.001" if row["p_holm"] < 0.0005 else f"{row['p_holm']:.3f}",
@@ -186,7 +186,11 @@ def _versus(table: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _published(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _interval(row: Mapping[str, Any], digits: int) -> str:
+    return f"[{100 * row['low']:+.{digits}f}, {100 * row['high']:+.{digits}f}]"
+
+
+def _published(table: pd.DataFrame, digits: int) -> list[dict[str, Any]]:
     shown = table[table["here"]] if len(table) else table
     rows: list[dict[str, Any]] = []
     if not len(shown):
@@ -202,20 +206,20 @@ def _published(table: pd.DataFrame) -> list[dict[str, Any]]:
                     "method": method,
                     "source": row["source"],
                     "epochs": "–" if math.isnan(row["epochs"]) else int(row["epochs"]),
-                    "figures": [_one_decimal(row[key]) for key in MAIN],
+                    "figures": [_decimals(row[key], min(1, digits)) for key in MAIN],
                     "note": "; ".join(filter(None, [row["note"], *problems])),
                 }
             )
         first = group.iloc[0]
         if first["ours"]:
-            figures = [_one_decimal(float(first[f"{key}_ours"])) for key in MAIN]
+            figures = [_decimals(float(first[f"{key}_ours"]), digits) for key in MAIN]
             rows.append({"ours": True, "dataset": first["our_dataset"], "method": first["ours"], "source": "this run",
                          "epochs": "", "figures": figures, "note": ""})  # fmt: skip
     return rows
 
 
-def _one_decimal(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.1f}"
+def _decimals(value: float, digits: int) -> str:
+    return printed(value / 100, digits)
 
 
 def _cost(source: Source) -> list[dict[str, Any]]:
@@ -258,8 +262,7 @@ def _classes(source: Source, dataset: str) -> dict[str, Any] | None:
     metrics = known_metrics([key for key in rows["metric"].unique() if key])
     if not metrics:
         return None
-    means = source.table[source.table["dataset"] == dataset]
-    table = cut(rows, table=means, rows=["metric", "method"], columns=["class"], metrics=metrics)
+    table = source.cut(dataset=dataset, rows=["metric", "method"], columns=["class"], metrics=metrics)
     values: dict[str, list[dict[str, Any]]] = {}
     for (metric, method), entries in zip(table.rows, table.entries):
         if metric.metric is None:
@@ -366,9 +369,11 @@ def _shots(source: Source, dataset: str) -> dict[str, list[dict[str, Any]]]:
             images = [*bases[choice.row]]
             heat, rebuilt = picture.maps()
             if heat is not None:
-                colours = heat_image(heat, low, high)
-                images.append(("anomaly map", _jpeg(colours)))
-                images.append(("overlay", _jpeg(overlay(shown[choice.row], heat, low, high, colours))))
+                painted = paint(heat, low, high)
+                images.append(("anomaly map", _jpeg(painted)))
+                if painted.shape == shown[choice.row].shape:
+                    opacity = 0.65 * level(heat, low, high)  # the image shows where the map is low
+                    images.append(("overlay", _jpeg(overlay(shown[choice.row], painted, opacity))))
             if rebuilt is not None:
                 images.append(("reconstruction", _jpeg(rebuilt)))
             texts = {key: clean(getattr(picture, key)) for key in ("name", "kind", "defect")}

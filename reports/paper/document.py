@@ -8,17 +8,32 @@ from pathlib import Path
 import pandas as pd
 
 from diadbench.common.files import write_text
-from diadbench.reports.paper.latex import PREAMBLE, SHRINK, SKIPS, to_latex
+from diadbench.reports.paper.latex import COMMANDS, Column, Rows, breakable, note, to_latex, write_rows
 from diadbench.reports.paper.macros import macro_names, metric_name, to_macros
 from diadbench.reports.paper.references import bbl, citations, source_key
 from diadbench.reports.published.literature import check_published
-from diadbench.reports.tables.cut import Table, cut
+from diadbench.reports.tables.cut import Table
 from diadbench.reports.tables.escape import file_names, latex
 from diadbench.reports.tables.frame import printed, records
 from diadbench.reports.tables.labels import MAIN, Metric
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.stats import ALPHA
 
+PREAMBLE = r"""\usepackage[T1]{fontenc}
+\usepackage[utf8]{inputenc}
+\usepackage{textcomp}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+\usepackage{booktabs}
+% Letters beyond Latin-1: printed where the CJK fonts are installed, as their code point where not.
+\newif\ifdiadcjk
+\IfFileExists{c70gbsn.fd}{\diadcjktrue}{\diadcjkfalse}
+\ifdiadcjk
+  \usepackage{CJKutf8}
+  \DeclareRobustCommand{\diadunicode}[2]{\begin{CJK*}{UTF8}{gbsn}#2\end{CJK*}}
+\else
+  \DeclareRobustCommand{\diadunicode}[2]{\texttt{U+#1}}
+\fi
+"""
 #: rows of a table on one page; a longer one is set as several
 PAGE_ROWS = 48
 #: lets a page be filled with tables, from its top, where LaTeX would leave it half empty
@@ -41,49 +56,56 @@ def write_latex(
 ) -> list[Path]:
     """Write ``tables/*.tex``, ``macros.tex``, ``references.bib`` and ``main.tex`` into ``folder``; return the paths."""
     keys, references = citations(source)
-    written, inputs = [], []
-    for table in tables:
-        for part in _pages(table):
-            path = folder / "tables" / f"{part.name}.tex"
-            write_text(path, to_latex(part, colours=colours, cites=keys if part.name.startswith("summary") else None))
-            written.append(path)
-            inputs.append(part.name)
-    extra = {"versus": versus_latex(versus), "published": published_latex(published)}
-    for name, text in extra.items():
-        if text:
-            write_text(folder / "tables" / f"{name}.tex", text)
-            written.append(folder / "tables" / f"{name}.tex")
-            inputs.append(name)
-    wide = cut(
-        source.results,
-        table=source.table,
-        rows=["dataset", "method"],
-        columns=["metric"],
-        name="summary_wide",
-        caption="Means over classes.",
+    texts = _table_texts(source, tables, keys, colours=colours)
+    digits = source.show.digits
+    extra = {"versus": versus_latex(versus, digits=digits), "published": published_latex(published, digits=digits)}
+    texts.update({name: text for name, text in extra.items() if text})
+    inputs = list(texts)
+    label = source.show.label or "tab:summary"
+    texts["summary_twocolumn"] = to_latex(
+        tables[0], colours=colours, two_columns=True, cites=keys, label=f"{label}-twocolumn"
     )
-    write_text(folder / "tables" / "summary_twocolumn.tex", to_latex(wide, colours=True, two_columns=True, cites=keys))
-    write_text(folder / "macros.tex", to_macros(source.results, source.table))
-    write_text(folder / "references.bib", references)
-    write_text(folder / "main.bbl", bbl(references))
-    write_text(folder / "main.tex", _main(source, inputs))
-    return [
-        *written,
-        *(folder / name for name in ("tables/summary_twocolumn.tex", "macros.tex", "references.bib", "main.tex")),
-    ]
+    files = {
+        **{f"tables/{name}.tex": text for name, text in texts.items()},
+        "macros.tex": to_macros(source.results, source.table, digits=digits),
+        "references.bib": references,
+        "main.bbl": bbl(references),
+        "main.tex": _main(source, inputs, colours=colours),
+    }
+    for name, text in files.items():
+        write_text(folder / name, text)
+    return [folder / name for name in files if name != "main.bbl"]
+
+
+def _table_texts(source: Source, tables: list[Table], keys: dict[str, str], *, colours: bool) -> dict[str, str]:
+    """Return the text of each table by its name. A note stands once: under the first table that has it."""
+    said: dict[str, str] = {}
+    texts = {}
+    for place, table in enumerate(tables):
+        for part in _pages(table):
+            label = source.show.label if part is table and not place else ""
+            cites = keys if not place else None
+            texts[part.name] = to_latex(part, colours=colours, cites=cites, label=label, said=said)
+            own = {text: label or f"tab:{part.name}" for _, text in part.notes}
+            said = {**own, **said}
+    return texts
 
 
 def paper_tables(source: Source) -> list[Table]:
     """Return the tables of a paper: the summary, and for each dataset its classes by method, metric by metric."""
     results = source.results
     tables = [
-        cut(results, table=source.table, rows=["dataset", "method"], columns=["metric"], name="summary",
-            caption=f"{'Multi-class anomaly detection: means' if _one_setting(results) else 'Means'} over classes.")
-    ]  # fmt: skip
+        source.cut(
+            rows=["dataset", "method"],
+            columns=["metric"],
+            name="summary",
+            caption=source.show.caption
+            or f"{'Multi-class anomaly detection: means' if _one_setting(results) else 'Means'} over classes.",
+        )
+    ]
     names = file_names(source.datasets)
     for dataset in source.datasets:
         rows = results[results["dataset"] == dataset]
-        of_dataset = source.table[source.table["dataset"] == dataset]
         if (rows["metric"] == "").all():
             continue
         found = [key for key in MAIN if rows.loc[rows["metric"] == key, "value"].notna().any()]
@@ -91,9 +113,8 @@ def paper_tables(source: Source) -> list[Table]:
             info = Metric(metric, mean=False)
             caption = f"{dataset}: {info.base}{f' ({info.level})' if info.level else ''} by class."
             tables.append(
-                cut(
-                    rows,
-                    table=of_dataset,
+                source.cut(
+                    dataset=dataset,
                     rows=["class"],
                     columns=["method"],
                     metrics=[metric],
@@ -131,110 +152,105 @@ def _pages(table: Table) -> list[Table]:
     ]
 
 
-def versus_latex(table: pd.DataFrame, metrics: tuple[str, ...] = ("i_auroc", "p_ap", "aupro")) -> str:
-    """Return the comparison with the baseline as a LaTeX table: difference, interval, wins/ties/losses, p."""
+def versus_latex(
+    table: pd.DataFrame, metrics: tuple[str, ...] = ("i_auroc", "p_ap", "aupro"), *, digits: int = 1
+) -> str:
+    """Return the comparison with the baseline: difference, interval, wins/ties/losses, effect and p, a line each."""
     shown = table[table["metric"].isin(metrics) & (table["pairs"] > 0)]
     if shown.empty:
         return ""
-    baseline = latex(shown["baseline"].iloc[0])
-    lines = []
-    last = None
-    for row in records(shown.head(PAGE_ROWS)):
-        place = (row["dataset"], row["metric"])
-        if last is not None and place != last:
-            lines.append(r"\addlinespace")
-        name = Metric(str(row["metric"]))
-        first = (
-            [latex(row["dataset"]), f"{latex(name.base)}$_{name.level}$" if name.level else latex(name.base)]
-            if place != last
-            else ["", ""]
-        )
-        last = place
-        star = r"\textsuperscript{*}" if row["p_least"] >= ALPHA else ""
-        part = rf"\textsuperscript{{{row['pairs']}/{row['classes']}}}" if row["pairs"] < row["classes"] else ""
-        p = "--" if pd.isna(row["p_holm"]) else _p(row["p_holm"]) + star
-        p = rf"\textbf{{{p}}}" if row["significant"] else p
-        interval = "--" if pd.isna(row["low"]) else f"$[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]$"
-        lines.append(" & ".join([*first, latex(row["method"]), f"${100 * row['difference']:+.1f}$", interval,
-                                 f"{row['wins']}/{row['ties']}/{row['losses']}{part}", p]) + r" \\")  # fmt: skip
-    more = len(shown) - PAGE_ROWS
-    partial = bool((shown["pairs"] < shown["classes"]).any())
-    note = (
+    lines = records(shown.head(PAGE_ROWS))
+    places = [(row["dataset"], row["metric"]) for row in lines]
+    starts = [n for n, place in enumerate(places) if not n or place != places[n - 1]]
+    columns = {
+        "Difference": [f"${100 * row['difference']:+.{digits}f}$" for row in lines],
+        "Interval": [_interval(row["low"], row["high"], digits) for row in lines],
+        "W/T/L": [f"{row['wins']}/{row['ties']}/{row['losses']}" for row in lines],
+        "Effect": ["--" if pd.isna(row["effect"]) else f"${row['effect']:+.2f}$" for row in lines],
+        "$p$": [_p(row["p_holm"], bool(row["significant"]), row["p_least"] >= ALPHA) for row in lines],
+    }
+    notes = [
         "Difference of means over classes, in points; 95\\,\\% bootstrap interval over classes; wins/ties/losses over "
-        "classes; Wilcoxon signed-rank $p$ with Holm's correction over the methods of one dataset and metric, bold "
-        r"below 0.05. \textsuperscript{*}\,Too few classes for this test, after the correction, to fall below 0.05."
-        + (r" \textsuperscript{2/3}\,So many of the classes have a value of both." if partial else "")
-        + (f" {more} more rows stand in the workbook." if more > 0 else "")
+        "classes; effect: matched-pairs rank-biserial correlation; Wilcoxon signed-rank $p$ with Holm's correction "
+        "over the methods of one dataset and metric, bold below 0.05."
+    ]
+    if (shown["p_least"] >= ALPHA).any():
+        notes.append(r"\diadmark{*}\,Too few classes for this test, after the correction, to fall below 0.05.")
+    if (shown["pairs"] < shown["classes"]).any():
+        notes.append("Of some methods not all classes have a value; the workbook says of how many.")
+    if len(shown) > PAGE_ROWS:
+        notes.append(f"{len(shown) - PAGE_ROWS} more rows stand in the workbook.")
+    rows = Rows(
+        "versus",
+        f"Each method against {latex(shown['baseline'].iloc[0])}.",
+        "Method",
+        [latex(row["method"]) for row in lines],
+        [Column((name,), cells) for name, cells in columns.items()],
+        {n: rf"\textit{{{latex(places[n][0])}}}, {_metric(str(places[n][1]))}" for n in starts},
+        notes=notes,
     )
-    head = r"Dataset & Metric & Method & Difference & Interval & W/T/L & $p$ \\"
-    return _environment("versus", f"Each method against {baseline}.", "lllcccc", head, lines, note)
+    return write_rows(rows)
 
 
-def published_latex(table: pd.DataFrame) -> str:
+def _interval(low: float, high: float, digits: int) -> str:
+    return "--" if pd.isna(low) else f"$[{100 * low:+.{digits}f}, {100 * high:+.{digits}f}]$"
+
+
+def _metric(key: str) -> str:
+    info = Metric(key)
+    return latex(info.base) + (rf"\diadlevel{{{info.level}}}" if info.level else "")
+
+
+def published_latex(table: pd.DataFrame, *, digits: int = 1) -> str:
     """Return the published rows of methods and datasets that this run has, ours below each."""
     shown = table[table["ours"] != ""] if len(table) else table
     if shown.empty:
         return ""
-    lines: list[str] = []
+    stub: list[str] = []
+    lines: list[list[str]] = []
+    groups: dict[int, str] = {}
     notes: list[str] = []
     for (dataset, method), group in shown.head(PAGE_ROWS).groupby(["our_dataset", "ours"], sort=False):
-        if lines:
-            lines.append(r"\addlinespace")
-        for place, row in enumerate(records(group)):
+        groups[len(stub)] = rf"\textit{{{latex(dataset)}}}, {latex(method)}"
+        for row in records(group):
             said = "; ".join(filter(None, [str(row["note"]), *check_published(row)]))
             if said and said not in notes:
                 notes.append(said)
-            mark = rf"\textsuperscript{{{notes.index(said) + 1}}}" if said else ""
+            mark = rf"\diadmark{{{notes.index(said) + 1}}}" if said else ""
             key = source_key(str(row["source"]))
-            origin = rf"{latex(row['source'])}~\cite{{{key}}}" if key else latex(row["source"])
-            heads = [latex(dataset), latex(method)] if place == 0 else ["", ""]
-            values = [_percent(float(row[metric])) for metric in MAIN]
-            lines.append(" & ".join([*heads, rf"\textit{{published}}, {origin}{mark}", *values]) + r" \\")
-        ours = [_percent(float(group.iloc[0][f"{metric}_ours"])) for metric in MAIN]
-        lines.append(" & ".join(["", "", r"\textbf{this run}", *ours]) + r" \\")
-    heads = [f"{latex(Metric(m).base)}$_{Metric(m).level}$" if Metric(m).level else Metric(m).base for m in MAIN]
-    head = " & ".join(["Dataset", "Method", "Source", *heads]) + r" \\"
-    note = "Published figures as their source prints them; budgets and protocols differ. " + r" ".join(
-        rf"\textsuperscript{{{n}}}\,{latex(text)}." for n, text in enumerate(notes, 1)
+            stub.append(breakable(str(row["source"])) + (rf"~\cite{{{key}}}" if key else "") + mark)
+            lines.append([_percent(float(row[metric]), min(1, digits)) for metric in MAIN])
+        stub.append(r"\textbf{this run}")
+        lines.append([_percent(float(group.iloc[0][f"{metric}_ours"]), digits) for metric in MAIN])
+    infos = [Metric(metric) for metric in MAIN]
+    heads = [("" if info.block == "Overall" else info.block, latex(info.base)) for info in infos]
+    rows = Rows(
+        "published",
+        "Published figures beside ours.",
+        "Source",
+        stub,
+        [Column(pair, [line[n] for line in lines], pair[0]) for n, pair in enumerate(heads)],
+        groups,
+        notes=[
+            "Published figures as their source prints them; budgets and protocols differ.",
+            *(note(str(n), text) for n, text in enumerate(notes, 1)),
+        ],
     )
-    return _environment("published", "Published figures beside ours.", "lll" + "c" * len(MAIN), head, lines, note)
+    return write_rows(rows)
 
 
-def _p(value: float) -> str:
-    return "$<$0.001" if value < 0.0005 else f"{value:.3f}"
+def _p(value: float, significant: bool, too_few: bool) -> str:
+    if pd.isna(value):
+        return "--"
+    text = ("$<$0.001" if value < 0.0005 else f"{value:.3f}") + (r"\diadmark{*}" if too_few else "")
+    return rf"\textbf{{{text}}}" if significant else text
 
 
-def _percent(value: float) -> str:
-    return "--" if pd.isna(value) else printed(value / 100)
+def _percent(value: float, digits: int) -> str:
+    return "--" if pd.isna(value) else printed(value / 100, digits)
 
 
-def _environment(name: str, caption: str, columns: str, head: str, lines: list[str], note: str) -> str:
-    return "\n".join(
-        [
-            r"\begin{table}[tbp]",
-            r"\centering",
-            SKIPS,
-            rf"\caption{{{caption}}}",
-            rf"\label{{tab:{name}}}",
-            r"\footnotesize",
-            SHRINK + "%",
-            rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
-            r"\toprule",
-            head,
-            r"\midrule",
-            *lines,
-            r"\bottomrule",
-            r"\end{tabular}}",
-            "",
-            r"\smallskip",
-            rf"\parbox{{\linewidth}}{{\footnotesize\raggedright {note}}}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def _main(source: Source, inputs: list[str]) -> str:
+def _main(source: Source, inputs: list[str], *, colours: bool) -> str:
     names = macro_names(source.results)
     example = ""
     rows = source.results
@@ -243,7 +259,7 @@ def _main(source: Source, inputs: list[str]) -> str:
         first = done.iloc[0]
         macro = names[first["dataset"], first["method"]] + metric_name(str(first["metric"]))
         info = Metric(str(first["metric"]))
-        metric = f"{latex(info.base)}$_{info.level}$" if info.level else latex(info.base)
+        metric = _metric(info.key)
         example = (
             f"A sentence made of macros: {latex(first['method'])} reaches {metric} "
             rf"\{macro}\ on {latex(first['dataset'])}."
@@ -256,6 +272,8 @@ def _main(source: Source, inputs: list[str]) -> str:
             r"\documentclass[10pt]{article}",
             r"\usepackage[a4paper,margin=2cm]{geometry}",
             PREAMBLE.rstrip(),
+            *([r"\usepackage[table]{xcolor}"] if colours else []),
+            *(COMMANDS[name] for name in (r"\diadmark", r"\diadlevel", r"\diadstd")),
             *FLOATS,
             r"\input{macros}",
             r"\begin{document}",

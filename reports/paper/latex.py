@@ -1,126 +1,165 @@
-r"""Tables as LaTeX: booktabs, best in bold, second underlined, notes below. Needs what :data:`PREAMBLE` loads."""
+r"""Tables as LaTeX: booktabs, best in bold, second underlined, notes below. The one writer of LaTeX rows.
+
+Each file begins with the packages that it needs, and defines the commands and colours that it uses. A table is never
+scaled: it is set in 7 pt or larger, and is as many panels of columns, one below the other, as its width needs.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from diadbench.reports.paper.layout import COLUMN_PT, GAP, LEAST, PAGE_PT, Layout, layout, stub_limit, width
+from diadbench.reports.paper.references import source_key
 from diadbench.reports.tables.cut import Entry, Head, Table, marks_text
 from diadbench.reports.tables.escape import latex
 from diadbench.reports.tables.frame import MEAN
 
-PREAMBLE = r"""\usepackage[T1]{fontenc}
-\usepackage[utf8]{inputenc}
-\usepackage{textcomp}
-\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
-\usepackage{booktabs}
-\usepackage{multirow}
-\usepackage{graphicx}
-\usepackage[table]{xcolor}
-% Letters beyond Latin-1: printed where the CJK fonts are installed, as their code point where not.
-\newif\ifdiadcjk
-\IfFileExists{c70gbsn.fd}{\diadcjktrue}{\diadcjkfalse}
-\ifdiadcjk
-  \usepackage{CJKutf8}
-  \DeclareRobustCommand{\diadunicode}[2]{\begin{CJK*}{UTF8}{gbsn}#2\end{CJK*}}
-\else
-  \DeclareRobustCommand{\diadunicode}[2]{\texttt{U+#1}}
-\fi
-\definecolor{diadbest}{HTML}{DCE9F5}
-\definecolor{diadsecond}{HTML}{F1F6FB}
-"""
-#: no wider than the text, and never blown up
-SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
-SKIPS = r"\setlength{\abovecaptionskip}{0pt}\setlength{\belowcaptionskip}{5pt}\setlength{\tabcolsep}{4pt}"
+#: rows of all panels together from which each panel is an environment of its own
+STACKED = 50
+#: commands that a table may use -> their definition, which the document can give first
+COMMANDS = {
+    r"\diadmark": r"\providecommand{\diadmark}[1]{\raisebox{.55ex}{\fontsize{7}{7}\selectfont#1}}",
+    r"\diadlevel": r"\providecommand{\diadlevel}[1]{\raisebox{-.35ex}{\fontsize{7}{7}\selectfont\itshape#1}}",
+    r"\diadstd": r"\providecommand{\diadstd}[1]{{\fontsize{7}{8.4}\selectfont\,$\pm$\,#1}}",
+    r"\diadunicode": r"\providecommand{\diadunicode}[2]{\texttt{U+#1}}",
+}
+BREAK = r"\\"
+COLOURS = {"diadbest": "DCE9F5", "diadsecond": "F1F6FB"}
+PACKAGES = (
+    (r"\toprule", r"\usepackage{booktabs}"),
+    (r"\cellcolor", r"\usepackage[table]{xcolor}"),
+    (r"\textquotedbl", r"\usepackage[T1]{fontenc}"),
+    (r"\textquotesingle", r"\usepackage{textcomp}"),
+)
 
 
-def to_latex(
-    table: Table,
-    *,
-    colours: bool = False,
-    two_columns: bool = False,
-    resize: bool = True,
-    cites: Mapping[str, str] | None = None,
-    label: str = "",
-) -> str:
-    r"""Return a ``table`` environment.
+@dataclass
+class Column:
+    """A column of figures: its heads from top to bottom, its cells, and the block that it belongs to; LaTeX source."""
 
-    Args:
-        table: The table.
-        colours: Shade the best and second best too.
-        two_columns: ``table*``, over both columns of the page.
-        resize: Shrink the table to the width of the text when it is wider (``\resizebox``).
-        cites: ``{method or dataset: BibTeX key}``; adds ``\cite``.
-        label: Of the table; by default ``tab:`` and the table's name.
+    heads: tuple[str, ...]
+    cells: list[str]
+    block: object = ""
+
+
+@dataclass
+class Rows:
+    """A table as LaTeX source, cell by cell.
+
+    Attributes:
+        name: Of the file and the label.
+        caption: LaTeX source.
+        stub_head: Head of the first column.
+        stub: First cell of each row.
+        columns: All other columns.
+        groups: Row -> line above it, over the whole width.
+        rules: Rows with a rule above them.
+        notes: LaTeX source of each note.
+        label: In place of ``tab:NAME``.
+        short: Caption of the parts after the first, where a table is set in several.
     """
+
+    name: str
+    caption: str
+    stub_head: str
+    stub: list[str]
+    columns: list[Column]
+    groups: dict[int, str] = field(default_factory=dict)
+    rules: set[int] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    label: str = ""
+    short: str = ""
+
+
+def write_rows(rows: Rows, *, two_columns: bool = False) -> str:
+    """Return the text of a file with one ``table`` (``table*`` for two columns), or several where one is too long."""
+    limit = PAGE_PT if two_columns else COLUMN_PT
+    texts = [[*column.heads, *column.cells] for column in rows.columns]
+    chosen = layout([rows.stub_head, *rows.stub], texts, [column.block for column in rows.columns], limit)
+    panels = [_tabular(rows, panel, chosen, limit) for panel in chosen.panels]
+    label = rows.label or f"tab:{rows.name}"
+    if len(panels) * len(rows.stub) <= STACKED:
+        parts = [_environment(rows.caption, label, "\n\n\\medskip\n".join(panels), rows.notes, chosen, two_columns)]
+    else:
+        parts = []
+        for number, panel in enumerate(panels, 1):
+            caption = rows.caption if number == 1 else rows.short or rows.caption
+            caption += f" Part {number} of {len(panels)}." if len(panels) > 1 else ""
+            notes = rows.notes if number == len(panels) else []
+            own = label if number == 1 else f"{label}-{number}"
+            parts.append(_environment(caption, own, panel, notes, chosen, two_columns))
+    return head_of_file("\n".join(parts), two_columns=two_columns) + "\n".join(parts)
+
+
+def head_of_file(text: str, *, two_columns: bool = False) -> str:
+    """Return the comment that names the packages of a file, and the definitions that it uses."""
+    needs = [package for command, package in PACKAGES if command in text]
+    target = "both columns of the page" if two_columns else "one column"
+    lines = [f"% A table over {target}. It needs, in the preamble:", *(f"%   {package}" for package in needs)]
+    lines += [definition for command, definition in COMMANDS.items() if command in text]
+    lines += [rf"\providecolor{{{name}}}{{HTML}}{{{code}}}" for name, code in COLOURS.items() if name in text]
+    return "\n".join([*lines, ""])
+
+
+def _environment(caption: str, label: str, body: str, notes: Sequence[str], chosen: Layout, two_columns: bool) -> str:
     environment = "table*" if two_columns else "table"
-    tabular = "\n".join(
+    below = [r"\\ ".join(notes)] if notes else []
+    return "\n".join(
         [
-            _begin(table),
-            *_head_lines(table),
-            r"\midrule",
-            *_body(table, colours, cites or {}),
-            r"\bottomrule",
-            r"\end{tabular}",
+            rf"\begin{{{environment}}}[tbp]",
+            r"\centering",
+            rf"\caption{{{caption}}}",
+            rf"\label{{{label}}}",
+            r"\setlength{\tabcolsep}{" + f"{GAP / 2:.2f}pt}}",
+            _font(chosen.size),
+            body,
+            *(["", r"\smallskip", rf"\parbox{{\linewidth}}{{{_font(LEAST)}\raggedright {below[0]}}}"] if below else []),
+            rf"\end{{{environment}}}",
+            "",
         ]
     )
-    caption = " ".join(
-        filter(None, [latex(table.caption), "Values times 100; best bold, second underlined.", latex_seeds(table)])
-    )
-    lines = [
-        rf"\begin{{{environment}}}[tbp]",
-        r"\centering",
-        SKIPS,
-        rf"\caption{{{caption}}}",
-        rf"\label{{{label or f'tab:{table.name}'}}}",
-        *([r"\footnotesize"] if len(table.rows) > 30 else []),
-        SHRINK + "%\n" + tabular + "}" if resize else tabular,
-        *_notes(table),
-        rf"\end{{{environment}}}",
-    ]
-    return "\n".join(lines) + "\n"
 
 
-def latex_seeds(table: Table) -> str:
-    """Return the sentence about seeds."""
-    return table.seeds_text().replace("±", r"$\pm$")
+def _font(size: float) -> str:
+    return rf"\fontsize{{{size:g}}}{{{1.2 * size:.3g}}}\selectfont"
 
 
-def _begin(table: Table) -> str:
-    return (
-        rf"\begin{{tabular}}{{@{{}}{'l' * len(table.row_names)}{'c' * len(table.columns)}@{{}}}}" + "\n" + r"\toprule"
-    )
+def _tabular(rows: Rows, panel: Sequence[int], chosen: Layout, limit: float) -> str:
+    columns = [rows.columns[place] for place in panel]
+    broken = max(width(text, chosen.size) for text in [rows.stub_head, *rows.stub]) > stub_limit(limit)
+    first = rf">{{\raggedright\arraybackslash}}p{{{stub_limit(limit):.0f}pt}}" if broken else "l"
+    first = first.replace(r">{\raggedright\arraybackslash}", "")  # the array package is not asked for
+    wide = chosen.natural > 0.6 * limit
+    begin = r"\begin{tabular*}{\linewidth}{@{\extracolsep{\fill}}" if wide else r"\begin{tabular}{@{}"
+    gaps = "" if wide else rf"@{{\hspace{{{3 * GAP:.1f}pt}}}}"
+    spec = first + "".join(f"{gaps}c" for _ in columns) + "@{}}"
+    lines = [begin + spec, r"\toprule", *_head_lines(rows.stub_head, columns), r"\midrule"]
+    for place, stub in enumerate(rows.stub):
+        lines += [r"\midrule"] if place in rows.rules else []
+        if place in rows.groups:
+            lines += [r"\addlinespace"] if place else []
+            lines.append(rf"\multicolumn{{{1 + len(columns)}}}{{@{{}}l}}{{{rows.groups[place]}}} \\")
+        text = rf"\raggedright {stub}" if broken else stub
+        lines.append(" & ".join([text, *(column.cells[place] for column in columns)]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular*}" if wide else r"\end{tabular}"])
 
 
-def _head_lines(table: Table) -> list[str]:
-    """One line for each column name; equal neighbours are joined, with a rule below the group."""
+def _head_lines(stub_head: str, columns: Sequence[Column]) -> list[str]:
+    """One line for each level of heads; equal neighbours of the upper levels are joined, with a rule below."""
     lines = []
-    last = len(table.column_names) - 1
-    if last and len({column[-1].text for column in table.columns}) == 1:
-        last -= 1  # one metric: the caption names it
-    if last == 0 and table.column_names == ["metric"] and len(table.columns) > 1:
-        lines += _group_line(table, [column[0].metric.block if column[0].metric else "" for column in table.columns])
-    for level in range(last):
-        spans = _spans([column[: level + 1] for column in table.columns])
-        cells = [
-            rf"\multicolumn{{{stop - start}}}{{c}}{{{head(table.columns[start][level])}}}" for start, stop in spans
-        ]
-        offset = len(table.row_names)
-        lines.append(" & " * offset + " & ".join(cells) + r" \\")
-        lines.append(" ".join(rf"\cmidrule(lr){{{start + offset + 1}-{stop + offset}}}" for start, stop in spans))
-    names = [latex(name.capitalize()) for name in table.row_names]
-    lines.append(" & ".join([*names, *(head(column[last]) for column in table.columns)]) + r" \\")
-    return lines
-
-
-def _group_line(table: Table, blocks: list[str]) -> list[str]:
-    spans = _spans(blocks)
-    if len(spans) == len(blocks):
-        return []
-    offset = len(table.row_names)
-    shown = {span: blocks[span[0]] for span in spans if blocks[span[0]] != "Overall"}
-    cells = [rf"\multicolumn{{{stop - start}}}{{c}}{{{shown.get((start, stop), '')}}}" for start, stop in spans]
-    rules = " ".join(rf"\cmidrule(lr){{{start + offset + 1}-{stop + offset}}}" for start, stop in shown)
-    return [" & " * offset + " & ".join(cells) + r" \\", rules]
+    levels = len(columns[0].heads)
+    for level in range(levels - 1):
+        spans = _spans([column.heads[: level + 1] for column in columns])
+        shown = [columns[start].heads[level] for start, _ in spans]
+        if not any(shown):
+            continue
+        cells = [rf"\multicolumn{{{stop - start}}}{{c}}{{{text}}}" for (start, stop), text in zip(spans, shown)]
+        lines.append(" & ".join(["", *cells]) + r" \\")
+        rules = [rf"\cmidrule(lr){{{start + 2}-{stop + 1}}}" for (start, stop), text in zip(spans, shown) if text]
+        lines.append(" ".join(rules))
+    return [*lines, " & ".join([stub_head, *(column.heads[-1] for column in columns)]) + r" \\"]
 
 
 def _spans(keys: Sequence[object]) -> list[tuple[int, int]]:
@@ -128,27 +167,98 @@ def _spans(keys: Sequence[object]) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], len(keys)]))
 
 
-def _body(table: Table, colours: bool, cites: Mapping[str, str]) -> list[str]:
-    lines = []
-    starts = table.block
-    for position, (row, entries) in enumerate(zip(table.rows, table.entries)):
-        if position and (starts[position] or (table.row_names == ["class"] and row[0].text == MEAN)):
-            lines.append(r"\midrule")
-        heads = [head(part, cites) for part in row]
-        if len(row) > 1:
-            first = position == 0 or starts[position]
-            size = next((n for n, start in enumerate(starts[position + 1 :], 1) if start), len(starts) - position)
-            heads[0] = rf"\multirow[t]{{{size}}}{{*}}{{{heads[0]}}}" if first else ""
-        lines.append(" & ".join([*heads, *(entry(item, colours) for item in entries)]) + r" \\")
-    return lines
+def to_latex(
+    table: Table,
+    *,
+    colours: bool = False,
+    two_columns: bool = False,
+    cites: Mapping[str, str] | None = None,
+    label: str = "",
+    said: Mapping[str, str] | None = None,
+) -> str:
+    r"""Return a ``table`` environment that pastes: below a comment with the packages that it needs.
+
+    Args:
+        table: The table.
+        colours: Shade the best and second best too.
+        two_columns: ``table*``, over both columns of the page.
+        cites: ``{method or dataset: BibTeX key}``; adds ``\cite``.
+        label: Of the table; by default ``tab:`` and the table's name.
+        said: ``{note: label of the table that has it}``: such a note isn't repeated, the table refers to the other.
+    """
+    rows = Rows(
+        table.name,
+        _caption(table),
+        latex(table.row_names[-1].capitalize()),
+        [head(row[-1], cites) for row in table.rows],
+        _columns(table, colours),
+        _groups(table, cites),
+        {n for n, row in enumerate(table.rows) if n and table.row_names == ["class"] and row[0].text == MEAN},
+        _notes(table, cites or {}, said or {}),
+        label,
+        latex(table.caption),
+    )
+    return write_rows(rows, two_columns=two_columns)
+
+
+def _caption(table: Table) -> str:
+    unit = "Values times 100; best bold, second underlined."
+    unit += " Published rows are not ranked." if table.sources else ""
+    return " ".join(filter(None, [latex(table.caption), unit, latex_seeds(table)]))
+
+
+def latex_seeds(table: Table) -> str:
+    """Return the sentence about seeds."""
+    return table.seeds_text().replace("±", r"$\pm$")
+
+
+def _groups(table: Table, cites: Mapping[str, str] | None) -> dict[int, str]:
+    """Return the line above each block of rows: all row heads but the last."""
+    if len(table.row_names) < 2:
+        return {}
+    keys = [tuple(part.text for part in row[:-1]) for row in table.rows]
+    starts = [place for place in range(len(keys)) if not place or keys[place] != keys[place - 1]]
+    return {place: ", ".join(rf"\textit{{{head(part, cites)}}}" for part in table.rows[place][:-1]) for place in starts}
+
+
+def _columns(table: Table, colours: bool) -> list[Column]:
+    last = len(table.column_names) - 1
+    if last and len({column[-1].text for column in table.columns}) == 1:
+        last -= 1  # one metric: the caption names it
+    levelled = table.column_names[last] == "metric" and len(table.columns) > 1
+    found = []
+    for place, column in enumerate(table.columns):
+        upper = [head(part) for part in column[:last]]
+        block: object = tuple(upper)
+        metric = column[last].metric
+        lowest = stacked(head(column[last]))
+        if levelled and metric is not None:
+            block = (*upper, metric.block)
+            upper.append("" if metric.block == "Overall" else metric.block)
+            lowest = latex(metric.base) + _marks(column[last].marks) if metric.block else lowest
+        elif not upper:
+            block = place
+        found.append(Column((*upper, lowest), [entry(line[place], colours) for line in table.entries], block))
+    return found
+
+
+def stacked(source: str) -> str:
+    """Return a long head on several lines, broken at its spaces."""
+    if len(re.sub(r"\\\w+|[{}]", "", source)) <= 12 or " " not in source:
+        return source
+    lines = [""]
+    for word in source.split(" "):
+        lines[-1:] = [f"{lines[-1]} {word}".strip()] if len(lines[-1]) + len(word) < 12 else [*lines[-1:], word]
+    return rf"\shortstack{{{BREAK.join(line for line in lines if line)}}}"
 
 
 def head(item: Head, cites: Mapping[str, str] | None = None) -> str:
-    """Return a head: ``mAU-ROC$_I$``, or the escaped text with its citation and marks."""
+    r"""Return a head: the escaped text with its citation and marks; ours in bold, a metric with its level."""
     if item.metric is not None:
-        text = latex(item.metric.base) + (f"$_{item.metric.level}$" if item.metric.level else "")
+        text = latex(item.metric.base) + (rf"\diadlevel{{{item.metric.level}}}" if item.metric.level else "")
     else:
         text = latex(item.text)
+        text = rf"\textbf{{{text}}}" if item.ours else text
         if cites and cites.get(item.text):
             text += rf"~\cite{{{cites[item.text]}}}"
     return text + _marks(item.marks)
@@ -162,18 +272,35 @@ def entry(item: Entry, colours: bool = False) -> str:
     elif item.rank == 2:
         text = rf"\underline{{{text}}}"
     if item.spread:
-        text += rf"{{\scriptsize\,$\pm$\,{item.spread}}}"
+        text += rf"\diadstd{{{item.spread}}}"
     if colours and item.rank:
         text = rf"\cellcolor{{{'diadbest' if item.rank == 1 else 'diadsecond'}}}" + text
     return text + _marks(item.marks)
 
 
 def _marks(marks: tuple[int, ...]) -> str:
-    return rf"\textsuperscript{{{marks_text(marks)}}}" if marks else ""
+    return rf"\diadmark{{{latex(marks_text(marks))}}}" if marks else ""
 
 
-def _notes(table: Table) -> list[str]:
-    if not table.notes:
-        return []
-    texts = [(rf"\textsuperscript{{{mark}}}\," if mark else "") + latex(text) for mark, text in table.notes]
-    return ["", r"\smallskip", r"\parbox{\linewidth}{\footnotesize\raggedright " + r"\\ ".join(texts) + "}"]
+def _notes(table: Table, cites: Mapping[str, str], said: Mapping[str, str]) -> list[str]:
+    """Return the notes; those that stand under another table as one reference to it."""
+    own = [(mark, text) for mark, text in table.notes if text not in said]
+    elsewhere = {said[text]: None for _, text in table.notes if text in said}
+    found = [note(mark, text, table.sources.get(mark, "")) for mark, text in own]
+    return [*found, *(rf"Other notes: see Table~\ref{{{label}}}." for label in elsewhere)]
+
+
+def note(mark: str, text: str, source: str = "") -> str:
+    """Return a note with its mark; of a published row, with the citation of its source."""
+    key = source_key(source)
+    cited = rf"~\cite{{{key}}}" if key else ""
+    return (rf"\diadmark{{{latex(mark)}}}\," if mark else "") + breakable(text) + cited
+
+
+def breakable(text: str, longest: int = 24) -> str:
+    r"""Return escaped text whose long words may be broken after each of their parts."""
+    words = []
+    for word in text.split(" "):
+        parts = re.findall(r".{1,16}?[/_.=:-]+|.{1,16}", word) if len(word) > longest else [word]
+        words.append(r"\allowbreak{}".join(map(latex, parts)))
+    return " ".join(words)

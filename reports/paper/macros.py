@@ -13,15 +13,15 @@ import unicodedata
 import pandas as pd
 
 from diadbench.reports.tables.escape import clean, latex
-from diadbench.reports.tables.frame import aggregate, one_experiment_a_row, printed, records
+from diadbench.reports.tables.frame import DIGITS, aggregate, one_experiment_a_row, printed, records
 
-DIGITS = dict(zip("0123456789", ["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]))
+SPELLED = dict(zip("0123456789", ["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]))
 
 
 def camel(text: str) -> str:
     """Return ``text`` as letters only: ``patch-core 2`` -> ``PatchCoreTwo``; other scripts as code points' letters."""
     words = re.split(r"[^0-9A-Za-z]+", _ascii(text))
-    spelled = ("".join(DIGITS.get(char, char) for char in word) for word in words if word)
+    spelled = ("".join(SPELLED.get(char, char) for char in word) for word in words if word)
     return "".join(word[:1].upper() + word[1:] for word in spelled)
 
 
@@ -53,7 +53,7 @@ def macro_names(results: pd.DataFrame) -> dict[tuple[str, str], str]:
         unique, number = name, 1
         while unique in names.values():
             number += 1
-            unique = name + "".join(DIGITS[digit] for digit in str(number))
+            unique = name + "".join(SPELLED[digit] for digit in str(number))
         names[dataset, method] = unique
     return names
 
@@ -67,19 +67,19 @@ def _lower_words(text: str) -> str:
     return text.lower()
 
 
-def to_macros(results: pd.DataFrame, table: pd.DataFrame | None = None) -> str:
-    """Return ``macros.tex`` for what ``prepare`` returned."""
-    table = one_experiment_a_row(aggregate(results) if table is None else table)
+def to_macros(results: pd.DataFrame, table: pd.DataFrame | None = None, *, digits: int = DIGITS) -> str:
+    """Return ``macros.tex`` for what ``prepare`` returned, with so many decimals."""
+    table = one_experiment_a_row(aggregate(results, digits=digits) if table is None else table)
     names = macro_names(results)
     lines = [
         r"% \<method><Dataset><Metric>: one macro a figure, as printed in the tables. \input{macros} in the preamble."
     ]
     for row in records(table[table["scope"] == "mean"]):
         name = "\\" + names[row["dataset"], row["method"]] + metric_name(row["metric"])
-        shown = row["hole"] or ("--" if pd.isna(row["value"]) else printed(row["value"]))
+        shown = row["hole"] or ("--" if pd.isna(row["value"]) else printed(row["value"], digits))
         lines.append(_define(name, shown))
         if row["seeds"] > 1:
-            lines.append(_define(name + "Std", printed(row["std"])))
+            lines.append(_define(name + "Std", printed(row["std"], digits)))
         lines.append(_define(name + "Seeds", str(row["seeds"])))
     for (dataset, method), name in names.items():
         lines.append(rf"% \{name}...: {latex(method)} on {latex(dataset)}")

@@ -10,7 +10,7 @@ import csv
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -44,11 +44,25 @@ def user_file() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "diadbench" / "published.csv"
 
 
-def load_published() -> pd.DataFrame:
-    """Return all published rows, the shipped and the imported ones. Values are percent, NaN where not published."""
-    tables = [read_table(Path(str(files("diadbench.reports") / "published" / "published.csv")))]
-    if user_file().is_file():
-        tables.append(read_table(user_file()))
+def file_of(run: Path | str | None) -> Path:
+    """Return where added rows are kept: of a run in its directory, else :func:`user_file`."""
+    return Path(run) / "published.csv" if run else user_file()
+
+
+def load_published(runs: Iterable[Path | str] = ()) -> pd.DataFrame:
+    """Return all published rows: the shipped ones, the user's, and those of runs. Values are percent.
+
+    Args:
+        runs: Run directories whose own rows are read too.
+
+    Returns:
+        Columns :data:`COLUMNS` and ``kept`` (``shipped``, or the file that a row stands in); NaN where not published.
+    """
+    shipped = Path(str(files("diadbench.reports") / "published" / "published.csv"))
+    tables = [read_table(shipped).assign(kept="shipped")]
+    for path in dict.fromkeys([user_file(), *map(file_of, runs)]):
+        if path.is_file():
+            tables.append(read_table(path).assign(kept=str(path)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -207,11 +221,18 @@ def check_results(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["dataset", "method", "seed", "class", "problem"])
 
 
-def add(path: Path) -> tuple[pd.DataFrame, list[str]]:
+def add(path: Path, run: Path | str | None = None) -> tuple[pd.DataFrame, list[str]]:
     """Import the rows of a CSV; rows that are there already are not added twice.
+
+    Args:
+        path: The CSV.
+        run: Keep the rows with this run; by default with the user.
 
     Returns:
         The rows added, and one warning for each contradiction. A row with a warning is added, and its note says so.
+
+    Raises:
+        UserError: A row has other figures than one of the same source, method, dataset, setting and budget.
     """
     table = read_table(path)
     warnings = []
@@ -220,26 +241,78 @@ def add(path: Path) -> tuple[pd.DataFrame, list[str]]:
         warnings += [f"{row['method']} on {row['dataset']}: {problem}" for problem in problems]
         if problems:
             table.loc[index, "note"] = "; ".join(filter(None, [row["note"], *(f"CHECK: {p}" for p in problems)]))
-    known = {_key(row) for row in records(load_published())}
-    fresh = [index for index, row in zip(table.index, records(table)) if _key(row) not in known]
+    every = records(load_published([run] if run else []))
+    known = {_identity(row): row for row in every}
+    fresh = []
+    for position, (index, row) in enumerate(zip(table.index, records(table)), 2):
+        other = known.setdefault(_identity(row), row)
+        if other is row:
+            fresh.append(index)
+        elif _figures(other) != _figures(row):
+            raise _contradicting(f"{path} line {position}", row, other)
     table = table.loc[fresh]
     if len(table):
-        old = read_table(user_file()) if user_file().is_file() else table.iloc[:0]
-        text = pd.concat([old, table]).to_csv(index=False, quoting=csv.QUOTE_MINIMAL)
-        write_text(user_file(), text)
+        kept = file_of(run)
+        old = read_table(kept) if kept.is_file() else table.iloc[:0]
+        _write(pd.concat([old, table]), kept)
     return table, warnings
 
 
-def _key(row: Mapping[str, object]) -> tuple[str, ...]:
-    return tuple("" if value != value else str(value) for value in (row[name] for name in COLUMNS if name != "note"))
+def remove(source: str, method: str = "", dataset: str = "", run: Path | str | None = None) -> pd.DataFrame:
+    """Take rows away that were added. Shipped rows stay.
+
+    Args:
+        source: Of this source.
+        method: Of this method alone.
+        dataset: Of this dataset alone.
+        run: Rows of this run; by default the user's.
+
+    Returns:
+        The rows that were removed.
+
+    Raises:
+        UserError: No added row is meant.
+    """
+    kept = file_of(run)
+    table = read_table(kept) if kept.is_file() else pd.DataFrame(columns=list(COLUMNS))
+    gone = table["source"].map(squeeze) == squeeze(source)
+    gone &= (table["method"].map(squeeze) == squeeze(method)) | (not method)
+    gone &= (table["dataset"].map(dataset_key) == dataset_key(dataset)) | (not dataset)
+    if not gone.any():
+        raise unknown_name("source of added rows", source, table["source"].unique(), where=str(kept))
+    _write(table[~gone], kept)
+    return table[gone]
 
 
-def beside(results: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+def _write(table: pd.DataFrame, path: Path) -> None:
+    write_text(path, table[list(COLUMNS)].to_csv(index=False, quoting=csv.QUOTE_MINIMAL))
+
+
+def _identity(row: Mapping[str, object]) -> tuple[str, ...]:
+    """Return what two rows that speak of the same result have in common."""
+    names = ("source", "method", "setting", "resolution", "epochs")
+    return (dataset_key(str(row["dataset"])), *("" if row[n] != row[n] else squeeze(str(row[n])) for n in names))
+
+
+def _figures(row: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple("" if row[name] != row[name] else str(row[name]) for name in VALUES)
+
+
+def _contradicting(where: str, row: Mapping[str, object], other: Mapping[str, object]) -> UserError:
+    name = next(name for name, a, b in zip(VALUES, _figures(row), _figures(other)) if a != b)
+    return UserError(
+        f"{where}: {row['method']} on {row['dataset']} by {row['source']} is there already with {name} {other[name]}, "
+        f"here it is {row[name]}; correct one of the two, or give the row another source"
+    )
+
+
+def beside(results: pd.DataFrame, table: pd.DataFrame, published: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the published rows of the datasets in ``results``, each with our figures of the same method and setting.
 
     Args:
         results: From ``prepare``.
         table: What :func:`aggregate` returned for them.
+        published: What :func:`load_published` returned; by default without rows of a run.
 
     Returns:
         The published columns; ``here`` (we ran the dataset), ``ours`` (name of our method or ``""``), ``our_dataset``,
@@ -251,7 +324,7 @@ def beside(results: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     datasets = {dataset_key(str(name)) for column in ("dataset_label", "dataset") for name in results[column].unique()}
     means = table[table["scope"] == "mean"].set_index(["dataset", "method", "metric"])["value"]
     rows = []
-    for row in records(load_published()):
+    for row in records(load_published() if published is None else published):
         key = dataset_key(str(row["dataset"]))
         setting = "multi-class" if str(row["setting"]).startswith("multi") else "one-per-class"
         several = ours.get((key, squeeze(str(row["method"])), setting), [])

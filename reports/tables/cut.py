@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.show import Show
+from diadbench.reports.tables.display import in_order, resolve
 from diadbench.reports.tables.frame import (
+    DIGITS,
     MEAN,
     aggregate,
     class_names,
+    complete,
     notes,
     one_experiment_a_row,
     printed,
@@ -21,17 +25,23 @@ from diadbench.reports.tables.frame import (
     tuples,
 )
 from diadbench.reports.tables.labels import MAIN, Metric, known_metrics
+from diadbench.reports.tables.means import over_classes_shown
 
 DIMENSIONS = ("method", "dataset", "class", "seed", "metric")
 
 
 @dataclass(frozen=True)
 class Head:
-    """Head of a row or column: a text or a metric, and the numbers of the notes that belong to it."""
+    """Head of a row or column: a text or a metric, and the numbers of the notes that belong to it.
+
+    ``ours`` methods are emphasised; ``published`` ones were not run here.
+    """
 
     text: str
     metric: Metric | None = None
     marks: tuple[int, ...] = ()
+    ours: bool = False
+    published: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,8 @@ class Entry:
         rank: 1 best, 2 second best, 0 neither.
         hole: ``"13/15"`` where the mean over classes is withheld.
         marks: Numbers of notes.
+        digits: Decimals of the value in percent.
+        with_std: Whether the standard deviation is printed.
     """
 
     value: float = float("nan")
@@ -53,23 +65,28 @@ class Entry:
     rank: int = 0
     hole: str = ""
     marks: tuple[int, ...] = ()
+    digits: int = DIGITS
+    with_std: bool = True
 
     @property
     def text(self) -> str:
         """The value as printed: ``95.2``, ``13/15`` or a dash."""
-        return self.hole or printed(self.value)
+        return self.hole or printed(self.value, self.digits)
 
     @property
     def spread(self) -> str:
         """The standard deviation as printed, or ``""``."""
-        return "" if pd.isna(self.std) or pd.isna(self.value) else printed(self.std)
+        if not self.with_std or pd.isna(self.std) or pd.isna(self.value):
+            return ""
+        return printed(self.std, self.digits)
 
 
 @dataclass
 class Table:
     """A table. ``rows[r]`` has one head for each of ``row_names``, ``columns[c]`` one for each of ``column_names``.
 
-    ``notes`` are pairs of a mark (``"a"``; ``""`` when the note holds for the whole table) and a text.
+    ``notes`` are pairs of a mark (``"a"``; ``""`` when the note holds for the whole table) and a text. ``sources`` are
+    the names of the sources of published rows, by mark.
     """
 
     name: str
@@ -80,6 +97,7 @@ class Table:
     columns: list[tuple[Head, ...]]
     entries: list[list[Entry]]
     notes: list[tuple[str, str]] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
 
     @property
     def block(self) -> list[bool]:
@@ -96,9 +114,10 @@ class Table:
             return ""
         if counts == [1]:
             return "One seed."
+        what = "Mean ± standard deviation" if all(entry.with_std for row in self.entries for entry in row) else "Mean"
         if len(counts) == 1:
-            return f"Mean ± standard deviation over {counts[0]} seeds."
-        return f"Mean ± standard deviation over seeds ({counts[0]} to {counts[-1]} seeds, marked where it differs)."
+            return f"{what} over {counts[0]} seeds."
+        return f"{what} over seeds ({counts[0]} to {counts[-1]} seeds, marked where it differs)."
 
 
 def cut(
@@ -110,6 +129,7 @@ def cut(
     name: str = "table",
     caption: str = "",
     table: pd.DataFrame | None = None,
+    show: Show | Mapping[str, Any] | None = None,
 ) -> Table:
     """Return the table of ``results`` (from ``prepare``) with the given dimensions as rows and columns.
 
@@ -120,12 +140,16 @@ def cut(
         metrics: Metric keys; by default the seven and mAD as far as any is there.
         name: File name of the table, without ending.
         caption: One sentence.
-        table: What ``aggregate`` returned for ``results``, when it is at hand.
+        table: What ``aggregate`` returned for ``results``, when it is at hand; with the same digits.
+        show: Digits, standard deviations, ``ours`` and the caption. What chooses, names and orders rows is for
+            ``prepare``.
 
     Raises:
         UserError: Unknown dimension or metric, or several datasets or experiments would share an entry.
     """
+    show = Show.read(show)
     rows, columns = _dimensions(rows, columns)
+    results = over_classes_shown(complete(results)) if table is None else results
     if results.empty or (results["metric"] == "").all():
         raise UserError("no cell of this run has results yet; `diadbench status RUN` says what happened to each")
     used = {*rows, *columns}
@@ -138,13 +162,13 @@ def cut(
             )
     keys = _metrics(results, metrics)
     if table is None or "seed" in used:
-        table = aggregate(results[results["metric"].isin(["", *keys])], by_seed="seed" in used)
+        table = aggregate(results[results["metric"].isin(["", *keys])], by_seed="seed" in used, digits=show.digits)
     table = one_experiment_a_row(table[table["metric"].isin(keys)])
     if "class" not in used:
         table = table[table["scope"] == "mean"]
     else:
         table = table.assign(**{"class": class_names(table)})
-    return _Builder(results, table, list(rows), list(columns), keys).build(name, caption)
+    return _Builder(results, table, list(rows), list(columns), keys, show).build(name, caption or show.caption)
 
 
 def _dimensions(rows: Sequence[str], columns: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -173,11 +197,18 @@ class _Builder:
     """Places aggregated values by row and column and numbers the notes."""
 
     def __init__(
-        self, results: pd.DataFrame, table: pd.DataFrame, rows: list[str], columns: list[str], keys: list[str]
+        self,
+        results: pd.DataFrame,
+        table: pd.DataFrame,
+        rows: list[str],
+        columns: list[str],
+        keys: list[str],
+        show: Show,
     ) -> None:
+        self.show, self.ours = show, ours_of(results, show)
         self.rows, self.columns, self.keys, self.table = rows, columns, keys, table
         self.pairs = list(tuples(results[["dataset", "method"]].drop_duplicates()))
-        self.orders = {name: list(results[name].unique()) for name in ("dataset", "method", "seed")}
+        self.orders = {name: in_order(results, name) for name in ("dataset", "method", "seed")}
         self.orders["class"] = [*(c for c in table["class"].unique() if c != MEAN), MEAN]
         self.orders["metric"] = keys
         self.notes: list[str] = []
@@ -201,15 +232,18 @@ class _Builder:
         return where
 
     def _place_notes(self, where: dict[str, set[tuple[str, str]]]) -> None:
-        """Say a note once, at the widest head that it is true for."""
+        """Say a note once, at the widest head that it is true for; notes that always come together are one."""
         every = set(self.pairs)
+        together: dict[frozenset[tuple[str, str]], list[str]] = {}
         for text, pairs in where.items():
-            if pairs == every and len(every) > 1:
-                self.whole.append(text)
+            together.setdefault(frozenset(pairs), []).append(text)
+        for same_pairs, texts in together.items():
+            if same_pairs == every and len(every) > 1:
+                self.whole.extend(texts)
                 continue
-            self.notes.append(text)
+            self.notes.append("; ".join(texts))
             number = len(self.notes)
-            left = set(pairs)
+            left = set(same_pairs)
             for position, kind in enumerate(("dataset", "method")):
                 for head in self.orders[kind]:
                     same = {pair for pair in every if pair[position] == head}
@@ -276,7 +310,8 @@ class _Builder:
             metric = None
             if name == "metric":
                 metric = Metric(str(part), mean="class" not in (*self.rows, *self.columns))
-            heads.append(Head(metric.text if metric else str(part), metric, tuple(marks)))
+            ours = name == "method" and part in self.ours
+            heads.append(Head(metric.text if metric else str(part), metric, tuple(marks), ours))
         return tuple(heads)
 
     def _entry(self, found: dict[str, Any] | None, row: tuple[object, ...], column: tuple[object, ...]) -> Entry:
@@ -285,7 +320,7 @@ class _Builder:
         together = {"dataset", "method"} <= set(self.rows) or {"dataset", "method"} <= set(self.columns)
         marks = () if together else tuple(self.pair_marks.get(pair, []))
         if found is None:
-            return Entry(marks=marks)
+            return Entry(marks=marks, digits=self.show.digits, with_std=self.show.std)
         return Entry(
             float(found["value"]),
             float(found["std"]),
@@ -293,7 +328,16 @@ class _Builder:
             int(found["rank"]),
             str(found["hole"]),
             marks,
+            self.show.digits,
+            self.show.std,
         )
+
+
+def ours_of(results: pd.DataFrame, show: Show) -> set[str]:
+    """Return the printed names of the methods that are emphasised. Raises UserError for an unknown one."""
+    if "method_label" not in results:
+        results = results.assign(method_label=results["method"])
+    return {name for wanted in show.ours for name in resolve("method", wanted, results, where="show: ours")}
 
 
 def _letter(number: int) -> str:
@@ -305,6 +349,18 @@ def _letter(number: int) -> str:
     return text
 
 
+#: marks of sources of published rows
+DAGGERS = ("\u2020", "\u2021", "\u00a7", "\u00b6")
+
+
+def mark_text(mark: int) -> str:
+    """Return a mark as printed: letters for notes (1, 2, ...), daggers for published sources (-1, -2, ...)."""
+    if mark > 0:
+        return _letter(mark)
+    times, place = divmod(-mark - 1, len(DAGGERS))
+    return DAGGERS[place] * (times + 1)
+
+
 def marks_text(marks: tuple[int, ...]) -> str:
-    """Return the letters of notes: ``a,c``."""
-    return ",".join(_letter(mark) for mark in sorted(set(marks)))
+    """Return the marks of notes: ``a,c``."""
+    return ",".join(mark_text(mark) for mark in sorted(set(marks), key=lambda mark: (mark < 0, abs(mark))))

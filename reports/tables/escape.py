@@ -31,6 +31,10 @@ _LATEX = {
     "\u00b1": r"\ensuremath{\pm}",
     "\u00d7": r"\ensuremath{\times}",
     "\u00a0": "~",
+    "\u2020": r"\dag{}",
+    "\u2021": r"\ddag{}",
+    "\u00a7": r"\S{}",
+    "\u00b6": r"\P{}",
 }
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$^&])")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -248,10 +248,15 @@ def class_notes(table: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
         for (dataset, method), classes in group.groupby(["dataset", "method"], sort=False)["class"]:
             names = list(classes.unique())
             if len(names) < every:
-                kind = "class" if len(names) == 1 else "classes"
-                shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-                found[str(dataset), str(method)] = [f"mean over {len(names)} {kind} of {every}: {shown}"]
+                found[str(dataset), str(method)] = [class_note(names, every)]
     return found
+
+
+def class_note(names: Sequence[str], every: int) -> str:
+    """Say over which of ``every`` classes a mean goes."""
+    kind = "class" if len(names) == 1 else "classes"
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return f"mean over {len(names)} {kind} of {every}: {shown}"
 
 
 def shared_notes(table: pd.DataFrame, made: Mapping[str, Made]) -> dict[tuple[str, str], list[str]]:

@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.show import Show
+from diadbench.reports.tables.display import chosen, labels_renamed, of_classes, renamed
 from diadbench.reports.tables.escape import clean, squeeze
 from diadbench.reports.tables.experiments import (
     class_notes,
@@ -21,6 +23,7 @@ from diadbench.reports.tables.experiments import (
     shared_notes,
     unique_names,
 )
+from diadbench.reports.tables.means import over_classes_shown
 
 #: what a value is a mean over seeds of; two configurations are two experiments
 KEYS = ["dataset", "method", "protocol", "configuration", "class", "scope", "metric"]
@@ -42,6 +45,7 @@ def prepare(
     protocol: str = "",
     mix_protocols: bool = False,
     titles: Mapping[tuple[str, str], str] | None = None,
+    show: Show | Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Choose one protocol, drop what stands twice, and give methods and datasets the names that tables print.
 
@@ -52,7 +56,9 @@ def prepare(
         results: Long form, as :func:`diadbench.reports.load_results` returns it.
         protocol: Keep the rows of this protocol alone.
         mix_protocols: Several protocols may share a table; the protocol then stands in the method's name.
-        titles: ``{("method", "patchcore"): "PatchCore"}``; used when the title only spells the label otherwise.
+        titles: ``{("method", "patchcore"): "PatchCore"}``. A method is printed by its title, and where several have one
+            title, by title and label; a dataset by its title where that only spells the label otherwise.
+        show: Names, methods, datasets, classes and their order. Means go over the classes that are left.
 
     Returns:
         The same columns; ``method`` and ``dataset`` hold printed names, ``setting`` and ``run`` stand in the method's
@@ -60,17 +66,21 @@ def prepare(
         the notes that only several cells together need: a mean over fewer classes, other threads, a contradiction.
 
     Raises:
-        UserError: Several protocols and none chosen, or an unknown protocol.
+        UserError: Several protocols and none chosen, or an unknown protocol; ``show`` names what isn't there.
     """
+    show = Show.read(show)
     table = _one_protocol(complete(results), protocol, mix_protocols)
     made = made_from(table)
     doubted = contradictions(table)
     table = _without_twins(table, doubted)
     for kind in ("method", "dataset"):
         table[f"{kind}_label"] = table[kind]
-    table["dataset"] = _dataset_names(table, datasets_apart(table, made), titles or {})
-    table["method"] = _method_names(table, methods_apart(table, made), titles or {}, doubted)
+    given = labels_renamed(show, table, titles or {})
+    names = {kind: _names(kind, list(table[kind].unique()), titles or {}, given) for kind in ("method", "dataset")}
+    table["dataset"] = _dataset_names(table, datasets_apart(table, made), names["dataset"])
+    table["method"] = _method_names(table, methods_apart(table, made), names["method"], doubted)
     table["class"] = class_names(table)
+    table = chosen(over_classes_shown(of_classes(renamed(table, show, titles or {}), show)), show)
     notes = [class_notes(table), shared_notes(table, made), _doubt_notes(table, doubted)]
     return _with_notes(table, notes)
 
@@ -162,10 +172,7 @@ def _rows_of(table: pd.DataFrame, doubted: pd.DataFrame) -> pd.Series[bool]:
     return pd.Series([row in wanted for row in tuples(table[at])], index=table.index, dtype=bool)
 
 
-def _dataset_names(
-    table: pd.DataFrame, apart: Mapping[tuple[str, str], str], titles: Mapping[tuple[str, str], str]
-) -> list[str]:
-    base = _names("dataset", list(table["dataset"].unique()), titles)
+def _dataset_names(table: pd.DataFrame, apart: Mapping[tuple[str, str], str], base: Mapping[str, str]) -> list[str]:
     keys = [(label, apart[label, name]) for label, name in tuples(table[["dataset", "configuration"]])]
     names = unique_names({(label, text): _with(base[label], text) for label, text in dict.fromkeys(keys)})
     return [names[key] for key in keys]
@@ -174,10 +181,9 @@ def _dataset_names(
 def _method_names(
     table: pd.DataFrame,
     apart: Mapping[tuple[str, str], str],
-    titles: Mapping[tuple[str, str], str],
+    base: Mapping[str, str],
     doubted: pd.DataFrame,
 ) -> pd.Series[str]:
-    base = _names("method", list(table["method"].unique()), titles)
     shown = {name: table.loc[table["metric"] != "", name].nunique() > 1 for name in ("setting", "protocol")}
     keys = [
         (label, setting if shown["setting"] else "", apart[label, name], protocol if shown["protocol"] else "", run)
@@ -242,15 +248,25 @@ def _with_notes(table: pd.DataFrame, several: Sequence[Mapping[tuple[str, str], 
     return table
 
 
-def _names(kind: str, labels: list[str], titles: Mapping[tuple[str, str], str]) -> dict[str, str]:
-    names = {label: clean(label) or "(no name)" for label in labels}
-    for label in labels:
-        title = clean(titles.get((kind, label), ""))
-        short, long = squeeze(label), squeeze(title)
-        same = short == long if kind == "method" else bool(short) and long.startswith(short)
-        if title and same and title not in names.values():
-            names[label] = title
+def _names(
+    kind: str, labels: list[str], titles: Mapping[tuple[str, str], str], given: Mapping[tuple[str, str], str]
+) -> dict[str, str]:
+    """Return the printed name of each label: the one that was given, else the title, else the label."""
+    names = {label: given.get((kind, label)) or _titled(kind, label, titles) for label in labels}
+    for name in set(names.values()):
+        twins = [label for label in labels if names[label] == name]
+        if len(twins) > 1 and any((kind, label) in given for label in twins):
+            raise UserError(f"show: names: another {kind} is printed as {name!r} already; choose another name")
+        for label in twins if len(twins) > 1 else ():
+            if squeeze(label) != squeeze(name):
+                names[label] = f"{name} ({clean(label) or 'no name'})" if kind == "method" else clean(label)
     return unique_names(names)
+
+
+def _titled(kind: str, label: str, titles: Mapping[tuple[str, str], str]) -> str:
+    title, short = clean(titles.get((kind, label), "")), squeeze(label)
+    fits = kind == "method" or (bool(short) and squeeze(title).startswith(short))
+    return title if title and fits else clean(label) or "(no name)"
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -263,13 +279,14 @@ def tuples(table: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
     return zip(*(table[name].tolist() for name in table))  # whole columns: row by row, text costs five times as much
 
 
-def aggregate(results: pd.DataFrame, *, by_seed: bool = False) -> pd.DataFrame:
+def aggregate(results: pd.DataFrame, *, by_seed: bool = False, digits: int = DIGITS) -> pd.DataFrame:
     """Return one row a (dataset, method, configuration, class, metric): the mean over seeds and its notes.
 
     Args:
         results: What :func:`prepare` returns (a plain :func:`load_results` frame will do: it has no printed names, so
             that a label may have several rows, told apart by ``configuration``).
         by_seed: Keep seeds apart: no mean, and ``seed`` is one more key.
+        digits: Decimals that are printed; ranks go by them.
 
     Returns:
         Columns :data:`KEYS` and ``value`` (mean over seeds, NaN where undefined), ``std`` (ddof 1, NaN below two
@@ -282,7 +299,7 @@ def aggregate(results: pd.DataFrame, *, by_seed: bool = False) -> pd.DataFrame:
         UserError: A cell stands in several runs with different figures.
     """
     keys = [*KEYS, "seed"] if by_seed else KEYS
-    results = counted_once(complete(results))
+    results = over_classes_shown(counted_once(complete(results)))
     rows = results[results["metric"] != ""].copy()
     partial = (rows["scope"] == "mean") & (rows["n_defined"] < rows["n_classes"])
     rows["hole"] = ""
@@ -301,7 +318,7 @@ def aggregate(results: pd.DataFrame, *, by_seed: bool = False) -> pd.DataFrame:
     table.loc[table["value"].notna(), ["hole", "reason"]] = ""
     table["classes"] = _classes(rows, table)
     within = [key for key in keys if key not in ("method", "configuration")]
-    return _ranked(table, [*within, "classes"])
+    return _ranked(table, [*within, "classes"], digits)
 
 
 def counted_once(results: pd.DataFrame) -> pd.DataFrame:
@@ -354,8 +371,8 @@ def _classes(rows: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, ...]]:
     return [sets.get(row[:-1], ()) if row[-1] == "mean" else () for row in tuples(table[[*keys, "scope"]])]
 
 
-def _ranked(table: pd.DataFrame, within: list[str]) -> pd.DataFrame:
-    rounded = [float("nan") if pd.isna(value) else float(printed(value)) for value in table["value"]]
+def _ranked(table: pd.DataFrame, within: list[str], digits: int) -> pd.DataFrame:
+    rounded = [float("nan") if pd.isna(value) else float(printed(value, digits)) for value in table["value"]]
     grouped = table.assign(rounded=rounded).groupby(within, sort=False, observed=True)["rounded"]
     rank = grouped.rank(method="dense", ascending=False)
     alone = grouped.transform("count") < 2  # nothing to be better than

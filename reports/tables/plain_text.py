@@ -8,7 +8,7 @@ import io
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from diadbench.reports.tables.cut import Entry, Head, Table, marks_text
+from diadbench.reports.tables.cut import Entry, Head, Table, mark_text, marks_text
 from diadbench.reports.tables.escape import clean, csv_text, markdown
 
 
@@ -42,7 +42,8 @@ def _md_marks(marks: tuple[int, ...]) -> str:
 
 def _md_head(head: Head) -> str:
     if head.metric is None:
-        return markdown(head.text) + _md_marks(head.marks)
+        text = f"**{markdown(head.text)}**" if head.ours else markdown(head.text)
+        return text + _md_marks(head.marks)
     level = f"<sub>{head.metric.level}</sub>" if head.metric.level else ""
     return markdown(head.metric.base) + level + _md_marks(head.marks)
 
@@ -84,7 +85,7 @@ def to_csv(table: Table) -> str:
         }
         for entry in entries:
             cells += [entry.text, entry.spread, str(entry.seeds)] if several else [entry.text]
-        texts = [said[marks_text((mark,))] for mark in sorted(marks)]
+        texts = [said[mark_text(mark)] for mark in sorted(marks, key=lambda mark: (mark < 0, abs(mark)))]
         writer.writerow([*cells, csv_text("; ".join([*texts, *whole]))])
     return stream.getvalue()
 
@@ -106,7 +107,7 @@ def to_rich(table: Table) -> RichTable:
     for position, (row, entries) in enumerate(zip(table.rows, table.entries)):
         if position and starts[position]:
             shown.add_section()
-        heads = [Text(clean(h.text) + (f" ({marks_text(h.marks)})" if h.marks else "")) for h in row]
+        heads = [_rich_head(part) for part in row]
         if position and len(row) > 1 and not starts[position]:
             heads[0] = Text("")
         shown.add_row(*heads, *(_rich_entry(entry) for entry in entries))
@@ -114,6 +115,11 @@ def to_rich(table: Table) -> RichTable:
     shown.caption = Text("\n".join(lines))
     shown.caption_justify = "left"
     return shown
+
+
+def _rich_head(head: Head) -> Text:
+    text = clean(head.text) + (f" ({marks_text(head.marks)})" if head.marks else "")
+    return Text(text, style="bold" if head.ours else "italic" if head.published else "")
 
 
 def _rich_entry(entry: Entry) -> Text:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,12 @@ import pandas as pd
 from diadbench.benchmark.records.store import CSV_COLUMNS, RESULT_COLUMNS, CellRecord, RunDirectory, open_runs
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
-from diadbench.reports.published.literature import check_results
+from diadbench.common.show import Show, in_all_runs
+from diadbench.reports.published.literature import check_results, load_published
+from diadbench.reports.published.rows import with_published
 from diadbench.reports.tables.costs import spent
+from diadbench.reports.tables.cut import Table, cut
+from diadbench.reports.tables.display import in_order, resolve
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.frame import aggregate, complete, contradictions, prepare, tuples
 
@@ -60,12 +64,14 @@ class Source:
         names: What each run is called: the shortest end of its path that no other run has.
         results: What :func:`diadbench.reports.tables.frame.prepare` returns.
         raw: The results as the store returns them.
+        show: How they are shown.
     """
 
     runs: list[RunDirectory]
     names: list[str]
     results: pd.DataFrame
     raw: pd.DataFrame
+    show: Show = field(default_factory=Show)
 
     @classmethod
     def load(
@@ -75,6 +81,7 @@ class Source:
         protocol: str = "",
         mix_protocols: bool = False,
         titles: bool = True,
+        show: Show | Mapping[str, Any] | None = None,
     ) -> Source:
         """Read run directories.
 
@@ -83,6 +90,7 @@ class Source:
             protocol: Keep this protocol alone.
             mix_protocols: Let several share a table.
             titles: Print ``PatchCore`` for ``patchcore`` (reads every status.json).
+            show: How to show the results; laid over the ``show`` blocks of the runs' grids.
 
         Raises:
             UserError: Not a run directory, no cells, or several protocols and no choice.
@@ -92,16 +100,39 @@ class Source:
         raw = pd.concat([read_results(run, name) for name, run in opened], ignore_index=True)
         if raw.empty:
             raise UserError(f"{', '.join(str(run.path) for run in runs)}: no cells in it yet; run the grid first")
-        source = cls(runs, names, raw, raw)
-        source.results = prepare(
-            raw, protocol=protocol, mix_protocols=mix_protocols, titles=source._titles() if titles else None
-        )
+        source = cls(runs, names, raw, raw, shown(opened, Show.read(show)))
+        found = source._titles() if titles else None
+        source.results = prepare(raw, protocol=protocol, mix_protocols=mix_protocols, titles=found, show=source.show)
+        if source.results.empty:
+            raise UserError("show: nothing is left to show; name methods, datasets and classes that were run together")
         return source
 
     @cached_property
     def table(self) -> pd.DataFrame:
         """What ``aggregate`` returns for the results."""
-        return aggregate(self.results)
+        return aggregate(self.results, digits=self.show.digits)
+
+    def method(self, wanted: str) -> str:
+        """Return the printed name of the method that a text means; ``""`` stays ``""``. Raises UserError."""
+        return resolve("method", wanted, self.results)[0] if wanted else ""
+
+    @cached_property
+    def published(self) -> pd.DataFrame:
+        """All published rows, those that belong to the runs included."""
+        return load_published(run.path for run in self.runs)
+
+    def cut(self, *, dataset: str = "", **wanted: Any) -> Table:
+        """Return a table of the results as they are to be shown, published rows included.
+
+        Args:
+            dataset: Of this dataset alone.
+            **wanted: Arguments of :func:`diadbench.reports.cut`.
+        """
+        results, table = self.results, self.table
+        if dataset:
+            results, table = results[results["dataset"] == dataset], table[table["dataset"] == dataset]
+        found = cut(results, table=table, show=self.show, **wanted)
+        return with_published(found, results, self.show.published, self.published)
 
     @cached_property
     def problems(self) -> pd.DataFrame:
@@ -149,18 +180,34 @@ class Source:
 
     @cached_property
     def methods(self) -> list[str]:
-        """Printed names of the methods, in the order of the grid."""
-        return list(self.results["method"].unique())
+        """Printed names of the methods, in the order of tables."""
+        return in_order(self.results, "method")
 
     @cached_property
     def datasets(self) -> list[str]:
-        """Printed names of the datasets, in the order of the grid."""
-        return list(self.results["dataset"].unique())
+        """Printed names of the datasets, in the order of tables."""
+        return in_order(self.results, "dataset")
 
     @property
     def title(self) -> str:
         """Name of the report."""
         return " + ".join(clean(name) for name in self.names)
+
+
+def shown(opened: Iterable[tuple[str, RunDirectory]], over: Show) -> Show:
+    """Return how runs are shown: what their grids say, and ``over`` laid over it.
+
+    Raises:
+        UserError: The grids say different things for what ``over`` leaves open.
+    """
+    blocks = {}
+    for name, run in opened:
+        block = Show.read(run.grid.get("show"), f"{run.path / 'grid.yaml'}: show")
+        settled = set(over.given) | ({"classes", "drop"} if {"classes", "drop"} & set(over.given) else set())
+        kept = {key: value for key, value in block.given.items() if key not in settled or key == "names"}
+        names = {key: value for key, value in block.names.items() if key not in over.names}
+        blocks[name] = Show(**{**kept, "names": names})
+    return in_all_runs(blocks).under(over)
 
 
 def _place(run: RunDirectory, cell: CellRecord) -> tuple[str, str, str, int]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from diadbench.common.errors import unknown_name
+from diadbench.reports.tables.display import in_order
 from diadbench.reports.tables.escape import squeeze
 from diadbench.reports.tables.frame import aggregate, one_experiment_a_row, tuples
 
@@ -142,23 +143,24 @@ def versus(
     Returns:
         One row a (dataset, metric, method): ``pairs``, ``classes`` (how many either method was run on),
         ``method_mean``, ``baseline_mean`` (over the pairs), ``difference``, ``low`` and ``high`` (95 % bootstrap
-        interval), ``wins``, ``ties``, ``losses``, ``p`` (Wilcoxon), ``p_holm`` (corrected over the methods of the same
-        dataset and metric), ``p_least`` (the smallest that ``p_holm`` could have been with so many pairs and methods),
-        ``significant`` (``p_holm`` below 0.05, where ``p_least`` is too), ``verdict`` (one sentence). Values lie in
-        [-1, 1].
+        interval), ``wins``, ``ties``, ``losses``, ``effect`` (matched-pairs rank-biserial correlation, -1 to 1, the
+        effect size of the test; NaN without a difference), ``p`` (Wilcoxon), ``p_holm`` (corrected over the methods
+        of the same dataset and metric), ``p_least`` (the smallest that ``p_holm`` could have been with so many pairs
+        and methods), ``significant`` (``p_holm`` below 0.05, where ``p_least`` is too), ``verdict`` (one sentence).
+        Values lie in [-1, 1].
 
     Raises:
         UserError: Unknown method, or a name that several experiments have.
     """
     from diadbench.reports.tables.labels import known_metrics
 
-    names = list(results["method"].unique())
+    names = in_order(results, "method")
     baseline = default_baseline(names, baseline)
     others = [find_method(names, name) for name in methods or names]
     others = [name for name in others if name != baseline]
     table = aggregate(results) if table is None else table
     keys = list(metrics or known_metrics([key for key in results["metric"].unique() if key]))
-    datasets = list(results["dataset"].unique())
+    datasets = in_order(results, "dataset")
     rows: list[dict[str, object]] = []
     differences: list[Floats] = []
     for dataset in [*datasets, ALL] if len(datasets) > 1 else datasets:
@@ -179,7 +181,7 @@ def versus(
             row["significant"] = bool(bound < ALPHA and corrected < ALPHA)
             row["verdict"] = verdict(row, tests)
     columns = ["dataset", "metric", "method", "baseline", "pairs", "classes", "method_mean", "baseline_mean",
-               "difference", "low", "high", "wins", "ties", "losses", "p", "p_holm", "p_least", "significant",
+               "difference", "low", "high", "wins", "ties", "losses", "effect", "p", "p_holm", "p_least", "significant",
                "verdict"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
@@ -227,8 +229,22 @@ def _compare(
         "wins": int((differences > 0).sum()),
         "ties": int((differences == 0).sum()),
         "losses": int((differences < 0).sum()),
+        "effect": rank_biserial(differences),
     }
     return row, differences
+
+
+def rank_biserial(differences: Floats) -> float:
+    """Return the matched-pairs rank-biserial correlation (D. S. Kerby, 2014): the signed-rank test's effect size.
+
+    The share of the sum of ranks that speaks for the method, minus the share against it; zeros are left out, as the
+    test does. 1 when all differences are positive, -1 when all are negative, NaN when none differs from zero.
+    """
+    some = differences[differences != 0]
+    if not len(some):
+        return float("nan")
+    ranks = pd.Series(np.abs(some)).rank().to_numpy()
+    return float((ranks * np.sign(some)).sum() / ranks.sum())
 
 
 def verdict(row: Mapping[str, Any], tests: int = 1) -> str:

@@ -16,14 +16,24 @@ from diadbench.common.files import write_with
 from diadbench.reports.figures.palette import styles
 from diadbench.reports.published.literature import VALUES, check_published
 from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
-from diadbench.reports.tables.cut import Table, cut, marks_text
+from diadbench.reports.tables.cut import Table, marks_text
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.frame import aggregate, records, tuples
 from diadbench.reports.tables.labels import Metric, known_metrics
 from diadbench.reports.tables.plain_text import legend, note_text
 from diadbench.reports.tables.source import Source
 from diadbench.reports.workbook import sheet as cells
-from diadbench.reports.workbook.sheet import colour_scale, explain, finish, heads, new_sheet, put, put_entry, under
+from diadbench.reports.workbook.sheet import (
+    colour_scale,
+    explain,
+    finish,
+    heads,
+    new_sheet,
+    put,
+    put_entry,
+    put_head,
+    under,
+)
 
 
 def write_excel(source: Source, path: Path, versus: pd.DataFrame, published: pd.DataFrame) -> Path:
@@ -37,9 +47,9 @@ def write_excel(source: Source, path: Path, versus: pd.DataFrame, published: pd.
     if len(table):
         _summary(book, source)
         for dataset in source.datasets:
-            _dataset(book, results[results["dataset"] == dataset], table[table["dataset"] == dataset], dataset)
-        _versus(book, versus)
-        _seeds(book, results, table)
+            _dataset(book, source, dataset)
+        _versus(book, versus, source.show.digits)
+        _seeds(book, results, table, source.show.digits)
         _published(book, published)
         _cost(book, source)
     _failures(book, source)
@@ -53,7 +63,7 @@ def _notes(table: Table) -> list[str]:
 
 
 def _summary(book: Workbook, source: Source) -> None:
-    table = cut(source.results, table=source.table, rows=["method"], columns=["dataset", "metric"])
+    table = source.cut(rows=["method"], columns=["dataset", "metric"])
     sheet = new_sheet(book, "Summary")
     put(sheet, 1, 1, f"{source.title}: methods by datasets").font = cells.TITLE
     start = 3
@@ -62,7 +72,7 @@ def _summary(book: Workbook, source: Source) -> None:
     heads(sheet, start + 1, ["Method", "Seeds", *(column[-1].text for column in table.columns)])
     for offset, (row, entries) in enumerate(zip(table.rows, table.entries)):
         line = start + 2 + offset
-        put(sheet, line, 1, _with_marks(row[0].text, row[0].marks))
+        put_head(sheet, line, 1, row[0])
         counts = sorted({entry.seeds for entry in entries if entry.seeds})
         put(sheet, line, 2, counts[0] if len(counts) == 1 else f"{counts[0]}-{counts[-1]}" if counts else 0)
         for position, entry in enumerate(entries):
@@ -127,12 +137,13 @@ def _axes(chart: BarChart | ScatterChart) -> None:
     chart.legend.position = "b"
 
 
-def _dataset(book: Workbook, results: pd.DataFrame, means: pd.DataFrame, dataset: str) -> None:
+def _dataset(book: Workbook, source: Source, dataset: str) -> None:
     """One block of rows for each metric; the filter of the first column switches between them."""
+    results = source.results[source.results["dataset"] == dataset]
     metrics = known_metrics([key for key in results["metric"].unique() if key])
     if not metrics:
         return
-    table = cut(results, table=means, rows=["metric", "method"], columns=["class"], metrics=metrics)
+    table = source.cut(dataset=dataset, rows=["metric", "method"], columns=["class"], metrics=metrics)
     table.columns = table.columns[-1:] + table.columns[:-1]
     table.entries = [entries[-1:] + entries[:-1] for entries in table.entries]
     sheet = new_sheet(book, dataset)
@@ -147,7 +158,7 @@ def _dataset(book: Workbook, results: pd.DataFrame, means: pd.DataFrame, dataset
     blocks = []
     for position, (row, entries) in enumerate(zip(table.rows, table.entries)):
         put(sheet, line, 1, row[0].text)
-        put(sheet, line, 2, _with_marks(row[1].text, row[1].marks))
+        put_head(sheet, line, 2, row[1])
         put(sheet, line, 3, max((entry.seeds for entry in entries), default=0))
         for offset, entry in enumerate(entries):
             put_entry(sheet, line, 4 + offset, entry)
@@ -186,7 +197,7 @@ def _dataset_chart(sheet: Worksheet, block: tuple[int, int], columns: int, metri
     sheet.add_chart(chart, f"A{row}")
 
 
-def _versus(book: Workbook, table: pd.DataFrame) -> None:
+def _versus(book: Workbook, table: pd.DataFrame, digits: int) -> None:
     if table.empty:
         return
     sheet = new_sheet(book, "Versus")
@@ -209,9 +220,9 @@ def _versus(book: Workbook, table: pd.DataFrame) -> None:
         put(sheet, line, 3, row["method"])
         put(sheet, line, 4, _pairs(row))
         for column, key in enumerate(("method_mean", "baseline_mean"), 5):
-            put(sheet, line, column, cells.percent(float(row[key])), "0.0")
+            put(sheet, line, column, cells.percent(float(row[key]), digits), cells.decimals(digits))
         for column, key in enumerate(("difference", "low", "high"), 7):
-            put(sheet, line, column, 100 * float(row[key]), "+0.0;-0.0;0.0")
+            put(sheet, line, column, 100 * float(row[key]), cells.signed(digits))
         for column, key in enumerate(("wins", "ties", "losses"), 10):
             put(sheet, line, column, row[key])
         for column, key in enumerate(("p", "p_holm"), 13):
@@ -229,7 +240,7 @@ def _pairs(row: dict[str, Any]) -> object:
     return row["pairs"] if row["pairs"] == row["classes"] else f"{row['pairs']} of {row['classes']}"
 
 
-def _seeds(book: Workbook, results: pd.DataFrame, means: pd.DataFrame) -> None:
+def _seeds(book: Workbook, results: pd.DataFrame, means: pd.DataFrame, digits: int) -> None:
     sheet = new_sheet(book, "Seeds")
     put(sheet, 1, 1, "Each seed: means over classes").font = cells.TITLE
     each = aggregate(results[results["scope"] != "class"], by_seed=True)
@@ -245,12 +256,12 @@ def _seeds(book: Workbook, results: pd.DataFrame, means: pd.DataFrame) -> None:
         put(sheet, line, 1, row["dataset"])
         put(sheet, line, 2, row["method"])
         put(sheet, line, 3, Metric(str(row["metric"])).text)
-        put(sheet, line, 4, row["hole"] or cells.percent(float(row["value"])), "0.0")
-        put(sheet, line, 5, cells.percent(float(row["std"])), "0.0")
+        put(sheet, line, 4, row["hole"] or cells.percent(float(row["value"]), digits), cells.decimals(digits))
+        put(sheet, line, 5, cells.percent(float(row["std"]), digits), cells.decimals(digits))
         put(sheet, line, 6, row["seeds"])
         values = wide[(row["dataset"], row["method"], row["metric"])]
         for offset, seed in enumerate(seeds):
-            put(sheet, line, 7 + offset, cells.percent(values.get(seed, float("nan"))), "0.0")
+            put(sheet, line, 7 + offset, cells.percent(values.get(seed, float("nan")), digits), cells.decimals(digits))
         line += 1
     under(
         sheet,

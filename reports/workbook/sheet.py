@@ -15,9 +15,9 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
 from diadbench.common.files import write_with
-from diadbench.reports.tables.cut import Entry, Table, marks_text
+from diadbench.reports.tables.cut import Entry, Head, Table, marks_text
 from diadbench.reports.tables.escape import clean
-from diadbench.reports.tables.frame import printed
+from diadbench.reports.tables.frame import DIGITS, printed
 from diadbench.reports.tables.plain_text import legend, note_text
 
 FACE = "Calibri"
@@ -25,6 +25,7 @@ HEAD = Font(name=FACE, bold=True, color="FFFFFF")
 HEAD_FILL = PatternFill("solid", fgColor="1F3A5F")
 GROUP_FILL = PatternFill("solid", fgColor="35547D")
 PUBLISHED_FILL = PatternFill("solid", fgColor="FFF4DC")
+OURS_FILL = PatternFill("solid", fgColor="DCEBD9")
 WARN_FILL = PatternFill("solid", fgColor="FBE3E0")
 BEST = Font(name=FACE, bold=True)
 SECOND = Font(name=FACE, underline="single")
@@ -59,17 +60,28 @@ def put(sheet: Worksheet, row: int, column: int, value: object, number_format: s
     return cell
 
 
-def percent(value: float) -> float:
-    """Return a value of [0, 1] times 100, so that the sheet's "0.0" shows the digit that every other table prints.
+def decimals(digits: int) -> str:
+    """Return the number format of so many decimals: ``0.0``."""
+    return f"0.{'0' * digits}" if digits else "0"
+
+
+def signed(digits: int) -> str:
+    """Return the number format of differences: ``+0.0``."""
+    plain = decimals(digits)
+    return f"+{plain};-{plain};{plain}"
+
+
+def percent(value: float, digits: int = DIGITS) -> float:
+    """Return a value of [0, 1] times 100, so that the sheet's format shows the digits that every other table prints.
 
     Spreadsheets round halves up, Python rounds the binary figure: where the two differ, 1e-9 decides for Python's.
     """
     shown = value * 100
     if not math.isfinite(shown):
         return shown
-    text = printed(value)
-    up = math.floor(round(shown * 10, 6) + 0.5) / 10
-    return shown if f"{up:.1f}" == text else shown - 1e-9
+    scale = 10.0**digits
+    up = math.floor(round(shown * scale, 6) + 0.5) / scale
+    return shown if f"{up:.{digits}f}" == printed(value, digits) else shown - 1e-9
 
 
 def put_entry(sheet: Worksheet, row: int, column: int, entry: Entry) -> Cell:
@@ -79,9 +91,20 @@ def put_entry(sheet: Worksheet, row: int, column: int, entry: Entry) -> Cell:
         cell = put(sheet, row, column, entry.text + (f" ({marks})" if marks else ""))
         cell.alignment = RIGHT
         return cell
-    cell = put(sheet, row, column, percent(entry.value), f'0.0"  ({marks})"' if marks else "0.0")
+    form = decimals(entry.digits)
+    cell = put(sheet, row, column, percent(entry.value, entry.digits), f'{form}"  ({marks})"' if marks else form)
     if entry.rank:
         cell.font = BEST if entry.rank == 1 else SECOND
+    return cell
+
+
+def put_head(sheet: Worksheet, row: int, column: int, head: Head) -> Cell:
+    """Write the head of a row with its marks; ours is bold on a shade, a published one has the published rows' fill."""
+    cell = put(sheet, row, column, f"{clean(head.text)} ({marks_text(head.marks)})" if head.marks else head.text)
+    if head.ours:
+        cell.font, cell.fill = BEST, OURS_FILL
+    if head.published:
+        cell.fill = PUBLISHED_FILL
     return cell
 
 
@@ -163,7 +186,7 @@ def write_table(table: Table, path: Path) -> None:
     first = len(table.column_names) + 1
     for line, (row, entries) in enumerate(zip(table.rows, table.entries), first):
         for column, head in enumerate(row, 1):
-            put(sheet, line, column, head.text + (f" ({marks_text(head.marks)})" if head.marks else ""))
+            put_head(sheet, line, column, head)
         for column, entry in enumerate(entries, offset + 1):
             put_entry(sheet, line, column, entry)
     last = first + len(table.rows) - 1

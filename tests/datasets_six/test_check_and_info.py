@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from diadbench.cli import main
+from diadbench.common.bibtex import bibtex
 from diadbench.common.errors import UserError
 from diadbench.datasets import get, get_class
 from diadbench.datasets.checking.check import check
-from diadbench.datasets.checking.describe import bibtex, contact_sheet, guides, info_text, markdown
+from diadbench.datasets.checking.describe import contact_sheet, guides, info_text, markdown
 from diadbench.datasets.checking.describe import options as options_of
 from diadbench.datasets.checking.prepare import prepare
 from diadbench.datasets.decoding.data_module import DataModule
@@ -150,8 +151,8 @@ def test_every_kind_of_finding_is_in_the_docs() -> None:
 def test_every_citation_is_there() -> None:
     for name, entry in CATALOG.items():
         if entry.info.cite:
-            assert bibtex(entry.info.cite).startswith("@"), name
-    assert bibtex("zou2022spot").endswith("}")
+            assert bibtex("datasets", entry.info.cite).startswith("@"), name
+    assert bibtex("datasets", "zou2022spot").endswith("}")
 
 
 def test_prepare_writes_nothing_into_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,7 @@ class Net(pl.LightningModule):
 class SmallNet(LightningMethod):
     """Error of a small denoising net."""
 
-    info = MethodInfo("small-net", "Small net", "Error of a small denoising net.")
+    info = MethodInfo("small-net", "", "Error of a small denoising net.")
 
     def __init__(
         self, steps: int = 20, batch_size: int = 4, seconds: float = 0.0, checkpoint_minutes: float = 5.0

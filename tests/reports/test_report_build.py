@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from pathlib import Path
 
 import pandas as pd
@@ -51,3 +54,39 @@ def test_several_processes_draw_what_one_draws(
     alone = {path.name: path.read_bytes() for name, path in report.items() if name.startswith("figures/")}
     assert [name for name in alone if files.get(name) != alone[name]] == []
     assert len(files) == len(alone)
+
+
+def test_what_a_killed_process_leaves_is_drawn_here(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report: dict[str, Path]
+) -> None:
+    from diadbench.reports.figures import share
+    from diadbench.reports.tables.source import Source
+
+    monkeypatch.setattr(share, "MANY", 1)
+    with share.Drawing(Source.load(demo), tmp_path) as drawing:
+        assert drawing._pool is not None
+        drawing._asked[0].result()  # the processes are at work
+        processes = list(drawing._pool._processes.values())
+        assert processes
+        for process in processes:
+            os.kill(process.pid, signal.SIGKILL)
+        found = drawing.finish()
+    assert {path.name for _, paths in found.values() for path in paths} == {
+        path.name for name, path in report.items() if name.startswith("figures/")
+    }
+
+
+def test_no_process_goes_on_when_the_report_is_interrupted(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diadbench.reports.figures import share
+    from diadbench.reports.tables.source import Source
+
+    monkeypatch.setattr(share, "MANY", 1)
+    with contextlib.suppress(KeyboardInterrupt), share.Drawing(Source.load(demo), tmp_path) as drawing:
+        assert drawing._pool is not None
+        drawing._asked[0].result()
+        processes = list(drawing._pool._processes.values())
+        raise KeyboardInterrupt
+    assert processes
+    assert not any(process.is_alive() for process in processes)

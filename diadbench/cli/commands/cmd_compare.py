@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from diadbench.cli.display import displayed
+from diadbench.common.show import Show
 
+
+@displayed("names", "datasets", "classes", "drop", "sort", "digits", "ours", "baseline")
 def command(
     runs: list[str],
     *,
     method: str = "",
-    baseline: str = "",
     metrics: str = "",
-    datasets: str = "",
     format: str = "terminal",
     protocol: str = "",
     mix_protocols: bool = False,
     seed: int = 0,
+    show: Show,
 ) -> int:
     """Compare methods with a baseline, class by class: difference, bootstrap interval, wins, Wilcoxon with Holm.
 
     Args:
         runs: Run directories.
         method: Compare these, comma-separated; all by default. Holm's correction counts what is compared.
-        baseline: With this one; DiAD by default, else the first.
         metrics: Comma-separated metric keys; the seven and mAD by default.
-        datasets: Keep these datasets, comma-separated.
         format: terminal, csv or markdown.
         protocol: Use the results of this protocol alone.
         mix_protocols: Let results of several protocols be compared.
@@ -37,12 +38,11 @@ def command(
     print_comparison(
         runs,
         methods=[word.strip() for word in method.split(",") if word.strip()],
-        baseline=baseline,
         metrics=[word.strip() for word in metrics.split(",") if word.strip()],
-        datasets=[word.strip() for word in datasets.split(",") if word.strip()],
         form=format,
         protocol=protocol,
         mix_protocols=mix_protocols,
         seed=seed,
+        show=show,
     )
     return 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 
-def list_published(*, dataset: str = "", method: str = "") -> int:
+def list_published(*, dataset: str = "", method: str = "", run: str = "") -> int:
     """List published figures, and what arithmetic says against them.
 
     Args:
         dataset: Keep this dataset.
         method: Keep this method.
+        run: List the rows that were added to this run too.
 
     Example::
 
@@ -16,18 +17,20 @@ def list_published(*, dataset: str = "", method: str = "") -> int:
     """
     from diadbench.reports.terminal import print_published
 
-    print_published(dataset, method)
+    print_published(dataset, method, run)
     return 0
 
 
-def add_published(file: str) -> int:
+def add_published(file: str, *, run: str = "") -> int:
     """Import published figures from a CSV, check them, and show them in every report from then on.
 
     Columns: source, method, dataset (needed), source_ref, venue, setting, resolution, epochs, note, and the metrics
-    in percent: i_auroc, i_ap, i_f1max, p_auroc, p_ap, p_f1max, aupro, p_ioumax, mad.
+    in percent: i_auroc, i_ap, i_f1max, p_auroc, p_ap, p_f1max, aupro, p_ioumax, mad. A row that contradicts one of the
+    same source, method, dataset, setting and budget is refused.
 
     Args:
         file: The CSV.
+        run: Keep the rows with this run directory, for its reports alone; by default with the user, for all reports.
 
     Example::
 
@@ -36,13 +39,43 @@ def add_published(file: str) -> int:
     import sys
     from pathlib import Path
 
-    from diadbench.reports.published.literature import add, user_file
+    from diadbench.reports.published.literature import add, file_of
 
-    added, warnings = add(Path(file))
+    _check(run)
+    added, warnings = add(Path(file), run or None)
     for line in warnings:
         print(f"warning: {line}", file=sys.stderr)
-    print(f"{len(added)} row{'' if len(added) == 1 else 's'} added to {user_file()}")
+    print(f"{len(added)} row{'' if len(added) == 1 else 's'} added to {file_of(run or None)}")
     return 0
 
 
-VERBS = {"list": list_published, "add": add_published}
+def remove_published(source: str, *, method: str = "", dataset: str = "", run: str = "") -> int:
+    """Remove published figures that were added before. Shipped rows stay.
+
+    Args:
+        source: Of this source.
+        method: Of this method alone.
+        dataset: Of this dataset alone.
+        run: Rows of this run directory; by default the user's.
+
+    Example::
+
+        diadbench published remove "My paper" --method Mine
+    """
+    from diadbench.reports.published.literature import file_of, remove
+
+    _check(run)
+    gone = remove(source, method, dataset, run or None)
+    print(f"{len(gone)} row{'' if len(gone) == 1 else 's'} removed from {file_of(run or None)}")
+    return 0
+
+
+def _check(run: str) -> None:
+    """Raise UserError for what is given as a run directory and is none."""
+    from diadbench.benchmark.records.store import RunDirectory
+
+    if run:
+        RunDirectory(run)
+
+
+VERBS = {"list": list_published, "add": add_published, "remove": remove_published}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from diadbench.cli.display import displayed
+from diadbench.common.show import Show
 
+
+@displayed()
 def command(
     runs: list[str],
     *,
     format: str = "",
     out: str | None = None,
-    baseline: str = "",
     protocol: str = "",
     mix_protocols: bool = False,
     seed: int = 0,
     colours: bool = False,
+    show: Show,
 ) -> int:
     """Build the report of one or several runs: workbook, LaTeX, Markdown, CSV, figures and one HTML page.
 
@@ -20,7 +24,6 @@ def command(
         runs: Run directories.
         format: Comma-separated, of xlsx,latex,markdown,csv,figures,html; all by default.
         out: Where to; RUN/report by default.
-        baseline: Method that all others are compared with; DiAD by default, else the first.
         protocol: Use the results of this protocol alone.
         mix_protocols: Let results of several protocols share a table.
         seed: Seed of the bootstrap.
@@ -40,11 +43,11 @@ def command(
         runs,
         [name.strip() for name in format.split(",") if name.strip()] or None,
         out,
-        baseline=baseline,
         protocol=protocol,
         mix_protocols=mix_protocols,
         seed=seed,
         colours=colours,
+        show=show,
     )
     best = next((name for name in ("index.html", "results.xlsx", "main.tex") if name in written), next(iter(written)))
     print(f"report: {written[best]} ({len(written)} files)")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from diadbench.cli.display import displayed
+from diadbench.common.show import Show
 
+
+@displayed()
 def command(
     runs: list[str],
     *,
     rows: str = "method",
     columns: str = "dataset",
     metrics: str = "",
-    methods: str = "",
-    datasets: str = "",
     format: str = "terminal",
     out: str | None = None,
     protocol: str = "",
     mix_protocols: bool = False,
     colours: bool = False,
     two_columns: bool = False,
+    show: Show,
 ) -> int:
     """Print one's own cut of the results.
 
@@ -25,8 +28,6 @@ def command(
         rows: Comma-separated, of method,dataset,class,seed,metric.
         columns: The same; metric is added when it stands in neither.
         metrics: Comma-separated metric keys (i_auroc,p_ap,...); the seven and mAD by default.
-        methods: Keep these methods, comma-separated.
-        datasets: Keep these datasets, comma-separated.
         format: terminal, latex, markdown, csv or xlsx.
         out: File to write to; needed for xlsx.
         protocol: Use the results of this protocol alone.
@@ -46,8 +47,7 @@ def command(
         rows=_words(rows),
         columns=_words(columns),
         metrics=_words(metrics),
-        methods=_words(methods),
-        datasets=_words(datasets),
+        show=show,
         form=format,
         out=out,
         protocol=protocol,

@@ -1,0 +1,102 @@
+"""The options that say how to show results: those of :class:`~diadbench.common.show.Show`, for several commands."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from docstring_parser import parse as parse_docstring
+
+from diadbench.common.errors import UserError
+from diadbench.common.show import KEYS, Show
+
+#: keys whose option isn't a text
+_KINDS: dict[str, tuple[str, Any]] = {
+    "names": ("list[str]", []),
+    "digits": ("int | None", None),
+    "std": ("bool", False),
+}
+_LISTS = [key for key in KEYS if isinstance(getattr(Show(), key), tuple)]
+
+
+def displayed(*keys: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Add the options of :class:`Show` to a command; it gets them as one argument, ``show``.
+
+    Args:
+        keys: Which; by default all. A key that the command has itself stays its own.
+    """
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        own = inspect.signature(function)
+        added = [key for key in keys or KEYS if key not in own.parameters]
+
+        def command(*args: Any, **values: Any) -> int:
+            given = {key: values.pop(_option(key), None) for key in added}
+            return function(*args, **values, show=_read(given))
+
+        kept = [parameter for name, parameter in own.parameters.items() if name != "show"]
+        command.__signature__ = own.replace(parameters=[*kept, *map(_parameter, added)])  # type: ignore[attr-defined]
+        hints = {key: hint for key, hint in function.__annotations__.items() if key != "show"}
+        command.__annotations__ = {**hints, **{_option(key): _KINDS.get(key, ("str", ""))[0] for key in added}}
+        command.__doc__ = _with_help(function.__doc__ or "", added)
+        command.__name__ = function.__name__
+        return command
+
+    return decorate
+
+
+def _option(key: str) -> str:
+    return "no_std" if key == "std" else key
+
+
+def _parameter(key: str) -> inspect.Parameter:
+    hint, default = _KINDS.get(key, ("str", ""))
+    return inspect.Parameter(_option(key), inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def _with_help(doc: str, added: Sequence[str]) -> str:
+    """Put a line for each option at the end of the command's arguments."""
+    about = {entry.arg_name: " ".join((entry.description or "").split()) for entry in parse_docstring(_help()).params}
+    lines = []
+    for key in added:
+        text = about[key]
+        if key == "names":
+            text = "Printed names of methods and datasets: RevDist=Ours, several with spaces between."
+        elif key == "std":
+            text = "Print no standard deviations over seeds."
+        elif key in _LISTS:
+            text += " Comma-separated."
+        lines.append(f"        {_option(key)}: {text.replace('`', '')}")
+    head, mark, example = doc.partition("\n\n    Example::")
+    return "\n".join([head.rstrip(), *lines]) + mark + example
+
+
+def _help() -> str:
+    """Return the attributes of :class:`Show` as the arguments of a docstring."""
+    return textwrap.dedent((inspect.getdoc(Show) or "").replace("Attributes:", "Args:"))
+
+
+def _read(given: dict[str, Any]) -> Show:
+    """Return what the options say; their words are texts, whatever YAML would make of them."""
+    values: dict[str, Any] = {
+        key: value
+        for key, value in given.items()
+        if value is not None and value != "" and value != [] and value is not False
+    }
+    for key in _LISTS:
+        if key in values:
+            values[key] = [word.strip() for word in values[key].split(",") if word.strip()]
+    if "names" in values:
+        values["names"] = dict(_pair(text) for text in values["names"])
+    if "std" in values:
+        values["std"] = False
+    return Show.read(values, "options")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, shown = text.partition("=")
+    if not sign or not name.strip() or not shown.strip():
+        raise UserError(f"--names: expected NAME=PRINTED, for example RevDist=Ours; found {text!r}")
+    return name.strip(), shown.strip()
