@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from diadbench import datasets, methods
+from diadbench.benchmark.cells.evaluating import evaluate_batch, make_evaluator
 from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size, size_notes
 from diadbench.benchmark.cells.keep import Keeper
 from diadbench.benchmark.cells.loggers import make_loggers
 from diadbench.benchmark.cells.phases import Phases
 from diadbench.benchmark.cells.provenance import environment, pick_device, seed_everything
 from diadbench.benchmark.cells.scratch import Scratch
-from diadbench.benchmark.metrics import Evaluator, get_protocol
+from diadbench.benchmark.metrics import get_protocol
 from diadbench.common.files import cache_dir
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.methods.base import Method, RunSettings
@@ -27,6 +28,7 @@ from diadbench.methods.base import Method, RunSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from diadbench.benchmark.metrics import Evaluator
     from diadbench.benchmark.records.store import CellRecord
     from diadbench.datasets.base import Dataset, Part
     from diadbench.datasets.decoding.data import TestData, TrainData
@@ -54,14 +56,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
             print(f"dataset {cell['dataset_label']}: {len(dataset.samples):,} samples, {dataset.source}", flush=True)
         data = open_data(dataset, cell, protocol.mask_rule, progress)
 
-    evaluator = Evaluator(
-        dataset.classes,
-        protocol,
-        has_masks=dataset.info.has_masks,
-        samples=has_views(dataset),
-        grouped=True,
-        spill_dir=record.directory / "spill",
-    )
+    evaluator = make_evaluator(dataset, protocol, record.directory / "spill")
     keeper = Keeper(
         record.directory, dataset, keep_maps=cell["keep_maps"], size=evaluation_size(cell), resize=cell["resize"]
     )
@@ -167,32 +162,16 @@ def predict_part(
     progress: Callable[[int, int, str], None],
 ) -> None:
     """Feed all test images of a part, grouped by class, to the method and its answers to the evaluator."""
-    table = dataset.samples
-    position = {name: place for place, name in enumerate(dataset.classes)}
     done = 0
     for batch in test.batches(cell["batch_size"]):
         with phases("model"), torch.inference_mode():
             prediction = method.predict(batch.image.to(device))
             maps, scores = prediction.anomaly_map.float().cpu(), prediction.score.float().cpu()
         maps = at_evaluation_size(maps, batch.image, evaluation_size(cell))
-        rows = table.iloc[batch.index.tolist()]
-        evaluator.update(
-            class_id=torch.tensor([position[name] for name in rows["class"]]),
-            anomaly_map=maps,
-            mask=batch.mask,
-            score=scores,
-            label=batch.label,
-            sample_id=list(rows["sample_id"]),
-            index=batch.index,
-        )
+        evaluate_batch(evaluator, dataset, batch, maps, scores)
         keeper.keep(batch, maps, scores, prediction.reconstruction)
         done += len(scores)
         progress(done, len(test), "predict")
-
-
-def has_views(dataset: Dataset) -> bool:
-    """Whether physical samples have several images (Real-IAD), so that sample-level metrics make sense."""
-    return bool((dataset.samples["view"] != "").any())
 
 
 def attempt_notes(cell: dict[str, Any]) -> list[str]:

@@ -14,10 +14,11 @@ import torch
 import yaml
 
 from diadbench import datasets
-from diadbench.benchmark.cells.cell import has_views, open_data
+from diadbench.benchmark.cells.cell import open_data
+from diadbench.benchmark.cells.evaluating import make_evaluator
 from diadbench.benchmark.cells.evaluation_size import evaluation_size, size_notes
 from diadbench.benchmark.cells.keep import limits_file, map_file, save_metrics, save_scores
-from diadbench.benchmark.metrics import Evaluator, get_protocol
+from diadbench.benchmark.metrics import get_protocol
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
@@ -83,14 +84,7 @@ def evaluate_cell(cell: CellRecord, name: str, target: RunDirectory) -> None:
         raise UserError("no maps were kept; run the grid with keep_maps=float16 or float32")
     record = target.cell(cell.dataset, cell.method, cell.setting, cell.seed)
     record.directory.mkdir(parents=True, exist_ok=True)
-    evaluator = Evaluator(
-        dataset.classes,
-        protocol,
-        has_masks=dataset.info.has_masks,
-        samples=has_views(dataset),
-        grouped=True,
-        spill_dir=record.directory / "spill",
-    )
+    evaluator = make_evaluator(dataset, protocol, record.directory / "spill")
     scores = pd.read_parquet(cell.directory / "scores.parquet").set_index("index")
     kept = KeptMaps(cell.directory, dataset.classes, dataset.samples)
     for part in dataset.parts(config["setting"]):

@@ -16,8 +16,8 @@ from diadbench.benchmark.records.store import CSV_COLUMNS, RESULT_COLUMNS, CellR
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.common.show import Show, in_all_runs
+from diadbench.reports.published.entries import with_published
 from diadbench.reports.published.literature import check_results, load_published
-from diadbench.reports.published.rows import with_published
 from diadbench.reports.tables.costs import spent
 from diadbench.reports.tables.cut import Table, cut
 from diadbench.reports.tables.display import in_order, resolve

@@ -5,89 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-
-def autoencoder(
-    dataset: str,
-    *,
-    out: str,
-    config: str = "diad",
-    root: str | None = None,
-    options: list[str] = [],  # noqa: B006 - a parser's default
-    seed: int = 0,
-    device: str = "auto",
-) -> int:
-    """Finetune the autoencoder on normal images (stage 1). Started again, it goes on from its last checkpoint.
-
-    Args:
-        dataset: A packaged dataset, or file.py:Class.
-        out: Directory of this DiAD; the later steps read what is there.
-        config: Preset: diad, diad-official, diad-tiny. Its autoencoder_steps must be above 0.
-        root: Directory of the dataset.
-        options: Options of the method as NAME=VALUE; `diadbench methods info diad` lists them.
-        seed: Decides everything random.
-        device: auto, cpu, cuda, cuda:1.
-
-    Example::
-
-        diadbench diad autoencoder toy --config diad-tiny --out diad-toy
-    """
-    from diadbench.cli.diad_steps import Steps
-
-    return Steps(out, config, options, seed, device).autoencoder(dataset, root)
-
-
-def build(
-    *,
-    out: str,
-    config: str = "diad",
-    options: list[str] = [],  # noqa: B006
-    seed: int = 0,
-) -> int:
-    """Put the start of stage 2 together: weights, the autoencoder if it was finetuned, the SG network, SFF.
-
-    Args:
-        out: Directory of this DiAD.
-        config: Preset: diad, diad-official, diad-tiny.
-        options: Options of the method as NAME=VALUE, such as weights=FOLDER autoencoder=FILE sff_init=official
-        seed: Decides everything random.
-
-    Example::
-
-        diadbench diad build --config diad-tiny --out diad-toy
-    """
-    from diadbench.cli.diad_steps import Steps
-
-    return Steps(out, config, options, seed, "cpu").build()
-
-
-def train(
-    dataset: str,
-    *,
-    out: str,
-    config: str = "diad",
-    root: str | None = None,
-    options: list[str] = [],  # noqa: B006
-    seed: int = 0,
-    device: str = "auto",
-) -> int:
-    """Train the SG network and the UNet's decoder (stage 2). Started again, it goes on from its last checkpoint.
-
-    Args:
-        dataset: A packaged dataset, or file.py:Class.
-        out: Directory of this DiAD, with what `build` wrote.
-        config: Preset: diad, diad-official, diad-tiny.
-        root: Directory of the dataset.
-        options: Options of the method as NAME=VALUE.
-        seed: Decides everything random.
-        device: auto, cpu, cuda, cuda:1.
-
-    Example::
-
-        diadbench diad train toy --config diad-tiny --out diad-toy
-    """
-    from diadbench.cli.diad_steps import Steps
-
-    return Steps(out, config, options, seed, device).train(dataset, root)
+from diadbench.cli.commands.diad_stages import autoencoder, build, said, tell, train
 
 
 def evaluate(
@@ -125,9 +43,9 @@ def evaluate(
         diadbench diad test toy --config diad-tiny --out diad-toy
         diadbench diad test mvtec --root data/mvtec --checkpoint diad.ckpt --out theirs --protocol diad
     """
-    from diadbench.cli.diad_steps import Steps
+    from diadbench.benchmark.steps.diad_steps import Steps
 
-    return Steps(out, config, options, seed, device).test(dataset, root, checkpoint, protocol, batch_size)
+    return said(Steps(out, config, options, seed, device, tell).test(dataset, root, checkpoint, protocol, batch_size))
 
 
 def compare(
@@ -164,11 +82,11 @@ def compare(
 
         diadbench diad compare toy --config diad-tiny --out diad-toy --compiled
     """
-    from diadbench.cli.diad_compare import compare_inference
-    from diadbench.cli.diad_steps import Steps
+    from diadbench.benchmark.steps.diad_compare import compare_inference
+    from diadbench.benchmark.steps.diad_steps import Steps
 
-    steps = Steps(out, config, options, seed, device)
-    return compare_inference(steps, dataset, root, checkpoint, batch_size, compiled=compiled)
+    steps = Steps(out, config, options, seed, device, tell)
+    return said(compare_inference(steps, dataset, root, checkpoint, batch_size, compiled=compiled))
 
 
 VERBS: dict[str, Callable[..., Any]] = {

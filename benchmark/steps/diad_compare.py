@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from diadbench.benchmark.metrics import Evaluator, get_protocol
+from diadbench.benchmark.cells.evaluating import evaluate_batch, make_evaluator
+from diadbench.benchmark.metrics import get_protocol
+from diadbench.benchmark.steps.diad_steps import Made, Steps
 from diadbench.common.files import write_with
+from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.data import TestData, TrainData
 from diadbench.methods.base import RunSettings
-
-if TYPE_CHECKING:
-    from diadbench.cli.diad_steps import Steps
 
 #: The plain way, against which the others are held.
 PLAIN: dict[str, Any] = {"channels_last": False, "inference_precision": "float32", "compile": False}
@@ -30,10 +31,10 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def compare_inference(
     steps: Steps, dataset: str, root: str | None, checkpoint: str | None, batch_size: int, *, compiled: bool
-) -> int:
-    """Predict the test images each way, print and write a table: ``OUT/compare.csv``."""
+) -> Made:
+    """Predict the test images each way, and write a table: ``OUT/compare.csv``."""
     source = steps.source(checkpoint)
-    _, train, test = steps.data(dataset, root)
+    data, train, test = steps.data(dataset, root)
     run = steps.run(train.class_names)
     given = steps.options
     rows: list[dict[str, Any]] = []
@@ -42,24 +43,28 @@ def compare_inference(
         if "compile" in changes and not compiled:
             continue
         steps.options = {**given, **PLAIN, **changes}
-        maps, row = _predicted(steps, source, train, test, run, batch_size)
+        maps, row = _predicted(steps, source, data, train, test, run, batch_size)
         plain = maps if not rows else plain
         off = (maps - plain).abs() / plain.abs().max()
         rows.append({"way": name, "largest": float(off.max()), "mean": float(off.mean()), **row})
     steps.options = given
     table = pd.DataFrame(rows)
     write_with(steps.out / "compare.csv", lambda path: table.to_csv(path, index=False))
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
-    print(f"results: {steps.out / 'compare.csv'}")
-    return 0
+    return Made("results", steps.out / "compare.csv", list(dict.fromkeys(run.notes)), table)
 
 
 def _predicted(
-    steps: Steps, source: Path, train: TrainData, test: TestData, run: RunSettings, batch_size: int
+    steps: Steps,
+    source: Path,
+    dataset: Dataset,
+    train: TrainData,
+    test: TestData,
+    run: RunSettings,
+    batch_size: int,
 ) -> tuple[Tensor, dict[str, float]]:
     """Return all maps, and metrics and seconds an image. The first batch warms up: it is predicted twice."""
     method = steps.trained(source, train, run)
-    evaluator = Evaluator(train.class_names, get_protocol("exact"))
+    evaluator = make_evaluator(dataset, get_protocol("exact"), steps.out / "spill")
     maps: list[Tensor] = []
     seconds = 0.0
     for batch in test.batches(batch_size):
@@ -70,7 +75,9 @@ def _predicted(
         found = method.predict(images)
         maps.append(found.anomaly_map.cpu())
         seconds += time.perf_counter() - start
-        evaluator.update(batch.class_id, maps[-1], batch.mask, found.score.cpu(), batch.label, index=batch.index)
-    mean = evaluator.compute().mean().set_index("metric")["value"]
+        evaluate_batch(evaluator, dataset, batch, maps[-1], found.score.cpu())
+    computed = evaluator.compute()
+    shutil.rmtree(steps.out / "spill", ignore_errors=True)
+    mean = computed.mean().set_index("metric")["value"]
     aurocs = {name: float(mean[name]) for name in ("i_auroc", "p_auroc") if name in mean}
     return torch.cat(maps), {**aurocs, "seconds_an_image": seconds / max(len(test), 1)}

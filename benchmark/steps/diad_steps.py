@@ -7,38 +7,58 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from diadbench import datasets
+from diadbench.benchmark.cells.evaluating import evaluate_batch, make_evaluator
 from diadbench.benchmark.cells.provenance import pick_device, seed_everything
 from diadbench.benchmark.cells.scratch import kept_model
-from diadbench.benchmark.metrics import Evaluator, get_protocol
+from diadbench.benchmark.metrics import get_protocol
 from diadbench.benchmark.planning.grid import parse_grid, parse_overrides
 from diadbench.benchmark.planning.resolve import checked_options
-from diadbench.cli import diad_figures as figures
-from diadbench.cli import diad_pictures as pictures
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, read_json, write_json, write_with
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.data import Batch, TestData, TrainData
 from diadbench.datasets.decoding.data_module import DataModule
-from diadbench.methods.base import RunSettings
-from diadbench.methods.diad import DiADModel, anomaly_map, image_score
+from diadbench.methods.base import RunSettings, no_progress
+from diadbench.methods.diad import DiADModel, anomaly_map, figures, image_score, pictures
 from diadbench.methods.diad import checkpoints as weights
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.normalise import denormalise, normalise
 from diadbench.methods.features.origin import Origin, add, keep, kept, notes_of
 from diadbench.version import __version__
 
+ProgressCall = Callable[[int, int, str], None]
 DEFAULT_SIZE = (256, 256)
 #: Training images that show what stage 1 does, spread over all classes.
 SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a step has made.
+
+    Attributes:
+        what: Name of the step, or ``results``.
+        path: Where it lies.
+        notes: What must be said beside it.
+        table: Means over classes, one row a metric, where the step computes metrics.
+    """
+
+    what: str
+    path: Path
+    notes: Sequence[str]
+    table: pd.DataFrame | None = None
 
 
 class Steps:
@@ -50,12 +70,16 @@ class Steps:
         options: Options laid over the preset, as ``NAME=VALUE``.
         seed: Decides everything random.
         device: ``auto``, ``cpu``, ``cuda``.
+        progress: Called as ``progress(done, total, what)``.
 
     Raises:
         UserError: Unknown preset or option.
     """
 
-    def __init__(self, out: str, config: str, options: list[str], seed: int, device: str) -> None:
+    def __init__(
+        self, out: str, config: str, options: list[str], seed: int, device: str, progress: ProgressCall = no_progress
+    ) -> None:
+        self._tell = progress
         self.out, self.seed, self.device = Path(out).expanduser(), seed, pick_device(device)
         entry = {"options": parse_overrides(options)}
         spec = parse_grid({"name": "diad", "methods": {config: entry}, "datasets": {"toy": {}}}, "diad").methods[config]
@@ -67,7 +91,7 @@ class Steps:
         size: Any = spec.image_size or DEFAULT_SIZE
         self.size: tuple[int, int] = (size, size) if isinstance(size, int) else (size[0], size[1])
 
-    def autoencoder(self, dataset: str, root: str | None) -> int:
+    def autoencoder(self, dataset: str, root: str | None) -> Made:
         """Stage 1, to ``OUT/autoencoder``."""
         method = self._method()
         if not method.stage1.steps:
@@ -84,7 +108,7 @@ class Steps:
         figures.losses(self.out / "scratch" / "history.csv", self.out / "autoencoder" / "losses.png", "autoencoder")
         return self._keep(method, run, "autoencoder")
 
-    def build(self) -> int:
+    def build(self) -> Made:
         """The start of stage 2, to ``OUT/start``."""
         method = self._method()
         run = self.run(())
@@ -98,7 +122,7 @@ class Steps:
             run.notes.extend(note for note in self._notes("autoencoder") if note not in run.notes)
         return self._keep(method, run, "start")
 
-    def train(self, dataset: str, root: str | None) -> int:
+    def train(self, dataset: str, root: str | None) -> Made:
         """Stage 2, to ``OUT/model``."""
         start = self.out / "start"
         if not (start / "model.json").is_file():
@@ -113,7 +137,7 @@ class Steps:
         figures.losses(self.out / "scratch" / "history.csv", self.out / "model" / "losses.png", "diffusion")
         return self._keep(method, run, "model")
 
-    def test(self, name: str, root: str | None, checkpoint: str | None, protocol: str, batch_size: int) -> int:
+    def test(self, name: str, root: str | None, checkpoint: str | None, protocol: str, batch_size: int) -> Made:
         """Metrics and pictures, to ``OUT/test``."""
         rule = get_protocol(protocol)
         source = self.source(checkpoint)
@@ -121,24 +145,21 @@ class Steps:
         run = self.run(train.class_names)
         method = self.trained(source, train, run)
         raw = self._raw(source, train.fingerprint)
-        evaluator = Evaluator(train.class_names, rule, has_masks=dataset.info.has_masks)
+        evaluator = make_evaluator(dataset, rule, self.out / "test" / "spill")
         done = 0
         for batch in test.batches(batch_size):
             found = predict(method, batch, raw, self.device)
             maps = torch.from_numpy(np.stack([each["map"] for each in found]))
             scores = torch.tensor([float(each["score"]) for each in found], dtype=torch.float64)
-            evaluator.update(batch.class_id, maps, batch.mask, scores, batch.label, index=batch.index)
+            evaluate_batch(evaluator, dataset, batch, maps, scores)
             done += len(found)
             run.progress(done, len(test), "test")
         result = evaluator.compute()
+        shutil.rmtree(self.out / "test" / "spill", ignore_errors=True)
         self._write_results(result, run)
         self._paint(test, raw)
         self._paint_denoising(method, test)
-        print(result.mean().to_string(index=False))
-        for note in run.notes:
-            print(f"note: {note}")
-        print(f"results: {self.out / 'test'}")
-        return 0
+        return Made("results", self.out / "test", run.notes, result.mean())
 
     # -- parts ----------------------------------------------------------------------------------------------
 
@@ -164,7 +185,7 @@ class Steps:
             {"name": "diad", "methods": {"diad": {}}, "datasets": {"data": {"dataset": name}}}, "diad"
         ).datasets["data"]
         dataset = datasets.get(spec.dataset, root or spec.root, **spec.options)
-        data = DataModule(dataset, self.size, mask_rule=mask_rule, progress=tell)
+        data = DataModule(dataset, self.size, mask_rule=mask_rule, progress=self._tell)
         data.prepare()
         self.data_notes = [*dataset.flags, *data.notes]
         self.dataset, self.fingerprint = name, data.fingerprint
@@ -177,10 +198,10 @@ class Steps:
         directory.mkdir(parents=True, exist_ok=True)
         threads = torch.get_num_threads()
         return RunSettings(
-            self.seed, self.device, self.size, class_names, directory, cache_dir(), threads, progress=tell
+            self.seed, self.device, self.size, class_names, directory, cache_dir(), threads, progress=self._tell
         )
 
-    def _keep(self, method: DiAD, run: RunSettings, step: str) -> int:
+    def _keep(self, method: DiAD, run: RunSettings, step: str) -> Made:
         method.save(self.out / step)
         decides = {"method_options": self.options, "image_size": list(self.size), "fingerprint": self.fingerprint}
         origin = Origin(
@@ -195,10 +216,7 @@ class Steps:
             extras=run.extras,
         )
         keep(self.out / step, origin)
-        for note in run.notes:
-            print(f"note: {note}")
-        print(f"{step}: {self.out / step}")
-        return 0
+        return Made(step, self.out / step, run.notes)
 
     def _notes(self, step: str) -> list[str]:
         return list(kept(self.out / step).notes)
@@ -253,7 +271,7 @@ class Steps:
                 with np.load(raw / f"{index}.npz") as kept:
                     pictures.write(self.out / "test" / "images" / stem, batch.image[i].numpy(), mask, kept, (low, high))
                 done += 1
-                tell(done, len(test), "pictures")
+                self._tell(done, len(test), "pictures")
 
     def _paint_denoising(self, method: DiAD, test: TestData) -> None:
         """Draw how one image of each class, a defective one if there is one, is denoised."""
@@ -310,9 +328,3 @@ def read_json_like(value: Any) -> Any:
     import json
 
     return json.loads(json.dumps(value))
-
-
-def tell(done: int, total: int, what: str) -> None:
-    """Print progress about every tenth of the way."""
-    if done == total or done % max(total // 10, 1) == 0:
-        print(f"{what}: {done}/{total}", flush=True)

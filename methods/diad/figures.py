@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from diadbench.cli.diad_pictures import as_picture
 from diadbench.common.files import write_with
+from diadbench.methods.diad.pictures import as_picture
 
 _DPI = 120
 

@@ -1,0 +1,48 @@
+"""The one way in which test images reach the metrics: a cell, a re-evaluation and DiAD's steps all go through it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from diadbench.benchmark.metrics import Evaluator
+
+if TYPE_CHECKING:
+    from diadbench.benchmark.metrics.protocols import Protocol
+    from diadbench.datasets.base import Dataset
+    from diadbench.datasets.decoding.data import Batch
+
+
+def make_evaluator(dataset: Dataset, protocol: Protocol, spill: Path) -> Evaluator:
+    """Return the evaluator of a dataset's test images, class after class; large maps are put aside in ``spill``."""
+    return Evaluator(
+        dataset.classes,
+        protocol,
+        has_masks=dataset.info.has_masks,
+        samples=has_views(dataset),
+        grouped=True,
+        spill_dir=spill,
+    )
+
+
+def evaluate_batch(evaluator: Evaluator, dataset: Dataset, batch: Batch, maps: Tensor, scores: Tensor) -> None:
+    """Feed a batch's maps ``(B,H,W)`` and image scores ``(B,)`` to the evaluator, at the evaluation size."""
+    rows = dataset.samples.iloc[batch.index.tolist()]
+    position = {name: place for place, name in enumerate(dataset.classes)}
+    evaluator.update(
+        class_id=torch.tensor([position[name] for name in rows["class"]]),
+        anomaly_map=maps,
+        mask=batch.mask,
+        score=scores,
+        label=batch.label,
+        sample_id=list(rows["sample_id"]),
+        index=batch.index,
+    )
+
+
+def has_views(dataset: Dataset) -> bool:
+    """Whether physical samples have several images (Real-IAD), so that sample-level metrics make sense."""
+    return bool((dataset.samples["view"] != "").any())
