@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, UserError
@@ -170,7 +169,7 @@ def export(directory: Path, format: str, out: Path, origin: Origin | None = None
     state = {key: value.contiguous() for key, value in official_state(model).items()}
     if out.suffix == ".safetensors":
         tensors, metadata = {**state, TEXT: model.text.contiguous()}, {BESIDE: json.dumps(said), "format": "pt"}
-        write_with(out, lambda name: save_file(tensors, name, metadata))
+        write_tensors(out, tensors, metadata)
     else:
         write_with(out, lambda name: torch.save({"state_dict": state, BESIDE: {**said, "text": model.text}}, name))
 

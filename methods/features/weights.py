@@ -18,10 +18,10 @@ _SHOWN = 4
 _KINDS = ("missing", "unexpected", "misshaped")
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file whole or not at all, readable as the umask allows (safetensors makes it private)."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_with(path, lambda name: save_file(contiguous, name))
+    write_with(path, lambda name: save_file(contiguous, name, metadata))
 
 
 def save_weights(module: nn.Module | None, directory: Path) -> None:
