@@ -154,12 +154,13 @@ def _latex_figures(text: str, names: dict[str, str]) -> dict[tuple[str, str, str
     for panel in text.split(r"\toprule")[1:]:
         head, _, body = panel.partition(r"\midrule")
         line = next(line for line in head.splitlines() if line.startswith("Method & "))
-        blocks = [name for name in ("Image", "Pixel", "Region") if f"{{{name}}}" in head]
+        spans = re.findall(r"\\multicolumn\{(\d)\}\{c\}\{(\w*)\}", head)
+        blocks = [name for count, name in spans for _ in range(int(count))] or [""]
         heads = line.removesuffix(r" \\").split(" & ")[1:]
-        keys, place = [], -1
-        for name in heads:  # a block begins with its mAU-ROC or mAU-PRO
-            place += name.startswith("mAU-")
-            keys.append("mad" if name == "mAD" else SEVEN[NAMES.index(f"{name}_{blocks[place][0]}")])
+        keys = [
+            "mad" if name == "mAD" else SEVEN[NAMES.index(f"{name}_{block[0]}")]
+            for name, block in zip(heads, blocks, strict=True)
+        ]
         dataset = ""
         for line in body.split(r"\bottomrule")[0].splitlines():
             group = re.search(r"@\{\}l\}\{\\textit\{(.*)\}\} \\\\$", line)
@@ -175,7 +176,7 @@ def _latex_figures(text: str, names: dict[str, str]) -> dict[tuple[str, str, str
 
 def _unmarked(text: str) -> str:
     text = re.sub(r"\\diadmark\{[^{}]*(\{\})?\}|~\\cite\{.*?\}", "", text)
-    return re.sub(r"^\\textbf\{(.*)\}$", r"\1", text.replace(r"\allowbreak{}", ""))
+    return text.replace(r"\allowbreak{}", "")
 
 
 def test_macros(report: dict[str, Path], truth: dict[Any, Any]) -> None:
