@@ -234,8 +234,8 @@ def published_table(rows: Sequence[Mapping[str, Any]]) -> RichTable:
     from diadbench.reports.published.literature import check_published
 
     shown = RichTable(**NARROW)
-    shown.add_column("method", overflow="fold", max_width=14)
-    shown.add_column("source", overflow="fold", max_width=18)
+    shown.add_column("method", overflow="fold", max_width=13)
+    shown.add_column("source", overflow="fold", max_width=15)
     for key in MAIN:
         info = Metric(key, mean=False)
         shown.add_column(f"{info.base.replace('AU-', '').replace('F1-max', 'F1')}\n{info.level}", justify="right")

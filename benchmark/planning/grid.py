@@ -271,6 +271,7 @@ def parse_grid(raw: Mapping[str, Any], where: str = "grid") -> Grid:
         if not isinstance(entries, dict) or not entries:
             raise UserError(f"{where}: {group}: expected at least one, as a mapping or a list; found {entries!r}")
         values[group] = {str(label): read(str(label), entry, where) for label, entry in entries.items()}
+    Show.read(values.setdefault("show", {}), f"{where}: show")
     _check_types(values, where)
     grid = Grid(**values)
     _check_values(grid, where)
@@ -294,7 +295,6 @@ def _check_values(grid: Grid, where: str) -> None:
             raise unknown_name("logger", kind, LOGGERS, where=where)
     if "jobs" in grid.engine_options:
         raise UserError(f"{where}: engine_options.jobs: write it as jobs, or --jobs")
-    Show.read(grid.show, f"{where}: show")
     parse_time(grid.time_limit, f"{where}: time_limit")
     parse_memory(grid.memory_limit, f"{where}: memory_limit")
     for method in grid.methods.values():
@@ -405,7 +405,8 @@ def _check_types(values: dict[str, Any], where: str) -> None:
     parser = ArgumentParser(exit_on_error=False)
     # jsonargparse copies a list once for each of its elements: a thousand seeds that are plainly right take seconds
     right = {key for key, value in values.items() if key == "seeds" and _are_integers(value)}
-    skip: set[str | int] = {"methods", "datasets", *right}
+    # Show.read checks its block: here "01" would become a number
+    skip: set[str | int] = {"methods", "datasets", "show", *right}
     parser.add_class_arguments(Grid, skip=skip)
     try:
         parsed = parser.parse_object({k: v for k, v in values.items() if k not in skip})

@@ -59,6 +59,7 @@ MOVED: dict[str, str] = {
     "cli.diad_figures": "methods.diad.figures",
     "cli.diad_pictures": "methods.diad.pictures",
     "cli.diad_steps": "benchmark.steps.diad_steps",
+    "cli.display": "cli.show_options",
     "cli.evaluate": "cli.commands.cmd_evaluate",
     "cli.grids": "cli.commands.cmd_grids",
     "cli.methods": "cli.commands.cmd_methods",

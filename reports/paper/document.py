@@ -85,7 +85,8 @@ def _table_texts(source: Source, tables: list[Table], keys: dict[str, str], *, c
         for part in _pages(table):
             label = source.show.label if part is table and not place else ""
             cites = keys if not place else None
-            texts[part.name] = to_latex(part, colours=colours, cites=cites, label=label, said=said)
+            wide = None if place else False  # the summary is made for one column, and for two beside it
+            texts[part.name] = to_latex(part, colours=colours, two_columns=wide, cites=cites, label=label, said=said)
             own = {text: label or f"tab:{part.name}" for _, text in part.notes}
             said = {**own, **said}
     return texts
@@ -186,10 +187,14 @@ def versus_latex(
         "Method",
         [latex(row["method"]) for row in lines],
         [Column((name,), cells) for name, cells in columns.items()],
-        {n: rf"\textit{{{latex(places[n][0])}}}, {_metric(str(places[n][1]))}" for n in starts},
+        {n: [*_words(f"{places[n][0]},"), _metric(str(places[n][1]))] for n in starts},
         notes=notes,
     )
-    return write_rows(rows)
+    return write_rows(rows, two_columns=None)
+
+
+def _words(text: str) -> list[str]:
+    return [latex(word) for word in text.split(" ")]
 
 
 def _interval(low: float, high: float, digits: int) -> str:
@@ -208,10 +213,10 @@ def published_latex(table: pd.DataFrame, *, digits: int = 1) -> str:
         return ""
     stub: list[str] = []
     lines: list[list[str]] = []
-    groups: dict[int, str] = {}
+    groups: dict[int, list[str]] = {}
     notes: list[str] = []
     for (dataset, method), group in shown.head(PAGE_ROWS).groupby(["our_dataset", "ours"], sort=False):
-        groups[len(stub)] = rf"\textit{{{latex(dataset)}}}, {latex(method)}"
+        groups[len(stub)] = _words(f"{dataset}, {method}")
         for row in records(group):
             said = "; ".join(filter(None, [str(row["note"]), *check_published(row)]))
             if said and said not in notes:
@@ -236,7 +241,7 @@ def published_latex(table: pd.DataFrame, *, digits: int = 1) -> str:
             *(note(str(n), text) for n, text in enumerate(notes, 1)),
         ],
     )
-    return write_rows(rows)
+    return write_rows(rows, two_columns=None)
 
 
 def _p(value: float, significant: bool, too_few: bool) -> str:
@@ -273,7 +278,7 @@ def _main(source: Source, inputs: list[str], *, colours: bool) -> str:
             r"\usepackage[a4paper,margin=2cm]{geometry}",
             PREAMBLE.rstrip(),
             *([r"\usepackage[table]{xcolor}"] if colours else []),
-            *(COMMANDS[name] for name in (r"\diadmark", r"\diadlevel", r"\diadstd")),
+            *(COMMANDS[name] for name in (r"\diadfit", r"\diadmark", r"\diadlevel", r"\diadstd")),
             *FLOATS,
             r"\input{macros}",
             r"\begin{document}",

@@ -1,7 +1,8 @@
 r"""Tables as LaTeX: booktabs, best in bold, second underlined, notes below. The one writer of LaTeX rows.
 
 Each file begins with the packages that it needs, and defines the commands and colours that it uses. A table is never
-scaled: it is set in 7 pt or larger, and is as many panels of columns, one below the other, as its width needs.
+scaled: it is set in 9, 8 or 7 pt, the largest that fits, and in as many panels of columns, one below the other, as
+7 pt need.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from diadbench.reports.paper.layout import COLUMN_PT, GAP, LEAST, PAGE_PT, Layout, layout, stub_limit, width
+from diadbench.reports.paper.layout import COLUMN_PT, LEAST, PAGE_PT, panels, stub_limit, width
 from diadbench.reports.paper.references import source_key
 from diadbench.reports.tables.cut import Entry, Head, Table, marks_text
-from diadbench.reports.tables.escape import latex
+from diadbench.reports.tables.escape import clean, latex
 from diadbench.reports.tables.frame import MEAN
 
 #: rows of all panels together from which each panel is an environment of its own
 STACKED = 50
 #: commands that a table may use -> their definition, which the document can give first
 COMMANDS = {
+    r"\diadfit": r"""\providecommand{\diadtry}[4]{\sbox0{\setlength{\tabcolsep}{#3}\fontsize{#1}{#2}\selectfont#4}}
+\providecommand{\diadfit}[1]{% the largest of 9, 8 and 7 pt that fits
+  \diadtry{9}{10.8}{4pt}{#1}\ifdim\wd0>\linewidth\diadtry{8}{9.6}{3pt}{#1}\fi
+  \ifdim\wd0>\linewidth\diadtry{7}{8.4}{1.75pt}{#1}\fi\usebox0}""",
     r"\diadmark": r"\providecommand{\diadmark}[1]{\raisebox{.55ex}{\fontsize{7}{7}\selectfont#1}}",
     r"\diadlevel": r"\providecommand{\diadlevel}[1]{\raisebox{-.35ex}{\fontsize{7}{7}\selectfont\itshape#1}}",
     r"\diadstd": r"\providecommand{\diadstd}[1]{{\fontsize{7}{8.4}\selectfont\,$\pm$\,#1}}",
@@ -54,7 +59,7 @@ class Rows:
         stub_head: Head of the first column.
         stub: First cell of each row.
         columns: All other columns.
-        groups: Row -> line above it, over the whole width.
+        groups: Row -> words above it, over the whole width.
         rules: Rows with a rule above them.
         notes: LaTeX source of each note.
         label: In place of ``tab:NAME``.
@@ -66,31 +71,46 @@ class Rows:
     stub_head: str
     stub: list[str]
     columns: list[Column]
-    groups: dict[int, str] = field(default_factory=dict)
+    groups: dict[int, list[str]] = field(default_factory=dict)
     rules: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     label: str = ""
     short: str = ""
 
 
-def write_rows(rows: Rows, *, two_columns: bool = False) -> str:
-    """Return the text of a file with one ``table`` (``table*`` for two columns), or several where one is too long."""
+def write_rows(rows: Rows, *, two_columns: bool | None = False) -> str:
+    """Return the text of a file with one ``table``, or several where one is too long.
+
+    Args:
+        rows: The table.
+        two_columns: ``table*``, over both columns of the page; ``None``: where one column can't hold it in one panel.
+    """
+    two_columns = len(_panels(rows, COLUMN_PT)) > 1 if two_columns is None else two_columns
     limit = PAGE_PT if two_columns else COLUMN_PT
-    texts = [[*column.heads, *column.cells] for column in rows.columns]
-    chosen = layout([rows.stub_head, *rows.stub], texts, [column.block for column in rows.columns], limit)
-    panels = [_tabular(rows, panel, chosen, limit) for panel in chosen.panels]
+    chosen = _panels(rows, limit)
+    bodies = [_tabular(rows, panel, limit) for panel in chosen]
+    if len(bodies) * len(rows.stub) <= STACKED:
+        bodies = [_stacked_panels(bodies)]
     label = rows.label or f"tab:{rows.name}"
-    if len(panels) * len(rows.stub) <= STACKED:
-        parts = [_environment(rows.caption, label, "\n\n\\medskip\n".join(panels), rows.notes, chosen, two_columns)]
-    else:
-        parts = []
-        for number, panel in enumerate(panels, 1):
-            caption = rows.caption if number == 1 else rows.short or rows.caption
-            caption += f" Part {number} of {len(panels)}." if len(panels) > 1 else ""
-            notes = rows.notes if number == len(panels) else []
-            own = label if number == 1 else f"{label}-{number}"
-            parts.append(_environment(caption, own, panel, notes, chosen, two_columns))
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        caption = rows.caption if number == 1 else rows.short or rows.caption
+        caption += f" Part {number} of {len(bodies)}." if len(bodies) > 1 else ""
+        own = label if number == 1 else f"{label}-{number}"
+        parts.append(_environment(caption, own, body, rows.notes if number == len(bodies) else [], two_columns))
     return head_of_file("\n".join(parts), two_columns=two_columns) + "\n".join(parts)
+
+
+def _panels(rows: Rows, limit: float) -> tuple[tuple[int, ...], ...]:
+    texts = [[*column.heads, *column.cells] for column in rows.columns]
+    return panels([rows.stub_head, *rows.stub], texts, [column.block for column in rows.columns], limit)
+
+
+def _stacked_panels(bodies: Sequence[str]) -> str:
+    """Return panels one below the other, as one box: they are set in one size."""
+    if len(bodies) == 1:
+        return bodies[0]
+    return "\n".join([r"\begin{tabular}{@{}c@{}}", "\\\\[6pt]\n".join(bodies), r"\end{tabular}"])
 
 
 def head_of_file(text: str, *, two_columns: bool = False) -> str:
@@ -103,47 +123,55 @@ def head_of_file(text: str, *, two_columns: bool = False) -> str:
     return "\n".join([*lines, ""])
 
 
-def _environment(caption: str, label: str, body: str, notes: Sequence[str], chosen: Layout, two_columns: bool) -> str:
+def _environment(caption: str, label: str, body: str, notes: Sequence[str], two_columns: bool) -> str:
     environment = "table*" if two_columns else "table"
-    below = [r"\\ ".join(notes)] if notes else []
+    small = rf"\fontsize{{{LEAST:g}}}{{{1.2 * LEAST:.3g}}}\selectfont"
+    below = ["", r"\smallskip", rf"\parbox{{\linewidth}}{{{small}\raggedright {BREAK.join(notes)}}}"] if notes else []
     return "\n".join(
         [
             rf"\begin{{{environment}}}[tbp]",
             r"\centering",
+            r"\setlength{\abovecaptionskip}{0pt}\setlength{\belowcaptionskip}{4pt}",
             rf"\caption{{{caption}}}",
             rf"\label{{{label}}}",
-            r"\setlength{\tabcolsep}{" + f"{GAP / 2:.2f}pt}}",
-            _font(chosen.size),
-            body,
-            *(["", r"\smallskip", rf"\parbox{{\linewidth}}{{{_font(LEAST)}\raggedright {below[0]}}}"] if below else []),
+            r"\diadfit{%",
+            body + "}",
+            *below,
             rf"\end{{{environment}}}",
             "",
         ]
     )
 
 
-def _font(size: float) -> str:
-    return rf"\fontsize{{{size:g}}}{{{1.2 * size:.3g}}}\selectfont"
-
-
-def _tabular(rows: Rows, panel: Sequence[int], chosen: Layout, limit: float) -> str:
+def _tabular(rows: Rows, panel: Sequence[int], limit: float) -> str:
     columns = [rows.columns[place] for place in panel]
-    broken = max(width(text, chosen.size) for text in [rows.stub_head, *rows.stub]) > stub_limit(limit)
-    first = rf">{{\raggedright\arraybackslash}}p{{{stub_limit(limit):.0f}pt}}" if broken else "l"
-    first = first.replace(r">{\raggedright\arraybackslash}", "")  # the array package is not asked for
-    wide = chosen.natural > 0.6 * limit
-    begin = r"\begin{tabular*}{\linewidth}{@{\extracolsep{\fill}}" if wide else r"\begin{tabular}{@{}"
-    gaps = "" if wide else rf"@{{\hspace{{{3 * GAP:.1f}pt}}}}"
-    spec = first + "".join(f"{gaps}c" for _ in columns) + "@{}}"
-    lines = [begin + spec, r"\toprule", *_head_lines(rows.stub_head, columns), r"\midrule"]
+    broken = max(width(text, LEAST) for text in [rows.stub_head, *rows.stub]) > stub_limit(limit)
+    # in em, so that it grows with the type; an em of Computer Modern at 7 pt is 8.2 pt
+    first = f"p{{{stub_limit(limit) / 8.2:.1f}em}}" if broken else "l"
+    lines = [
+        rf"\begin{{tabular}}{{@{{}}{first}{'c' * len(columns)}@{{}}}}",
+        r"\toprule",
+        *_head_lines(rows.stub_head, columns),
+        r"\midrule",
+    ]
     for place, stub in enumerate(rows.stub):
         lines += [r"\midrule"] if place in rows.rules else []
         if place in rows.groups:
             lines += [r"\addlinespace"] if place else []
-            lines.append(rf"\multicolumn{{{1 + len(columns)}}}{{@{{}}l}}{{{rows.groups[place]}}} \\")
+            span = rf"\multicolumn{{{1 + len(columns)}}}{{@{{}}l}}"
+            lines += [rf"{span}{{{line}}} \\" for line in _folded(rows.groups[place], 0.9 * limit)]
         text = rf"\raggedright {stub}" if broken else stub
         lines.append(" & ".join([text, *(column.cells[place] for column in columns)]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular*}" if wide else r"\end{tabular}"])
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def _folded(words: Sequence[str], limit: float) -> list[str]:
+    """Return the words above a block as lines, each no wider than ``limit`` points."""
+    lines = [words[0]]
+    for word in words[1:]:
+        joined = f"{lines[-1]} {word}"
+        lines[-1:] = [joined] if width(joined, LEAST) <= limit else [lines[-1], word]
+    return [rf"\textit{{{line}}}" for line in lines]
 
 
 def _head_lines(stub_head: str, columns: Sequence[Column]) -> list[str]:
@@ -171,7 +199,7 @@ def to_latex(
     table: Table,
     *,
     colours: bool = False,
-    two_columns: bool = False,
+    two_columns: bool | None = False,
     cites: Mapping[str, str] | None = None,
     label: str = "",
     said: Mapping[str, str] | None = None,
@@ -181,7 +209,7 @@ def to_latex(
     Args:
         table: The table.
         colours: Shade the best and second best too.
-        two_columns: ``table*``, over both columns of the page.
+        two_columns: ``table*``, over both columns of the page; ``None``: where one column is too narrow.
         cites: ``{method or dataset: BibTeX key}``; adds ``\cite``.
         label: Of the table; by default ``tab:`` and the table's name.
         said: ``{note: label of the table that has it}``: such a note isn't repeated, the table refers to the other.
@@ -212,13 +240,25 @@ def latex_seeds(table: Table) -> str:
     return table.seeds_text().replace("±", r"$\pm$")
 
 
-def _groups(table: Table, cites: Mapping[str, str] | None) -> dict[int, str]:
-    """Return the line above each block of rows: all row heads but the last."""
+def _groups(table: Table, cites: Mapping[str, str] | None) -> dict[int, list[str]]:
+    """Return what stands above each block of rows: all row heads but the last."""
     if len(table.row_names) < 2:
         return {}
     keys = [tuple(part.text for part in row[:-1]) for row in table.rows]
     starts = [place for place in range(len(keys)) if not place or keys[place] != keys[place - 1]]
-    return {place: ", ".join(rf"\textit{{{head(part, cites)}}}" for part in table.rows[place][:-1]) for place in starts}
+    return {place: _words(table.rows[place][:-1], cites or {}) for place in starts}
+
+
+def _words(heads: Sequence[Head], cites: Mapping[str, str]) -> list[str]:
+    """Return the heads of a block word by word; each head ends with its citation and marks."""
+    found: list[str] = []
+    for place, item in enumerate(heads):
+        text = item.metric.text if item.metric else item.text
+        words = [latex(word) for word in clean(text).split(" ")]
+        words[-1] += rf"~\cite{{{cites[item.text]}}}" if cites.get(item.text) else ""
+        words[-1] += _marks(item.marks) + ("," if place + 1 < len(heads) else "")
+        found += words
+    return found
 
 
 def _columns(table: Table, colours: bool) -> list[Column]:
@@ -257,7 +297,7 @@ def head(item: Head, cites: Mapping[str, str] | None = None) -> str:
     if item.metric is not None:
         text = latex(item.metric.base) + (rf"\diadlevel{{{item.metric.level}}}" if item.metric.level else "")
     else:
-        text = latex(item.text)
+        text = breakable(item.text)
         text = rf"\textbf{{{text}}}" if item.ours else text
         if cites and cites.get(item.text):
             text += rf"~\cite{{{cites[item.text]}}}"
@@ -297,10 +337,11 @@ def note(mark: str, text: str, source: str = "") -> str:
     return (rf"\diadmark{{{latex(mark)}}}\," if mark else "") + breakable(text) + cited
 
 
-def breakable(text: str, longest: int = 24) -> str:
+def breakable(text: str, longest: int = 14) -> str:
     r"""Return escaped text whose long words may be broken after each of their parts."""
     words = []
-    for word in text.split(" "):
-        parts = re.findall(r".{1,16}?[/_.=:-]+|.{1,16}", word) if len(word) > longest else [word]
+    for word in clean(text).split(" "):
+        wide = len(word) > longest or any(ord(char) > 0xFF for char in word)
+        parts = re.findall(r"[^\x00-\xff]|[\x00-\xff]{1,8}?[/_.=:-]+|[\x00-\xff]{1,8}", word) if wide else [word]
         words.append(r"\allowbreak{}".join(map(latex, parts)))
     return " ".join(words)

@@ -1,4 +1,4 @@
-"""How wide LaTeX sets a text, and how a table is laid out in a column or a page: a size of type, and panels of columns.
+"""How wide LaTeX sets a text, and so which columns of a table fit beside each other in 7 pt.
 
 Widths are estimates from Computer Modern, which is wider than Times. So what fits here fits in the classes of journals.
 """
@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-#: widths in points that tables are made for: a column of CVPR and IEEE (237, 252), the text of ``article`` (345)
-COLUMN_PT, PAGE_PT = 234.0, 343.0
-#: sizes of type in points, the most readable first; nothing is set smaller than the last
-SIZES = (9.0, 8.0, 7.0)
-LEAST = SIZES[-1]
+#: widths in points that tables are made for: the narrowest column (``article`` with two columns; CVPR and IEEE have 237
+#: and 252), and the narrowest page (``article`` with one column; CVPR and IEEE have 496 and 516)
+COLUMN_PT, PAGE_PT = 198.0, 343.0
+#: the smallest size of type
+LEAST = 7.0
 #: what lies between two columns at least
 GAP = 3.5
 #: of Computer Modern at 10 pt, in em; small sizes are cut wider
@@ -51,23 +50,10 @@ def _line(source: str, size: float) -> float:
     return sum(_WIDTHS.get(char, 0.78 if ord(char) > 0x7F else 0.6) for char in plain) * em * (_BOLD if bold else 1.0)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How a table is set.
-
-    Attributes:
-        size: Of its type, in points.
-        panels: Which columns stand in each of its panels, one below the other.
-        natural: Width of the widest panel in points, with the least gaps.
-    """
-
-    size: float
-    panels: tuple[tuple[int, ...], ...]
-    natural: float
-
-
-def layout(stub: Sequence[str], columns: Sequence[Sequence[str]], blocks: Sequence[object], limit: float) -> Layout:
-    """Choose the size and the panels: as few panels as 7 pt allow, then the largest type.
+def panels(
+    stub: Sequence[str], columns: Sequence[Sequence[str]], blocks: Sequence[object], limit: float
+) -> tuple[tuple[int, ...], ...]:
+    """Return which columns stand in each panel of a table: as few panels as 7 pt allow, and these alike.
 
     Args:
         stub: Texts of the first column, which every panel repeats.
@@ -75,14 +61,18 @@ def layout(stub: Sequence[str], columns: Sequence[Sequence[str]], blocks: Sequen
         blocks: Of each column, what it belongs to; a panel ends within a block only where the block is too wide.
         limit: Width of the page or column, in points.
     """
-    least = _panels(stub, columns, blocks, limit, LEAST)
-    for size in SIZES:
-        panels = _panels(stub, columns, blocks, limit, size)
-        widths = _widths(columns, size)
-        natural = _stub(stub, size, limit) + max(_wide(panel, widths) for panel in panels)
-        if len(panels) == len(least) and natural <= limit:
-            return Layout(size, panels, natural)
-    return Layout(LEAST, least, limit)
+    widths = _widths(columns, LEAST)
+    room = limit - _stub(stub, LEAST, limit)
+    parts = [part for block in _blocks(blocks) for part in _packed([[i] for i in block], widths, room)]
+    fewest = len(_packed(parts, widths, room))
+    tight = room
+    for _ in range(24):  # as narrow as the same number of panels allows
+        smaller = tight * 0.95
+        packed = _packed(parts, widths, smaller)
+        if len(packed) > fewest or any(_wide(part, widths) > smaller for part in packed):
+            break
+        tight = smaller
+    return tuple(tuple(panel) for panel in _packed(parts, widths, tight))
 
 
 def _stub(stub: Sequence[str], size: float, limit: float) -> float:
@@ -96,23 +86,6 @@ def stub_limit(limit: float) -> float:
 
 def _widths(columns: Sequence[Sequence[str]], size: float) -> list[float]:
     return [max(width(text, size) for text in column) for column in columns]
-
-
-def _panels(
-    stub: Sequence[str], columns: Sequence[Sequence[str]], blocks: Sequence[object], limit: float, size: float
-) -> tuple[tuple[int, ...], ...]:
-    widths = _widths(columns, size)
-    room = limit - _stub(stub, size, limit)
-    parts = [part for block in _blocks(blocks) for part in _packed([[i] for i in block], widths, room)]
-    fewest = len(_packed(parts, widths, room))
-    tight = room
-    for _ in range(24):  # as narrow as the same number of panels allows, so that they are alike
-        smaller = tight * 0.95
-        packed = _packed(parts, widths, smaller)
-        if len(packed) > fewest or any(_wide(part, widths) > smaller for part in packed):
-            break
-        tight = smaller
-    return tuple(tuple(panel) for panel in _packed(parts, widths, tight))
 
 
 def _blocks(blocks: Sequence[object]) -> list[list[int]]:

@@ -19,6 +19,7 @@ from diadbench.reports import build, cut, load_results, prepare, to_latex
 
 CLASSES = {
     "article": r"\documentclass{article}",
+    "article, two columns": r"\documentclass[twocolumn]{article}",
     "IEEEtran": r"\documentclass[conference]{IEEEtran}",
     # the measures of cvpr.sty
     "cvpr": r"""\documentclass[10pt,twocolumn,letterpaper]{article}

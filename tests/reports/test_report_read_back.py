@@ -141,22 +141,42 @@ def test_csv(report: dict[str, Path], truth: dict[Any, Any]) -> None:
 def test_latex(report: dict[str, Path], truth: dict[Any, Any]) -> None:
     names = {latex(name): name for name in (*METHODS, "mv_tec", "no masks")}
     text = report["tables/summary.tex"].read_text(encoding="utf-8")
-    lines = [line[:-3] for line in text.split(r"\midrule", 1)[1].splitlines() if line.endswith(r" \\")]
-    assert len(lines) == 2 * len(METHODS)
-    dataset = ""
-    for line in lines:
-        first, second, *values = line.split(" & ")
-        group = re.fullmatch(r"\\multirow\[t\]\{5\}\{\*\}\{(.*)\}", first.strip())
-        if group:
-            dataset = names[_unmarked(group[1])]
-        for metric, value in zip(SEVEN, values):
-            mean, std = truth[dataset, names[_unmarked(second)], "mean", metric]
-            plain = re.sub(r"\\(?:textbf|underline)\{([^}]*)\}", r"\1", _unmarked(value))
-            assert plain == mean.replace("–", "--") + (rf"{{\scriptsize\,$\pm$\,{std}}}" if std else "")
+    found = _latex_figures(text, names)
+    assert len(found) == 2 * len(METHODS) * 8
+    for (dataset, method, metric), plain in found.items():
+        mean, std = truth[dataset, method, "mean", metric]
+        assert plain == mean.replace("–", "--") + (rf"\diadstd{{{std}}}" if std else "")
+
+
+def _latex_figures(text: str, names: dict[str, str]) -> dict[tuple[str, str, str], str]:
+    """Return ``{(dataset, method, metric): figure}`` of all panels of a summary."""
+    found = {}
+    for panel in text.split(r"\toprule")[1:]:
+        head, _, body = panel.partition(r"\midrule")
+        line = next(line for line in head.splitlines() if line.startswith("Method & "))
+        spans = re.findall(r"\\multicolumn\{(\d)\}\{c\}\{(\w*)\}", head)
+        blocks = [name for count, name in spans for _ in range(int(count))] or [""]
+        heads = line.removesuffix(r" \\").split(" & ")[1:]
+        keys = [
+            "mad" if name == "mAD" else SEVEN[NAMES.index(f"{name}_{block[0]}")]
+            for name, block in zip(heads, blocks, strict=True)
+        ]
+        dataset = ""
+        for line in body.split(r"\bottomrule")[0].splitlines():
+            group = re.search(r"@\{\}l\}\{\\textit\{(.*)\}\} \\\\$", line)
+            if group:
+                dataset = names[_unmarked(group[1])]
+            elif line.endswith(r" \\"):
+                method, *values = line.removesuffix(r" \\").split(" & ")
+                for key, value in zip(keys, values, strict=True):
+                    plain = re.sub(r"\\(?:textbf|underline)\{([^}]*)\}", r"\1", _unmarked(value))
+                    found[dataset, names[_unmarked(method.removeprefix("\\raggedright "))], key] = plain
+    return found
 
 
 def _unmarked(text: str) -> str:
-    return re.sub(r"\\textsuperscript\{.*?\}|~\\cite\{.*?\}", "", text)
+    text = re.sub(r"\\diadmark\{[^{}]*(\{\})?\}|~\\cite\{.*?\}", "", text)
+    return text.replace(r"\allowbreak{}", "")
 
 
 def test_macros(report: dict[str, Path], truth: dict[Any, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diadbench.cli.display import displayed
+from diadbench.cli.show_options import displayed
 from diadbench.common.show import Show
 
 
