@@ -29,6 +29,7 @@ import yaml
 
 from diadbench.benchmark.cells.loggers import LOGGERS
 from diadbench.benchmark.planning.paths import absolute, entry_with_paths, over_the_file, recalled, relative, with_paths
+from diadbench.benchmark.records.labels import cell_keys
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.wording import type_error
 
@@ -152,13 +153,9 @@ class Grid:
 
     def cells(self) -> Iterator[Cell]:
         """Yield all cells, dataset by dataset. Their methods have the options of the cell's dataset."""
-        for dataset in self.datasets.values():
-            for method in self.methods.values():
-                if method.datasets is not None and dataset.label not in method.datasets:
-                    continue
-                for setting in self.settings:
-                    for seed in self.seeds:
-                        yield Cell(dataset, method.for_dataset(dataset.label), setting, seed)
+        only = {label: method.datasets for label, method in self.methods.items()}
+        for dataset, method, setting, seed in cell_keys(self.datasets, only, self.settings, self.seeds):
+            yield Cell(self.datasets[dataset], self.methods[method].for_dataset(dataset), setting, seed)
 
     def size_for(self, method: MethodSpec) -> tuple[int, int]:
         """Return ``(H, W)`` at which a method is run."""

@@ -276,7 +276,7 @@ def _record(planned: PlannedCell, outcome: Outcome, since: float) -> bool:
     if outcome.state == "ended":
         return True
     try:
-        with planned.record.lock().acquire(blocking=False):
+        with planned.record.hold():
             status = _fresh(planned).status
             if not (status["state"] in ENDED and status.get("finished", 0.0) >= since):
                 _write_end(planned, outcome, status)
