@@ -57,7 +57,12 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise Skip(f"device {name!r} was asked for, but torch finds no GPU; use device: auto or cpu")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda" and device.index is not None:
+        if device.index >= torch.cuda.device_count():
+            raise Skip(f"device {name!r} was asked for, but torch finds {torch.cuda.device_count()} GPU, from cuda:0")
+        torch.cuda.set_device(device)  # for whatever says "cuda" without a number
+    return device
 
 
 def host() -> dict[str, Any]:

@@ -105,12 +105,13 @@ class Grid:
         resize: Resize filter of images: ``bilinear`` or ``bicubic`` (antialiased).
         protocol: Metric conventions.
         batch_size: Test images a batch.
-        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``; ``cuda:1``: the second of the GPUs that
+            ``CUDA_VISIBLE_DEVICES`` lets this process see, for all cells (local engine only).
         devices: Devices for one cell, for methods that can use several.
         threads: CPU threads of a cell. ``None``: ``OMP_NUM_THREADS`` where it is set, else 1; whatever the number of
             jobs, and decided once for a run directory. On a GPU ``None`` shares the cores out among the jobs. Numbers
             are the same to the last bit only for the same number of threads.
-        jobs: Cells that run at once; ``None``: one, or one for each GPU.
+        jobs: Cells that run at once; ``None``: one, or as many as the GPUs suffice for.
         keep_maps: Keep all anomaly maps, as ``float16`` or ``float32``.
         keep_checkpoints: Keep trained models (``diadbench predict`` needs them).
         data_root: Directory below which datasets are looked for by their folder names.
@@ -281,6 +282,8 @@ def _check_values(grid: Grid, where: str) -> None:
         _check_positive(getattr(grid, key), f"{where}: {key}")
     if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", grid.device):
         raise UserError(f"{where}: device: expected auto, cpu, cuda or cuda:1, found {grid.device!r}")
+    if ":" in grid.device:
+        _check_named_device(grid, where)
     for kind in grid.logger:
         if kind not in LOGGERS:
             raise unknown_name("logger", kind, LOGGERS, where=where)
@@ -295,6 +298,16 @@ def _check_values(grid: Grid, where: str) -> None:
             _check_labels(method.datasets, grid, f"{where}: methods.{method.label}.datasets")
         if method.by_dataset:
             _check_labels([*method.by_dataset], grid, f"{where}: methods.{method.label}.by_dataset")
+
+
+def _check_named_device(grid: Grid, where: str) -> None:
+    """Refuse ``cuda:1`` where it can't mean the second GPU that this process sees."""
+    kind = grid.device.partition(":")[0]
+    if grid.engine != "local":
+        told = f"engine {grid.engine} gives each cell its GPUs, so it can't name one"
+        raise UserError(f"{where}: device: {grid.device}: {told}; write {kind}")
+    if grid.devices > 1:
+        raise UserError(f"{where}: device: {grid.device} is one device, devices: {grid.devices} are several")
 
 
 def _check_positive(value: Any, where: str) -> None:
