@@ -17,5 +17,5 @@ def _entries(room: str) -> dict[str, str]:
     path = importlib.resources.files(f"diadbench.{room}") / "references.bib"
     if not path.is_file():
         return {}
-    entries = re.split(r"(?m)^(?=@)", path.read_text())
+    entries = re.split(r"(?m)^(?=@)", path.read_text(encoding="utf-8"))
     return {found[1]: entry.strip() for entry in entries if (found := re.match(r"@\w+\{\s*([^,\s]+)", entry))}

@@ -100,7 +100,9 @@ def commit() -> dict[str, Any]:
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
     try:
-        ask = functools.partial(subprocess.run, cwd=root, capture_output=True, text=True, check=True, timeout=10)
+        ask = functools.partial(
+            subprocess.run, cwd=root, capture_output=True, text=True, check=True, timeout=10, encoding="utf-8"
+        )
         head = ask(["git", "rev-parse", "HEAD"]).stdout.strip()
         changed = ask(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
     except (OSError, subprocess.SubprocessError):
@@ -118,7 +120,7 @@ def version_of(package: str) -> str | None:
 
 def _processor() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

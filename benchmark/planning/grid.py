@@ -31,6 +31,7 @@ from diadbench.benchmark.cells.loggers import LOGGERS
 from diadbench.benchmark.planning.paths import absolute, entry_with_paths, over_the_file, recalled, relative, with_paths
 from diadbench.benchmark.records.labels import cell_keys
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.utf8 import read_user_text
 from diadbench.common.wording import type_error
 
 #: Key of an entry whose options are all written out: no preset of that name is laid below them.
@@ -215,7 +216,9 @@ def grid_names() -> dict[str, str]:
     found = {}
     for path in sorted(_configs("grids").iterdir(), key=lambda path: path.name):
         if path.name.endswith(".yaml"):
-            found[path.name.removesuffix(".yaml")] = str(yaml.safe_load(path.read_text()).get("note", ""))
+            found[path.name.removesuffix(".yaml")] = str(
+                yaml.safe_load(path.read_text(encoding="utf-8")).get("note", "")
+            )
     return found
 
 
@@ -330,15 +333,20 @@ def _read(source: str) -> tuple[str, str, str, Path]:
     """Return a grid's name, its text, what to call it in messages, and the directory that its paths are relative to."""
     path = Path(source).expanduser()
     if path.is_dir() and (path / "grid.yaml").is_file():
-        return path.resolve().name, (path / "grid.yaml").read_text(), str(path / "grid.yaml"), path.absolute()
+        return (
+            path.resolve().name,
+            (path / "grid.yaml").read_text(encoding="utf-8"),
+            str(path / "grid.yaml"),
+            path.absolute(),
+        )
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise UserError(f"{path}: no such grid file; `diadbench grids list` shows the packaged ones")
-        return path.stem, path.read_text(), str(path), path.absolute().parent
+        return path.stem, read_user_text(path), str(path), path.absolute().parent
     packaged = _configs("grids") / f"{source}.yaml"
     if "/" in source or not packaged.is_file():
         raise unknown_name("grid", source, grid_names())
-    return source, packaged.read_text(), f"grid {source!r}", Path.cwd()
+    return source, packaged.read_text(encoding="utf-8"), f"grid {source!r}", Path.cwd()
 
 
 def _configs(folder: str) -> Any:
@@ -347,7 +355,9 @@ def _configs(folder: str) -> Any:
 
 def _preset(folder: str, name: str) -> dict[str, Any] | None:
     path = _configs(folder) / f"{name}.yaml"
-    return yaml.safe_load(path.read_text()) if re.fullmatch(r"[\w.+-]+", name) and path.is_file() else None
+    return (
+        yaml.safe_load(path.read_text(encoding="utf-8")) if re.fullmatch(r"[\w.+-]+", name) and path.is_file() else None
+    )
 
 
 def preset_names(folder: str) -> list[str]:

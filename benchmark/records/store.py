@@ -120,7 +120,7 @@ def _why_unknown(cell: Path) -> str:
 
 
 def _load_yaml(path: Path) -> dict[str, Any]:
-    return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ class CellRecord:
         """Rows of ``metrics.csv`` as text; empty unless the cell is done."""
         if self.state != "done":
             return []
-        with open(self.directory / "metrics.csv", newline="") as file:
+        with open(self.directory / "metrics.csv", encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
     def curves(self) -> dict[str, dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]]:
@@ -445,7 +445,7 @@ class RunDirectory:
         """Whether ``results.csv`` was built from the cells as they are. It carries the time of the newest of them."""
         path = self.path / "results.csv"
         try:
-            with open(path) as file:
+            with open(path, encoding="utf-8") as file:
                 header = file.readline().rstrip("\n")
             return header == ",".join(CSV_COLUMNS) and path.stat().st_mtime_ns == self._newest()
         except OSError:

@@ -143,7 +143,7 @@ def _open(plan: Plan) -> Plan:
     with _disk(path):
         path.mkdir(parents=True, exist_ok=True)
         text = plan.grid.to_yaml(path)
-        if not (path / "grid.yaml").is_file() or (path / "grid.yaml").read_text() != text:
+        if not (path / "grid.yaml").is_file() or (path / "grid.yaml").read_text(encoding="utf-8") != text:
             write_text(path / "grid.yaml", text)
         if plan.pending or not (path / "environment.json").is_file():
             about = {**host(), "seeds": plan.grid.seeds, "threads": plan.compute["threads"]}

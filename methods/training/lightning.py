@@ -341,7 +341,7 @@ class _History(pl.Callback):
         rows = list(dict.fromkeys(self._rows))
 
         def write(name: str) -> None:
-            with open(name, "w", newline="") as file:
+            with open(name, "w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows([("step", "name", "value"), *rows])
 
         write_with(self._path, write)
@@ -350,7 +350,7 @@ class _History(pl.Callback):
 def _read_history(path: Path) -> list[tuple[str, str, str]]:
     if not path.is_file():
         return []
-    with open(path, newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         return [(row[0], row[1], row[2]) for row in csv.reader(file)][1:]
 
 
