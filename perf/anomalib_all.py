@@ -110,7 +110,7 @@ def run_apart(name: str, options: dict[str, Any], steps: int, limit: float) -> d
     command = [sys.executable, __file__, "--limit", str(limit), "--one", json.dumps([name, options, steps])]
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=6 * limit, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=6 * limit, check=False, encoding="utf-8")
     except subprocess.TimeoutExpired:
         return {"status": "timeout", "reason": f"no end within {6 * limit:.0f} s"}
     if done.returncode == -signal.SIGXCPU:
@@ -168,7 +168,7 @@ def main() -> None:
     from diadbench.methods.anomalib_models.names import model_names
 
     kept = Path(arguments.results) if arguments.results else None
-    results = json.loads(kept.read_text()) if kept and kept.is_file() else {}
+    results = json.loads(kept.read_text(encoding="utf-8")) if kept and kept.is_file() else {}
     for name in arguments.models or model_names():
         if name in results:
             continue
@@ -179,13 +179,13 @@ def main() -> None:
         results[name] = found
         print(row(name, found), flush=True)
         if kept:
-            kept.write_text(json.dumps(results, indent=1))
+            kept.write_text(json.dumps(results, indent=1), encoding="utf-8")
     text = table(dict(sorted(results.items())), arguments.steps)
     if arguments.write:
         path = Path(arguments.write)
-        before, _, rest = path.read_text().partition(BEGIN)
+        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
-        path.write_text(f"{before}{BEGIN}\n{text}{END}{after}")
+        path.write_text(f"{before}{BEGIN}\n{text}{END}{after}", encoding="utf-8")
     else:
         print(text)
 

@@ -136,7 +136,7 @@ def one_at_a_time(values: np.ndarray, k: int, start: int) -> list[int]:
 def apart(side: str, *arguments: Any) -> dict[str, Any]:
     """Run one side in a process of its own, so that memory is its own."""
     command = [sys.executable, __file__, "--side", json.dumps([side, *arguments])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
     if done.returncode:
         raise SystemExit(done.stderr)
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

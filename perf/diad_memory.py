@@ -142,7 +142,7 @@ def _sizes(width: int) -> config.ModelConfig:
 
 
 def _resident(field: str = "VmRSS") -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith(field):
             return int(line.split()[1]) * 1024
     raise OSError(f"no {field} in /proc/self/status")
@@ -150,7 +150,7 @@ def _resident(field: str = "VmRSS") -> int:
 
 def _measure_elsewhere(width: int, pixels: int, batch: int, device: str) -> int:
     command = [sys.executable, __file__, "--measure", json.dumps([width, pixels, batch, device])]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    return int(subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout.split()[-1])
 
 
 def main() -> None:

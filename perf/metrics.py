@@ -144,14 +144,16 @@ SLOW = {"sklearn + PRO": sklearn_and_pro, "anomalib": anomalib, "torchmetrics (n
 
 
 def memory(key: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    line = next(
+        line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith(key)
+    )
     return int(line.split()[1]) * 1024
 
 
 def _child(pipe, call: Callable, maps: np.ndarray, masks: np.ndarray) -> None:
     try:
         call(maps[:4].copy(), masks[:4].copy())  # imports, compilation
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak
         before, start = memory("VmRSS"), time.process_time()
         found = call(maps, masks)
         pipe.send((time.process_time() - start, memory("VmHWM") - before, found))
@@ -285,7 +287,9 @@ def main() -> None:
     sizes = [] if growth else options.sizes
     rows = [row for n in sizes for row in compare(n, n <= options.slow_up_to, options.repeats)]
     plot(rows, growth, options.out)
-    options.out.with_suffix(".json").write_text(json.dumps({"rows": rows, "growth": growth}, indent=1))
+    options.out.with_suffix(".json").write_text(
+        json.dumps({"rows": rows, "growth": growth}, indent=1), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

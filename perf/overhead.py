@@ -50,7 +50,9 @@ def write_grid(place: Path, seeds: int) -> Path:
     method = {"method": f"{CHEAP / 'storm_method.py'}:StormMethod", "options": {"seconds": 0.0}}
     grid = {"methods": {"nothing": method}, "datasets": {"thing": {"dataset": "folder", "root": str(place / "data")}}}
     path = place / f"grid{seeds}.yaml"
-    path.write_text(yaml.safe_dump({**grid, "seeds": list(range(seeds)), "threads": 1, "device": "cpu"}))
+    path.write_text(
+        yaml.safe_dump({**grid, "seeds": list(range(seeds)), "threads": 1, "device": "cpu"}), encoding="utf-8"
+    )
     return path
 
 
@@ -89,13 +91,17 @@ def fill(run: Path, have: int, want: int) -> None:
 
     os.environ["DIADBENCH_CACHE"] = str(run.parent / "cache")
     source = run / "cells" / "thing" / "nothing" / "multi-class" / "seed0"
-    ended = json.loads((source / "status.json").read_text())
+    ended = json.loads((source / "status.json").read_text(encoding="utf-8"))
     plan = make_plan(load_grid(write_grid(run.parent, want)), RunDirectory(run))
     for planned in plan.cells[have:]:
         shutil.copytree(source, planned.record.directory)
-        (planned.record.directory / "cell.yaml").write_text(yaml.dump(planned.config, Dumper=yaml.CSafeDumper))
+        (planned.record.directory / "cell.yaml").write_text(
+            yaml.dump(planned.config, Dumper=yaml.CSafeDumper), encoding="utf-8"
+        )
         status = {**ended, "identity": planned.config["identity"]}
-        (planned.record.directory / "status.json").write_text(json.dumps(status))  # a thousand fsyncs take minutes
+        (planned.record.directory / "status.json").write_text(
+            json.dumps(status), encoding="utf-8"
+        )  # a thousand fsyncs take minutes
 
 
 if __name__ == "__main__":

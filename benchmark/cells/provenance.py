@@ -57,7 +57,12 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise Skip(f"device {name!r} was asked for, but torch finds no GPU; use device: auto or cpu")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda" and device.index is not None:
+        if device.index >= torch.cuda.device_count():
+            raise Skip(f"device {name!r} was asked for, but torch finds {torch.cuda.device_count()} GPU, from cuda:0")
+        torch.cuda.set_device(device)  # for whatever says "cuda" without a number
+    return device
 
 
 def host() -> dict[str, Any]:
@@ -95,7 +100,9 @@ def commit() -> dict[str, Any]:
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
     try:
-        ask = functools.partial(subprocess.run, cwd=root, capture_output=True, text=True, check=True, timeout=10)
+        ask = functools.partial(
+            subprocess.run, cwd=root, capture_output=True, text=True, check=True, timeout=10, encoding="utf-8"
+        )
         head = ask(["git", "rev-parse", "HEAD"]).stdout.strip()
         changed = ask(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
     except (OSError, subprocess.SubprocessError):
@@ -113,7 +120,7 @@ def version_of(package: str) -> str | None:
 
 def _processor() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

@@ -33,7 +33,7 @@ class Scratch:
         self._config = config or {}
         owner = directory / "scratch" / "identity"
         #: Whether an earlier process of the cell has been at work here.
-        self.resumed = owner.is_file() and owner.read_text() == identity
+        self.resumed = owner.is_file() and owner.read_text(encoding="utf-8") == identity
         if not self.resumed:
             for name in ("scratch", "checkpoint"):
                 shutil.rmtree(directory / name, ignore_errors=True)

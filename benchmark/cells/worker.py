@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         _die_with_parent(args.parent)
     record = CellRecord(args.cell)
     try:
-        with record.lock().acquire(blocking=False):
+        with record.hold():
             return _run(record, args.since, args.threads)
     except Timeout:
         return EXIT_BUSY

@@ -22,7 +22,8 @@ class Job:
         memory_limit: Bytes of memory of the process and its children (see
             :func:`~diadbench.benchmark.cells.meter.own_bytes`), or ``None``.
         threads: CPU threads; 0 leaves it to torch.
-        gpus: Devices that the cell wants.
+        gpus: GPUs that the cell wants.
+        named: Place among the visible GPUs of the one that the cell names (1 for ``cuda:1``): it sees them all.
     """
 
     cell: Path
@@ -31,6 +32,7 @@ class Job:
     memory_limit: float | None = None
     threads: int = 0
     gpus: int = 0
+    named: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,23 @@ class Engine(ABC):
 
     #: How many jobs may be under way; the runner submits no more.
     slots: int = 1
+
+    @property
+    def at_once(self) -> int | None:
+        """How many cells surely run at once; ``None`` where the cluster decides."""
+        return self.slots
+
+    def share_out(self, gpus: int, named: int | None = None) -> None:
+        """Be told, before the first job, how many GPUs each cell takes: it decides how many run at once.
+
+        Args:
+            gpus: GPUs of a cell; 0 on a CPU.
+            named: Place among the visible GPUs of the one that all cells name, or ``None``.
+
+        Raises:
+            UserError: There are fewer.
+        """
+        return None  # an engine that leaves GPUs to its cluster has nothing to decide
 
     def threads(self) -> int:
         """CPU threads of a cell when the grid doesn't say: the cores, shared out among the slots."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
+from diadbench.benchmark.engines.gpus import Gpus, environment_for, offered
 from diadbench.benchmark.engines.process import CellProcess
 
 
@@ -12,23 +11,31 @@ class LocalEngine(Engine):
     """Runs cells as processes on this machine.
 
     Args:
-        jobs: Cells at once. ``None``: one for each visible GPU, or one.
-        gpus: Number of GPUs to share out, ``None``: count them.
+        jobs: Cells at once. ``None``: as many as the visible GPUs suffice for, or one.
+        gpus: Number of GPUs to share out, the first of the visible ones; ``None``: all.
+
+    Raises:
+        UserError: More GPUs than this process may use.
     """
 
     def __init__(self, jobs: int | None = None, gpus: int | None = None) -> None:
-        self._gpus = list(range(count_gpus() if gpus is None else gpus))
-        self.slots = jobs if jobs is not None else max(len(self._gpus), 1)
-        self._running: list[tuple[CellProcess, list[int]]] = []
-        self._load = dict.fromkeys(self._gpus, 0)
+        self._gpus = Gpus(offered(gpus))
+        self._jobs = jobs
+        self.slots = jobs if jobs is not None else self._gpus.slots(1)
+        self._running: list[tuple[CellProcess, list[str]]] = []
+
+    def share_out(self, gpus: int, named: int | None = None) -> None:
+        """Set the slots by how many GPUs a cell takes. Raises UserError when there are fewer."""
+        slots = self._gpus.slots(gpus)
+        if named is not None:
+            self._gpus.check_named(named)
+            slots = 1
+        self.slots = self._jobs if self._jobs is not None else slots
 
     def submit(self, job: Job) -> None:
         """Start the job's process, on the GPUs with the least to do when it wants any."""
-        devices = sorted(self._gpus, key=lambda gpu: self._load[gpu])[: job.gpus]
-        for gpu in devices:
-            self._load[gpu] += 1
-        environment = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, devices))} if devices else {}
-        self._running.append((CellProcess(job, environment), devices))
+        devices = self._gpus.take(job.gpus) if job.named is None else []
+        self._running.append((CellProcess(job, environment_for(devices)), devices))
 
     def poll(self) -> list[Outcome]:
         """Return the jobs that ended since the last call."""
@@ -39,8 +46,7 @@ class LocalEngine(Engine):
                 still.append((process, devices))
                 continue
             ended.append(outcome)
-            for gpu in devices:
-                self._load[gpu] -= 1
+            self._gpus.give_back(devices)
         self._running = still
         return ended
 
@@ -49,14 +55,3 @@ class LocalEngine(Engine):
         for process, _ in self._running:
             process.end()
         self._running = []
-
-
-def count_gpus() -> int:
-    """Return the number of NVIDIA GPUs that this process may use, without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
-    try:
-        return len([name for name in os.listdir("/proc/driver/nvidia/gpus") if name])
-    except OSError:
-        return 0

@@ -41,7 +41,12 @@ class CellProcess:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **_thread_variables(job.threads), **(environment or {})},
+            env={
+                **os.environ,
+                "PYTHONIOENCODING": "utf-8:backslashreplace",
+                **_thread_variables(job.threads),
+                **(environment or {}),
+            },
             start_new_session=True,
         )
 
@@ -108,7 +113,7 @@ def _thread_variables(threads: int) -> dict[str, str]:
 def _oom_kills() -> int:
     """How often the kernel has killed for want of memory."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
+        for line in Path("/proc/vmstat").read_text(encoding="utf-8").splitlines():
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     return 0
@@ -123,7 +128,7 @@ def _signal_name(number: int) -> str:
 
 def _last_line(cell: Path) -> str:
     with contextlib.suppress(OSError):
-        lines = (cell / "log.txt").read_text(errors="replace").strip().splitlines()
+        lines = (cell / "log.txt").read_text(errors="replace", encoding="utf-8").strip().splitlines()
         if lines:
             return f"last line of its log: {lines[-1][:300]}"
     return "it printed nothing"

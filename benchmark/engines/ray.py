@@ -39,7 +39,7 @@ class RayEngine(Engine):
     in it; where one doesn't, cells travel: their directory is sent to the node and comes back with the results.
 
     Args:
-        jobs: Cells at once. ``None``: one for each GPU of the cluster, or one for each node.
+        jobs: Cells at once. ``None``: as many as the GPUs of the nodes suffice for, or one for each node.
         address: A cluster's address (``auto``, ``ray://host:10001``, ``host:6379``); ``None`` starts Ray here.
         retries: How often a cell is tried again after its worker or node died.
         autoscaling: Ask for more than any node has now, for clusters that grow on demand.
@@ -62,13 +62,18 @@ class RayEngine(Engine):
             _connect(address, init or {})
         self._retries = retries
         self._autoscaling = autoscaling
-        self.slots = jobs if jobs is not None else max(int(_total("GPU")), len(_nodes()), 1)
+        self._jobs = jobs
+        self.slots = jobs if jobs is not None else _slots(1)
         self._cores = int(_total("CPU"))
         self._tasks: dict[Any, Job] = {}
         self._ended: list[Outcome] = []
         self._locks: dict[Path, FileLock] = {}
         self._token: Path | None = None
         self._apart = False
+
+    def share_out(self, gpus: int, named: int | None = None) -> None:
+        """Set the slots by how many GPUs a cell takes; all of them have to be on one node."""
+        self.slots = self._jobs if self._jobs is not None else _slots(gpus)
 
     def threads(self) -> int:
         """Return the cluster's cores, shared out among the slots."""
@@ -117,7 +122,9 @@ class RayEngine(Engine):
         wanted = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"], "memory": needs.get("memory", 0)}
         fits = any(all(node["Resources"].get(key, 0) >= value for key, value in wanted.items()) for node in _nodes())
         if not (fits or self._autoscaling):
-            raise UserError(f"engine 'ray': no node has {_told(wanted)}, which a cell asks for; {_largest()}")
+            instead = " (or set device: cpu)" if job.gpus and not _total("GPU") else ""
+            told = f"no node has {_told(wanted)}, which a cell asks for; {_largest()}{instead}"
+            raise UserError(f"engine 'ray': {told}")
         return needs
 
     def _look_around(self, run_directory: Path) -> Path:
@@ -215,6 +222,12 @@ def _nodes() -> list[dict[str, Any]]:
 
 def _total(resource: str) -> float:
     return sum(float(node["Resources"].get(resource, 0)) for node in _nodes())
+
+
+def _slots(gpus: int) -> int:
+    """How many cells of so many GPUs the nodes run at once; one for each node where cells or nodes have none."""
+    fitting = sum(int(node["Resources"].get("GPU", 0)) // gpus for node in _nodes()) if gpus else 0
+    return fitting or max(len(_nodes()), 1)
 
 
 def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:

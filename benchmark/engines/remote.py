@@ -84,7 +84,11 @@ def user_files(cell: Path) -> dict[str, dict[str, str]]:
 
 def _beside(main: Path) -> dict[str, str]:
     files = [path for path in code_of_file(main).files.values() if path.is_relative_to(main.parent)]
-    return {path.relative_to(main.parent).as_posix(): path.read_text() for path in files if path.suffix == ".py"}
+    return {
+        path.relative_to(main.parent).as_posix(): path.read_text(encoding="utf-8")
+        for path in files
+        if path.suffix == ".py"
+    }
 
 
 def settle(job: Job, parcel: bytes, files: dict[str, dict[str, str]], home: Path) -> Job:
@@ -92,7 +96,7 @@ def settle(job: Job, parcel: bytes, files: dict[str, dict[str, str]], home: Path
     with tarfile.open(fileobj=io.BytesIO(parcel)) as archive:
         archive.extractall(home / "cell", filter="data")
     path = home / "cell" / "cell.yaml"
-    config: dict[str, Any] = yaml.safe_load(path.read_text())
+    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     config["run_directory"] = str(home / "cell")
     for place, (name, texts) in enumerate(files.items()):
         if not Path(name).is_file():
@@ -101,7 +105,7 @@ def settle(job: Job, parcel: bytes, files: dict[str, dict[str, str]], home: Path
                 write_text(here.parent / relative, text)
             for key in ("method", "dataset"):
                 config[key] = str(config[key]).replace(f"{name}:", f"{here}:")
-    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return dataclasses.replace(job, cell=home / "cell")
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import submitit
 from submitit.helpers import DelayedSubmission
 
 from diadbench.benchmark.engines.base import Engine, Job, Outcome, State
+from diadbench.benchmark.engines.gpus import Gpus, environment_for, visible_gpus
 from diadbench.benchmark.engines.process import CellProcess
 from diadbench.benchmark.engines.remote import in_batches, last_line, wait
 from diadbench.benchmark.planning.grid import parse_memory, parse_time
@@ -18,6 +22,8 @@ from diadbench.common.errors import UserError
 QUIET_LIGHTNING = {"SLURM_JOB_NAME": "interactive"}
 #: Seconds that a result file may take to appear on a shared file system after its job has ended.
 LATE = 15.0
+#: Cells that the runner hands over at once where SLURM queues them.
+QUEUED = 100_000
 #: SLURM's word for an end without a result -> ours
 STATES: dict[str, State] = {"OUT_OF_MEMORY": "oom", "TIMEOUT": "timeout"}
 
@@ -29,7 +35,8 @@ class SlurmEngine(Engine):
     finished, and waits for those at work.
 
     Args:
-        jobs: Cells at once, over all arrays' tasks; ``None``: as many as the cluster gives.
+        jobs: Cells at once, over all arrays' tasks; ``None``: as many as the cluster gives. One array has this cap
+            as its own; what doesn't fit beside it waits here, and is submitted as its tasks end.
         partition: Partition.
         account: Account.
         qos: Quality of service.
@@ -69,10 +76,13 @@ class SlurmEngine(Engine):
         self._requeues = requeues
         self._array_size = array_size
         self._cluster = cluster
+        self._gpus = Gpus(visible_gpus() if cluster == "local" else [])
         # the cluster has a queue of its own, so everything goes there at once; here there is none
-        self.slots = 100_000 if cluster == "slurm" else jobs or 1
+        self.slots = QUEUED if cluster == "slurm" else jobs or self._gpus.slots(1)
         self._waiting: list[Job] = []
         self._tasks: list[tuple[submitit.Job[Outcome], Job]] = []
+        self._arrays: list[_Array] = []
+        self._given: dict[Path, list[str]] = {}
         self._gone: dict[str, float] = {}
         self._last_look = 0.0
         if cluster == "slurm" and submitit.SlurmExecutor.affinity() < 0:
@@ -80,6 +90,16 @@ class SlurmEngine(Engine):
                 "engine 'slurm': no sbatch and srun on this machine; run on the cluster's login node, "
                 "or try with engine_options.cluster=local"
             )
+
+    @property
+    def at_once(self) -> int | None:
+        """``jobs``; ``None`` where SLURM decides."""
+        return self._cap if self._cluster == "slurm" else self.slots
+
+    def share_out(self, gpus: int, named: int | None = None) -> None:
+        """Set the slots of submitit's local executor, which shares out nothing. Raises UserError for too few GPUs."""
+        if self._cluster == "local":
+            self.slots = self._cap or self._gpus.slots(gpus)
 
     def threads(self) -> int:
         """Return the cores of a task."""
@@ -91,15 +111,16 @@ class SlurmEngine(Engine):
 
     def poll(self) -> list[Outcome]:
         """Submit what waits; return the jobs that ended since the last call."""
-        waiting, self._waiting = self._waiting, []
-        for batch in in_batches(waiting, self._array_size):
-            self._send(batch)
+        self._send_what_fits()
         now = time.monotonic()
         if now - self._last_look < (2.0 if self._cluster == "slurm" else 0.1):
             return []
         self._last_look = now
         looked = [(task, job, self._outcome(task, job)) for task, job in self._tasks]
         self._tasks = [(task, job) for task, job, outcome in looked if outcome is None]
+        for _, job, outcome in looked:
+            if outcome is not None:
+                self._gpus.give_back(self._given.pop(job.cell, []))
         return [outcome for _, _, outcome in looked if outcome is not None]
 
     def cancel(self) -> None:
@@ -112,7 +133,32 @@ class SlurmEngine(Engine):
             time.sleep(0.1)
         self._tasks = []
 
-    def _send(self, jobs: list[Job]) -> None:
+    def _send_what_fits(self) -> None:
+        """Submit arrays of what waits. Together they run no more cells at once than the cap allows.
+
+        An array's cap can't be changed later. So the first one gets it whole, and later ones no more tasks than its
+        last tasks leave free.
+        """
+        batches = deque(in_batches(self._waiting, self._array_size))
+        self._waiting = []
+        while batches:
+            jobs = batches.popleft()
+            free = self._free()
+            now, later = (jobs, []) if self._cap is None or free == self._cap else (jobs[:free], jobs[free:])
+            if now:
+                parallel = min(len(now), free)
+                self._arrays.append(_Array(self._send(now, parallel), parallel))
+            self._waiting += later
+
+    def _free(self) -> int:
+        """How many cells more may run at once, whatever SLURM starts of what it has."""
+        if self._cap is None:
+            return QUEUED
+        under_way = {id(task) for task, _ in self._tasks}
+        self._arrays = [array for array in self._arrays if array.left(under_way)]
+        return max(self._cap - sum(min(array.parallel, array.left(under_way)) for array in self._arrays), 0)
+
+    def _send(self, jobs: list[Job], parallel: int) -> list[submitit.Job[Outcome]]:
         first = jobs[0]
         executor = submitit.AutoExecutor(
             first.cell.absolute().parents[4] / "slurm", cluster=self._cluster, slurm_max_num_timeout=self._requeues
@@ -121,7 +167,7 @@ class SlurmEngine(Engine):
             "name": "diadbench",
             "timeout_min": self._minutes,
             "cpus_per_task": self._cpus or max(first.threads, 1),
-            "slurm_array_parallelism": self._cap or len(jobs),
+            "slurm_array_parallelism": parallel,
             **self._settings,
         }
         if first.gpus:
@@ -131,10 +177,16 @@ class SlurmEngine(Engine):
             settings["mem_gb"] = memory / 1024**3
         try:
             executor.update_parameters(**settings)
-            tasks = executor.submit_array([CellTask(job) for job in jobs])
+            tasks: list[submitit.Job[Outcome]] = executor.submit_array([self._task(job) for job in jobs])
         except (NameError, TypeError, ValueError, submitit.core.utils.FailedJobError) as error:
             raise UserError(f"engine 'slurm': {last_line(error)}") from error
         self._tasks += zip(tasks, jobs, strict=True)
+        return tasks
+
+    def _task(self, job: Job) -> CellTask:
+        """What runs on the node. submitit's local executor names GPUs from 0 on, whichever this process may use."""
+        self._given[job.cell] = names = self._gpus.take(job.gpus)
+        return CellTask(job, environment_for(names))
 
     def _outcome(self, task: submitit.Job[Outcome], job: Job) -> Outcome | None:
         extra = {"slurm_job": task.job_id}
@@ -153,20 +205,32 @@ class SlurmEngine(Engine):
         return Outcome(job, STATES.get(state.split(" ")[0], "died"), f"SLURM job {task.job_id}: {state}", extra=extra)
 
 
+@dataclass(frozen=True)
+class _Array:
+    """An array's tasks, and how many of them SLURM runs at once."""
+
+    tasks: list[submitit.Job[Outcome]]
+    parallel: int
+
+    def left(self, under_way: set[int]) -> int:
+        return sum(id(task) in under_way for task in self.tasks)
+
+
 class CellTask:
     """What runs on the node: the cell's process, watched. submitit calls :meth:`checkpoint` before a preemption."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, environment: dict[str, str] | None = None) -> None:
         self.job = job
+        self._environment = environment or {}
         self._process: CellProcess | None = None
 
     def __call__(self) -> Outcome:
         """Run the cell's process to its end."""
-        self._process = CellProcess(self.job, QUIET_LIGHTNING)
+        self._process = CellProcess(self.job, {**QUIET_LIGHTNING, **self._environment})
         return wait(self._process)
 
     def checkpoint(self) -> DelayedSubmission:
         """End the cell, which writes its checkpoint, and queue it again."""
         if self._process is not None:
             self._process.end()
-        return DelayedSubmission(CellTask(self.job))
+        return DelayedSubmission(CellTask(self.job, self._environment))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from diadbench.benchmark.planning.grid import parse_time
+from diadbench.benchmark.planning.threads import cells_at_once
 from diadbench.benchmark.runs.status import clock
+from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, read_json, write_json
 
 if TYPE_CHECKING:
@@ -74,24 +77,36 @@ def longest_first(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
     return sorted(cells, key=lambda planned: -(forecast(planned.config).seconds or float("inf")))
 
 
-def within_budget(cells: Sequence[PlannedCell], budget: str, slots: int = 1) -> list[PlannedCell]:
-    """Pick the cells that are predicted to fit into ``budget`` (``24h``) of wall time, shortest first.
+def within_budget(cells: Sequence[PlannedCell], budget: str, at_once: int | None = 1) -> list[PlannedCell]:
+    """Pick the cells that are predicted to end within ``budget`` (``24h``) of wall time, shortest first.
 
     Cells that nobody has timed are left out: nothing says that they fit.
+
+    Args:
+        cells: Cells that have to run.
+        budget: Wall time.
+        at_once: How many cells run at once; each goes where one ends first.
+
+    Raises:
+        UserError: Nobody knows how many run at once (``None``).
     """
-    left = (parse_time(budget, "--budget") or 0.0) * slots
+    if at_once is None:
+        raise UserError(f"--budget {budget}: the cluster decides how many cells run at once; say how many: --jobs 16")
+    limit = parse_time(budget, "--budget") or 0.0
+    ends = [0.0] * max(min(at_once, len(cells)), 1)
     chosen = []
     for planned in sorted(cells, key=lambda planned: forecast(planned.config).seconds or float("inf")):
         seconds = forecast(planned.config).seconds
-        if seconds is not None and seconds <= left:
+        if seconds is not None and ends[0] + seconds <= limit:
             chosen.append(planned)
-            left -= seconds
+            heapq.heapreplace(ends, ends[0] + seconds)
     return chosen
 
 
 def plan_table(plan: Plan, budget: str | None = None) -> Table:
     """Return the plan as a rich table: what runs, why, and what it may cost."""
-    fits = {id(planned) for planned in within_budget(plan.pending, budget)} if budget else None
+    at_once = cells_at_once(plan.grid, plan.compute)
+    fits = {id(planned) for planned in within_budget(plan.pending, budget, at_once)} if budget else None
     costs = [(planned, forecast(planned.config)) for planned in plan.cells]
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("cell", "what", "why", "time", "memory", "GPU", "disk"):

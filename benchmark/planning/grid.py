@@ -29,8 +29,10 @@ import yaml
 
 from diadbench.benchmark.cells.loggers import LOGGERS
 from diadbench.benchmark.planning.paths import absolute, entry_with_paths, over_the_file, recalled, relative, with_paths
+from diadbench.benchmark.records.cell_labels import cell_keys
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.show import Show
+from diadbench.common.utf8 import read_user_text
 from diadbench.common.wording import type_error
 
 #: Key of an entry whose options are all written out: no preset of that name is laid below them.
@@ -105,12 +107,13 @@ class Grid:
         resize: Resize filter of images: ``bilinear`` or ``bicubic`` (antialiased).
         protocol: Metric conventions.
         batch_size: Test images a batch.
-        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``; ``cuda:1``: the second of the GPUs that
+            ``CUDA_VISIBLE_DEVICES`` lets this process see, for all cells (local engine only).
         devices: Devices for one cell, for methods that can use several.
         threads: CPU threads of a cell. ``None``: ``OMP_NUM_THREADS`` where it is set, else 1; whatever the number of
             jobs, and decided once for a run directory. On a GPU ``None`` shares the cores out among the jobs. Numbers
             are the same to the last bit only for the same number of threads.
-        jobs: Cells that run at once; ``None``: one, or one for each GPU.
+        jobs: Cells that run at once; ``None``: one, or as many as the GPUs suffice for.
         keep_maps: Keep all anomaly maps, as ``float16`` or ``float32``.
         keep_checkpoints: Keep trained models (``diadbench predict`` needs them).
         data_root: Directory below which datasets are looked for by their folder names.
@@ -155,13 +158,9 @@ class Grid:
 
     def cells(self) -> Iterator[Cell]:
         """Yield all cells, dataset by dataset. Their methods have the options of the cell's dataset."""
-        for dataset in self.datasets.values():
-            for method in self.methods.values():
-                if method.datasets is not None and dataset.label not in method.datasets:
-                    continue
-                for setting in self.settings:
-                    for seed in self.seeds:
-                        yield Cell(dataset, method.for_dataset(dataset.label), setting, seed)
+        only = {label: method.datasets for label, method in self.methods.items()}
+        for dataset, method, setting, seed in cell_keys(self.datasets, only, self.settings, self.seeds):
+            yield Cell(self.datasets[dataset], self.methods[method].for_dataset(dataset), setting, seed)
 
     def size_for(self, method: MethodSpec) -> tuple[int, int]:
         """Return ``(H, W)`` at which a method is run."""
@@ -222,7 +221,9 @@ def grid_names() -> dict[str, str]:
     found = {}
     for path in sorted(_configs("grids").iterdir(), key=lambda path: path.name):
         if path.name.endswith(".yaml"):
-            found[path.name.removesuffix(".yaml")] = str(yaml.safe_load(path.read_text()).get("note", ""))
+            found[path.name.removesuffix(".yaml")] = str(
+                yaml.safe_load(path.read_text(encoding="utf-8")).get("note", "")
+            )
     return found
 
 
@@ -290,6 +291,8 @@ def _check_values(grid: Grid, where: str) -> None:
         _check_positive(getattr(grid, key), f"{where}: {key}")
     if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", grid.device):
         raise UserError(f"{where}: device: expected auto, cpu, cuda or cuda:1, found {grid.device!r}")
+    if ":" in grid.device:
+        _check_named_device(grid, where)
     for kind in grid.logger:
         if kind not in LOGGERS:
             raise unknown_name("logger", kind, LOGGERS, where=where)
@@ -304,6 +307,16 @@ def _check_values(grid: Grid, where: str) -> None:
             _check_labels(method.datasets, grid, f"{where}: methods.{method.label}.datasets")
         if method.by_dataset:
             _check_labels([*method.by_dataset], grid, f"{where}: methods.{method.label}.by_dataset")
+
+
+def _check_named_device(grid: Grid, where: str) -> None:
+    """Refuse ``cuda:1`` where it can't mean the second GPU that this process sees."""
+    kind = grid.device.partition(":")[0]
+    if grid.engine != "local":
+        told = f"engine {grid.engine} gives each cell its GPUs, so it can't name one"
+        raise UserError(f"{where}: device: {grid.device}: {told}; write {kind}")
+    if grid.devices > 1:
+        raise UserError(f"{where}: device: {grid.device} is one device, devices: {grid.devices} are several")
 
 
 def _check_positive(value: Any, where: str) -> None:
@@ -326,15 +339,20 @@ def _read(source: str) -> tuple[str, str, str, Path]:
     """Return a grid's name, its text, what to call it in messages, and the directory that its paths are relative to."""
     path = Path(source).expanduser()
     if path.is_dir() and (path / "grid.yaml").is_file():
-        return path.resolve().name, (path / "grid.yaml").read_text(), str(path / "grid.yaml"), path.absolute()
+        return (
+            path.resolve().name,
+            (path / "grid.yaml").read_text(encoding="utf-8"),
+            str(path / "grid.yaml"),
+            path.absolute(),
+        )
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise UserError(f"{path}: no such grid file; `diadbench grids list` shows the packaged ones")
-        return path.stem, path.read_text(), str(path), path.absolute().parent
+        return path.stem, read_user_text(path), str(path), path.absolute().parent
     packaged = _configs("grids") / f"{source}.yaml"
     if "/" in source or not packaged.is_file():
         raise unknown_name("grid", source, grid_names())
-    return source, packaged.read_text(), f"grid {source!r}", Path.cwd()
+    return source, packaged.read_text(encoding="utf-8"), f"grid {source!r}", Path.cwd()
 
 
 def _configs(folder: str) -> Any:
@@ -343,7 +361,9 @@ def _configs(folder: str) -> Any:
 
 def _preset(folder: str, name: str) -> dict[str, Any] | None:
     path = _configs(folder) / f"{name}.yaml"
-    return yaml.safe_load(path.read_text()) if re.fullmatch(r"[\w.+-]+", name) and path.is_file() else None
+    return (
+        yaml.safe_load(path.read_text(encoding="utf-8")) if re.fullmatch(r"[\w.+-]+", name) and path.is_file() else None
+    )
 
 
 def preset_names(folder: str) -> list[str]:

@@ -194,6 +194,6 @@ def _configs(run: Path, group: str, label: str) -> Iterator[dict[str, Any]]:
     """Yield ``cell.yaml`` of the cells of one label."""
     name = "method_label" if group == "methods" else "dataset_label"
     for path in sorted((run / "cells").glob("*/*/*/seed*/cell.yaml")):
-        config = yaml.safe_load(path.read_text()) or {}
+        config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         if config.get(name) == label:
             yield config

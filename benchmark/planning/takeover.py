@@ -119,7 +119,7 @@ def _renamed(note: str, before: str, after: str) -> str:
 def _held(record: CellRecord) -> Iterator[bool]:
     """Hold a cell's lock; yields whether it was free."""
     try:
-        with record.lock().acquire(blocking=False):
+        with record.hold():
             yield True
     except Timeout:
         yield False

@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from diadbench.benchmark.engines.local import count_gpus
+from diadbench.benchmark.engines.gpus import Gpus, count_gpus, named_gpu, visible_gpus
 from diadbench.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ def settled(grid: Grid, directory: RunDirectory) -> dict[str, Any]:
     """Return ``device`` (as the grid says it), ``gpu`` and ``threads``, as the run directory keeps them.
 
     What the directory has kept for the same ``device`` stays. Else ``auto`` is a GPU where this machine has one (an
-    engine that asks a cluster for nodes asks for GPUs), and ``threads`` is ``OMP_NUM_THREADS``, else 1. In a directory
+    engine that asks a cluster for nodes, as Ray with an address and SLURM do, asks for GPUs), and ``threads`` is
+    ``OMP_NUM_THREADS``, else 1. In a directory
     of an earlier version it is what most of its finished cells had. On a GPU ``threads`` is ``None``: the cores are
     shared out among the jobs. ``threads`` of the grid always wins.
 
@@ -38,8 +39,28 @@ def settled(grid: Grid, directory: RunDirectory) -> dict[str, Any]:
 def _on_gpu(grid: Grid) -> bool:
     if grid.device != "auto":
         return grid.device != "cpu"
-    elsewhere = grid.engine != "local" and grid.engine_options.get("cluster") != "local"
-    return elsewhere or count_gpus() > 0
+    return _is_elsewhere(grid) or count_gpus() > 0
+
+
+def _is_elsewhere(grid: Grid) -> bool:
+    """Whether cells run on other machines than this: a SLURM cluster's, or those of a Ray that has an address."""
+    if grid.engine == "ray":
+        return grid.engine_options.get("address") is not None
+    return grid.engine != "local" and grid.engine_options.get("cluster") != "local"
+
+
+def gpus_of_a_cell(grid: Grid, compute: dict[str, Any]) -> int:
+    """Return how many GPUs an engine has to give each cell; 0 on a CPU, and on ``mps``, which nobody shares out."""
+    return grid.devices if compute["gpu"] and grid.device != "mps" else 0
+
+
+def cells_at_once(grid: Grid, compute: dict[str, Any]) -> int | None:
+    """Return how many cells will run at once, as far as that is known before there is an engine."""
+    if grid.jobs is not None:
+        return grid.jobs
+    if _is_elsewhere(grid):
+        return None
+    return 1 if named_gpu(grid.device) is not None else Gpus(visible_gpus()).slots(gpus_of_a_cell(grid, compute))
 
 
 def _default(directory: RunDirectory) -> int:

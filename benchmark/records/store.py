@@ -33,20 +33,23 @@ import os
 import shutil
 import urllib.parse
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from diadbench.benchmark.metrics.names import CURVES, METRICS, CurveInfo
 from diadbench.benchmark.metrics.protocols import get_protocol
+from diadbench.benchmark.records.cell_labels import keys_of_grid
 from diadbench.benchmark.records.experiment import CODE_OF, EARLIER, configuration, decided, run_names
 from diadbench.benchmark.records.identity import Wanted, difference, is_wanted, older_note
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import read_json, write_json, write_text
+from diadbench.common.held import LOOKED_AT, is_held
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,8 +114,13 @@ def _safe(label: str) -> str:
     return "%2E" + text[1:] if text.startswith(".") else text
 
 
+def _why_unknown(cell: Path) -> str:
+    readable = os.access(cell / ".lock", os.R_OK)
+    return f"the file system of {cell} has no locks" if readable else f"{cell / '.lock'} can't be read"
+
+
 def _load_yaml(path: Path) -> dict[str, Any]:
-    return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
 
 
 @dataclass(frozen=True)
@@ -153,12 +161,14 @@ class CellRecord:
 
     def _status(self) -> dict[str, Any]:
         found: dict[str, Any] = read_json(self.directory / "status.json") or {"state": "waiting"}
-        if found.get("state") == "running" and not self.locked():
-            again = read_json(self.directory / "status.json") or found  # it may have ended between the two looks
-            if again.get("state") == "running":
-                again = {**again, "state": "killed", "reason": "its process ended without a word (killed?)"}
-            return again
-        return found
+        if found.get("state") != "running" or (held := self.locked()):
+            return found
+        again = read_json(self.directory / "status.json") or found  # it may have ended between the two looks
+        if again.get("state") != "running":
+            return dict(again)
+        if held is None:
+            return {**again, "reason": f"can't tell whether its process is still there: {_why_unknown(self.directory)}"}
+        return {**again, "state": "killed", "reason": "its process ended without a word (killed?)"}
 
     @property
     def state(self) -> str:
@@ -223,23 +233,26 @@ class CellRecord:
         """Return the lock that a cell's process holds for its life. The kernel frees it, however the process ends."""
         return FileLock(self.directory / ".lock")
 
-    def locked(self) -> bool:
-        """Whether a process is at work on this cell."""
-        if not (self.directory / ".lock").exists():
-            return False
-        try:
-            with self.lock().acquire(blocking=False):
-                return False
-        except Timeout:
-            return True
-        except OSError:  # a read-only run directory: nobody can be at work in it
-            return False
+    def hold(self) -> AbstractContextManager[Any]:
+        """Take :meth:`lock`; one who only looks at it (:meth:`locked`) doesn't keep it from us.
+
+        Raises:
+            filelock.Timeout: Another process has the cell.
+        """
+        return self.lock().acquire(timeout=LOOKED_AT, poll_interval=0.02)
+
+    def locked(self) -> bool | None:
+        """Whether a process is at work on this cell; ``None`` where that can't be known.
+
+        Another user, who may only read the run directory, gets the same answer.
+        """
+        return is_held(self.directory / ".lock")
 
     def metrics(self) -> list[dict[str, str]]:
         """Rows of ``metrics.csv`` as text; empty unless the cell is done."""
         if self.state != "done":
             return []
-        with open(self.directory / "metrics.csv", newline="") as file:
+        with open(self.directory / "metrics.csv", encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
     def curves(self) -> dict[str, dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]]:
@@ -380,12 +393,8 @@ class RunDirectory:
         if self.wanted:
             yield from self.wanted
             return
-        grid = self.grid if (self.path / "grid.yaml").is_file() else {}
-        for dataset in grid.get("datasets", {}):
-            for method in grid.get("methods", {}):
-                for setting in grid.get("settings", []):
-                    for seed in grid.get("seeds", []):
-                        yield dataset, method, setting, seed
+        if (self.path / "grid.yaml").is_file():
+            yield from keys_of_grid(self.grid)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the results row by row from the grid's cells. A cell that isn't done gives one row without a metric.
@@ -436,7 +445,7 @@ class RunDirectory:
         """Whether ``results.csv`` was built from the cells as they are. It carries the time of the newest of them."""
         path = self.path / "results.csv"
         try:
-            with open(path) as file:
+            with open(path, encoding="utf-8") as file:
                 header = file.readline().rstrip("\n")
             return header == ",".join(CSV_COLUMNS) and path.stat().st_mtime_ns == self._newest()
         except OSError:

@@ -19,11 +19,13 @@ from filelock import Timeout
 
 from diadbench.benchmark.cells.provenance import host
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
+from diadbench.benchmark.engines.gpus import named_gpu
 from diadbench.benchmark.planning.forecast import longest_first, remember, within_budget
 from diadbench.benchmark.planning.grid import Grid
 from diadbench.benchmark.planning.paths import inside_relative
 from diadbench.benchmark.planning.plan import Overwrite, Plan, PlannedCell, make_plan
 from diadbench.benchmark.planning.takeover import take_over
+from diadbench.benchmark.planning.threads import gpus_of_a_cell
 from diadbench.benchmark.records.store import ENDED, FAILED, CellRecord, RunDirectory
 from diadbench.benchmark.runs.watch import Watch
 from diadbench.common.errors import UserError
@@ -90,7 +92,8 @@ def run_grid(
         plan = make_plan(grid, directory, overwrite, watch.step)
         plan = _open(plan)
         engine = engine or make_engine(grid)
-        cells = within_budget(plan.pending, budget, engine.slots) if budget else plan.pending
+        engine.share_out(gpus_of_a_cell(plan.grid, plan.compute), named_gpu(plan.grid.device))
+        cells = within_budget(plan.pending, budget, engine.at_once) if budget else plan.pending
         prepare(cells, watch)
         watch.start(len(cells), len(plan.cells) - len(cells), directory.path)
         interrupted = _work(plan, longest_first(cells), engine, watch, started) if cells else False
@@ -140,7 +143,7 @@ def _open(plan: Plan) -> Plan:
     with _disk(path):
         path.mkdir(parents=True, exist_ok=True)
         text = plan.grid.to_yaml(path)
-        if not (path / "grid.yaml").is_file() or (path / "grid.yaml").read_text() != text:
+        if not (path / "grid.yaml").is_file() or (path / "grid.yaml").read_text(encoding="utf-8") != text:
             write_text(path / "grid.yaml", text)
         if plan.pending or not (path / "environment.json").is_file():
             about = {**host(), "seeds": plan.grid.seeds, "threads": plan.compute["threads"]}
@@ -177,12 +180,13 @@ def _disk(path: Path) -> Iterator[None]:
 class _Queue:
     """Cells that still have to end, and what is known of each."""
 
-    def __init__(self, cells: list[PlannedCell], threads: int | None, engine: Engine, started: float) -> None:
+    def __init__(self, plan: Plan, cells: list[PlannedCell], engine: Engine, started: float) -> None:
         self.waiting = deque(cells)
         self.elsewhere: list[PlannedCell] = []
         self.under_way: dict[Path, PlannedCell] = {}
         self._engine = engine
-        self._threads = threads or engine.threads()
+        self._threads = plan.compute["threads"] or engine.threads()
+        self._gpus = gpus_of_a_cell(plan.grid, plan.compute)
         self.started = started
 
     @property
@@ -212,7 +216,8 @@ class _Queue:
             time_limit=config["time_limit"],
             memory_limit=config["memory_limit"],
             threads=self._threads,
-            gpus=0 if config["device"] == "cpu" else config["devices"],
+            gpus=self._gpus,
+            named=named_gpu(config["device"]),
         )
 
     def _is_over(self, record: CellRecord, planned: PlannedCell) -> bool:
@@ -242,7 +247,7 @@ class _Queue:
 
 def _work(plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch, started: float) -> bool:
     """Drive the engine until every one of the cells has ended. Returns whether Ctrl-C came."""
-    queue = _Queue(cells, plan.compute["threads"], engine, started)
+    queue = _Queue(plan, cells, engine, started)
     last_results = last_look = time.monotonic()
     try:
         with _disk(plan.directory.path), engine:
@@ -276,7 +281,7 @@ def _record(planned: PlannedCell, outcome: Outcome, since: float) -> bool:
     if outcome.state == "ended":
         return True
     try:
-        with planned.record.lock().acquire(blocking=False):
+        with planned.record.hold():
             status = _fresh(planned).status
             if not (status["state"] in ENDED and status.get("finished", 0.0) >= since):
                 _write_end(planned, outcome, status)

@@ -135,6 +135,8 @@ def _remark(entry: dict[str, Any]) -> str:
     if entry["state"] != "running":
         return str(entry["reason"])
     progress = entry.get("progress") or {}
+    if entry["reason"]:
+        return str(entry["reason"])
     text = f"{progress.get('what', 'starts')} {progress.get('done', 0)}/{progress.get('total', '?')}"
     return text + (f", {clock(entry['eta'])} left" if entry.get("eta") is not None else "")
 

@@ -138,7 +138,7 @@ def _config() -> dict[str, Any]:
     import yaml
 
     try:
-        config = yaml.safe_load(path.read_text()) or {}
+        config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())}); mend it or remove it") from error
     if not isinstance(config, dict):

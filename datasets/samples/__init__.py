@@ -96,7 +96,9 @@ def make_sample(
         if any(out.iterdir()):
             raise UserError(f"{out}: not empty; give a new directory for the sample")
         records = write_realiad(out, spec, layout, full=True) if full else writer(out, spec, layout)
-        (out / SAMPLE_MARKER).write_text(f"synthetic sample of {name}, layout {layout}, seed {seed}\n")
+        (out / SAMPLE_MARKER).write_text(
+            f"synthetic sample of {name}, layout {layout}, seed {seed}\n", encoding="utf-8"
+        )
     return records
 
 

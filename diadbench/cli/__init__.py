@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from diadbench.common.errors import UserError
+from diadbench.common.utf8 import print_what_can_be_printed, start_again_in_utf8_mode, told_of_encoding
 from diadbench.version import __version__
 
 COMMANDS = {
@@ -50,6 +51,9 @@ example:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of ``diadbench``. Returns the exit code: 0 well, 1 cells failed, 2 wrong input, 130 Ctrl-C."""
+    if argv is None:
+        start_again_in_utf8_mode()
+    print_what_can_be_printed()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -63,6 +67,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("diadbench: interrupted", file=sys.stderr)
         return 130
+    except UnicodeEncodeError as error:
+        if debug or error.reason != "surrogates not allowed":
+            raise
+        print(f"diadbench: {told_of_encoding(error)}", file=sys.stderr)
+        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -42,6 +42,7 @@ MOVED: dict[str, str] = {
     "benchmark.plan": "benchmark.planning.plan",
     "benchmark.predict": "benchmark.reuse.predict",
     "benchmark.provenance": "benchmark.cells.provenance",
+    "benchmark.records.labels": "benchmark.records.cell_labels",
     "benchmark.reevaluate": "benchmark.reuse.reevaluate",
     "benchmark.resolve": "benchmark.planning.resolve",
     "benchmark.runner": "benchmark.runs.runner",

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from diadbench.methods.training.devices import one_device
 from diadbench.methods.training.quiet import quiet_lightning
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def train_model(
     data = NormalImages(train, batch_size, run.seed)
     arguments: dict[str, Any] = {
         "accelerator": "gpu" if run.device.type == "cuda" else run.device.type,
-        "devices": 1,
+        "devices": one_device(run.device),
         "max_epochs": epochs,
         "max_steps": max_steps,
         "limit_val_batches": 1,
@@ -92,7 +93,7 @@ def train_model(
     if epochs > 1:
         last = ModelCheckpoint(checkpoints, filename="epoch", save_last=True, save_on_train_epoch_end=True)
         arguments["callbacks"].append(last)
-    trainer = pl.Trainer(**{**arguments, **own, "devices": 1})
+    trainer = pl.Trainer(**{**arguments, **own, "devices": arguments["devices"]})
     if model.learning_type in {LearningType.ZERO_SHOT, LearningType.FEW_SHOT}:
         run.notes.append("not trained here: a zero- or few-shot model")
         trainer.validate(model, datamodule=data, verbose=False)

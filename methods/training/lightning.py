@@ -31,6 +31,7 @@ from torch import Tensor
 from diadbench.common.files import write_with
 from diadbench.common.interrupt import Terminated, defer_for_good, deferred, is_pending, take_back
 from diadbench.methods.base import Method, RunSettings, no_progress
+from diadbench.methods.training.devices import one_device
 from diadbench.methods.training.quiet import quiet_lightning
 
 if TYPE_CHECKING:
@@ -232,9 +233,7 @@ def _steps_done(path: Path) -> int:
 
 
 def _devices(run: RunSettings) -> Any:
-    if run.device.type == "cuda" and run.devices <= 1:
-        return [run.device.index or 0]
-    return max(run.devices, 1)
+    return one_device(run.device) if run.devices <= 1 else run.devices
 
 
 def _rank_and_world() -> tuple[int, int]:
@@ -342,7 +341,7 @@ class _History(pl.Callback):
         rows = list(dict.fromkeys(self._rows))
 
         def write(name: str) -> None:
-            with open(name, "w", newline="") as file:
+            with open(name, "w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows([("step", "name", "value"), *rows])
 
         write_with(self._path, write)
@@ -351,7 +350,7 @@ class _History(pl.Callback):
 def _read_history(path: Path) -> list[tuple[str, str, str]]:
     if not path.is_file():
         return []
-    with open(path, newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         return [(row[0], row[1], row[2]) for row in csv.reader(file)][1:]
 
 

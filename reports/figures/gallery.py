@@ -80,7 +80,7 @@ def pictures(cell: CellRecord) -> list[Picture]:
     """Return what a cell's gallery holds; an unreadable entry is left out."""
     folder = cell.directory / "gallery"
     try:
-        index = json.loads((folder / "index.json").read_text())
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     found = []

@@ -51,6 +51,9 @@ class Remembering:
     def threads(self) -> int:
         return 1
 
+    def share_out(self, gpus: int, named: int | None = None) -> None:
+        self._engine.share_out(gpus, named)
+
     def submit(self, job: Job) -> None:
         known = self._place / str(CellRecord(job.cell).config["identity"])
         if known.is_dir():

@@ -30,3 +30,15 @@ def make_job(tmp_path: Path, cheap_cells: None) -> Callable[..., Job]:
         return Job(directory, **{"threads": 1, **(limits or {})})
 
     return make
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import fake_slurm
+
+    fake_slurm.install(tmp_path / "bin")
+    home = tmp_path / "slurm-state"
+    home.mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_SLURM", str(home))
+    return home

@@ -51,7 +51,7 @@ def controller(home: Path, arguments: list[str]) -> None:
             process = subprocess.Popen(["bash", str(home / f"{number}.sh")], env={**os.environ, **variables})
             running[name] = process
             (home / f"{name}.state").write_text(f"RUNNING {process.pid}")
-            at_once = len(running)
+            at_once = sum(path.read_text().startswith("RUNNING") for path in home.glob("*.state"))  # of all arrays
             with open(home / "at_once", "a") as file:
                 file.write(f"{at_once}\n")
         for name in list(running):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ CHEAP = Path(__file__).resolve().parents[1] / "storm" / "cheap"
 
 @pytest.fixture
 def write_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("PYTHONPATH", str(CHEAP))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(CHEAP), os.environ.get("PYTHONPATH")])))
     monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
     for value, name in enumerate(("train/good", "test/good")):
         path = tmp_path / "data" / "thing" / name / "0.png"
@@ -144,13 +145,17 @@ def test_past_costs_order_cells_fill_the_budget_and_are_shown(
     names = [planned.cell.method.label for planned in forecast.longest_first(plan.pending)]
     assert names == ["new", "long", "short"]
 
-    def chosen(budget: str, slots: int = 1) -> list[str]:
-        return [planned.cell.method.label for planned in forecast.within_budget(plan.pending, budget, slots)]
+    def chosen(budget: str, at_once: int | None = 1) -> list[str]:
+        return [planned.cell.method.label for planned in forecast.within_budget(plan.pending, budget, at_once)]
 
     assert chosen("30s") == []
     assert chosen("1h") == ["short"]
     assert chosen("3h") == ["short", "long"]
-    assert chosen("65m", slots=2) == ["short", "long"]  # two machines' worth of minutes
+    assert chosen("2h", at_once=1) == ["short"]
+    assert chosen("2h", at_once=2) == ["short", "long"], "beside each other"
+    assert chosen("65m", at_once=100_000) == ["short"], "no number of machines makes the long cell shorter"
+    with pytest.raises(UserError, match="the cluster decides how many cells run at once; say how many: --jobs"):
+        chosen("2h", at_once=None)
     assert run(grid, tmp_path / "run", "--dry-run", "--budget", "1h") == 0
     shown = capsys.readouterr().out
     assert "2:00:00" in shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -76,18 +75,6 @@ def test_limits_hold_in_a_task_too(make_job: MakeJob) -> None:
     assert {name: outcome.state for name, outcome in found.items()} == {"slow": "timeout", "big": "oom"}
 
 
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    import fake_slurm
-
-    fake_slurm.install(tmp_path / "bin")
-    home = tmp_path / "slurm-state"
-    home.mkdir()
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("FAKE_SLURM", str(home))
-    return home
-
-
 def test_an_array_with_a_cap_and_the_users_settings(make_job: MakeJob, slurm: Path) -> None:
     jobs = [make_job(f"cell{number}", {"threads": 2}, sleep=0.5) for number in range(4)]
     lone = make_job("gpu", {"threads": 2, "gpus": 1, "memory_limit": 8e9})
@@ -109,6 +96,22 @@ def test_an_array_with_a_cap_and_the_users_settings(make_job: MakeJob, slurm: Pa
     assert "#SBATCH --gpus-per-node=1" in single
     assert "#SBATCH --mem=8" in single
     assert max(int(line) for line in (slurm / "at_once").read_text().split()) == 2
+
+
+def test_the_cap_holds_over_all_arrays(make_job: MakeJob, slurm: Path) -> None:
+    needs = [{"threads": 1 + number % 3} for number in range(9)]  # arrays are of like needs: three of three
+    jobs = [make_job(f"cell{number}", need, sleep=0.3) for number, need in enumerate(needs)]
+    late = make_job("late", {"threads": 1}, sleep=0.3)  # a second try, say, in the midst of it
+    with make("slurm", jobs=2, cluster="slurm", array_size=4) as engine:
+        assert engine.at_once == 2
+        for job in jobs:
+            engine.submit(job)
+        engine.poll()
+        engine.submit(late)
+        drain(engine, 10)
+    assert {state(job) for job in (*jobs, late)} == {"done"}
+    assert max(int(line) for line in (slurm / "at_once").read_text().split()) == 2
+    assert "array=0-2%2" in (slurm / "100.sh").read_text(), "the first array has the cap, and SLURM its queue"
 
 
 def test_a_preempted_task_of_an_array_resumes_and_siblings_go_on(make_job: MakeJob, slurm: Path) -> None:

@@ -54,7 +54,11 @@ if "diadbench.benchmark.cells.worker" in sys.orig_argv:
         Path(record.directory / "metrics.csv").write_text("class,scope,metric,value\n" + does.get("rows", ""))
         with open(record.directory / "trace", "a") as trace:
             trace.write("end\n")
-        return {"threads": os.environ.get("OMP_NUM_THREADS"), "pid": os.getpid()}
+        return {
+            "threads": os.environ.get("OMP_NUM_THREADS"),
+            "pid": os.getpid(),
+            "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        }
 
     cell = types.ModuleType("diadbench.benchmark.cells.cell")
     cell.run_cell = run_cell

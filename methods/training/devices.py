@@ -1,0 +1,10 @@
+"""A run's device in Lightning's words."""
+
+from __future__ import annotations
+
+import torch
+
+
+def one_device(device: torch.device) -> int | list[int]:
+    """Return ``Trainer(devices=...)`` for a training on this device alone; a number would start at ``cuda:0``."""
+    return [device.index or 0] if device.type == "cuda" else 1
