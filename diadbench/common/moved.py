@@ -123,7 +123,7 @@ MOVED: dict[str, str] = {
     "methods.backbones": "methods.features.backbones",
     "methods.conformance": "methods.authoring.conformance",
     "methods.coreset": "methods.patchcore.coreset",
-    "methods.diad.files": "methods.diad.weight_files",
+    "methods.diad.files": "methods.features.weight_files",
     "methods.diad.scoring": "methods.diad.score_maps",
     "methods.diad.text": "methods.diad.prompt",
     "methods.diad.weights": "methods.diad.checkpoints",

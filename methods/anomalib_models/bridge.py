@@ -26,7 +26,7 @@ from diadbench.methods.anomalib_models.names import CITATIONS, model_names
 from diadbench.methods.anomalib_models.options import enum_values, options_of
 from diadbench.methods.anomalib_models.place import Place
 from diadbench.methods.base import Method, MethodInfo, Prediction, RunSettings
-from diadbench.methods.features.backbones import RANDOM_NOTE, load_weights
+from diadbench.methods.features.backbones import RANDOM_NOTE, load_backbone_weights
 from diadbench.methods.features.hub import hub_access, no_network
 from diadbench.methods.features.origin import add
 
@@ -128,7 +128,7 @@ class AnomalibMethod(Method):
             raise UserError(f"anomalib:{self.model_name}: it has no timm backbone to fill; leave option weights at hub")
         for extractor in extractors:
             name = str(extractor.backbone)
-            mean, std, notes = load_weights(cast(nn.Module, extractor.feature_extractor), name, self.weights)
+            mean, std, notes = load_backbone_weights(cast(nn.Module, extractor.feature_extractor), name, self.weights)
             run.extras["weights"] = {name: self.weights}
             _tell(run, notes)
             _normalise_with(model, mean, std)

@@ -1,15 +1,16 @@
-"""What ``diadbench methods new`` and ``check`` do."""
+"""A new method's file from the template, and a method's class to be checked."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import write_text
+
+if TYPE_CHECKING:
+    from diadbench.methods.base import Method
 
 
 def write_template(name: str, directory: Path | str = ".") -> tuple[Path, str]:
@@ -35,44 +36,22 @@ def write_template(name: str, directory: Path | str = ".") -> tuple[Path, str]:
     return path, cls
 
 
-def parsed_options(words: list[str]) -> dict[str, Any]:
-    """Turn ``["ratio=0.1", "levels=[2, 3]"]`` into plain values. Raises UserError."""
-    options: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise UserError(f"option {word!r}: expected NAME=VALUE")
-        try:
-            options[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"option {word!r}: the value is no YAML ({error.__class__.__name__})") from error
-    return options
+def method_to_check(name: str) -> type[Method]:
+    """Return the class of a method by its name.
 
-
-def run_checks(method: str, words: list[str], size: int) -> int:
-    """Run the conformance suite on ``method`` and print each outcome. Returns the exit code."""
-    from diadbench.methods.authoring.conformance import SMALL_OPTIONS, check_method
+    Raises:
+        Skip: A package that it needs is not installed.
+        UserError: There is no such method.
+    """
     from diadbench.methods.registry import get_class
 
     try:
-        cls = get_class(method)
+        return get_class(name)
     except UserError as error:
         missing = _missing_package(error)
-        if not missing and not isinstance(error, Skip):
-            raise
-        print(f"skipped   {f'the package {missing} is not installed' if missing else error}")
-        return 3
-    options = parsed_options(words) if words else dict(SMALL_OPTIONS.get(method, {}))
-    if not words and options:
-        print(f"options   {', '.join(f'{name}={value}' for name, value in options.items())}")
-    found = []
-    for outcome in check_method(cls, options, size=size):
-        found.append(outcome.status)
-        reason = f": {outcome.text}" if outcome.text else ""
-        print(f"{outcome.status:<10}{outcome.name} ({outcome.seconds:.1f} s){reason}", flush=True)
-    if "failed" in found:
-        return 1
-    return 3 if "skipped" in found else 0
+        if missing:
+            raise Skip(f"the package {missing} is not installed") from error
+        raise
 
 
 def _missing_package(error: BaseException) -> str:

@@ -18,10 +18,10 @@ from diadbench.methods.diad.config import ModelConfig, infer
 from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.names import from_official, to_official
 from diadbench.methods.diad.prompt import embedding_or_zero, empty_prompt, fitting
-from diadbench.methods.diad.weight_files import BESIDE, TEXT, read_checkpoint, read_state, unwrapped
 from diadbench.methods.features.hub import hub_access, no_network
 from diadbench.methods.features.origin import Origin, kept
-from diadbench.methods.features.weights import load_state, mismatches, read_tensor, read_tensors, refuse, write_tensors
+from diadbench.methods.features.weight_files import METADATA, read_checkpoint, read_state, read_tensors, unwrapped
+from diadbench.methods.features.weights import load_state, mismatches, read_tensor, refuse, write_tensors
 
 #: Logarithm of the variance at which the posterior of a random autoencoder starts.
 NARROW_LOGVAR = -5.0
@@ -30,7 +30,9 @@ ACTIVE_STD = 1e-4
 #: Scales that differ by less are the same number in float32.
 SAME_SCALE = 1e-6
 #: File with sizes and origin in an exported folder.
-FOLDER_FILE = f"{BESIDE}.json"
+FOLDER_FILE = f"{METADATA}.json"
+#: The text embedding in an exported ``.safetensors``: a tensor that the authors' code doesn't know and leaves alone.
+TEXT = f"{METADATA}.text"
 
 
 def load_official(
@@ -62,19 +64,19 @@ def load_official(
     """
     notes = [] if notes is None else notes
     where = str(weights) if isinstance(weights, (str, Path)) else "DiAD weights"
-    beside: Mapping[str, Any] = {}
+    metadata: Mapping[str, Any] = {}
     state: Mapping[str, Tensor]
     if isinstance(weights, (str, Path)):
-        state, beside = read_checkpoint(weights)
+        state, metadata = read_checkpoint(weights)
     else:
         state = unwrapped(weights)
     if config is None:
-        config = ModelConfig.from_dict(beside["config"]) if "config" in beside else _guessed(state, like, notes)
+        config = ModelConfig.from_dict(metadata["config"]) if "config" in metadata else _guessed(state, like, notes)
     with torch.device("meta"):
         model = DiADModel(config)
     found, problems = from_official(state, model.state_dict(), config)
     refuse(problems, where)
-    text = beside.get("text") if text is None else text
+    text = metadata.get("text") if text is None else text
     if text is None:
         text = embedding_or_zero(state, model.text.shape, where, notes)
     text = fitting(text, model.text.shape, where)
@@ -168,10 +170,10 @@ def export(directory: Path, format: str, out: Path, origin: Origin | None = None
         return
     state = {key: value.contiguous() for key, value in official_state(model).items()}
     if out.suffix == ".safetensors":
-        tensors, metadata = {**state, TEXT: model.text.contiguous()}, {BESIDE: json.dumps(said), "format": "pt"}
+        tensors, metadata = {**state, TEXT: model.text.contiguous()}, {METADATA: json.dumps(said), "format": "pt"}
         write_tensors(out, tensors, metadata)
     else:
-        write_with(out, lambda name: torch.save({"state_dict": state, BESIDE: {**said, "text": model.text}}, name))
+        write_with(out, lambda name: torch.save({"state_dict": state, METADATA: {**said, "text": model.text}}, name))
 
 
 def _export_diffusers(model: DiADModel, out: Path, said: Mapping[str, Any]) -> None:
@@ -288,7 +290,7 @@ def load_autoencoder(model: DiADModel, source: str, notes: list[str] | None = No
 
 
 def _load_single_file(model: DiADModel, path: Path, notes: list[str]) -> None:
-    state, beside = read_checkpoint(path)
+    state, metadata = read_checkpoint(path)
     own = {key: value for key, value in state.items() if not key.startswith("control_model.")}
     _load_subset(model, own, ("vae.", "unet."), str(path))
     said = state.get("scale_factor")
@@ -298,7 +300,7 @@ def _load_single_file(model: DiADModel, path: Path, notes: list[str]) -> None:
     if len(own) < len(state):
         notes.append(f"the semantic-guided network in {path.name} is not used: it starts anew")
     _tell_unused(state, str(path), notes)
-    text = beside.get("text")
+    text = metadata.get("text")
     _set_text(model, embedding_or_zero(state, model.text.shape, str(path), notes) if text is None else text, str(path))
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diadbench.common.errors import UserError
-from diadbench.methods.base import Method, Prediction, RunSettings
+from diadbench.methods.base import Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad import checkpoints as weights
 from diadbench.methods.diad import config
@@ -30,13 +30,13 @@ from diadbench.methods.diad.stages import AutoencoderStage, DiffusionStage, find
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.origin import Origin, add, notes_of
-from diadbench.methods.training.lightning import Budget, Fetch, train_module
+from diadbench.methods.training.lightning import Budget, Fetch, LightningMethod, Stage, Stages, train_stages
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
 
-class DiAD(Method):
+class DiAD(LightningMethod[DiADModel]):
     """Latent diffusion with a semantic-guided network; the map compares features of input and reconstruction.
 
     Args:
@@ -153,7 +153,6 @@ class DiAD(Method):
         self.inference_precision, self.channels_last = inference_precision, channels_last
         self.compile = compile
         self._estimate: Estimate | None = None
-        self.model: DiADModel | None = None
         self._backbone: Backbone | None = None
         self._run: RunSettings | None = None
 
@@ -162,17 +161,26 @@ class DiAD(Method):
         """Refuse a backbone from the hub without a tag."""
         check_backbone(options["backbone"], options["backbone_weights"])
 
+    @property
+    def model(self) -> DiADModel:
+        """The networks. A training step by step sets them. RuntimeError before :meth:`fit` and :meth:`load`."""
+        return self.fitted()
+
+    @model.setter
+    def model(self, model: DiADModel) -> None:
+        self._model = model
+
     # -- training -------------------------------------------------------------------------------------------
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
-        """Train stage 1 (if it has steps) and stage 2, each from its last checkpoint."""
+    def stages(self, train: TrainData, run: RunSettings) -> Stages:
+        """Train stage 1 (if it has steps) and stage 2; nothing where all comes from the option ``checkpoint``."""
         self._prepare(run)
-        self.model = self._placed(self.start_model(run), run)
+        self._model = self._placed(self.start_model(run), run)
         if not self.checkpoint:
-            self.train_autoencoder(train, run)
+            yield from self._autoencoder_stage(run)
             if self.ablation == "none":
-                self.train_diffusion(train, run)
-        self._freeze()
+                yield from self._diffusion_stage(train, run)
+        self.keep(self.fitted(), run)
 
     def start_model(self, run: RunSettings) -> DiADModel:
         """Return the networks before training: loaded weights, and the SG network as a copy of the UNet's encoder."""
@@ -217,7 +225,15 @@ class DiAD(Method):
             add(run.notes, notes_of(origin, Path(source).name, run))
 
     def train_autoencoder(self, train: TrainData, run: RunSettings) -> None:
-        """Stage 1."""
+        """Train stage 1 of :attr:`model` alone; nothing where it has no steps."""
+        train_stages(self._autoencoder_stage(run), train, run)
+
+    def train_diffusion(self, train: TrainData, run: RunSettings) -> None:
+        """Train stage 2 of :attr:`model` alone."""
+        train_stages(self._diffusion_stage(train, run), train, run)
+
+    def _autoencoder_stage(self, run: RunSettings) -> Stages:
+        """Yield stage 1 if it has steps."""
         if not self.stage1.steps:
             return
         lpips = find_lpips()
@@ -230,28 +246,29 @@ class DiAD(Method):
         elif start is not None:
             run.notes.append(f"DiAD's discriminator never ran: it starts at step {start} of {self.stage1.steps}")
         decay = self.stage1.steps if self.lr_decay else 0
-        model = self._model()
+        model = self.fitted()
         stage = AutoencoderStage(
             model, lpips, self.autoencoder_lr, decay, betas=self.autoencoder_betas, discriminator_start=start
         )
-        train_module(stage, train, run, self._budget(self.stage1, run), name="autoencoder")
+        yield Stage(stage, self._budget(self.stage1, run), "autoencoder")
 
-    def train_diffusion(self, train: TrainData, run: RunSettings) -> None:
-        """Stage 2."""
-        model = self._model()
-        fetch = self._fetch(train, run)
+    def _diffusion_stage(self, train: TrainData, run: RunSettings) -> Stages:
+        """Yield stage 2. What it doesn't train is kept small until it has been trained."""
+        model = self.fitted()
+        fetch = self.fetch(train, run)
         if self.checkpointing:
             model.enable_checkpointing()
         decay = self.stage2.steps if self.lr_decay else 0
         dtype = torch.bfloat16 if self.frozen_precision == "bfloat16" else torch.float32
         with slim(model, dtype=dtype, without_autoencoder=self.cache_latents):
             stage = DiffusionStage(model, self.optimizer, self.lr, decay, levels=self.train_levels)
-            train_module(stage, train, run, self._budget(self.stage2, run), name="diffusion", fetch=fetch)
+            yield Stage(stage, self._budget(self.stage2, run), "diffusion", fetch)
         forget_own(run)
         run.extras["sff_trained"] = not model.sg.sff.is_silent()
 
-    def _fetch(self, train: TrainData, run: RunSettings) -> Fetch | None:
-        model = self._model()
+    def fetch(self, train: TrainData, run: RunSettings) -> Fetch | None:
+        """Return the batches of stage 2: images with cached posteriors, or ``None`` where they are not cached."""
+        model = self.fitted()
         model.eval()
         if not (self.cache_latents or self.scale_latents):
             return None
@@ -296,7 +313,7 @@ class DiAD(Method):
     def reconstruct(self, images: Tensor, *, draw: int = 0) -> Tensor:
         """Return normalised reconstructions ``(B,3,H,W)`` of images in [0,1]."""
         assert self._run is not None
-        model, x = self._model(), normalise(images)
+        model, x = self.fitted(), normalise(images)
         half = self.inference_precision == "bfloat16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
             mean, logvar = model.encode(x)
@@ -317,7 +334,7 @@ class DiAD(Method):
             it: ``float32 (steps,B,3,H,W)`` each, in [0,1] but for what isn't clamped.
         """
         assert self._run is not None
-        model, x = self._model(), normalise(images)
+        model, x = self.fitted(), normalise(images)
         posterior = model.encode(x)
         noises = image_noise(images, posterior[0].shape[1:], seed=self._run.seed)
         steps = list(trajectory(model, x, posterior, noises, steps=self.steps, start=self.start))
@@ -336,24 +353,19 @@ class DiAD(Method):
 
     def save(self, directory: Path) -> None:
         """Write the networks; the backbone is loaded again by its name."""
-        weights.save(self._model(), directory)
+        weights.save(self.fitted(), directory)
 
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read what :meth:`save` wrote."""
         self._prepare(run, trained_before=True)
         model = weights.load(directory)
         model.config.check_size(*run.image_size)
-        self.model = self._placed(model, run)
-        self._freeze()
+        self.keep(model, run)
 
     @staticmethod
     def export(directory: Path, format: str, out: Path, origin: Origin | None = None) -> None:
         """Write a kept model for other code; see :func:`diadbench.methods.diad.checkpoints.export`."""
         weights.export(directory, format, out, origin)
-
-    def parameters_count(self) -> int | None:
-        """Number of parameters of DiAD's networks, the backbone left out."""
-        return None if self.model is None else sum(parameter.numel() for parameter in self.model.parameters())
 
     def _prepare(self, run: RunSettings, *, trained_before: bool = False) -> None:
         self._run = run
@@ -375,10 +387,10 @@ class DiAD(Method):
             notes.append("DiAD's autoencoder alone, without diffusion")
         add(run.notes, notes)
 
-    def _freeze(self) -> None:
-        model = self._model()
+    def keep(self, model: DiADModel, run: RunSettings) -> None:
+        """Keep the networks for prediction: placed, frozen, compiled where that is asked for."""
+        super().keep(self._placed(model, run), run)
         model.requires_grad_(False)
-        model.eval()
         self._estimate = torch.compile(model.eps) if self.compile else None
 
     def _placed(self, model: DiADModel, run: RunSettings) -> DiADModel:
@@ -386,11 +398,6 @@ class DiAD(Method):
         if self.channels_last:
             model.to(memory_format=torch.channels_last)
         return model
-
-    def _model(self) -> DiADModel:
-        if self.model is None:
-            raise UserError("diad: no model yet; fit or load it first")
-        return self.model
 
 
 def _small(sizes: config.ModelConfig) -> list[str]:

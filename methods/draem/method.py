@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Generator, Tensor
 
 from diadbench.common.errors import UserError
-from diadbench.methods.base import Method, Prediction, RunSettings
+from diadbench.methods.base import Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.draem.losses import POOL, draem_loss, image_score
 from diadbench.methods.draem.networks import MULTIPLE, Reconstructor, Segmenter, initialise
 from diadbench.methods.draem.synthesis import corrupt_batch
 from diadbench.methods.draem.textures import PROCEDURAL_NOTE, FolderTextures, ProceduralTextures, Source
-from diadbench.methods.features.weights import load_weights, save_weights
-from diadbench.methods.training.lightning import Budget, train_module
+from diadbench.methods.training.lightning import Budget, Fetch, LightningMethod, Precision, Stages
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
-
-Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 #: So many images without one positive pixel can't be chance: each has some with a probability of about 0.4.
 WINDOW = 64
 
 
-class Draem(Method):
+class Draem(LightningMethod["_Module"]):
     """DRAEM (Zavrtanik et al., ICCV 2021): repaint an image and segment what had to be repainted.
 
     Losses, start, corruption, schedule and image score are the authors'. They train each class for about 21,000
@@ -85,55 +81,52 @@ class Draem(Method):
             clip=clip,
             checkpoint_minutes=checkpoint_minutes,
         )
-        self._module: _Module | None = None
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
-        """Train both networks together; the last step's weights are the result."""
+    def stages(self, train: TrainData, run: RunSettings) -> Stages:
+        """Train both networks together."""
+        yield from super().stages(train, run)
+        module = self.fitted()
+        run.extras.update(
+            steps=self._budget.steps, loss=module.last_loss.item(), positive_share=module.positive_share()
+        )
+
+    def build(self, run: RunSettings, *, trained_before: bool = False) -> _Module:
+        """Return both networks as the authors start them."""
+        height, width = run.image_size
+        if height % MULTIPLE or width % MULTIPLE:
+            raise UserError(f"draem: image sides must be multiples of {MULTIPLE}, found {height}x{width}")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            return _Module(*self._widths, lr=self._lr, steps=self._budget.steps)
+
+    def module(self, train: TrainData, run: RunSettings) -> _Module:
+        """Return both networks with the textures that anomalies are painted with."""
         source: Source
         if self._textures is not None:
             source = FolderTextures(self._textures)
         else:
             source = ProceduralTextures(partial(_image, train), len(train))
             run.notes.append(PROCEDURAL_NOTE)
-        module = self._build(run, source)
-        train_module(module, train, run, self._budget, fetch=train.images)
-        run.extras.update(
-            steps=self._budget.steps, loss=module.last_loss.item(), positive_share=module.positive_share()
-        )
-        self._module = module.to(run.device).eval()
+        module = self.build(run)
+        module.source = source
+        return module
+
+    def budget(self, train: TrainData) -> Budget:
+        """Return the budget of the options."""
+        return self._budget
+
+    def fetch(self, train: TrainData, run: RunSettings) -> Fetch:
+        """Return the images without their class ids."""
+        return train.images
 
     def predict(self, images: Tensor) -> Prediction:
         """Return the probability of an anomaly at each pixel, its largest pooled mean, and the repainted image."""
-        if (module := self._module) is None:
-            raise RuntimeError("Draem: fit or load first")
+        module = self.fitted()
         with torch.inference_mode():
             images = images.to(module.device)
             reconstruction = module.reconstructor(images)
             maps = module.segmenter(reconstruction, images).softmax(1)[:, 1]
         return Prediction(maps, image_score(maps, self._pool), reconstruction.clamp(0, 1))
-
-    def save(self, directory: Path) -> None:
-        """Write both networks."""
-        save_weights(self._module, directory)
-
-    def load(self, directory: Path, run: RunSettings) -> None:
-        """Read both networks."""
-        module = self._build(run, None)
-        load_weights(module, directory)
-        self._module = module.to(run.device).eval()
-
-    def parameters_count(self) -> int | None:
-        """Parameters of both networks."""
-        return None if self._module is None else sum(p.numel() for p in self._module.parameters())
-
-    def _build(self, run: RunSettings, source: Source | None) -> _Module:
-        """Make both networks as the authors start them."""
-        height, width = run.image_size
-        if height % MULTIPLE or width % MULTIPLE:
-            raise UserError(f"draem: image sides must be multiples of {MULTIPLE}, found {height}x{width}")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(run.seed)
-            return _Module(*self._widths, lr=self._lr, steps=self._budget.steps, source=source)
 
 
 def _image(train: TrainData, i: int) -> Tensor:
@@ -149,7 +142,9 @@ class _Module(pl.LightningModule):
     last_positive: Tensor
     last_loss: Tensor
 
-    def __init__(self, width: int, segmentation_width: int, *, lr: float, steps: int, source: Source | None) -> None:
+    def __init__(
+        self, width: int, segmentation_width: int, *, lr: float, steps: int, source: Source | None = None
+    ) -> None:
         super().__init__()
         self.lr, self.steps, self.source = lr, steps, source
         self.reconstructor, self.segmenter = Reconstructor(width), Segmenter(segmentation_width)

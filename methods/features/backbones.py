@@ -21,15 +21,15 @@ from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import read_json
 from diadbench.methods.features.backbone_tags import check_backbone, check_name, resolved_tag
 from diadbench.methods.features.hub import hub_access, no_network
+from diadbench.methods.features.weight_files import SUFFIXES, WRAPPERS, State, read_state
 
 if TYPE_CHECKING:
     from diadbench.methods.base import RunSettings
 
-State = dict[str, Tensor]
-
 RANDOM_NOTE = "random backbone weights"
 _FOLDER_FILES = ("model.safetensors", "pytorch_model.bin", "model.pth")
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+#: timm's training keeps averaged weights beside the others, and timm itself prefers them.
+_WRAPPERS = ("state_dict_ema", "model_ema", *WRAPPERS)
 
 
 class Backbone(nn.Module):
@@ -115,12 +115,14 @@ def load_backbone(
     else:
         check_backbone(name, weights)
     features = _features(name, out_indices)
-    mean, std, notes = load_weights(features, name, weights)
+    mean, std, notes = load_backbone_weights(features, name, weights)
     source = resolved_tag(name) if weights == "hub" else weights
     return Backbone(features, name=name, mean=mean, std=std, source=source, notes=notes)
 
 
-def load_weights(network: nn.Module, name: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...], list[str]]:
+def load_backbone_weights(
+    network: nn.Module, name: str, weights: str
+) -> tuple[tuple[float, ...], tuple[float, ...], list[str]]:
     """Fill ``network``, a feature network that timm made for ``name``; see :func:`load_backbone`.
 
     Returns:
@@ -189,11 +191,11 @@ def _hub_state(name: str) -> State:
 
 def _weights_file(weights: str) -> Path:
     path = Path(weights).expanduser()
-    if path.is_file() and path.suffix in _SUFFIXES:
+    if path.is_file() and path.suffix in SUFFIXES:
         return path
     if path.is_dir():
         named = [path / name for name in _FOLDER_FILES if (path / name).is_file()]
-        found = named or sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)
+        found = named or sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
         if named or len(found) == 1:
             return found[0]
         raise UserError(
@@ -201,19 +203,13 @@ def _weights_file(weights: str) -> Path:
             f"found {', '.join(file.name for file in found) or 'no weights'}; name the file"
         )
     raise UserError(
-        f"backbone weights {weights!r}: expected hub, package, random, or a file ({', '.join(_SUFFIXES)}) or folder "
+        f"backbone weights {weights!r}: expected hub, package, random, or a file ({', '.join(SUFFIXES)}) or folder "
         f"that exists; found {'another kind of file' if path.is_file() else 'nothing there'}"
     )
 
 
 def _file_state(path: Path) -> State:
-    from timm.models import load_state_dict
-
-    try:
-        state = load_state_dict(str(path), device="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and header errors of several libraries
-        raise UserError(f"backbone weights {path}: can't be read as tensors ({_reason(error)})") from error
-    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    return read_state(path, what="backbone weights", wrappers=_WRAPPERS)
 
 
 def _reason(error: Exception) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_with
+from diadbench.methods.features.weight_files import read_tensors
 
 FILE = "weights.safetensors"
 #: Keys of one kind that an error names.
 _SHOWN = 4
+#: Characters of an error, as long as one key of each kind fits.
+_LONGEST = 300
 _KINDS = ("missing", "unexpected", "misshaped")
 
 
@@ -34,24 +36,6 @@ def save_weights(module: nn.Module | None, directory: Path) -> None:
 def load_weights(module: nn.Module, directory: Path) -> None:
     """Fill ``module`` with what :func:`save_weights` wrote. UserError when it was built from other options."""
     load_state(module, read_tensors(directory / FILE), str(directory / FILE), "weights of a method with other options?")
-
-
-def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
-    """Read a safetensors file, or what ``torch.save`` wrote of tensors by name.
-
-    Raises:
-        UserError: No such file, or it can't be read as tensors by name.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path, device=device)
-        found = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # zip, header and pickle errors of several libraries
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: can't be read as weights ({reason}); did training end?") from error
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise UserError(f"{path}: expected tensors by name")
-    return dict(found)
 
 
 def read_tensor(path: Path, name: str, device: str = "cpu") -> Tensor:
@@ -90,13 +74,27 @@ def mismatches(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> lis
 
 
 def refuse(problems: Sequence[str], where: str, hint: str = "") -> None:
-    """Raise UserError with the first keys of each kind and the number of all, if there are any."""
+    """Raise UserError with the first keys of each kind and the number of all, if there are any.
+
+    Each kind names one key; further ones are named while the text stays below 300 characters.
+    """
     if not problems:
         return
+    kinds = [[line for line in problems if line.startswith(kind)] for kind in _KINDS]
+    shown = [1 if lines else 0 for lines in kinds]
+    text = _told(kinds, shown, len(problems), where, hint)
+    for _ in range(_SHOWN - 1):
+        for i, lines in enumerate(kinds):
+            more = [count + (i == j) for j, count in enumerate(shown)]
+            longer = _told(kinds, more, len(problems), where, hint)
+            if more[i] <= len(lines) and len(longer) < _LONGEST:
+                shown, text = more, longer
+    raise UserError(text)
+
+
+def _told(kinds: Sequence[Sequence[str]], shown: Sequence[int], count: int, where: str, hint: str) -> str:
     told = []
-    for kind in _KINDS:
-        lines = [line for line in problems if line.startswith(kind)]
-        more = f" and {len(lines) - _SHOWN:,} more {kind}" if len(lines) > _SHOWN else ""
-        told += ["; ".join(lines[:_SHOWN]) + more] if lines else []
-    ending = f"; {hint}" if hint else ""
-    raise UserError(f"{where}: {len(problems):,} keys don't fit the model: {'; '.join(told)}{ending}")
+    for lines, kind, number in zip(kinds, _KINDS, shown, strict=True):
+        more = f" and {len(lines) - number:,} more {kind}" if len(lines) > number else ""
+        told += ["; ".join(lines[:number]) + more] if lines else []
+    return f"{where}: {count:,} keys don't fit the model: {'; '.join(told)}{f'; {hint}' if hint else ''}"

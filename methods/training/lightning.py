@@ -1,8 +1,9 @@
 """Training by gradient, for every method that needs it, through Lightning's Trainer.
 
-A method writes a LightningModule and calls :func:`train_module`. What it gets: a budget in steps, precision,
-accumulation, clipping, several devices, loggers, progress, training curves, checkpoints at an interval and on SIGTERM,
-and a resume that ends, on the CPU, with the same weights bit for bit as a training that was never interrupted.
+A method writes a LightningModule and inherits from :class:`LightningMethod`. What it gets: a budget in steps,
+precision, accumulation, clipping, several devices, loggers, progress, training curves, checkpoints at an interval and
+on SIGTERM, and a resume that ends, on the CPU, with the same weights bit for bit as a training that was never
+interrupted.
 
 That holds because nothing depends on the past but weights and optimiser: the images of a step are a function of
 (seed, step), and all random numbers of a step are seeded with (seed, step).
@@ -17,20 +18,22 @@ import pickle
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor
+from torch import Tensor, nn
 
 from diadbench.common.files import write_with
 from diadbench.common.interrupt import Terminated, defer_for_good, deferred, is_pending, take_back
 from diadbench.methods.base import Method, RunSettings, no_progress
+from diadbench.methods.features.weights import load_weights, save_weights
 from diadbench.methods.training.devices import one_device
 from diadbench.methods.training.quiet import quiet_lightning
 
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 
 #: ``fetch(indices) -> batch``: what ``training_step`` gets for positions ``int64 (B,)`` of the training data.
 Fetch = Callable[[Tensor], Any]
+#: What networks compute in while they are trained, by Lightning's names.
+Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 #: Training curves have about this many points.
 HISTORY_POINTS = 500
 
@@ -64,11 +69,6 @@ class Budget:
     precision: str = "32-true"
     clip: float | None = None
     checkpoint_minutes: float = 5.0
-
-
-def steps_of_epochs(epochs: int, images: int, batch_size: int) -> int:
-    """Return the number of steps in ``epochs``, the last partial batch of each included."""
-    return epochs * -(-images // batch_size)
 
 
 class BatchOrder:
@@ -192,20 +192,131 @@ def train_module(
     module.to(run.device).eval()
 
 
-class LightningMethod(Method):
-    """Base of methods that are one LightningModule trained once. A subclass gives the module and the budget."""
+@dataclass(frozen=True)
+class Stage:
+    """One training of a method.
 
-    def module(self, train: TrainData, run: RunSettings) -> pl.LightningModule:
-        """Return the module to train; keep it to predict with it."""
+    Attributes:
+        module: What is trained.
+        budget: For how long.
+        name: Name of its checkpoint and of its curves in ``history.csv``; each stage of a method needs its own.
+        fetch: How a batch is made from positions; see :func:`train_module`.
+    """
+
+    module: pl.LightningModule
+    budget: Budget
+    name: str = "train"
+    fetch: Fetch | None = None
+
+
+def train_stages(stages: Stages, train: TrainData, run: RunSettings) -> None:
+    """Train all stages in their order, each from its last checkpoint if there is one.
+
+    Args:
+        stages: A generator of stages. It goes on behind a ``yield`` when that stage has been trained. When a training
+            ends with an error, the generator is closed at the ``yield``: its ``with`` and ``finally`` blocks run.
+        train: Training images.
+        run: The run's settings.
+
+    Raises:
+        Terminated: SIGTERM came; a checkpoint has been written.
+    """
+    with closing(stages):
+        for stage in stages:
+            train_module(stage.module, train, run, stage.budget, name=stage.name, fetch=stage.fetch)
+
+
+#: The trainings of a method, one after the other.
+Stages = Generator[Stage, None, None]
+M = TypeVar("M", bound=nn.Module)
+
+
+class LightningMethod(Method, Generic[M]):
+    """Base of methods that train networks by gradient; ``M`` is the module that predicts.
+
+    A method that trains one LightningModule once says how the module is made and how long it is trained, and predicts
+    with :meth:`fitted`; the base trains, saves, loads and counts::
+
+        class MyMethod(LightningMethod[MyModule]):
+            def build(self, run, *, trained_before=False):
+                return MyModule()
+
+            def budget(self, train):
+                return Budget(steps=1000, batch_size=8)
+
+            def predict(self, images):
+                maps = self.fitted()(images)
+                return Prediction(maps, maps.amax((1, 2)))
+
+    A method with several trainings, or none, overrides :meth:`stages`.
+    """
+
+    _model: M | None = None
+
+    def build(self, run: RunSettings, *, trained_before: bool = False) -> M:
+        """Return a new module, untrained, that depends on the options, the seed and the image size alone.
+
+        Args:
+            run: The run's settings.
+            trained_before: The weights of a trained module are loaded into it next.
+        """
         raise NotImplementedError(f"{type(self).__name__} must say which module it trains")
+
+    def module(self, train: TrainData, run: RunSettings) -> M:
+        """Return the module to train. By default it is :meth:`build`'s; override it where it needs the data."""
+        return self.build(run)
 
     def budget(self, train: TrainData) -> Budget:
         """Return how long to train."""
         raise NotImplementedError(f"{type(self).__name__} must say how long it trains")
 
+    def fetch(self, train: TrainData, run: RunSettings) -> Fetch | None:
+        """Return how a batch is made from positions; ``None`` for images with class ids. See :func:`train_module`."""
+        return None
+
+    def stages(self, train: TrainData, run: RunSettings) -> Stages:
+        """Yield the trainings one after the other; by default there is one, of :meth:`module`.
+
+        What comes behind a ``yield`` runs when that stage has been trained. The model must be kept with :meth:`keep`
+        before the generator ends.
+        """
+        module = self.module(train, run)
+        assert isinstance(module, pl.LightningModule)
+        yield Stage(module, self.budget(train), fetch=self.fetch(train, run))
+        self.keep(module, run)
+
     def fit(self, train: TrainData, run: RunSettings) -> None:
-        """Train the module to the end of the budget."""
-        train_module(self.module(train, run), train, run, self.budget(train))
+        """Train all :meth:`stages`; the last step's weights are the result."""
+        train_stages(self.stages(train, run), train, run)
+
+    def keep(self, model: M, run: RunSettings) -> None:
+        """Keep the model that predicts, on the run's device and in evaluation mode."""
+        self._model = model.to(run.device).eval()
+
+    def fitted(self) -> M:
+        """Return the model that predicts. Raises RuntimeError before :meth:`fit` or :meth:`load`."""
+        if self._model is None:
+            raise RuntimeError(f"{type(self).__name__}: fit or load first")
+        return self._model
+
+    def save(self, directory: Path) -> None:
+        """Write parameters and buffers of the model as ``weights.safetensors``."""
+        save_weights(self.fitted(), directory)
+
+    def load(self, directory: Path, run: RunSettings) -> None:
+        """Read what :meth:`save` wrote. Raises UserError when it was written with other options."""
+        model = self.build(run, trained_before=True)
+        load_weights(model, directory)
+        self.keep(model, run)
+
+    def parameters_count(self) -> int | None:
+        """Return the number of parameters of the model; ``None`` when there is none yet."""
+        return None if self._model is None else count_parameters(self._model)
+
+
+def count_parameters(*modules: nn.Module) -> int:
+    """Return the number of parameters of all modules together, frozen ones too."""
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
 class _Images:

@@ -13,14 +13,13 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, write_json
-from diadbench.methods.base import Method, Prediction, RunSettings
+from diadbench.methods.base import Prediction, RunSettings
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.feature_cache import build_cache
 from diadbench.methods.features.origin import add, notes_of
-from diadbench.methods.features.weights import load_weights, save_weights
-from diadbench.methods.training.lightning import Fetch, train_module
+from diadbench.methods.training.lightning import Fetch, LightningMethod, Precision, Stage, Stages, count_parameters
 from diadbench.methods.uniad.head import HeadConfig, PositionKind, UniADHead
 from diadbench.methods.uniad.official import (
     LoadReport,
@@ -30,13 +29,13 @@ from diadbench.methods.uniad.official import (
     use_official_padding,
 )
 from diadbench.methods.uniad.scoring import ScoreKind, align, feature_loss, image_score, score_map
-from diadbench.methods.uniad.settings import PRESETS, Precision, Preset, Settings, resolve
+from diadbench.methods.uniad.settings import PRESETS, Preset, Settings, resolve
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
 
-class UniAD(Method):
+class UniAD(LightningMethod["_Module"]):
     """UniAD (You et al., NeurIPS 2022): one transformer reconstructs the features of all classes.
 
     Options that are ``None`` come from the preset; :attr:`settings` has the resolved values, and so has every result
@@ -159,7 +158,6 @@ class UniAD(Method):
         }
         self.backbone: Backbone | None = None
         self.report: LoadReport | None = None
-        self._module: _Module | None = None
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
@@ -167,24 +165,23 @@ class UniAD(Method):
         if options["checkpoint"] is None:
             check_backbone(options["backbone"], options["weights"])
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
-        """Train the head, from cached features; or take all from the authors' checkpoint."""
+    def stages(self, train: TrainData, run: RunSettings) -> Stages:
+        """Train the head, from cached features; nothing where all comes from the authors' checkpoint."""
         budget = self.settings.budget(len(train), max(1, run.devices), **self._trainer_options)
-        module = self._build(run, budget.steps)
-        assert self.backbone is not None
+        module = self.build(run)
+        module.steps = budget.steps
         if self._checkpoint is None:
-            train_module(module, train, run, budget, fetch=self._fetch(train, run))
+            yield Stage(module, budget, fetch=self.fetch(train, run))
             run.extras.update(steps=budget.steps, loss=module.last_loss.item())
         else:
-            self.backbone, self.report = load_checkpoint(self._checkpoint, module.head, self.backbone)
             add(run.notes, notes_of(None, Path(self._checkpoint).name, run))
             run.extras["checkpoint"] = str(self.report)
         run.extras["settings"] = asdict(self.settings)
-        self._ready(module, run)
+        self.keep(module, run)
 
     def predict(self, images: Tensor) -> Prediction:
         """Score images; the map has the images' size (each token enlarged ``stride`` times)."""
-        module = self._fitted()
+        module = self.fitted()
         with torch.inference_mode():
             features = self._features(images.to(module.device))
             maps = score_map(module.head(features).feature_rec, features, self._head.instride)
@@ -192,35 +189,29 @@ class UniAD(Method):
 
     def save(self, directory: Path) -> None:
         """Write the head, and which backbone it belongs to."""
-        save_weights(self._module, directory)
+        super().save(directory)
         assert self.backbone is not None
         write_json(directory / "uniad.json", {"backbone": self.backbone.name, "digest": self.backbone.digest})
 
     def load(self, directory: Path, run: RunSettings) -> None:
         """Read the head; the backbone comes from its own weights again and must be the same."""
-        module = self._build(run, 1, trained_before=True)
+        super().load(directory, run)
         assert self.backbone is not None
-        if self._checkpoint is not None:
-            self.backbone, self.report = load_checkpoint(self._checkpoint, module.head, self.backbone)
-        load_weights(module, directory)
         said = read_json(directory / "uniad.json") or {}
         if said.get("digest") != self.backbone.digest:
             raise UserError(
                 f"{directory}: trained on {said.get('backbone')} with weights {said.get('digest', '')[:12]}, "
                 f"found {self.backbone.name} with {self.backbone.digest[:12]}; give the same backbone and weights"
             )
-        self._ready(module, run)
 
     def parameters_count(self) -> int | None:
-        """Parameters of head and backbone."""
-        if self._module is None or self.backbone is None:
-            return None
-        return sum(p.numel() for part in (self._module, self.backbone) for p in part.parameters())
+        """Return the number of parameters of head and backbone."""
+        return None if self._model is None or self.backbone is None else count_parameters(self._model, self.backbone)
 
     # -- parts ------------------------------------------------------------------------------------------------
 
-    def _build(self, run: RunSettings, steps: int, *, trained_before: bool = False) -> _Module:
-        """Make the backbone and an untrained head that fits it and the image size."""
+    def build(self, run: RunSettings, *, trained_before: bool = False) -> _Module:
+        """Make the backbone and a head that fits it and the image size: untrained, or both from the checkpoint."""
         self.backbone = self._make_backbone(run, trained_before=trained_before)
         height, width = run.image_size
         stride = self._head.instride
@@ -231,7 +222,10 @@ class UniAD(Method):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
             head = UniADHead(replace(self._head, inplanes=sum(self.backbone.channels), feature_size=size))
-        return _Module(head, self.settings, steps, self._features)
+        if self._checkpoint is not None:
+            backbone, self.report = load_checkpoint(self._checkpoint, head, self.backbone)
+            self.backbone = backbone.to(run.device)
+        return _Module(head, self.settings, self._features)
 
     def _make_backbone(self, run: RunSettings, *, trained_before: bool) -> Backbone:
         options = dict(self._backbone_options)
@@ -247,23 +241,13 @@ class UniAD(Method):
             use_official_padding(backbone.network, backbone.name)
         return backbone.to(run.device)
 
-    def _ready(self, module: _Module, run: RunSettings) -> None:
-        assert self.backbone is not None
-        self.backbone.to(run.device)
-        self._module = module.to(run.device).eval()
-
-    def _fitted(self) -> _Module:
-        if self._module is None:
-            raise RuntimeError("UniAD: fit or load first")
-        return self._module
-
     def _features(self, images: Tensor) -> Tensor:
         """Aligned features ``float32 (B,C,h,w)`` of images on the backbone's device."""
         assert self.backbone is not None
         with torch.no_grad():
             return align(self.backbone(images), self.backbone.strides, self._head.instride)
 
-    def _fetch(self, train: TrainData, run: RunSettings) -> Fetch:
+    def fetch(self, train: TrainData, run: RunSettings) -> Fetch:
         """Aligned features ``float32 (B,C,h,w)`` from the cache; or images, when there is none."""
         if not self._cache:
             return train.images
@@ -290,7 +274,9 @@ class _Module(pl.LightningModule):
 
     last_loss: Tensor
 
-    def __init__(self, head: UniADHead, settings: Settings, steps: int, features: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, head: UniADHead, settings: Settings, features: Callable[[Tensor], Tensor], steps: int = 1
+    ) -> None:
         super().__init__()
         self.head, self.settings, self.steps = head, settings, steps
         self.features = features

@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import timm
-import torch
 from timm.layers.conv2d_same import Conv2dSame
 from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
@@ -17,10 +16,10 @@ from torch.nn import functional
 
 from diadbench.common.errors import UserError
 from diadbench.methods.features.backbones import Backbone, timm_names
+from diadbench.methods.features.weight_files import State, read_state
 from diadbench.methods.features.weights import load_state
 from diadbench.methods.uniad.head import UniADHead
 
-State = dict[str, Tensor]
 Padding = Literal["official", "timm"]
 
 #: Pixels that the authors' EfficientNets fix their padding for, whatever size then comes in.
@@ -109,25 +108,14 @@ class LoadReport:
 
 
 def read_checkpoint(path: Path | str) -> State:
-    """Read the authors' checkpoint file; returns the tensors by name, without ``module.``.
+    """Read the authors' checkpoint file: tensors by name, without ``module.``.
 
-    Either their dict (``epoch``, ``arch``, ``state_dict``, ``best_metric``, ``optimizer``) or bare tensors.
+    It is their dictionary (``epoch``, ``arch``, ``state_dict``, ``best_metric``, ``optimizer``) or tensors alone.
 
     Raises:
         UserError: No such file, or it holds no tensors by name.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise UserError(f"uniad checkpoint {path}: not found; give the authors' ckpt.pth.tar")
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and unsafe-global errors are of several kinds
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"uniad checkpoint {path}: can't be read as tensors ({reason})") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"uniad checkpoint {path}: expected a dict with 'state_dict' of tensors by name")
-    return without_module(state)
+    return without_module(read_state(path, what="uniad checkpoint"))
 
 
 def without_module(state: Mapping[str, Tensor]) -> State:

@@ -10,7 +10,6 @@ from diadbench.methods.training.lightning import Budget
 from diadbench.methods.uniad.official import Padding
 
 Preset = Literal["official", "ader"]
-Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from diadbench.common.bibtex import bibtex
 from diadbench.common.errors import UserError
 from diadbench.datasets import get, get_class
 from diadbench.datasets.checking.check import check
-from diadbench.datasets.checking.describe import contact_sheet, guides, info_text, markdown
+from diadbench.datasets.checking.contact_sheet import contact_sheet
+from diadbench.datasets.checking.dataset_docs import markdown
+from diadbench.datasets.checking.describe import guides, info_text
 from diadbench.datasets.checking.describe import options as options_of
 from diadbench.datasets.checking.prepare import prepare
 from diadbench.datasets.decoding.data_module import DataModule
@@ -171,7 +173,9 @@ def test_prepare_writes_nothing_into_the_data(tmp_path: Path, capsys: pytest.Cap
 
 def test_the_docs_are_the_guides() -> None:
     text = DOCS.read_text()
-    assert markdown() in text, "docs/datasets.md is behind: diadbench.datasets.checking.describe.markdown() prints it"
+    assert markdown() in text, (
+        "docs/datasets.md is behind: diadbench.datasets.checking.dataset_docs.markdown() prints it"
+    )
     assert set(guides()) == {name for name, entry in CATALOG.items() if entry.folders}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from diadbench.datasets.decoding.data import TrainData
 from diadbench.methods.base import MethodInfo, Prediction, RunSettings
-from diadbench.methods.features.weights import load_weights, save_weights
 from diadbench.methods.training.lightning import Budget, LightningMethod
 
 
@@ -45,7 +43,7 @@ class Net(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-class SmallNet(LightningMethod):
+class SmallNet(LightningMethod[Net]):
     """Error of a small denoising net."""
 
     info = MethodInfo("small-net", "", "Error of a small denoising net.")
@@ -55,13 +53,11 @@ class SmallNet(LightningMethod):
     ) -> None:
         self.steps, self.seconds = steps, seconds
         self._budget = Budget(steps, batch_size, checkpoint_minutes=checkpoint_minutes)
-        self._net: Net | None = None
 
-    def module(self, train: TrainData, run: RunSettings) -> Net:
+    def build(self, run: RunSettings, *, trained_before: bool = False) -> Net:
         """Make the net."""
         torch.manual_seed(run.seed)
-        self._net = Net(self.seconds, self.steps)
-        return self._net
+        return Net(self.seconds, self.steps)
 
     def budget(self, train: TrainData) -> Budget:
         """As the options say."""
@@ -69,17 +65,6 @@ class SmallNet(LightningMethod):
 
     def predict(self, images: Tensor) -> Prediction:
         """Absolute error, summed over the channels."""
-        assert self._net is not None
         with torch.inference_mode():
-            maps = (self._net.net(images) - images).abs().sum(1)
+            maps = (self.fitted().net(images) - images).abs().sum(1)
         return Prediction(maps, maps.amax((1, 2)))
-
-    def save(self, directory: Path) -> None:
-        """Write the net."""
-        save_weights(self._net, directory)
-
-    def load(self, directory: Path, run: RunSettings) -> None:
-        """Read the net."""
-        self._net = Net(0.0, 1)
-        load_weights(self._net, directory)
-        self._net.eval()

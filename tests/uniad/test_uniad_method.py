@@ -208,7 +208,7 @@ def test_official_checkpoint_loads_whole_and_says_what_it_did_not_use(
     assert run.extras["checkpoint"] == str(report)
     assert "weights from ckpt_best.pth.tar: trained elsewhere, the file doesn't say how" in run.notes
     state = torch.load(official_checkpoint, weights_only=True)["state_dict"]
-    assert torch.equal(method._fitted().head.input_proj.weight, state["module.reconstruction.input_proj.weight"])
+    assert torch.equal(method.fitted().head.input_proj.weight, state["module.reconstruction.input_proj.weight"])
     prediction = method.predict(torch.rand(1, 3, 224, 224))
     assert prediction.anomaly_map.shape == (1, 224, 224)
     assert prediction.anomaly_map.isfinite().all()

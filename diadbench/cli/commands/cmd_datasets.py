@@ -92,7 +92,8 @@ def info(name: str, options: list[str], *, root: str | None = None, sheet: str |
         diadbench datasets info visa
         diadbench datasets info visa --root /data/visa --sheet visa.png
     """
-    from diadbench.datasets.checking.describe import contact_sheet, info_text
+    from diadbench.datasets.checking.contact_sheet import contact_sheet
+    from diadbench.datasets.checking.describe import info_text
 
     chosen = dataset_options(name, options)
     print(info_text(name, root))

@@ -23,18 +23,12 @@ def list_methods(*, anomalib: bool = False) -> int:
 
     print(f"{'name':<14}{'title':<12}{'venue':<12}needs")
     for name in names():
-        known = CATALOG.get(name)
-        if known is None:
-            print(f"{name:<14}{'(plug-in)':<12}{'':<12}")
-            continue
-        info = known.info
-        print(f"{name:<14}{info.title:<12}{info.venue:<12}{', '.join(info.needs) or '-'}")
+        info = CATALOG[name].info if name in CATALOG else None
+        facts = (info.title, info.venue, ", ".join(info.needs) or "-") if info else ("(plug-in)", "", "")
+        print(f"{name:<14}{facts[0]:<12}{facts[1]:<12}{facts[2]}")
     models = model_names()
-    if anomalib:
-        for model in models:
-            print(f"anomalib:{model}")
-    else:
-        print(f"anomalib:MODEL for {len(models)} models of anomalib (--anomalib lists them); FILE.py:CLASS for yours")
+    short = f"anomalib:MODEL for {len(models)} models of anomalib (--anomalib lists them); FILE.py:CLASS for yours"
+    print("\n".join(f"anomalib:{model}" for model in models) if anomalib else short)
     return 0
 
 
@@ -81,8 +75,7 @@ def new(name: str, *, directory: str = ".") -> int:
     from diadbench.methods.authoring.new_method import write_template
 
     path, cls = write_template(name, directory)
-    print(path)
-    print(f"check it:  diadbench methods check {path}:{cls}")
+    print(f"{path}\ncheck it:  diadbench methods check {path}:{cls}")
     print(f"run it:    diadbench run demo --method {path}:{cls}")
     return 0
 
@@ -102,9 +95,24 @@ def check(method: str, *, options: list[str] = [], size: int = 64) -> int:  # no
         diadbench methods check my_method.py:MyMethod
         diadbench methods check patchcore --options backbone=tf_efficientnet_lite0 weights=package ratio=0.1
     """
-    from diadbench.methods.authoring.new_method import run_checks
+    from diadbench.benchmark.planning.grid import parse_overrides
+    from diadbench.common.errors import Skip
+    from diadbench.methods.authoring.conformance import SMALL_OPTIONS, check_method
+    from diadbench.methods.authoring.new_method import method_to_check
 
-    return run_checks(method, options, size)
+    try:
+        cls = method_to_check(method)
+    except Skip as missing:
+        print(f"skipped   {missing}")
+        return 3
+    small = SMALL_OPTIONS.get(method, {}) if not options else {}
+    if small:
+        print(f"options   {', '.join(f'{name}={value}' for name, value in small.items())}")
+    found = set()
+    for one in check_method(cls, small or parse_overrides(options), size=size):
+        found.add(one.status)
+        print(f"{one.status:<10}{one.name} ({one.seconds:.1f} s){one.text and f': {one.text}'}", flush=True)
+    return 1 if "failed" in found else 3 if "skipped" in found else 0
 
 
 def export(method: str, run: str, *, format: str = "diffusers", out: str | None = None, part: str | None = None) -> int:

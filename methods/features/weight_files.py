@@ -1,0 +1,296 @@
+"""The one reader of weights' files: safetensors, and what ``torch.save`` wrote, old and new. No code of a file is run.
+
+A pickle can name any function of the machine and have it called, so the pickles are read by an unpickler that knows a
+short list of names, those that rebuild tensors. Every other class or function (numpy's scalars, EasyDict, Lightning's
+callbacks and attribute dictionaries) is replaced by :class:`Inert`, which does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import tarfile
+import types
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from diadbench.common.errors import UserError
+
+#: Tensors by name.
+State = dict[str, Tensor]
+
+SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".tar")
+#: Entry of an exported checkpoint, beside ``state_dict``, with what other code has no key for. A ``.safetensors`` has
+#: it in its metadata under this name, as JSON, and its tensors under names that begin with ``diadbench.``.
+METADATA = "diadbench"
+#: Entries that hold the tensors, where a checkpoint has more than these: the first that is there counts.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
+#: Prefixes that wrappers of a module put before each of its names: data-parallel training, torch.compile.
+_PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
+#: Characters of a reason that are shown.
+_REASON = 120
+
+
+def read_state(path: Path | str, *, what: str = "weights", wrappers: Iterable[str] = WRAPPERS) -> State:
+    """Return the tensors of a file of weights by name. Arguments and errors are those of :func:`read_checkpoint`."""
+    return read_checkpoint(path, what=what, wrappers=wrappers)[0]
+
+
+def read_checkpoint(
+    path: Path | str, *, what: str = "weights", wrappers: Iterable[str] = WRAPPERS, device: str = "cpu"
+) -> tuple[State, dict[str, Any]]:
+    """Read the tensors of a file of weights, and the metadata that an export of this project put beside them.
+
+    The content decides how the file is read, not the suffix. Tensors keep their dtype (float16 and bfloat16 too).
+
+    Args:
+        path: A ``.safetensors``, or a file that ``torch.save`` wrote in any version of PyTorch.
+        what: What the file is for, as errors call it.
+        wrappers: Entries that may hold the tensors; the first one that the file has is taken.
+        device: Where the tensors are put.
+
+    Returns:
+        Tensors by name, without the prefix ``module.`` of data-parallel training; the metadata, empty where there is
+        none.
+
+    Raises:
+        UserError: No such file, or it holds no tensors by name. The text says what the file is instead (a web page, a
+            git-LFS pointer, a cut-off archive, ...) in one line of at most 300 characters besides the path.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file() or path.suffix not in SUFFIXES:
+        found = "a folder" if path.is_dir() else "another kind of file" if path.exists() else "nothing there"
+        raise UserError(f"{what} {path}: expected a file ({', '.join(SUFFIXES)}); found {found}")
+    content = _content(path, what, device)
+    metadata = content.pop(METADATA, {})
+    state = unwrapped(content, wrappers)
+    if not state:
+        found = f"only {_listed(content)}" if content else "nothing"
+        raise UserError(f"{what} {path}: expected tensors by name, found {found}")
+    return state, metadata if isinstance(metadata, dict) else {}
+
+
+def read_tensors(path: Path, device: str = "cpu", *, what: str = "trained weights") -> State:
+    """Read a file of weights exactly as it is: no entry is unwrapped or left out, no prefix is dropped.
+
+    Raises:
+        UserError: As :func:`read_checkpoint`; or the file holds anything besides tensors.
+    """
+    if not path.is_file():
+        raise UserError(f"{what} {path}: the file is not there; did training end?")
+    content = _content(path, what, device)
+    metadata = content.pop(METADATA, None)
+    others = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    if others or metadata:
+        raise UserError(f"{what} {path}: expected tensors by name alone, found {_listed([*others, *(metadata or ())])}")
+    return {str(key): value for key, value in content.items()}
+
+
+def unwrapped(content: Mapping[Any, Any], wrappers: Iterable[str] = WRAPPERS) -> State:
+    """Return the tensors of a checkpoint's content.
+
+    Args:
+        content: Tensors by name, or a dictionary that has them in one of its entries.
+        wrappers: Names of that entry; the first one that is there counts.
+
+    Returns:
+        The tensors by name. The prefixes ``module.`` (data-parallel training) and ``_orig_mod.`` (torch.compile) are
+        dropped where every name has them. What is no tensor is left out.
+    """
+    inside = next((content[name] for name in wrappers if isinstance(content.get(name), Mapping)), content)
+    state = {str(key): value for key, value in inside.items() if isinstance(value, Tensor)}
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+# -- the two formats ------------------------------------------------------------------------------------------------
+
+
+class _NotWeights(Exception):
+    """The file is something else; the text says what."""
+
+
+def _content(path: Path, what: str, device: str) -> dict[Any, Any]:
+    try:
+        if _is_safetensors(path):  # asked first: the length that it begins with may look like anything
+            return _read_safetensors(path, device)
+        if other := _something_else(path):
+            raise _NotWeights(other)
+        return _read_pickle(path, device)
+    except Exception as error:  # zip, header and pickle errors of several libraries
+        raise UserError(f"{what} {path}: can't be read as tensors ({_reason(path, error)})") from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins as a safetensors does: the header's length as eight bytes, then JSON."""
+    with open(path, "rb") as file:
+        head = file.read(9)
+    return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
+
+
+def _read_safetensors(path: Path, device: str) -> dict[Any, Any]:
+    with safe_open(path, "pt") as file:
+        metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    tensors = load_file(path, device=device)
+    own = {key: tensors.pop(key) for key in list(tensors) if key.startswith(f"{METADATA}.")}
+    return {**tensors, METADATA: {**metadata, **{key.partition(".")[2]: value for key, value in own.items()}}}
+
+
+def _read_pickle(path: Path, device: str) -> dict[Any, Any]:
+    reader = types.SimpleNamespace(__name__="restricted", Unpickler=_Unpickler, load=_load)
+    with warnings.catch_warnings(), open(path, "rb") as file:  # not by its path, whose suffix torch goes by
+        warnings.simplefilter("ignore")  # torch warns that a pickle may run code: this one can't
+        content = torch.load(file, map_location=device, pickle_module=reader, weights_only=False)
+    if isinstance(content, Inert) and not content:
+        raise _NotWeights(f"it is a whole object of the class {type(content).__name__}; save its state_dict() instead")
+    if not isinstance(content, dict):
+        raise _NotWeights(f"expected a dictionary of tensors, found a {type(content).__name__}")
+    return dict(content)
+
+
+def _load(file: Any, **options: Any) -> Any:
+    return _Unpickler(file, **options).load()
+
+
+class Inert(dict[Any, Any]):
+    """Stands for any class or function that a checkpoint names besides its tensors. It keeps items and nothing else.
+
+    It takes whatever a pickle may do to the object that it stands for: call it, give it a state, fill it as a
+    dictionary, a list or a set, use it as a key.
+    """
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Ignore what the pickle hands over."""
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Inert:
+        """Ignore what the pickle hands over."""
+        return super().__new__(cls)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Inert:
+        """Return another one, as an object that makes objects."""
+        return Inert()
+
+    def __setstate__(self, state: Any) -> None:
+        """Ignore the state."""
+
+    def append(self, value: Any) -> None:
+        """Ignore an item of a list."""
+
+    def extend(self, values: Iterable[Any]) -> None:
+        """Ignore the items of a list."""
+
+    def add(self, value: Any) -> None:
+        """Ignore an item of a set."""
+
+
+class _Function:
+    """A function that a pickle may call and not change."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it changes a function")
+
+
+def _plain_tensor(function: Callable[..., Any], kind: Any, arguments: tuple[Any, ...], state: Any) -> Any:
+    """Rebuild the tensor in an object of a subclass of torch's tensors, without the subclass."""
+    return function(*arguments)
+
+
+#: All that a pickle may call; these make tensors and plain containers and nothing else.
+_CALLABLE: dict[tuple[str, str], Any] = {
+    ("torch._utils", "_rebuild_tensor"): _Function(torch._utils._rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): _Function(torch._utils._rebuild_tensor_v2),
+    ("torch._utils", "_rebuild_parameter"): _Function(torch._utils._rebuild_parameter),
+    ("torch._utils", "_rebuild_parameter_with_state"): _Function(lambda data, gradient, hooks, state: data),
+    ("torch._tensor", "_rebuild_from_type_v2"): _Function(_plain_tensor),
+    ("torch", "Size"): _Function(torch.Size),
+    ("torch", "device"): _Function(torch.device),
+    ("collections", "OrderedDict"): OrderedDict,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads a pickle whose names are those of ``_CALLABLE``, or are replaced by :class:`Inert`."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a name stands for. It is never imported."""
+        known = _CALLABLE.get((module, name))
+        return type(name, (Inert,), {"__module__": module}) if known is None else known
+
+
+# -- what a file is that holds no weights ---------------------------------------------------------------------------
+
+_POINTER = b"version https://git-lfs.github.com"
+
+
+def _something_else(path: Path) -> str:
+    """Return what a file is that can't hold weights, by its first bytes; an empty text if it may hold some."""
+    with open(path, "rb") as file:
+        head = file.read(512)
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not head:
+        return "the file is empty"
+    if start.startswith(_POINTER):
+        return "it is a git-LFS pointer, not the weights; fetch them with `git lfs pull`"
+    if start[:1] == b"<":
+        return "it is a web page (HTML or XML), not the weights; download the file itself"
+    if head.startswith(b"\x1f\x8b"):
+        return "it is a gzip archive; unpack it first"
+    if head[257:262] == b"ustar" and tarfile.is_tarfile(path):
+        return "it is a tar archive of files; unpack it first"
+    if start[:1] in (b"{", b"[") and not any(byte > 127 or byte == 0 for byte in head):
+        return "it is JSON text, not the weights"
+    if head.startswith(b"PK"):
+        return _wrong_archive(path)
+    return ""
+
+
+def _wrong_archive(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.rpartition("/")[2] for name in archive.namelist()]
+    except zipfile.BadZipFile:
+        return "the archive is damaged or cut off; download it again"
+    if "constants.pkl" in names:
+        return "it is a TorchScript program; save its state_dict() instead"
+    return "" if "data.pkl" in names else "it is a zip archive of other files; unpack it first"
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Return in a few words why a file can't be read.
+
+    PyTorch's own sentences are not passed on: they are long, and advise to let the file run its code.
+    """
+    if isinstance(error, _NotWeights):
+        return str(error)
+    if isinstance(error, (pickle.UnpicklingError, EOFError, UnicodeDecodeError)) and not zipfile.is_zipfile(path):
+        return "it is neither a safetensors file nor one that torch.save wrote, or it is cut off"
+    told = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
+    if "weights_only" in told or len(told) > _REASON:
+        return f"the file is damaged: {type(error).__name__}"
+    return told
+
+
+def _listed(content: Iterable[Any]) -> str:
+    names = [str(key)[:20] for key in content]
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
