@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"
 from real_run import make_run
 from scaled_run import make_scaled
 
+from diadbench.common.systems import resident_bytes
+
+try:
+    import resource
+except ImportError:
+    raise SystemExit("benchmarks/report_scale.py needs the module resource; Windows lacks it: use WSL 2") from None
+
 CLASSES = {"mvtec": 15, "visa": 12, "realiad": 30, "unimedical": 3, "coco_ad": 4, "mvtec3d": 10}
 
 
@@ -24,7 +30,7 @@ def measure(words: list[str]) -> tuple[float, float, float]:
     subprocess.run([sys.executable, "-m", "diadbench", *words], check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - start, cpu, after.ru_maxrss / 1024
+    return time.perf_counter() - start, cpu, resident_bytes(after.ru_maxrss) / 2**20
 
 
 def main() -> None:
