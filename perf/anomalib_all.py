@@ -14,7 +14,6 @@ import argparse
 import inspect
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -22,6 +21,11 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+try:
+    import resource
+except ImportError:
+    raise SystemExit("perf/anomalib_all.py needs the module resource; Windows lacks it: use WSL 2") from None
 
 BEGIN, END = "<!-- anomalib table: perf/anomalib_all.py -->", "<!-- end of anomalib table -->"
 SIZE = 128

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from pathlib import Path
 
+from diadbench.common.systems import resident_bytes
 from diadbench.datasets import get
 from diadbench.datasets.samples import make_sample
+
+try:
+    import resource
+except ImportError:
+    raise SystemExit("benchmarks/indexing.py needs the module resource; Windows lacks it: use WSL 2") from None
 
 SAMPLES = 151_050
 
@@ -44,7 +49,7 @@ def measure(root: Path, repeat: int) -> None:
         table = get("realiad", root).samples
         whole = time.process_time() - begin
         assert len(table) == read == SAMPLES, (len(table), read)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        peak = resident_bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1e9
         print(
             f"{len(table):,} samples: table {whole:.2f} CPU s, of which JSONs {jsons:.2f} s "
             f"(ratio {whole / jsons:.1f}); peak memory {peak:.2f} GB"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -23,6 +22,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 from PIL import Image
+
+try:
+    import resource
+except ImportError:
+    raise SystemExit("benchmarks/overhead.py needs the module resource; Windows lacks it: use WSL 2") from None
 
 CHEAP = Path(__file__).resolve().parents[1] / "tests" / "storm" / "cheap"
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")

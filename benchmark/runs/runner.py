@@ -30,6 +30,7 @@ from diadbench.benchmark.records.store import ENDED, FAILED, CellRecord, RunDire
 from diadbench.benchmark.runs.watch import Watch
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
+from diadbench.common.systems import need_posix
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +87,7 @@ def run_grid(
     Raises:
         UserError: The input is wrong; no cell has run. A failing cell raises nothing: look at the result.
     """
+    need_posix("diadbench run")
     started = time.time()
     directory = RunDirectory(out if out is not None else Path("runs") / grid.name, must_exist=False)
     with Watch(quiet=quiet) as watch:

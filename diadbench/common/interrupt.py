@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -66,10 +68,18 @@ def defer_for_good() -> None:
 
 
 def die_with_parent(number: int) -> None:
-    """Ask Linux for a signal when the parent dies; elsewhere nothing happens."""
+    """Ask Linux for a signal when the parent dies; elsewhere a thread looks for the parent each second."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(1, int(number), 0, 0, 0)  # PR_SET_PDEATHSIG
+    else:
+        threading.Thread(target=_watch_parent, args=(os.getppid(), number), name="parent", daemon=True).start()
+
+
+def _watch_parent(parent: int, number: int, interval: float = 1.0) -> None:
+    while os.getppid() == parent:
+        time.sleep(interval)
+    os.kill(os.getpid(), number)
 
 
 def is_pending() -> bool:
