@@ -155,7 +155,7 @@ def test_seed_decides(tmp_path: Path) -> None:
 
 def test_cache_is_shared_and_close_to_training_without_it(tmp_path: Path) -> None:
     cached = maps(fit(tmp_path, name="a")[0])
-    (file,) = (tmp_path / "cache/features").glob("*.f16")
+    (file,) = (tmp_path / "cache/features").glob("*/data.bin")
     assert file.stat().st_size == 10 * 192 * 4 * 4 * 2
     stamp = file.stat().st_mtime_ns
     fit(tmp_path, name="b", seed=1)
