@@ -31,7 +31,7 @@ from diadbench.benchmark.cells.loggers import LOGGERS
 from diadbench.benchmark.planning.paths import absolute, entry_with_paths, over_the_file, recalled, relative, with_paths
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.typed import check, hints_of, plain
-from diadbench.common.yaml_values import dump, load
+from diadbench.common.yaml_values import dump, load, load_pairs
 
 #: Key of an entry whose options are all written out: no preset of that name is laid below them.
 RESOLVED = "resolved"
@@ -423,16 +423,7 @@ def _lay(raw: dict[str, Any], key: str, value: Any) -> None:
 
 def parse_overrides(texts: list[str]) -> dict[str, Any]:
     """Turn ``["seeds=[0,1]", "image_size=128"]`` into keys and YAML values. Raises UserError."""
-    found = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise UserError(f"override {text!r}: expected key=value, for example seeds=[0,1]")
-        try:
-            found[key] = load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"override {text!r}: the value is not YAML") from error
-    return found
+    return load_pairs(texts, "override", "seeds=[0,1]")
 
 
 def parse_time(value: str | float | None, where: str = "time") -> float | None:

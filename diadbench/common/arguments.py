@@ -40,10 +40,8 @@ def checked_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> 
         UserError: An unknown name, a missing argument, a value of a wrong type.
     """
     known = arguments_of(cls)
-    extra = {key: value for key, value in values.items() if key not in known.parameters}
-    if extra and not known.open_ended:
-        raise unknown_name("option", str(next(iter(extra))), known.parameters, where=where)
-    given = check(known.hints, {key: value for key, value in values.items() if key not in extra}, where)
+    _refuse_unknown(known, values, where)
+    given = check(known.hints, _without_default(known, values), where)
     found: dict[str, Any] = {}
     for name, parameter in known.parameters.items():
         if name in given:
@@ -52,7 +50,26 @@ def checked_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> 
             raise UserError(f"{where}: {name} is required" if where else f"{name} is required")
         elif is_plain(parameter.default):
             found[name] = plain(parameter.default)
-    return {**found, **plain(extra)}
+    return {**found, **{key: value for key, value in given.items() if key not in found}}
+
+
+def _without_default(known: Arguments, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out a written ``null`` whose argument has the default ``None``, whatever its hint says."""
+    defaults = {name: entry.default for name, entry in known.parameters.items()}
+    return {key: value for key, value in values.items() if value is not None or defaults.get(key, "") is not None}
+
+
+def given_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Return ``values`` alone, checked as :func:`checked_arguments` does; what the constructor needs may be missing."""
+    known = arguments_of(cls)
+    _refuse_unknown(known, values, where)
+    return check(known.hints, values, where)
+
+
+def _refuse_unknown(known: Arguments, values: Mapping[str, Any], where: str) -> None:
+    unknown = [key for key in values if key not in known.parameters]
+    if unknown and not known.open_ended:
+        raise unknown_name("option", str(unknown[0]), known.parameters, where=where)
 
 
 def arguments_of(cls: type) -> Arguments:

@@ -160,6 +160,12 @@ def _below(members: Iterable[Any], part: int | str) -> list[Any]:
     return found
 
 
+def _keys(members: Iterable[Any]) -> list[Any]:
+    """The types of a mapping's keys."""
+    mappings = [get_args(member) for member in members if _kind(member) is dict]
+    return [key for arguments in mappings if arguments for key in _members(arguments[0])]
+
+
 def _length(member: Any) -> int | None:
     """The length of a tuple that has one."""
     arguments = get_args(member)
@@ -169,7 +175,9 @@ def _length(member: Any) -> int | None:
 def _as_expected(members: list[Any], value: Any) -> Any:
     """Take a number's spelling where a text is expected, ``on`` for true where a switch is."""
     if isinstance(value, Mapping):
-        return {key: _as_expected(_below(members, str(key)), entry) for key, entry in value.items()}
+        return {
+            _scalar(_keys(members), key): _as_expected(_below(members, str(key)), entry) for key, entry in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_as_expected(_below(members, place), entry) for place, entry in enumerate(value)]
     return _scalar(members, value)

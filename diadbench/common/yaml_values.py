@@ -9,9 +9,12 @@ YAML 1.1: ``on`` is true, ``01`` is 1 and ``1e-4`` is a text.) A number is an ``
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
+
+from diadbench.common.errors import UserError
 
 _DIGITS = r"[0-9]+(?:_[0-9]+)*"
 _SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -135,3 +138,26 @@ def dump(value: Any) -> str:
     """Return plain values as YAML, numbers as they were spelled; :func:`load` gives equal values."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
     return text
+
+
+def load_pairs(texts: Iterable[str], kind: str, example: str) -> dict[str, Any]:
+    """Read words of a command line: ``["seeds=[0,1]", "image_size=128"]``.
+
+    Args:
+        texts: The words.
+        kind: What a word is, for messages.
+        example: One that is right, for messages.
+
+    Raises:
+        UserError: A word without a key or without ``=``, or with a value that isn't YAML.
+    """
+    found = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise UserError(f"{kind} {text!r}: expected key=value, for example {example}")
+        try:
+            found[key] = load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"{kind} {text!r}: the value is not YAML") from error
+    return found

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from diadbench.common.arguments import given_arguments
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import write_text
+from diadbench.common.yaml_values import load_pairs
 
 
 def write_template(name: str, directory: Path | str = ".") -> tuple[Path, str]:
@@ -35,20 +34,6 @@ def write_template(name: str, directory: Path | str = ".") -> tuple[Path, str]:
     return path, cls
 
 
-def parsed_options(words: list[str]) -> dict[str, Any]:
-    """Turn ``["ratio=0.1", "levels=[2, 3]"]`` into plain values. Raises UserError."""
-    options: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise UserError(f"option {word!r}: expected NAME=VALUE")
-        try:
-            options[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"option {word!r}: the value is no YAML ({error.__class__.__name__})") from error
-    return options
-
-
 def run_checks(method: str, words: list[str], size: int) -> int:
     """Run the conformance suite on ``method`` and print each outcome. Returns the exit code."""
     from diadbench.methods.authoring.conformance import SMALL_OPTIONS, check_method
@@ -62,7 +47,8 @@ def run_checks(method: str, words: list[str], size: int) -> int:
             raise
         print(f"skipped   {f'the package {missing} is not installed' if missing else error}")
         return 3
-    options = parsed_options(words) if words else dict(SMALL_OPTIONS.get(method, {}))
+    given = given_arguments(cls, load_pairs(words, "option", "levels=[2,3]"), f"method {method!r}")
+    options = given if words else dict(SMALL_OPTIONS.get(method, {}))
     if not words and options:
         print(f"options   {', '.join(f'{name}={value}' for name, value in options.items())}")
     found = []
