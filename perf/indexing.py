@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from diadbench.common.systems import resident_bytes
+from diadbench.common.processes.systems import resident_bytes
 from diadbench.datasets import get
 from diadbench.datasets.samples import make_sample
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from diadbench.common import systems
+from diadbench.common.processes import systems
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("benchmark", "benchmarks", "datasets", "diadbench/cli", "diadbench/common", "methods", "reports")
@@ -185,7 +185,7 @@ def test_a_cell_ends_with_its_runner_without_linux(tmp_path: Path) -> None:
         """
         import signal, sys, time
         from types import SimpleNamespace
-        from diadbench.common import interrupt
+        from diadbench.common.processes import interrupt
         interrupt.sys = SimpleNamespace(platform="darwin")
         interrupt.die_with_parent(signal.SIGTERM)
         open(sys.argv[1], "w").close()
@@ -222,6 +222,6 @@ def is_alive(pid: int) -> bool:
 def test_linux_asks_the_kernel() -> None:
     if sys.platform != "linux":
         pytest.skip("Linux only")
-    code = "import signal; from diadbench.common.interrupt import die_with_parent; die_with_parent(signal.SIGTERM); "
+    code = "import signal; from diadbench.common.processes.interrupt import die_with_parent; die_with_parent(signal.SIGTERM); "
     code += "import threading; print(threading.active_count())"
     assert subprocess.check_output([sys.executable, "-P", "-c", code]) == b"1\n"

@@ -24,7 +24,7 @@ from diadbench.benchmark.records.store import CellRecord
 from diadbench.common import plugins  # noqa: F401 - processes that train together import this, then the user's file
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import write_text
-from diadbench.common.interrupt import Terminated, die_with_parent, install
+from diadbench.common.processes.interrupt import Terminated, die_with_parent, install
 
 #: Exit codes that a runner understands; everything else is read from ``status.json``.
 EXIT_ENDED, EXIT_BUSY = 0, 75

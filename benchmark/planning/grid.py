@@ -33,7 +33,8 @@ from diadbench.benchmark.records.cell_labels import cell_keys
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.show import Show
 from diadbench.common.utf8 import read_user_text
-from diadbench.common.wording import type_error
+from diadbench.common.values.typed import check, hints_of, plain
+from diadbench.common.values.yaml_values import dump, load, load_pairs
 
 #: Key of an entry whose options are all written out: no preset of that name is laid below them.
 RESOLVED = "resolved"
@@ -177,15 +178,14 @@ class Grid:
         Args:
             run: The run directory that it is written into: paths inside are written relative to it.
         """
-        plain = dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
         if run is not None:
-            plain = with_paths(plain, relative(run))
+            values = with_paths(values, relative(run))
         if not self.show:
-            del plain["show"]
+            del values["show"]
         for group, key in (("methods", "method"), ("datasets", "dataset")):
-            plain[group] = {label: _plain_entry(group, key, spec) for label, spec in plain[group].items()}
-        text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
-        return text
+            values[group] = {label: _plain_entry(group, key, spec) for label, spec in values[group].items()}
+        return dump(values)
 
 
 def _pair(size: int | list[int]) -> tuple[int, int]:
@@ -221,9 +221,7 @@ def grid_names() -> dict[str, str]:
     found = {}
     for path in sorted(_configs("grids").iterdir(), key=lambda path: path.name):
         if path.name.endswith(".yaml"):
-            found[path.name.removesuffix(".yaml")] = str(
-                yaml.safe_load(path.read_text(encoding="utf-8")).get("note", "")
-            )
+            found[path.name.removesuffix(".yaml")] = str(load(path.read_text(encoding="utf-8")).get("note", ""))
     return found
 
 
@@ -243,7 +241,7 @@ def load_grid(source: str | Path, overrides: Mapping[str, Any] | None = None) ->
     """
     name, text, where, base = _read(str(source))
     try:
-        raw = yaml.safe_load(text)
+        raw = load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
@@ -273,8 +271,8 @@ def parse_grid(raw: Mapping[str, Any], where: str = "grid") -> Grid:
             raise UserError(f"{where}: {group}: expected at least one, as a mapping or a list; found {entries!r}")
         values[group] = {str(label): read(str(label), entry, where) for label, entry in entries.items()}
     Show.read(values.setdefault("show", {}), f"{where}: show")
-    _check_types(values, where)
-    grid = Grid(**values)
+    settings = {key: value for key, value in values.items() if key not in ("methods", "datasets")}
+    grid = Grid(**{**values, **check(hints_of(Grid), settings, where)})
     _check_values(grid, where)
     return grid
 
@@ -301,7 +299,6 @@ def _check_values(grid: Grid, where: str) -> None:
     parse_time(grid.time_limit, f"{where}: time_limit")
     parse_memory(grid.memory_limit, f"{where}: memory_limit")
     for method in grid.methods.values():
-        _check_positive(method.image_size, f"{where}: methods.{method.label}.image_size")
         parse_time(method.time_limit, f"{where}: methods.{method.label}.time_limit")
         if method.datasets is not None:
             _check_labels(method.datasets, grid, f"{where}: methods.{method.label}.datasets")
@@ -327,8 +324,8 @@ def _check_positive(value: Any, where: str) -> None:
         raise UserError(f"{where}: expected a positive whole number{pair}, found {value!r}")
 
 
-def _check_labels(labels: Any, grid: Grid, where: str) -> None:
-    if not isinstance(labels, list) or not labels:
+def _check_labels(labels: list[str], grid: Grid, where: str) -> None:
+    if not labels:
         raise UserError(f"{where}: expected a list of the grid's datasets, found {labels!r}")
     for label in labels:
         if label not in grid.datasets:
@@ -361,9 +358,7 @@ def _configs(folder: str) -> Any:
 
 def _preset(folder: str, name: str) -> dict[str, Any] | None:
     path = _configs(folder) / f"{name}.yaml"
-    return (
-        yaml.safe_load(path.read_text(encoding="utf-8")) if re.fullmatch(r"[\w.+-]+", name) and path.is_file() else None
-    )
+    return load(path.read_text(encoding="utf-8")) if re.fullmatch(r"[\w.+-]+", name) and path.is_file() else None
 
 
 def preset_names(folder: str) -> list[str]:
@@ -377,13 +372,24 @@ def _method(label: str, entry: Any, where: str) -> MethodSpec:
     if "by_dataset" in values:
         key = f"methods.{label}.by_dataset"
         given = _mapping(key, values["by_dataset"], where)
-        values["by_dataset"] = {name: _mapping(f"{key}.{name}", options, where) for name, options in given.items()}
-    return MethodSpec(label, **_with_preset("method", "methods", label, values))
+        values["by_dataset"] = {str(name): _mapping(f"{key}.{name}", options, where) for name, options in given.items()}
+    return MethodSpec(
+        label, **_checked(MethodSpec, f"methods.{label}.", _with_preset("method", "methods", label, values), where)
+    )
 
 
 def _dataset(label: str, entry: Any, where: str) -> DatasetSpec:
     values = _entry(f"datasets.{label}", entry, ["dataset", "root", "options", RESOLVED], where)
-    return DatasetSpec(label, **_with_preset("dataset", "datasets", label, values))
+    return DatasetSpec(
+        label, **_checked(DatasetSpec, f"datasets.{label}.", _with_preset("dataset", "datasets", label, values), where)
+    )
+
+
+def _checked(spec: type, prefix: str, values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Check an entry's values against its type hints. Options are checked when the class behind them is known."""
+    _check_positive(plain(values.get("image_size")), f"{where}: {prefix}image_size")
+    typed = {key: value for key, value in values.items() if key not in ("options", "by_dataset")}
+    return {**values, **check(hints_of(spec), typed, where, prefix)}
 
 
 def _with_preset(key: str, folder: str, label: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -418,27 +424,6 @@ def _check_keys(entry: Mapping[str, Any], known: list[str], where: str) -> None:
             raise unknown_name("key", str(key), known, where=where)
 
 
-def _check_types(values: dict[str, Any], where: str) -> None:
-    """Check plain values against the type hints of :class:`Grid`."""
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False)
-    # jsonargparse copies a list once for each of its elements: a thousand seeds that are plainly right take seconds
-    right = {key for key, value in values.items() if key == "seeds" and _are_integers(value)}
-    # Show.read checks its block: here "01" would become a number
-    skip: set[str | int] = {"methods", "datasets", "show", *right}
-    parser.add_class_arguments(Grid, skip=skip)
-    try:
-        parsed = parser.parse_object({k: v for k, v in values.items() if k not in skip})
-    except Exception as error:
-        raise UserError(f"{where}: {type_error(error)}") from error
-    values.update({key: value for key, value in parsed.as_dict().items() if key in values})
-
-
-def _are_integers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int for item in value)
-
-
 def _names(key: str) -> list[str]:
     return [quoted or plain for quoted, plain in re.findall(r'"([^"]+)"|([^."]+)', key)]
 
@@ -460,16 +445,7 @@ def _lay(raw: dict[str, Any], key: str, value: Any) -> None:
 
 def parse_overrides(texts: list[str]) -> dict[str, Any]:
     """Turn ``["seeds=[0,1]", "image_size=128"]`` into keys and YAML values. Raises UserError."""
-    found = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise UserError(f"override {text!r}: expected key=value, for example seeds=[0,1]")
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"override {text!r}: the value is not YAML") from error
-    return found
+    return load_pairs(texts, "override", "seeds=[0,1]")
 
 
 def parse_time(value: str | float | None, where: str = "time") -> float | None:

@@ -8,7 +8,6 @@ it depends on: the options and what the code means.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import sys
 from collections.abc import Iterable
@@ -17,21 +16,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diadbench import methods
 from diadbench.benchmark.cells.provenance import version_of
 from diadbench.common.code import MAIN, Code, code_of_file, code_of_module, meaning
-from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, read_json, write_json
 from diadbench.common.plugins import forget, target_of
-from diadbench.common.wording import type_error
+from diadbench.common.values.arguments import checked_arguments
 from diadbench.methods import registry
 from diadbench.methods.catalog import CATALOG
 from diadbench.version import __version__
 
 #: Packages with methods in them: their versions count for whatever imports them.
 METHOD_PACKAGES = ("anomalib",)
+#: How options are checked; another way of checking must not take up the answers that an earlier one remembered.
+CHECKED_BY = "typed 1"
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,8 @@ def resolve_method(name: str, options: dict[str, Any], where: str = "") -> Resol
 
 def _remembered(name: str, options: dict[str, Any], where: str, code: Code, source: list[Any]) -> dict[str, Any]:
     """Return options and info from the cache directory, or from the class."""
-    key = hashlib.sha256(json.dumps([name, options, source], sort_keys=True, default=str).encode())
+    # repr, for a number's spelling counts: a class may be called 1e3
+    key = hashlib.sha256(json.dumps([CHECKED_BY, name, repr(options), source], sort_keys=True, default=str).encode())
     memo = cache_dir() / "resolved" / f"{key.hexdigest()[:32]}.json"
     # code that only an execution finds may change what options there are, unseen
     keep = not code.unresolved and (bool(code.files) or name in registry.TABLE or name.startswith("anomalib:"))
@@ -100,22 +100,7 @@ def checked_options(cls: type, options: dict[str, Any], where: str = "") -> dict
 
     Raises UserError for unknown names (with "did you mean") and for wrong types.
     """
-    from jsonargparse import ArgumentParser
-
-    known = inspect.signature(cls).parameters
-    open_ended = any(entry.kind is entry.VAR_KEYWORD for entry in known.values())
-    named = {key for key, entry in known.items() if entry.kind not in (entry.VAR_KEYWORD, entry.VAR_POSITIONAL)}
-    extra = {key: value for key, value in options.items() if key not in named}
-    if extra and not open_ended:
-        raise unknown_name("option", next(iter(extra)), named, where=where)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(cls, fail_untyped=False, skip=set(extra))
-    try:
-        parsed = parser.parse_object({key: value for key, value in options.items() if key in named})
-        plain: dict[str, Any] = yaml.safe_load(parser.dump(parsed, skip_none=False)) or {}
-    except Exception as error:
-        raise UserError(f"{where}: {type_error(error)}") from error
-    return {**plain, **extra}
+    return checked_arguments(cls, options, where)
 
 
 def _resolve(name: str, options: dict[str, Any], where: str) -> dict[str, Any]:

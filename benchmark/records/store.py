@@ -49,7 +49,7 @@ from diadbench.benchmark.records.experiment import CODE_OF, EARLIER, configurati
 from diadbench.benchmark.records.identity import Wanted, difference, is_wanted, older_note
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import read_json, write_json, write_text
-from diadbench.common.held import LOOKED_AT, is_held
+from diadbench.common.processes.held import LOOKED_AT, is_held
 
 if TYPE_CHECKING:
     import numpy as np

@@ -30,7 +30,7 @@ from diadbench.benchmark.records.store import ENDED, FAILED, CellRecord, RunDire
 from diadbench.benchmark.runs.watch import Watch
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
-from diadbench.common.systems import need_posix
+from diadbench.common.processes.systems import need_posix
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,7 @@ def dataset_options(name: str, words: list[str]) -> dict[str, Any]:
     if not words:
         return {}
     from diadbench.benchmark.planning.grid import parse_overrides
-    from diadbench.benchmark.planning.resolve import checked_options
+    from diadbench.common.values.arguments import given_arguments
     from diadbench.datasets.lookup import get_class
 
-    given = parse_overrides(words)
-    checked = checked_options(get_class(name), given, f"dataset {name!r}")
-    return {key: checked[key] for key in given}
+    return given_arguments(get_class(name), parse_overrides(words), f"dataset {name!r}")

@@ -1,29 +1,25 @@
 """Build a command's parser from its function: the signature gives the arguments, the docstring the help.
 
 Parameters without a default are positional (``list[str]`` takes any number), keyword parameters are options,
-``bool`` ones are switches. An ``Example::`` block of the docstring ends the help.
+``bool`` ones are switches. An ``Example::`` block of the docstring ends the help. ``argparse`` only takes the words
+apart; what they must be is checked against the type hints.
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import textwrap
-from argparse import RawDescriptionHelpFormatter
+from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from collections.abc import Callable
-from typing import Any, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse as parse_docstring
-from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
 
+from diadbench.cli.command_words import CommandParser, apart, refuse_unknown_options
 from diadbench.common.errors import UserError
-from diadbench.common.wording import type_error
+from diadbench.common.values.typed import convert_word, in_words
 
 Command = Callable[..., int | None]
-
-
-class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Keeps the example's lines as they are written."""
 
 
 def first_line(function: Callable[..., Any]) -> str:
@@ -31,19 +27,19 @@ def first_line(function: Callable[..., Any]) -> str:
     return (function.__doc__ or "").strip().splitlines()[0]
 
 
-def build(name: str, function: Command) -> ArgumentParser:
-    """Return the parser of one command."""
+def build(name: str, function: Command) -> CommandParser:
+    """Return the parser of one command. It gives the words as they stand."""
     text = inspect.cleandoc(function.__doc__ or "")
     body, _, example = text.partition("Example::")
     doc = parse_docstring(body)
     about = {entry.arg_name: " ".join((entry.description or "").split()) for entry in doc.params}
-    parser = ArgumentParser(
+    parser = CommandParser(
         prog=f"diadbench {name}",
         description="\n\n".join(filter(None, (doc.short_description, doc.long_description))),
         epilog=f"example:\n{textwrap.indent(textwrap.dedent(example).strip(), '  ')}" if example else None,
-        formatter_class=Formatter,
-        exit_on_error=False,
-        default_env=False,
+        formatter_class=RawDescriptionHelpFormatter,
+        argument_default=SUPPRESS,
+        allow_abbrev=False,
     )
     hints = get_type_hints(function)
     for key, parameter in inspect.signature(function).parameters.items():
@@ -51,69 +47,78 @@ def build(name: str, function: Command) -> ArgumentParser:
     return parser
 
 
-def _add(parser: ArgumentParser, key: str, parameter: inspect.Parameter, hint: Any, about: str) -> None:
-    about = about.replace("%", "%%")
-    flag = "--" + key.replace("_", "-")
+def _add(parser: CommandParser, key: str, parameter: inspect.Parameter, hint: Any, about: str) -> None:
     many = get_origin(hint) is list
-    if parameter.default is parameter.empty and parameter.kind is parameter.KEYWORD_ONLY:
-        parser.add_argument(flag, type=hint, required=True, help=about)
-    elif parameter.default is parameter.empty:
-        extra = {"type": hint.__args__[0], "nargs": "*"} if many else {"type": hint}
-        parser.add_argument(key, help=about, **extra)
+    text = f"{about} {_remark(parameter, hint)}".replace("%", "%%").strip()
+    if _is_positional(parameter):
+        parser.add_argument(key, help=text, nargs="*" if many else None)
     elif hint is bool:
-        parser.add_argument(flag, action="store_true", default=parameter.default, help=about)
-    elif many:
-        parser.add_argument(flag, type=hint.__args__[0], nargs="+", default=parameter.default, help=about)
+        parser.add_argument(_flag(key), action="store_true", help=text)
     else:
-        parser.add_argument(flag, type=hint, default=parameter.default, help=about)
+        required = parameter.default is parameter.empty
+        nargs = "+" if many else None
+        parser.add_argument(_flag(key), nargs=nargs, metavar=_metavar(key, hint), required=required, help=text)
+
+
+def _is_positional(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY
+
+
+def _flag(key: str) -> str:
+    return "--" + key.replace("_", "-")
+
+
+def _metavar(key: str, hint: Any) -> str:
+    choices = [
+        choice for member in (hint, *get_args(hint)) if get_origin(member) is Literal for choice in get_args(member)
+    ]
+    return "{" + ",".join(map(str, choices)) + "}" if choices else key.upper()
+
+
+def _remark(parameter: inspect.Parameter, hint: Any) -> str:
+    """Return what the help says of an argument after its description: that it is required, its type, its default."""
+    default = parameter.default
+    many = get_origin(hint) is list
+    kind = in_words(hint)
+    said = ["required"] if default is parameter.empty and not many else []
+    if kind in ("a whole number", "a number"):
+        said.append(kind)
+    if not many and not any(default is silent for silent in (parameter.empty, None, "", False)):
+        said.append(f"default: {default}")
+    return f"({', '.join(said)})" if said else ""
 
 
 def call(name: str, function: Command, argv: list[str]) -> int:
     """Parse ``argv`` and call the command. Returns its exit code. Raises UserError for wrong arguments."""
     parser = build(name, function)
-    _refuse_unknown_options(parser, argv, name)
+    refuse_unknown_options(parser, argv)
+    if {"-h", "--help"} & set(argv):
+        parser.print_help()
+        return 0
+    words = apart(parser, argv)
     try:
-        # options may stand between positional arguments, as people write them
-        values = parser.parse_args(_options_last(parser, argv)).as_dict()
-    except ArgumentError as error:
-        names = {action.dest: action.option_strings[0] for action in parser._actions if action.option_strings}
-        raise UserError(f"{type_error(error, names)}; see diadbench {name} --help") from None
+        values = checked_words(function, words)
+    except UserError as error:
+        raise UserError(f"{error}; see diadbench {name} --help") from None
     return function(**values) or 0
 
 
-def _options(parser: ArgumentParser) -> dict[str, bool]:
-    """Return every option and whether it is a switch."""
-    return {flag: action.nargs == 0 for action in parser._actions for flag in action.option_strings}
+def checked_words(function: Command, words: dict[str, Any]) -> dict[str, Any]:
+    """Return a command's arguments from the words given for them. Raises UserError: one is missing or wrong."""
+    hints = get_type_hints(function)
+    found: dict[str, Any] = {}
+    for key, parameter in inspect.signature(function).parameters.items():
+        shown = key if _is_positional(parameter) else _flag(key)
+        if words.get(key) is not None:
+            found[key] = _value(hints[key], words[key], shown)
+        elif get_origin(hints[key]) is list and _is_positional(parameter):
+            found[key] = []
+        elif parameter.default is parameter.empty:
+            raise UserError(f"{shown} is required")
+    return found
 
 
-def _refuse_unknown_options(parser: ArgumentParser, argv: list[str], name: str) -> None:
-    known = _options(parser)
-    for word in argv:
-        if word == "--":
-            return
-        flag = word.partition("=")[0]
-        if flag.startswith("--") and flag not in known:
-            close = difflib.get_close_matches(flag, known, n=2, cutoff=0.5)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"see diadbench {name} --help"
-            raise UserError(f"unknown option {flag}; {hint}")
-
-
-def _options_last(parser: ArgumentParser, argv: list[str]) -> list[str]:
-    known = _options(parser)
-    many = {flag for action in parser._actions if action.nargs == "+" for flag in action.option_strings}
-    positional: list[str] = []
-    options: list[str] = []
-    words = iter(range(len(argv)))
-    for place in words:
-        word = argv[place]
-        if not word.startswith("-") or word == "-":
-            positional.append(word)
-            continue
-        options.append(word)
-        if word in many:
-            while place + 1 < len(argv) and not argv[place + 1].startswith("--"):
-                place = next(words)
-                options.append(argv[place])
-        elif word in known and not known[word] and place + 1 < len(argv):
-            options.append(argv[next(words)])
-    return [*positional, *options]
+def _value(hint: Any, given: Any, shown: str) -> Any:
+    if isinstance(given, list):
+        return [convert_word(get_args(hint)[0], word, shown) for word in given]
+    return given if isinstance(given, bool) else convert_word(hint, given, shown)

@@ -31,7 +31,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from diadbench.common.files import write_with
-from diadbench.common.interrupt import Terminated, defer_for_good, deferred, is_pending, take_back
+from diadbench.common.processes.interrupt import Terminated, defer_for_good, deferred, is_pending, take_back
 from diadbench.methods.base import Method, RunSettings, no_progress
 from diadbench.methods.features.weights import load_weights, save_weights
 from diadbench.methods.training.devices import one_device

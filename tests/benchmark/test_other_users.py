@@ -23,7 +23,7 @@ from PIL import Image
 
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.runs.status import states, table
-from diadbench.common.held import is_held
+from diadbench.common.processes.held import is_held
 
 CHEAP = Path(__file__).resolve().parents[1] / "storm" / "cheap"
 NOBODY = 65534

@@ -89,8 +89,8 @@ def test_a_missing_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ({"steps": "many"}, "methods.diad: steps: expected a whole number, found 'many'"),
         ({"sff_init": "on"}, "methods.diad: sff_init: expected official or active, found 'on'"),
-        ({"levels": 3}, "methods.diad: levels: expected a list, found '3'"),
-        ({"autoencoder_betas": [1]}, "methods.diad: autoencoder_betas: expected a list of 2, found '[1]'"),
+        ({"levels": 3}, "methods.diad: levels: expected a list, found 3"),
+        ({"autoencoder_betas": [1]}, "methods.diad: autoencoder_betas: expected a list of 2, found [1]"),
     ],
 )
 def test_wrong_options_of_a_method_are_told_in_words(options: dict[str, object], sentence: str) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diadbench.common.errors import UserError
-from diadbench.common.interrupt import Terminated
+from diadbench.common.processes.interrupt import Terminated
 from diadbench.methods.authoring.small_data import anomalous_images, small_train
 from diadbench.methods.base import RunSettings
 from diadbench.methods.diad import SIZES, DiADModel, of_width

@@ -19,7 +19,7 @@ from diadbench.benchmark.engines.base import Engine, Job, Outcome
 from diadbench.benchmark.planning.grid import parse_grid
 from diadbench.benchmark.records.store import RunDirectory
 from diadbench.benchmark.runs.runner import run_grid
-from diadbench.common import interrupt
+from diadbench.common.processes import interrupt
 
 HERE = Path(__file__).resolve().parent
 CLASSES = ("First", "Second", "Third", "Fourth")

@@ -15,9 +15,9 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from torch import Tensor, nn
 
-from diadbench.common import interrupt
 from diadbench.common.errors import UserError
-from diadbench.common.interrupt import Terminated
+from diadbench.common.processes import interrupt
+from diadbench.common.processes.interrupt import Terminated
 from diadbench.methods.base import MethodInfo, Prediction, RunSettings
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.draem import Draem

@@ -263,7 +263,7 @@ def test_numbers_that_shapes_do_not_show_are_taken_from_the_options_or_noted(tmp
 )
 def test_what_is_no_weights_gives_no_advice_to_run_it(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.ckpt").write_bytes(content)
-    with pytest.raises(UserError, match="web page|git-LFS pointer") as told:
+    with pytest.raises(UserError, match=r"web page|git-LFS pointer") as told:
         diad.load_official(tmp_path / "x.ckpt")
     assert "weights_only" not in str(told.value)
 

@@ -95,8 +95,9 @@ def check(method: str, *, options: list[str] = [], size: int = 64) -> int:  # no
         diadbench methods check my_method.py:MyMethod
         diadbench methods check patchcore --options backbone=tf_efficientnet_lite0 weights=package ratio=0.1
     """
-    from diadbench.benchmark.planning.grid import parse_overrides
     from diadbench.common.errors import Skip
+    from diadbench.common.values.arguments import given_arguments
+    from diadbench.common.values.yaml_values import load_pairs
     from diadbench.methods.authoring.conformance import SMALL_OPTIONS, check_method
     from diadbench.methods.authoring.new_method import method_to_check
 
@@ -109,7 +110,8 @@ def check(method: str, *, options: list[str] = [], size: int = 64) -> int:  # no
     if small:
         print(f"options   {', '.join(f'{name}={value}' for name, value in small.items())}")
     found = set()
-    for one in check_method(cls, small or parse_overrides(options), size=size):
+    given = given_arguments(cls, load_pairs(options, "option", "levels=[2,3]"), f"method {method!r}")
+    for one in check_method(cls, small or given, size=size):
         found.add(one.status)
         print(f"{one.status:<10}{one.name} ({one.seconds:.1f} s){one.text and f': {one.text}'}", flush=True)
     return 1 if "failed" in found else 3 if "skipped" in found else 0

@@ -1,0 +1,67 @@
+"""Take the words of a command apart, with options anywhere between the positional ones."""
+
+from __future__ import annotations
+
+import difflib
+from argparse import ArgumentParser
+from typing import Any, NoReturn
+
+from diadbench.common.errors import UserError
+
+
+class CommandParser(ArgumentParser):
+    """Takes words apart; what they must be, and which must be there, is checked later."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def apart(parser: CommandParser, argv: list[str]) -> dict[str, Any]:
+    """Return the words of each argument that is there.
+
+    Raises:
+        UserError: An unknown option, an option without its value, too many words.
+    """
+    for action in parser._actions:
+        action.required = False
+    return vars(parser.parse_args(_options_last(parser, argv)))
+
+
+def _options(parser: CommandParser) -> dict[str, bool]:
+    """Return every option and whether it is a switch."""
+    return {flag: action.nargs == 0 for action in parser._actions for flag in action.option_strings}
+
+
+def refuse_unknown_options(parser: CommandParser, argv: list[str]) -> None:
+    """Raise UserError for an option that the command hasn't."""
+    known = _options(parser)
+    for word in argv:
+        if word == "--":
+            return
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and flag not in known:
+            close = difflib.get_close_matches(flag, known, n=2, cutoff=0.5)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"see {parser.prog} --help"
+            raise UserError(f"unknown option {flag}; {hint}")
+
+
+def _options_last(parser: CommandParser, argv: list[str]) -> list[str]:
+    known = _options(parser)
+    many = {flag for action in parser._actions if action.nargs == "+" for flag in action.option_strings}
+    positional: list[str] = []
+    options: list[str] = []
+    words = iter(range(len(argv)))
+    for place in words:
+        word = argv[place]
+        if not word.startswith("-") or word == "-":
+            positional.append(word)
+            continue
+        options.append(word)
+        if word in many:
+            while place + 1 < len(argv) and not argv[place + 1].startswith("--"):
+                place = next(words)
+                options.append(argv[place])
+        elif word in known and not known[word] and place + 1 < len(argv):
+            options.append(argv[next(words)])
+    return [*positional, *options]

@@ -1,0 +1,1 @@
+"""Processes and systems: signals, locks, what each system has."""

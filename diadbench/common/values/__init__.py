@@ -1,0 +1,1 @@
+"""Values as people write them: YAML, arguments, checked against type hints."""

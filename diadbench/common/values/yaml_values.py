@@ -1,0 +1,163 @@
+"""YAML as people write it: the core rules of YAML 1.2, and numbers that remember their spelling.
+
+``on``, ``off``, ``yes``, ``no``, ``01`` and dates stay texts, ``1e-4`` is a number. (PyYAML's rules are those of
+YAML 1.1: ``on`` is true, ``01`` is 1 and ``1e-4`` is a text.) A number is an ``int`` or a ``float`` that also has its
+``text``: where a name is expected (a class called ``1e3``), the name is what was written.
+:mod:`diadbench.common.values.typed` chooses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from diadbench.common.errors import UserError
+
+_DIGITS = r"[0-9]+(?:_[0-9]+)*"
+_SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SAFE_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class SpelledInt(int):
+    """A whole number with the text that it was written as; ``str()`` gives the text."""
+
+    text: str
+
+    def __new__(cls, value: int, text: str) -> SpelledInt:
+        """Return ``value``, written as ``text``."""
+        self = super().__new__(cls, value)
+        self.text = text
+        return self
+
+    def __getnewargs__(self) -> tuple[int, str]:  # type: ignore[override]
+        return int(self), self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class SpelledFloat(float):
+    """A number with the text that it was written as; ``str()`` gives the text."""
+
+    text: str
+
+    def __new__(cls, value: float, text: str) -> SpelledFloat:
+        """Return ``value``, written as ``text``."""
+        self = super().__new__(cls, value)
+        self.text = text
+        return self
+
+    def __getnewargs__(self) -> tuple[float, str]:  # type: ignore[override]
+        return float(self), self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class _Loader(_SAFE_LOADER):  # type: ignore[misc]
+    """Loads YAML 1.2's core schema. Merge keys (``<<``) of YAML 1.1 are kept, and ``20_000``."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - filled below by PyYAML's own method
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping. Its keys are names: ``null`` and ``true`` are texts there."""
+        for key, _ in node.value:
+            if key.tag in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"):
+                key.tag = "tag:yaml.org,2002:str"
+        found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return found
+
+
+def _whole_number(loader: Any, node: Any) -> SpelledInt:
+    text: str = loader.construct_scalar(node)
+    digits = text.replace("_", "")
+    return SpelledInt(int(digits, 0), text)
+
+
+def _number(loader: Any, node: Any) -> SpelledFloat:
+    text: str = loader.construct_scalar(node)
+    return SpelledFloat(float(re.sub(r"\.(?=[iInN])", "", text.replace("_", ""))), text)
+
+
+_RULES = (
+    ("null", r"~|null|Null|NULL|", "~nN"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*(?:_[0-9]+)*)|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        rf"[-+]?(?:\.{_DIGITS}|{_DIGITS}\.(?:{_DIGITS})?|{_DIGITS}(?=[eE]))(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("merge", r"<<", "<"),
+)
+_NUMBERS = [re.compile(rf"^(?:{rule})$") for kind, rule, _ in _RULES if kind in ("int", "float")]
+for _kind, _rule, _first in _RULES:
+    _starts = [*_first, ""] if _kind == "null" else list(_first)
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"^(?:{_rule})$"), _starts)
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+
+
+class _Dumper(_SAFE_DUMPER):  # type: ignore[misc]
+    """Writes what :func:`load` and PyYAML's ``safe_load`` both read as the same values."""
+
+
+def _written_number(dumper: Any, value: SpelledInt | SpelledFloat) -> Any:
+    # the tag that PyYAML's resolver has for the text: then the text is written as it is, without quotes or a tag
+    return dumper.represent_scalar(dumper.resolve(yaml.ScalarNode, value.text, (True, False)), value.text)
+
+
+def _written_text(dumper: Any, value: str) -> Any:
+    number = any(rule.match(value) for rule in _NUMBERS)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'" if number else None)
+
+
+for _class in {_Dumper, yaml.SafeDumper, _SAFE_DUMPER}:
+    _class.add_representer(SpelledInt, _written_number)
+    _class.add_representer(SpelledFloat, _written_number)
+_Dumper.add_representer(str, _written_text)
+
+
+def load(text: str) -> Any:
+    """Read one YAML document.
+
+    Returns:
+        Plain values; whole numbers are :class:`SpelledInt`, other numbers :class:`SpelledFloat`.
+
+    Raises:
+        yaml.YAMLError: The text isn't YAML.
+    """
+    return yaml.load(text, Loader=_Loader)
+
+
+def dump(value: Any) -> str:
+    """Return plain values as YAML, numbers as they were spelled; :func:`load` gives equal values."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return text
+
+
+def load_pairs(texts: Iterable[str], kind: str, example: str) -> dict[str, Any]:
+    """Read words of a command line: ``["seeds=[0,1]", "image_size=128"]``.
+
+    Args:
+        texts: The words.
+        kind: What a word is, for messages.
+        example: One that is right, for messages.
+
+    Raises:
+        UserError: A word without a key or without ``=``, or with a value that isn't YAML.
+    """
+    found = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise UserError(f"{kind} {text!r}: expected key=value, for example {example}")
+        try:
+            found[key] = load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"{kind} {text!r}: the value is not YAML") from error
+    return found
