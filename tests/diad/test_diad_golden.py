@@ -168,7 +168,7 @@ def test_other_widths_and_the_full_one_have_the_authors_layout() -> None:
             ours = diad.DiADModel(config).state_dict()
             state = {official_name(key, config): value for key, value in ours.items() if key != "text"}
         assert len(state) == 1283
-        found, problems = from_official(diad.weights.to_official(ours, config), ours, config)
+        found, problems = from_official(diad.checkpoints.to_official(ours, config), ours, config)
         assert not problems
         assert found.keys() | {"text"} == ours.keys()
-        assert diad.infer(diad.weights.to_official(ours, config)) == config
+        assert diad.infer(diad.checkpoints.to_official(ours, config)) == config
