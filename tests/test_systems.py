@@ -222,6 +222,7 @@ def is_alive(pid: int) -> bool:
 def test_linux_asks_the_kernel() -> None:
     if sys.platform != "linux":
         pytest.skip("Linux only")
-    code = "import signal; from diadbench.common.processes.interrupt import die_with_parent; die_with_parent(signal.SIGTERM); "
+    code = "import signal; from diadbench.common.processes.interrupt import die_with_parent; "
+    code += "die_with_parent(signal.SIGTERM); "
     code += "import threading; print(threading.active_count())"
     assert subprocess.check_output([sys.executable, "-P", "-c", code]) == b"1\n"
