@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import re
 import shutil
 import socket
-import tempfile
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,22 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
 from diadbench.benchmark.engines.process import GRACE, CellProcess
-from diadbench.benchmark.engines.remote import last_line, pack, settle, unpack, user_files, wait
+from diadbench.benchmark.engines.remote import (
+    Arrival,
+    Piece,
+    head,
+    last_line,
+    listing,
+    new_home,
+    parts,
+    read_piece,
+    settle,
+    user_files,
+    wait,
+)
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
+from diadbench.common.held import LOOKED_AT
 
 #: Seconds that a cluster's address has to answer.
 KNOCK = 10.0
@@ -36,7 +50,8 @@ class RayEngine(Engine):
     """Runs each cell as a Ray task that watches the cell's process on its node.
 
     A worker or a node that dies costs the task a retry. Nodes that see the run directory (a shared file system) work
-    in it; where one doesn't, cells travel: their directory is sent to the node and comes back with the results.
+    in it; where one doesn't, cells travel: their directory is sent to the node and comes back with the
+    results, in pieces of a few MiB.
 
     Args:
         jobs: Cells at once. ``None``: as many as the GPUs of the nodes suffice for, or one for each node.
@@ -66,6 +81,8 @@ class RayEngine(Engine):
         self.slots = jobs if jobs is not None else _slots(1)
         self._cores = int(_total("CPU"))
         self._tasks: dict[Any, Job] = {}
+        self._coming: dict[Any, _Coming] = {}
+        self._losses: dict[Path, int] = {}
         self._ended: list[Outcome] = []
         self._locks: dict[Path, FileLock] = {}
         self._token: Path | None = None
@@ -88,15 +105,19 @@ class RayEngine(Engine):
         task = ray.remote(_run).options(
             **self._needs(job), max_retries=self._retries, name=f"diadbench {job.cell.parents[2].name}"
         )
-        parcel = pack(job.cell, everything=self._apart)
-        self._tasks[task.remote(job, token, parcel, user_files(job.cell))] = job
+        sent = [head(job.cell)]
+        kept = [ray.put(read_piece(job.cell, *part)) for part in parts(listing(job.cell))] if self._apart else []
+        self._tasks[task.remote(job, token, sent, kept, user_files(job.cell))] = job
 
     def poll(self) -> list[Outcome]:
-        """Return the jobs that ended since the last call."""
+        """Return the jobs that ended since the last call. Of results that travel, a piece of each cell comes a call."""
         ended, self._ended = self._ended, []
-        if self._tasks:
-            ready, _ = ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0.05)
-            ended += [self._outcome(task, self._tasks.pop(task)) for task in ready]
+        pending = [*self._tasks, *self._coming]
+        if pending:
+            ready, _ = ray.wait(pending, num_returns=len(pending), timeout=0.05)
+            for task in ready:
+                found = self._piece(task) if task in self._coming else self._outcome(task, self._tasks.pop(task))
+                ended += [found] if found is not None else []
         return ended
 
     def cancel(self) -> None:
@@ -106,6 +127,10 @@ class RayEngine(Engine):
         if self._tasks:
             ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=GRACE + 2, fetch_local=False)
         self._tasks = {}
+        gone = [coming.leave() for coming in self._coming.values()]
+        if gone:
+            ray.wait(gone, num_returns=len(gone), timeout=GRACE)
+        self._coming = {}
         for lock in self._locks.values():
             lock.release()
         if self._token is not None:
@@ -145,28 +170,88 @@ class RayEngine(Engine):
         """Hold a travelling cell's lock here, for a second runner on this directory to see."""
         lock = CellRecord(job.cell).lock()
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=LOOKED_AT, poll_interval=0.02)
         except Timeout:
             return False
         self._locks[job.cell] = lock
         return True
 
-    def _outcome(self, task: Any, job: Job) -> Outcome:
-        lock = self._locks.pop(job.cell, None)
+    def _outcome(self, task: Any, job: Job) -> Outcome | None:
+        """Return how a task ended; ``None`` while its results have to come from another machine."""
         try:
-            outcome: Outcome
-            outcome, parcel = ray.get(task)
-            if parcel is not None:
-                unpack(parcel, job.cell)
-            return dataclasses.replace(outcome, job=job)
+            outcome, place = ray.get(task)
         except exceptions.OutOfMemoryError as error:
-            return Outcome(job, "oom", f"Ray ended it, its node was out of memory: {last_line(error)}")
+            told = f"Ray ended it, its node was out of memory: {last_line(error)}"
+            return self._end(job, Outcome(job, "oom", told))
         except exceptions.RayError as error:
             what = type(error).__name__
-            return Outcome(job, "died", f"Ray gave up after {self._retries} retries ({what}: {last_line(error)})")
-        finally:
-            if lock is not None:
-                lock.release()
+            told = f"Ray gave up after {self._retries} retries ({what}: {last_line(error)})"
+            return self._end(job, Outcome(job, "died", told))
+        if place is None:
+            return self._end(job, dataclasses.replace(outcome, job=job))
+        coming = _Coming(job, outcome, place, Arrival(job.cell))
+        self._coming[coming.next()] = coming
+        return None
+
+    def _piece(self, task: Any) -> Outcome | None:
+        """Take a piece of results that travel; return the outcome with the last one."""
+        coming = self._coming.pop(task)
+        try:
+            coming.arrival.take(ray.get(task))
+        except exceptions.RayError as error:
+            coming.arrival.forget()
+            return self._end(coming.job, self._lost(coming.job, error))
+        if (following := coming.next()) is not None:
+            self._coming[following] = coming
+            return None
+        coming.arrival.finish()
+        coming.leave()
+        return self._end(coming.job, dataclasses.replace(coming.outcome, job=coming.job))
+
+    def _lost(self, job: Job, error: Exception) -> Outcome:
+        """The node has gone with the results: the runner submits the job again, as often as a task is tried again."""
+        self._losses[job.cell] = self._losses.get(job.cell, 0) + 1
+        if self._losses[job.cell] <= self._retries:
+            return Outcome(job, "busy")
+        return Outcome(job, "died", f"its results were lost {self._losses[job.cell]} times: {last_line(error)}")
+
+    def _end(self, job: Job, outcome: Outcome) -> Outcome:
+        lock = self._locks.pop(job.cell, None)
+        if lock is not None:
+            lock.release()
+        return outcome
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where results of a cell lie that ran on a machine without the run directory."""
+
+    node: str
+    home: Path
+    files: list[tuple[str, int]]
+
+
+class _Coming:
+    """Results that come from another machine, piece by piece."""
+
+    def __init__(self, job: Job, outcome: Outcome, place: _Place, arrival: Arrival) -> None:
+        self.job, self.outcome, self.arrival = job, outcome, arrival
+        self._place = place
+        self._parts = parts(place.files)
+
+    def next(self) -> Any:
+        """Ask for the next piece; ``None`` when all have come."""
+        part = next(self._parts, None)
+        return None if part is None else self._there(read_piece).remote(self._place.home / "cell", *part)
+
+    def leave(self) -> Any:
+        """Have the folder there removed, and here what hasn't come whole."""
+        self.arrival.forget()
+        return self._there(_remove).remote(self._place.home)
+
+    def _there(self, function: Any) -> Any:
+        place = NodeAffinitySchedulingStrategy(self._place.node, soft=False)
+        return ray.remote(function).options(num_cpus=0, max_retries=2, scheduling_strategy=place)
 
 
 def _connect(address: str | None, init: dict[str, Any]) -> None:
@@ -195,16 +280,27 @@ def _knock(address: str) -> None:
         raise UserError(f"engine 'ray': engine_options.address: {told}") from error
 
 
-def _run(job: Job, token: Path, parcel: bytes, files: Mapping[str, dict[str, str]]) -> tuple[Outcome, bytes | None]:
-    """The task: run the cell where it lies, or unpack it here, run it, and send it back."""
+def _run(
+    job: Job, token: Path, sent: list[Piece], kept: list[Any], files: Mapping[str, dict[str, str]]
+) -> tuple[Outcome, _Place | None]:
+    """The task: run the cell where it lies; or write it down here, run it, and say where its results lie.
+
+    ``kept`` are Ray's references to pieces, of which one at a time is in memory.
+    """
     if token.exists():
         return wait(CellProcess(job)), None
-    home = Path(tempfile.mkdtemp(prefix="diadbench-"))
+    home = new_home()
     try:
-        here = settle(job, parcel, dict(files), home)
-        return wait(CellProcess(here)), pack(here.cell, everything=True)
-    finally:
+        here = settle(job, itertools.chain(sent, (ray.get(piece) for piece in kept)), dict(files), home)
+        outcome = wait(CellProcess(here))
+        return outcome, _Place(ray.get_runtime_context().get_node_id(), home, listing(here.cell))
+    except BaseException:
         shutil.rmtree(home, ignore_errors=True)
+        raise
+
+
+def _remove(home: Path) -> None:
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def _sees(token: Path) -> bool:

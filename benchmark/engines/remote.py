@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import io
 import os
 import shutil
-import tarfile
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,14 @@ from diadbench.benchmark.engines.process import CellProcess
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.code import code_of_file
 from diadbench.common.files import write_text
+from diadbench.common.held import is_held
 
 #: What stays behind when a cell's directory travels: the lock, progress, and what can be made again.
 LEFT_BEHIND = (".lock", "progress.json", "spill")
+#: Bytes that travel at once: of a cell, however large, no more is in memory.
+PIECE = 8 * 2**20
+#: Seconds after which the folder of a travelling cell that nobody works in has been left by its runner.
+LEFT_AFTER = 24 * 3600.0
 
 
 def wait(process: CellProcess, interval: float = 0.1) -> Outcome:
@@ -35,41 +41,100 @@ def wait(process: CellProcess, interval: float = 0.1) -> Outcome:
     return outcome
 
 
-def pack(cell: Path, *, everything: bool) -> bytes:
-    """Return a cell's directory as a tar archive; only ``cell.yaml`` unless ``everything`` is asked for.
+@dataclass(frozen=True)
+class Piece:
+    """A part of a file that travels.
 
-    Paths in ``cell.yaml`` are absolute: where it travels to, there is no run directory for them to be relative to.
+    Attributes:
+        name: The file's path, relative to the cell's directory.
+        offset: Where in the file it lies; pieces of a file come in order.
+        data: At most :data:`PIECE` bytes.
     """
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        text = yaml.safe_dump(CellRecord(cell).config, sort_keys=False, allow_unicode=True).encode()
-        entry = tarfile.TarInfo("cell.yaml")
-        entry.size = len(text)
-        archive.addfile(entry, io.BytesIO(text))
-        for path in sorted(cell.iterdir()) if everything else ():
-            if path.name not in (*LEFT_BEHIND, "cell.yaml") and not path.name.endswith(".tmp"):
-                archive.add(path, path.name)
-    return buffer.getvalue()
+
+    name: str
+    offset: int
+    data: bytes
 
 
-def unpack(parcel: bytes, cell: Path) -> None:
-    """Replace a cell's results by an archive's. ``status.json`` comes last: with it they count.
+def head(cell: Path) -> Piece:
+    """Return ``cell.yaml`` as it travels.
 
-    The caller holds the cell's lock.
+    Its paths are absolute: where it travels to, there is no run directory for them to be relative to.
     """
-    CellRecord(cell).clear()
-    arrived = cell / f".arriving-{os.getpid()}"
-    shutil.rmtree(arrived, ignore_errors=True)
-    with tarfile.open(fileobj=io.BytesIO(parcel)) as archive:
-        archive.extractall(arrived, filter="data")
-    for path in sorted(arrived.iterdir(), key=lambda path: path.name == "status.json"):
-        if path.name == "cell.yaml":
-            continue  # ours knows our paths
-        target = cell / path.name
-        if path.is_dir():
-            shutil.rmtree(target, ignore_errors=True)
-        os.replace(path, target)
-    shutil.rmtree(arrived)
+    text = yaml.safe_dump(CellRecord(cell).config, sort_keys=False, allow_unicode=True)
+    return Piece("cell.yaml", 0, text.encode())
+
+
+def listing(cell: Path) -> list[tuple[str, int]]:
+    """Return ``(name, bytes)`` of the files of a cell's directory that travel, all but ``cell.yaml``; status last."""
+    found = []
+    for path in sorted(cell.rglob("*")):
+        name = path.relative_to(cell)
+        if path.is_file() and name.parts[0] not in (*LEFT_BEHIND, "cell.yaml") and path.suffix != ".tmp":
+            found.append((name.as_posix(), path.stat().st_size))
+    return sorted(found, key=lambda entry: entry[0] == "status.json")
+
+
+def parts(files: Iterable[tuple[str, int]], size: int = PIECE) -> Iterator[tuple[str, int]]:
+    """Yield ``(name, offset)`` of the pieces that files are cut into; one for an empty file."""
+    for name, length in files:
+        for offset in range(0, max(length, 1), size):
+            yield name, offset
+
+
+def read_piece(cell: Path, name: str, offset: int, size: int = PIECE) -> Piece:
+    """Return one piece of a file of a cell's directory."""
+    with open(cell / name, "rb") as file:
+        file.seek(offset)
+        return Piece(name, offset, file.read(size))
+
+
+def write_piece(folder: Path, piece: Piece) -> None:
+    """Add a piece to its file below ``folder``."""
+    path = folder / piece.name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{piece.name}: leads out of the cell's directory")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab" if piece.offset else "wb") as file:
+        file.write(piece.data)
+
+
+class Arrival:
+    """Results of a cell that come piece by piece; they count when all are there. The caller holds the cell's lock.
+
+    Args:
+        cell: Directory of the cell, whose results they replace.
+    """
+
+    def __init__(self, cell: Path) -> None:
+        self._cell = cell
+        self._folder = cell / f".arriving-{os.getpid()}"
+        self.forget()
+        self._folder.mkdir()
+
+    def take(self, piece: Piece) -> None:
+        """Write a piece to the disk."""
+        write_piece(self._folder, piece)
+
+    def finish(self) -> None:
+        """Replace the cell's results by what has come. ``status.json`` comes last: with it they count."""
+        for path in sorted(self._cell.iterdir(), key=lambda path: path.name != "status.json"):
+            if path.name not in (".lock", "cell.yaml", self._folder.name):
+                _remove(path)
+        for path in sorted(self._folder.iterdir(), key=lambda path: path.name == "status.json"):
+            os.replace(path, self._cell / path.name)
+        self.forget()
+
+    def forget(self) -> None:
+        """Leave the cell as it was."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def user_files(cell: Path) -> dict[str, dict[str, str]]:
@@ -91,10 +156,10 @@ def _beside(main: Path) -> dict[str, str]:
     }
 
 
-def settle(job: Job, parcel: bytes, files: dict[str, dict[str, str]], home: Path) -> Job:
-    """Unpack a travelling cell into ``home``, on a machine without its run directory; return the job to run there."""
-    with tarfile.open(fileobj=io.BytesIO(parcel)) as archive:
-        archive.extractall(home / "cell", filter="data")
+def settle(job: Job, pieces: Iterable[Piece], files: dict[str, dict[str, str]], home: Path) -> Job:
+    """Write a travelling cell into ``home``, on a machine without its run directory; return the job to run there."""
+    for piece in pieces:
+        write_piece(home / "cell", piece)
     path = home / "cell" / "cell.yaml"
     config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     config["run_directory"] = str(home / "cell")
@@ -107,6 +172,20 @@ def settle(job: Job, parcel: bytes, files: dict[str, dict[str, str]], home: Path
                 config[key] = str(config[key]).replace(f"{name}:", f"{here}:")
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return dataclasses.replace(job, cell=home / "cell")
+
+
+def new_home() -> Path:
+    """Return a new folder for a travelling cell; what a runner has left on this machine a day ago or more is removed.
+
+    A runner fetches the results and has the folder removed; one that is killed can't.
+    """
+    home = Path(tempfile.mkdtemp(prefix="diadbench-cell-"))
+    for path in home.parent.glob("diadbench-cell-*"):
+        with contextlib.suppress(OSError):
+            old = time.time() - path.stat().st_mtime > LEFT_AFTER
+            if old and not is_held(path / "cell" / ".lock") and path.stat().st_uid == os.getuid():
+                shutil.rmtree(path, ignore_errors=True)
+    return home
 
 
 def last_line(error: BaseException) -> str:

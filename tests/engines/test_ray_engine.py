@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,13 +82,18 @@ def test_cells_travel_where_nodes_do_not_see_the_run_directory(
 ) -> None:
     from diadbench.benchmark.engines import ray as module
 
-    job, failing, held = make_job("away", rows="bottle,class,mAD,0.5\n"), make_job("bad", exit=3), make_job("held")
+    job = make_job("away", rows="bottle,class,mAD,0.5\n", weigh=20e6, sleep=0.1)
+    (job.cell / "scratch").mkdir()
+    (job.cell / "scratch" / "step").write_text("3", encoding="utf-8")
+    (job.cell / "scratch" / "moments").write_bytes(b"m" * 20_000_000)
+    homes = set(Path(tempfile.gettempdir()).glob("diadbench-cell-*"))
+    failing, held = make_job("bad", exit=3), make_job("held")
     with ray_engine(jobs=1) as engine:
         monkeypatch.setattr(module, "_sees", lambda token: False)
         real = module._run
 
-        def elsewhere(job: Job, token: Path, parcel: bytes, files: dict[str, str]) -> object:
-            return real(job, Path("/nowhere"), parcel, files)
+        def elsewhere(job: Job, token: Path, *rest: object) -> object:
+            return real(job, Path("/nowhere"), *rest)
 
         monkeypatch.setattr(module, "_run", elsewhere)
         with CellRecord(held.cell).lock():
@@ -100,7 +106,10 @@ def test_cells_travel_where_nodes_do_not_see_the_run_directory(
     assert record.state == "done"
     assert record.metrics()[0]["value"] == "0.5"
     assert not record.locked()
-    assert trace(job) == ["start", "end"]
+    assert trace(job) == ["start", "resumed 3", "end"], "what it goes on from has travelled too"
+    assert (job.cell / "checkpoint" / "weights").read_bytes() == b"weights" * (20_000_000 // 7)
+    assert (job.cell / "scratch" / "moments").stat().st_size == 20_000_000
+    wait_for(lambda: set(Path(tempfile.gettempdir()).glob("diadbench-cell-*")) <= homes, 60)
     assert "exit code 3" in found["bad"].reason
 
 
