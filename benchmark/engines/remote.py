@@ -20,7 +20,7 @@ from diadbench.benchmark.engines.process import CellProcess
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.code import code_of_file
 from diadbench.common.files import write_text
-from diadbench.common.held import is_held
+from diadbench.common.processes.held import is_held
 
 #: What stays behind when a cell's directory travels: the lock, progress, and what can be made again.
 LEFT_BEHIND = (".lock", "progress.json", "spill")
