@@ -107,7 +107,7 @@ note: für 瓶子
 threads: 1
 device: cpu
 methods: {平均: {method: 'METHOD', options: {seconds: 0.0}}}
-datasets: {größe: {dataset: folder, root: 'my data/größe #1'}}
+datasets: {größe: {dataset: folder, root: 'my data/größe 瓶子'}}
 """
 CHEAP = ROOT / "tests" / "storm" / "cheap"
 #: name -> source of localedef's charmap
@@ -148,7 +148,7 @@ def test_a_grid_in_any_script_runs_in_any_locale(tmp_path: Path, locale: dict[st
     from diadbench.benchmark.records.store import RunDirectory
 
     for name in ("train/good", "test/good"):
-        folder = tmp_path / "my data" / "größe #1" / "瓶子" / name
+        folder = tmp_path / "my data" / "größe 瓶子" / "瓶子" / name
         folder.mkdir(parents=True)
         Image.fromarray(np.full((8, 8, 3), 7, dtype=np.uint8)).save(folder / "0.png")
     text = GRID.replace("METHOD", f"{CHEAP / 'storm_method.py'}:StormMethod")
@@ -166,12 +166,10 @@ def test_a_grid_in_any_script_runs_in_any_locale(tmp_path: Path, locale: dict[st
     assert "größe".encode(encoding, "backslashreplace") in shown
     diadbench(tmp_path, locale, "table", "Läufe 1", *words, "--out", "t.md")
     kept = (tmp_path / "t.md").read_text(encoding="utf-8")
-    assert "größe" in kept
-    assert "平均" in kept
+    assert "größe 瓶子" in kept
     diadbench(tmp_path, locale, "report", "Läufe 1", "--out", "Bericht")
     page = (tmp_path / "Bericht" / "index.html").read_text(encoding="utf-8")
-    assert "größe" in page
-    assert "平均" in page
+    assert "größe 瓶子" in page
 
 
 def test_a_grid_that_is_not_utf_8_is_a_users_mistake(tmp_path: Path) -> None:

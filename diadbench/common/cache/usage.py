@@ -83,7 +83,7 @@ def _names_of(path: Path) -> set[str]:
     """Return what a process uses; of a process that has ended remove the file."""
     if fcntl is None:
         return set()
-    with contextlib.suppress(FileNotFoundError), open(path) as file:
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
