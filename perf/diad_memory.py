@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from diadbench.methods.diad import config
-from diadbench.methods.diad.model import TRAINED, DiADModel
+from diadbench.methods.diad.networks.model import TRAINED, DiADModel
 from diadbench.methods.diad.stages import DiffusionStage
 
 GIB = 2**30

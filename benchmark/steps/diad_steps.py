@@ -31,8 +31,9 @@ from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.data import Batch, TestData, TrainData
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.methods.base import RunSettings, no_progress
-from diadbench.methods.diad import DiADModel, anomaly_map, figures, image_score, pictures
+from diadbench.methods.diad import DiADModel, anomaly_map, image_score
 from diadbench.methods.diad import checkpoints as weights
+from diadbench.methods.diad.drawing import figures, pictures
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.normalise import denormalise, normalise
 from diadbench.methods.features.origin import Origin, add, keep, kept, notes_of

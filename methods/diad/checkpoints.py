@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import read_json, share, write_json, write_with
 from diadbench.methods.diad.config import ModelConfig, infer
-from diadbench.methods.diad.model import DiADModel
 from diadbench.methods.diad.names import from_official, to_official
+from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.prompt import embedding_or_zero, empty_prompt, fitting
 from diadbench.methods.features.hub import hub_access, no_network
 from diadbench.methods.features.origin import Origin, kept

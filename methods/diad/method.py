@@ -17,10 +17,10 @@ from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad import checkpoints as weights
 from diadbench.methods.diad import config
 from diadbench.methods.diad.diffusion import LEVELS, timesteps
-from diadbench.methods.diad.discriminator import START
 from diadbench.methods.diad.latents import CachedLatents, deviation, forget_own, posteriors
-from diadbench.methods.diad.memory import slim
-from diadbench.methods.diad.model import DiADModel
+from diadbench.methods.diad.networks.discriminator import START
+from diadbench.methods.diad.networks.memory import slim
+from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.noise import image_noise
 from diadbench.methods.diad.normalise import denormalise, normalise
 from diadbench.methods.diad.prompt import ZERO

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diadbench.methods.diad.diffusion import LEVELS, Step, timesteps, walk
-from diadbench.methods.diad.model import DiADModel
+from diadbench.methods.diad.networks.model import DiADModel
 
 #: ``(x, t, hint) -> eps``.
 Estimate = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, unknown_name
 from diadbench.methods.diad.diffusion import LEVELS
-from diadbench.methods.diad.discriminator import adaptive_weight, fooling_loss, patch_gan, telling_loss
-from diadbench.methods.diad.model import DiADModel
+from diadbench.methods.diad.networks.discriminator import adaptive_weight, fooling_loss, patch_gan, telling_loss
+from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.normalise import normalise
 
 OPTIMIZERS = ("adamw", "adamw8bit", "adafactor")

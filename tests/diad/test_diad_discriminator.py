@@ -11,8 +11,8 @@ import torch
 from diadbench.common.errors import UserError
 from diadbench.methods.authoring.small_data import small_train
 from diadbench.methods.base import RunSettings
-from diadbench.methods.diad.discriminator import adaptive_weight, fooling_loss, patch_gan, telling_loss
 from diadbench.methods.diad.method import DiAD
+from diadbench.methods.diad.networks.discriminator import adaptive_weight, fooling_loss, patch_gan, telling_loss
 
 OPTIONS: dict[str, Any] = {
     "size": "tiny",

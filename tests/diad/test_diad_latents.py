@@ -17,7 +17,7 @@ from diadbench.methods.diad import latents
 from diadbench.methods.diad.config import SIZES
 from diadbench.methods.diad.latents import CachedLatents, posteriors
 from diadbench.methods.diad.method import DiAD
-from diadbench.methods.diad.model import DiADModel
+from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.normalise import normalise
 
 TINY: dict[str, Any] = {

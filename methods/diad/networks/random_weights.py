@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from diadbench.methods.diad.config import ModelConfig
-from diadbench.methods.diad.model import DiADModel
+from diadbench.methods.diad.networks.model import DiADModel
 
 _BLOCK = 1 << 20
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from diadbench.common.files import write_with
-from diadbench.methods.diad.pictures import as_picture
+from diadbench.methods.diad.drawing.pictures import as_picture
 
 _DPI = 120
 

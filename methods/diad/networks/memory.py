@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from diadbench.methods.diad.model import DiADModel
+from diadbench.methods.diad.networks.model import DiADModel
 
 #: Parts of the UNet that the authors freeze.
 FROZEN = ("conv_in", "time_embedding", "down_blocks", "mid_block")

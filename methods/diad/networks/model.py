@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from diadbench.methods.diad.config import ModelConfig
 from diadbench.methods.diad.diffusion import make_scheduler
-from diadbench.methods.diad.sff import SFF
+from diadbench.methods.diad.networks.sff import SFF
 
 LOGVAR_RANGE = (-30.0, 20.0)
 TOKENS = 77
