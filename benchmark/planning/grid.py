@@ -33,7 +33,7 @@ from diadbench.benchmark.records.cell_labels import cell_keys
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.show import Show
 from diadbench.common.utf8 import read_user_text
-from diadbench.common.values.typed import check, hints_of, plain
+from diadbench.common.values.typed import check, hints_of, plain, spelled
 from diadbench.common.values.yaml_values import dump, load, load_pairs
 
 #: Key of an entry whose options are all written out: no preset of that name is laid below them.
@@ -270,7 +270,8 @@ def parse_grid(raw: Mapping[str, Any], where: str = "grid") -> Grid:
         if not isinstance(entries, dict) or not entries:
             raise UserError(f"{where}: {group}: expected at least one, as a mapping or a list; found {entries!r}")
         values[group] = {str(label): read(str(label), entry, where) for label, entry in entries.items()}
-    Show.read(values.setdefault("show", {}), f"{where}: show")
+    values["show"] = spelled(Show, values.get("show", {}))
+    Show.read(values["show"], f"{where}: show")
     settings = {key: value for key, value in values.items() if key not in ("methods", "datasets")}
     grid = Grid(**{**values, **check(hints_of(Grid), settings, where)})
     _check_values(grid, where)

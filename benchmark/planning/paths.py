@@ -14,18 +14,21 @@ from typing import Any, Literal
 import yaml
 
 from diadbench.common.errors import UserError
+from diadbench.common.values.yaml_values import SpelledFloat, SpelledInt
 
 Kind = Literal["root", "class", "option"]
 #: ``change(kind, text, where)`` returns the text that takes its place.
 Change = Callable[[Kind, str, str], str]
+#: What the name of a folder may be read as: 2024 is a number to YAML.
+_NAMES = (str, SpelledInt, SpelledFloat)
 _GROUPS = {"methods": "method", "datasets": "dataset"}
 
 
 def with_paths(raw: Mapping[str, Any], change: Change) -> dict[str, Any]:
     """Return a grid's plain values with every path changed. What isn't written as a grid should be is left alone."""
     found = dict(raw)
-    if isinstance(raw.get("data_root"), str):
-        found["data_root"] = change("root", raw["data_root"], "data_root")
+    if isinstance(raw.get("data_root"), _NAMES):
+        found["data_root"] = change("root", str(raw["data_root"]), "data_root")
     for group, key in _GROUPS.items():
         entries = raw.get(group)
         if isinstance(entries, list):
@@ -55,8 +58,8 @@ def entry_with_paths(entry: Any, change: Change, where: str) -> Any:
     for key in _GROUPS.values():
         if isinstance(entry.get(key), str) and ".py:" in entry[key]:
             found[key] = change("class", entry[key], f"{where}.{key}")
-    if isinstance(entry.get("root"), str):
-        found["root"] = change("root", entry["root"], f"{where}.root")
+    if isinstance(entry.get("root"), _NAMES):
+        found["root"] = change("root", str(entry["root"]), f"{where}.root")
     for key in ("options", "by_dataset"):
         if key in entry:
             found[key] = _options(entry[key], change, f"{where}.{key}")

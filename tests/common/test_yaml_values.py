@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diadbench.benchmark.planning.grid import Grid, load_grid, parse_overrides
-from diadbench.benchmark.planning.resolve import checked_options
+from diadbench.benchmark.planning.resolve import checked_options, resolve_method
 from diadbench.common.errors import UserError
 from diadbench.common.values.typed import plain
-from diadbench.common.values.yaml_values import dump, load
+from diadbench.common.values.yaml_values import SpelledFloat, SpelledInt, dump, load
 from diadbench.datasets.lookup import get_class
 
 #: Names that YAML 1.1 or 1.2 takes for something else, and that a class, a label or a folder may have.
@@ -139,3 +139,73 @@ def test_a_switch_may_still_be_on() -> None:
     assert checked_options(get_class("mvtec3d"), load("validation: Off"))["validation"] is False
     with pytest.raises(UserError, match="validation: expected true or false, found 'maybe'"):
         checked_options(get_class("mvtec3d"), load("validation: maybe"))
+
+
+def test_how_results_are_shown_is_read_as_written(tmp_path: Path) -> None:
+    show = "{digits: 2, classes: [01, 1e3, on, 12], names: {1e3: 1.10}, std: no}"
+    (tmp_path / "g.yaml").write_text(f"methods: [mean-image]\ndatasets: [toy]\nshow: {show}")
+    grid = load_grid(tmp_path / "g.yaml")
+    wanted = {"digits": 2, "classes": ["01", "1e3", "on", "12"], "names": {"1e3": "1.10"}, "std": False}
+    assert grid.show == _again(grid, tmp_path).show == yaml.safe_load(grid.to_yaml())["show"] == wanted
+    (tmp_path / "g.yaml").write_text("methods: [mean-image]\ndatasets: [toy]\nshow: {digits: 1.5}")
+    with pytest.raises(UserError, match=r"show: digits: expected a whole number from 0 to 4, found 1\.5"):
+        load_grid(tmp_path / "g.yaml")
+
+
+FULL = """
+methods:
+  a: {method: padim, image_size: [64, 32], time_limit: 90, datasets: [1e3], by_dataset: {1e3: {n_features: 20}}}
+datasets:
+  1e3: {dataset: toy, options: {train: 5, difficulty: 2e-1, classes: [tile]}}
+settings: [multi-class]
+seeds: [0, 1]
+image_size: 128
+evaluation_size: [64, 64]
+batch_size: 4
+devices: 1
+threads: 2
+jobs: 1
+keep_checkpoints: no
+data_root: 2024
+time_limit: 1.5
+memory_limit: 8e9
+engine_options: {gpus: 0, nested: [1, 2.5]}
+note: 3
+show: {digits: 0}
+"""
+
+
+def test_every_number_of_a_grid_is_a_plain_one_where_it_is_used(tmp_path: Path) -> None:
+    """Code after the grid may ask ``type(x) is int``; only options wait for their class to be known."""
+    (tmp_path / "g.yaml").write_text(FULL)
+    grid = load_grid(tmp_path / "g.yaml")
+    assert not spelled_in({key: value for key, value in vars(grid).items() if key not in ("methods", "datasets")})
+    for spec in (*grid.methods.values(), *grid.datasets.values()):
+        assert not spelled_in({key: value for key, value in vars(spec).items() if key not in ("options", "by_dataset")})
+    assert not spelled_in(checked_options(get_class("toy"), grid.datasets["1e3"].options))
+    assert grid.methods["a"].by_dataset == {"1e3": {"n_features": 20}}
+    assert grid.data_root == str(tmp_path / "2024")
+    assert grid.keep_checkpoints is False
+
+
+def spelled_in(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(spelled_in(entry) for entry in (*value, *value.values()))
+    return (
+        any(map(spelled_in, value)) if isinstance(value, list | tuple) else isinstance(value, SpelledInt | SpelledFloat)
+    )
+
+
+@pytest.mark.parametrize("one", ["1e3", "01"])
+def test_the_memory_of_resolved_options_tells_spellings_apart(
+    one: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "named.py").write_text(
+        "from diadbench.methods.simple.trivial import MeanImage\n\n\nclass Named(MeanImage):\n"
+        "    def __init__(self, names: list[str] | None = None) -> None:\n        super().__init__()\n"
+    )
+    method = f"{tmp_path / 'named.py'}:Named"
+    for text in (one, "1000.0", "1", one):
+        assert resolve_method(method, load(f"names: [{text}]")).options == {"names": [text]}
+    assert [*(tmp_path / "cache" / "resolved").iterdir()]

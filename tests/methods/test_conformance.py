@@ -203,8 +203,10 @@ def test_check_tells_failures_from_missing_packages(tmp_path: Path, capsys: pyte
 
 
 def test_unknown_option_in_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["methods", "check", "pixel-knn", "--options", "sise=4"]) == 1
-    assert "sise" in capsys.readouterr().out
+    assert main(["methods", "check", "pixel-knn", "--options", "sise=4"]) == 2
+    assert "unknown option 'sise'; did you mean size?" in capsys.readouterr().err
+    assert main(["methods", "check", "pixel-knn", "--options", "size=big"]) == 2
+    assert "size: expected a whole number, found 'big'" in capsys.readouterr().err
     assert main(["methods", "check", "pixel-knn", "--options", "size"]) == 2
 
 

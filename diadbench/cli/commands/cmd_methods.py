@@ -83,7 +83,7 @@ def new(name: str, *, directory: str = ".") -> int:
 def check(method: str, *, options: list[str] = [], size: int = 64) -> int:  # noqa: B006 - a parser's default
     """Check that a method keeps to the contract, on a few small images, on the CPU.
 
-    Exit code 0: it does; 1: it doesn't; 2: there is no such method; 3: something that it needs is not installed.
+    Exit code 0: it does; 1: it doesn't; 2: no such method or option; 3: something that it needs is not installed.
 
     Args:
         method: FILE.py:CLASS, a registered name, or anomalib:MODEL.

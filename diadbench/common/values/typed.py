@@ -74,6 +74,17 @@ def convert_word(hint: Any, word: str, key: str) -> Any:
         raise _told(error.errors(include_url=False), hint, word, key) from None
 
 
+def spelled(cls: type, values: Any) -> Any:
+    """Return ``values`` for a dataclass as plain values, a number as its spelling where a text is expected.
+
+    Nothing is refused: what isn't keys and values, or is of a wrong type, comes back for the class's own check.
+    """
+    if not isinstance(values, Mapping):
+        return plain(values)
+    hints = hints_of(cls)
+    return {str(key): plain(_as_expected(_members(hints.get(key, Any)), value)) for key, value in values.items()}
+
+
 @functools.lru_cache(maxsize=1024)
 def _adapter(hint: Any) -> Any:
     """The ``TypeAdapter`` of a hint; ``None`` where any value goes, or where pydantic doesn't know the type."""
