@@ -109,7 +109,7 @@ def test_private_files_are_made_in_one_place() -> None:
     allowed = {
         "mkstemp": {"diadbench/common/files.py"},
         # the second and third are removed by the process that made them
-        "mkdtemp": {"diadbench/common/files.py", "benchmark/engines/ray.py", "reports/figures/style.py"},
+        "mkdtemp": {"diadbench/common/files.py", "benchmark/engines/remote.py", "reports/figures/style.py"},
         # the template is a user's method, whose files the run mends
         "save_file": {"methods/features/weights.py", "methods/authoring/template.py"},
     }
