@@ -16,7 +16,7 @@ from diadbench.methods.info import MethodInfo
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
-__all__ = ["Method", "MethodInfo", "Prediction", "RunSettings"]
+__all__ = ["Method", "MethodInfo", "Prediction", "RunContext", "RunSettings"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def no_progress(done: int, total: int, what: str) -> None:
 
 
 @dataclass
-class RunSettings:
-    """The run's settings, as a method sees them.
+class RunContext:
+    """What a method gets from the run, and where it leaves its notes and extra values.
 
     Attributes:
         seed: Decides everything random in the method. Python, numpy and torch are already seeded with it.
@@ -72,6 +72,10 @@ class RunSettings:
     logger: Any = None
 
 
+#: The name of before, for files of users that import it.
+RunSettings = RunContext
+
+
 class Method(ABC):
     """Base of all methods. Keyword arguments of ``__init__`` are the options of the method in a grid.
 
@@ -93,7 +97,7 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def fit(self, train: TrainData, run: RunSettings) -> None:
+    def fit(self, train: TrainData, run: RunContext) -> None:
         """Learn from normal images. No test image and no label is within reach."""
 
     @abstractmethod
@@ -105,7 +109,7 @@ class Method(ABC):
         """Write all that :meth:`predict` needs into an existing, empty directory (safetensors, npy, JSON)."""
 
     @abstractmethod
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         """Read what :meth:`save` wrote; ``run`` gives device, size and classes."""
 
     def parameters_count(self) -> int | None:

@@ -62,7 +62,7 @@ def run_one(name: str, options: dict[str, Any], steps: int) -> dict[str, Any]:
     from diadbench.datasets.decoding.data_module import DataModule
     from diadbench.datasets.toy.dataset import Toy
     from diadbench.methods.anomalib_models.bridge import bridge
-    from diadbench.methods.base import RunSettings
+    from diadbench.methods.base import RunContext
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.manual_seed(0)
@@ -83,7 +83,7 @@ def run_one(name: str, options: dict[str, Any], steps: int) -> dict[str, Any]:
             directory = Path(scratch, "run")
             directory.mkdir()
             os.chdir(directory)  # some models write into the working directory
-            run = RunSettings(0, torch.device("cpu"), (SIZE, SIZE), part.classes, directory, Path(scratch, "cache"))
+            run = RunContext(0, torch.device("cpu"), (SIZE, SIZE), part.classes, directory, Path(scratch, "cache"))
             method = cls(**options)
             method.fit(train, run)
             rows = [(batch, method.predict(batch.image)) for batch in test.batches(8)]

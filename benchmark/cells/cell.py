@@ -23,7 +23,7 @@ from diadbench.benchmark.cells.scratch import Scratch
 from diadbench.benchmark.metrics import get_protocol
 from diadbench.common.files import cache_dir
 from diadbench.datasets.decoding.data_module import DataModule
-from diadbench.methods.base import Method, RunSettings
+from diadbench.methods.base import Method, RunContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,11 +122,11 @@ def open_data(dataset: Dataset, cell: dict[str, Any], mask_rule: MaskRule, progr
 
 def settings_for(
     part: Part, train: TrainData, cell: dict[str, Any], device: torch.device, scratch: Scratch, progress: Any
-) -> RunSettings:
+) -> RunContext:
     """Seed everything and return the run's settings as the method sees them. Each part starts from the same seed."""
     seed_everything(cell["seed"])
     directory = scratch.directory(part.name)
-    return RunSettings(
+    return RunContext(
         seed=cell["seed"],
         device=device,
         image_size=train.image_size,
@@ -140,7 +140,7 @@ def settings_for(
     )
 
 
-def fit_or_load(method: Method, train: TrainData, run: RunSettings, checkpoint: Path, scratch: Scratch) -> None:
+def fit_or_load(method: Method, train: TrainData, run: RunContext, checkpoint: Path, scratch: Scratch) -> None:
     """Fit the method and save it; or load it, when an earlier process of this cell was killed after it had."""
     if checkpoint.is_dir():
         method.load(checkpoint, run)

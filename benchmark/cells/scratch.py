@@ -14,7 +14,7 @@ from diadbench.methods.features.origin import Origin, keep, kept
 from diadbench.version import __version__
 
 if TYPE_CHECKING:
-    from diadbench.methods.base import Method, RunSettings
+    from diadbench.methods.base import Method, RunContext
 
 
 class Scratch:
@@ -49,14 +49,14 @@ class Scratch:
         """Return where the fitted model of a part is, or will be."""
         return self._cell / "checkpoint" / _safe(part)
 
-    def save(self, checkpoint: Path, method: Method, run: RunSettings) -> None:
+    def save(self, checkpoint: Path, method: Method, run: RunContext) -> None:
         """Save a fitted model whole or not at all."""
         own = {"classes": run.class_names, "image_size": run.image_size, "notes": run.notes, "extras": run.extras}
         with atomic_directory(checkpoint) as temporary:
             method.save(temporary)
             keep(temporary, replace(cell_origin(self._config), **_tuples(own)))
 
-    def recall(self, checkpoint: Path, run: RunSettings) -> None:
+    def recall(self, checkpoint: Path, run: RunContext) -> None:
         """Restore what the method had said when it was fitted."""
         said = kept(checkpoint)
         run.notes[:] = said.notes

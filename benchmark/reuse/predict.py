@@ -22,7 +22,7 @@ from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_json, write_with
 from diadbench.common.heatmap import overlay, paint
 from diadbench.datasets.decoding.images import read_image, resize_image
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 from diadbench.methods.features.origin import add
 from diadbench.methods.features.origin import kept as origin_beside
 
@@ -90,7 +90,7 @@ def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str,
         raise UserError(f"{record.directory}: no cell (no cell.yaml); expected RUN/cells/DATASET/METHOD/SETTING/seedN")
     kept = kept_model(record.directory, part)
     seed_everything(config["seed"])
-    run = RunSettings(
+    run = RunContext(
         seed=config["seed"],
         device=pick_device(config["device"]),
         image_size=tuple(config["image_size"]),

@@ -17,7 +17,7 @@ from diadbench.benchmark.steps.diad_steps import Made, Steps
 from diadbench.common.files import write_with
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.data import TestData, TrainData
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 
 #: The plain way, against which the others are held.
 PLAIN: dict[str, Any] = {"channels_last": False, "inference_precision": "float32", "compile": False}
@@ -59,7 +59,7 @@ def _predicted(
     dataset: Dataset,
     train: TrainData,
     test: TestData,
-    run: RunSettings,
+    run: RunContext,
     batch_size: int,
 ) -> tuple[Tensor, dict[str, float]]:
     """Return all maps, and metrics and seconds an image. The first batch warms up: it is predicted twice."""

@@ -30,7 +30,7 @@ from diadbench.common.files import cache_dir, read_json, write_json, write_with
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.data import Batch, TestData, TrainData
 from diadbench.datasets.decoding.data_module import DataModule
-from diadbench.methods.base import RunSettings, no_progress
+from diadbench.methods.base import RunContext, no_progress
 from diadbench.methods.diad import DiADModel, anomaly_map, image_score
 from diadbench.methods.diad import checkpoints as weights
 from diadbench.methods.diad.drawing import figures, pictures
@@ -193,16 +193,16 @@ class Steps:
         (part,) = dataset.parts("multi-class")
         return dataset, *data.part(part)
 
-    def run(self, class_names: tuple[str, ...]) -> RunSettings:
+    def run(self, class_names: tuple[str, ...]) -> RunContext:
         """Return the settings of a training or a test in this directory."""
         directory = self.out / "scratch"
         directory.mkdir(parents=True, exist_ok=True)
         threads = torch.get_num_threads()
-        return RunSettings(
+        return RunContext(
             self.seed, self.device, self.size, class_names, directory, cache_dir(), threads, progress=self._tell
         )
 
-    def _keep(self, method: DiAD, run: RunSettings, step: str) -> Made:
+    def _keep(self, method: DiAD, run: RunContext, step: str) -> Made:
         method.save(self.out / step)
         decides = {"method_options": self.options, "image_size": list(self.size), "fingerprint": self.fingerprint}
         origin = Origin(
@@ -222,7 +222,7 @@ class Steps:
     def _notes(self, step: str) -> list[str]:
         return list(kept(self.out / step).notes)
 
-    def trained(self, source: Path, train: TrainData, run: RunSettings) -> DiAD:
+    def trained(self, source: Path, train: TrainData, run: RunContext) -> DiAD:
         """Return a trained DiAD from a directory of ours or from a checkpoint."""
         if source.is_dir():
             method = self._method()
@@ -252,7 +252,7 @@ class Steps:
         raw.mkdir(parents=True, exist_ok=True)
         return raw
 
-    def _write_results(self, result: Any, run: RunSettings) -> None:
+    def _write_results(self, result: Any, run: RunContext) -> None:
         for name, table in (("metrics", result.table), ("mean", result.mean()), ("images", result.images)):
             write_with(self.out / "test" / f"{name}.csv", partial(table.to_csv, index=False))
         write_json(self.out / "test" / "notes.json", list(dict.fromkeys([*self.data_notes, *run.notes])))

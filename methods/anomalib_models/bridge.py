@@ -25,7 +25,7 @@ from diadbench.methods.anomalib_models.input_size import choose_input, input_not
 from diadbench.methods.anomalib_models.names import CITATIONS, model_names
 from diadbench.methods.anomalib_models.options import enum_values, options_of
 from diadbench.methods.anomalib_models.place import Place
-from diadbench.methods.base import Method, MethodInfo, Prediction, RunSettings
+from diadbench.methods.base import Method, MethodInfo, Prediction, RunContext
 from diadbench.methods.features.backbones import RANDOM_NOTE, load_backbone_weights
 from diadbench.methods.features.hub import hub_access, no_network
 from diadbench.methods.features.origin import add
@@ -81,7 +81,7 @@ class AnomalibMethod(Method):
 
     # -- the model ------------------------------------------------------------------------------------------
 
-    def _build(self, run: RunSettings, *, pretrained: bool = True) -> Any:
+    def _build(self, run: RunContext, *, pretrained: bool = True) -> Any:
         """Make the model. ``pretrained=False``: all weights will be overwritten, so fetch none if that can be told."""
         cls = _model_class(self.model_name)
         known = inspect.signature(cls).parameters
@@ -102,7 +102,7 @@ class AnomalibMethod(Method):
         _tell(run, input_notes(self.model_name, self._place, chosen.refusal, crop=self.crop))
         return model
 
-    def _arguments(self, cls: Any, run: RunSettings, *, pretrained: bool) -> dict[str, Any]:
+    def _arguments(self, cls: Any, run: RunContext, *, pretrained: bool) -> dict[str, Any]:
         """The arguments of the model's class, all but its parts."""
         known = inspect.signature(cls).parameters
         arguments = {name: value for name, value in self.options.items() if name in known}
@@ -119,7 +119,7 @@ class AnomalibMethod(Method):
             )
         return arguments
 
-    def _fill(self, model: Any, run: RunSettings) -> None:
+    def _fill(self, model: Any, run: RunContext) -> None:
         """Put ``weights`` into every timm feature extractor of the model, and their normalisation into its input."""
         from anomalib.models.components import TimmFeatureExtractor
 
@@ -133,7 +133,7 @@ class AnomalibMethod(Method):
             _tell(run, notes)
             _normalise_with(model, mean, std)
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
+    def fit(self, train: TrainData, run: RunContext) -> None:
         """Train the model on the normal images of all classes."""
         self._notes = run.notes
         with _reasons(self.model_name, run), hub_access():
@@ -182,7 +182,7 @@ class AnomalibMethod(Method):
         assert self._model is not None, "fit or load first"
         torch.save(self._model.state_dict(), directory / "model.pth")
 
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         """Read the model's state; weights of its backbone are part of it."""
         self._notes = run.notes
         with _reasons(self.model_name, run), hub_access():
@@ -270,11 +270,11 @@ def _parts(pre_processor: Any) -> dict[str, Any]:
     return parts if pre_processor is None else parts | {"pre_processor": pre_processor}
 
 
-def _tell(run: RunSettings, notes: list[str]) -> None:
+def _tell(run: RunContext, notes: list[str]) -> None:
     run.notes.extend(note for note in notes if note not in run.notes)
 
 
-def _own_folders(cls: Any, given: dict[str, Any], run: RunSettings) -> dict[str, Any]:
+def _own_folders(cls: Any, given: dict[str, Any], run: RunContext) -> dict[str, Any]:
     """Keep downloads of models out of the working directory: defaults such as ``./datasets/dtd`` go to the cache."""
     moved: dict[str, Any] = {}
     for name, parameter in inspect.signature(cls).parameters.items():
@@ -301,7 +301,7 @@ def _normalise_with(model: Any, mean: tuple[float, ...], std: tuple[float, ...])
 class _reasons:  # reads as a statement: with _reasons(...)
     """Turn what stops a model here (no network, no package, no CUDA) into a ``Skip`` with that reason."""
 
-    def __init__(self, name: str, run: RunSettings) -> None:
+    def __init__(self, name: str, run: RunContext) -> None:
         self.name = name
         self.run = run
 

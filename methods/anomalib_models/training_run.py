@@ -18,7 +18,7 @@ from diadbench.methods.training.quiet import quiet_lightning
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
-    from diadbench.methods.base import RunSettings
+    from diadbench.methods.base import RunContext
 
 
 #: Of the option ``max_epochs``: whoever gives another number expects it to count.
@@ -59,7 +59,7 @@ class NormalImages(pl.LightningDataModule):
 def train_model(
     model: Any,
     train: TrainData,
-    run: RunSettings,
+    run: RunContext,
     *,
     batch_size: int,
     max_epochs: int,
@@ -118,7 +118,7 @@ def _collate(samples: list[dict[str, Tensor]]) -> ImageBatch:
 class _Progress(Callback):
     """Report training steps to the run."""
 
-    def __init__(self, run: RunSettings) -> None:
+    def __init__(self, run: RunContext) -> None:
         self._run = run
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:

@@ -26,7 +26,7 @@ from torch import Tensor
 from diadbench.common.errors import Skip, UserError
 from diadbench.methods.authoring.guarded_data import GuardedData, LabelPeekError
 from diadbench.methods.authoring.small_data import anomalous_images, normal_images, small_train
-from diadbench.methods.base import Method, Prediction, RunSettings
+from diadbench.methods.base import Method, Prediction, RunContext
 from diadbench.methods.info import MethodInfo
 
 #: Differences below this share of the values' size are rounding (other batch sizes take other routes in a library).
@@ -155,7 +155,7 @@ class _Bench:
         self.first: Prediction | None = None
 
     @contextmanager
-    def settings(self, classes: int = 2, seed: int = 0) -> Iterator[RunSettings]:
+    def settings(self, classes: int = 2, seed: int = 0) -> Iterator[RunContext]:
         """Settings as the runner gives them, with everything seeded."""
         with tempfile.TemporaryDirectory(prefix="diadbench-check-") as scratch:
             names = tuple(f"stripes{i}" for i in range(classes))
@@ -164,7 +164,7 @@ class _Bench:
             random.seed(seed)
             np.random.seed(seed)  # noqa: NPY002 - as the runner does, for methods that use it
             torch.manual_seed(seed)
-            yield RunSettings(seed, torch.device("cpu"), (self.size, self.size), names, directory, cache)
+            yield RunContext(seed, torch.device("cpu"), (self.size, self.size), names, directory, cache)
 
     def fitted(self, classes: int = 2) -> tuple[Method, GuardedData]:
         """Fit a new object."""

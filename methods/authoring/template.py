@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diadbench.methods.base import Method, MethodInfo, Prediction, RunSettings
+from diadbench.methods.base import Method, MethodInfo, Prediction, RunContext
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -26,7 +26,7 @@ class MyMethod(Method):
         self.smallest_std = smallest_std
         self.state: dict[str, Tensor] = {}
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
+    def fit(self, train: TrainData, run: RunContext) -> None:
         """Learn from the normal images of all classes: one model for them all."""
         total, squares = torch.zeros(3, *train.image_size), torch.zeros(3, *train.image_size)
         for done, batch in enumerate(train.batches(8), 1):  # batch.image: float32 (B,3,H,W) in [0,1]
@@ -48,6 +48,6 @@ class MyMethod(Method):
         """Write all that predict needs."""
         save_file(self.state, directory / "state.safetensors")
 
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         """Read what save wrote."""
         self.state = load_file(directory / "state.safetensors", device=str(run.device))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diadbench.common.cache.arrays import ArrayPlan, CachedArray, batches, build, known_row_shape
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.normalise import normalise
 from diadbench.methods.features.arithmetic import arithmetic
@@ -30,7 +30,7 @@ LAYOUT = 2
 
 
 def posteriors(
-    model: DiADModel, train: TrainData, run: RunSettings, *, own: bool = False, batch_size: int = 8
+    model: DiADModel, train: TrainData, run: RunContext, *, own: bool = False, batch_size: int = 8
 ) -> CachedArray:
     """Return mean and log-variance ``float32 (N,2,4,h,w)`` of all training images.
 
@@ -67,7 +67,7 @@ def posteriors(
     return array
 
 
-def forget_own(run: RunSettings) -> None:
+def forget_own(run: RunContext) -> None:
     """Remove the latents of a cell's own autoencoder: nothing reads them after its training."""
     shutil.rmtree(run.directory / "latents", ignore_errors=True)
 

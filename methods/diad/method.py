@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diadbench.common.errors import UserError
-from diadbench.methods.base import Prediction, RunSettings
+from diadbench.methods.base import Prediction, RunContext
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad import checkpoints as weights
 from diadbench.methods.diad import config
@@ -154,7 +154,7 @@ class DiAD(LightningMethod[DiADModel]):
         self.compile = compile
         self._estimate: Estimate | None = None
         self._backbone: Backbone | None = None
-        self._run: RunSettings | None = None
+        self._run: RunContext | None = None
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
@@ -172,7 +172,7 @@ class DiAD(LightningMethod[DiADModel]):
 
     # -- training -------------------------------------------------------------------------------------------
 
-    def stages(self, train: TrainData, run: RunSettings) -> Stages:
+    def stages(self, train: TrainData, run: RunContext) -> Stages:
         """Train stage 1 (if it has steps) and stage 2; nothing where all comes from the option ``checkpoint``."""
         self._prepare(run)
         self._model = self._placed(self.start_model(run), run)
@@ -182,7 +182,7 @@ class DiAD(LightningMethod[DiADModel]):
                 yield from self._diffusion_stage(train, run)
         self.keep(self.fitted(), run)
 
-    def start_model(self, run: RunSettings) -> DiADModel:
+    def start_model(self, run: RunContext) -> DiADModel:
         """Return the networks before training: loaded weights, and the SG network as a copy of the UNet's encoder."""
         if self.checkpoint:
             return self._trained(run)
@@ -202,7 +202,7 @@ class DiAD(LightningMethod[DiADModel]):
         weights.start_sg(model, self.sff_init)
         return model
 
-    def _trained(self, run: RunSettings) -> DiADModel:
+    def _trained(self, run: RunContext) -> DiADModel:
         """Return the trained networks of the option ``checkpoint``, and say where they come from."""
         found = weights.load_trained(self.checkpoint, like=self.config)
         asked, there = (dataclasses.replace(each, scale=1.0) for each in (self.config, found.model.config))
@@ -218,21 +218,21 @@ class DiAD(LightningMethod[DiADModel]):
             add(run.notes, [] if any(ZERO in note for note in run.notes) else [ZERO])
         return found.model
 
-    def _tell_origin(self, source: str, run: RunSettings) -> None:
+    def _tell_origin(self, source: str, run: RunContext) -> None:
         """Say what a file of weights says of itself, where it is one that was exported here."""
         origin = weights.origin_in(source)
         if origin is not None:
             add(run.notes, notes_of(origin, Path(source).name, run))
 
-    def train_autoencoder(self, train: TrainData, run: RunSettings) -> None:
+    def train_autoencoder(self, train: TrainData, run: RunContext) -> None:
         """Train stage 1 of :attr:`model` alone; nothing where it has no steps."""
         train_stages(self._autoencoder_stage(run), train, run)
 
-    def train_diffusion(self, train: TrainData, run: RunSettings) -> None:
+    def train_diffusion(self, train: TrainData, run: RunContext) -> None:
         """Train stage 2 of :attr:`model` alone."""
         train_stages(self._diffusion_stage(train, run), train, run)
 
-    def _autoencoder_stage(self, run: RunSettings) -> Stages:
+    def _autoencoder_stage(self, run: RunContext) -> Stages:
         """Yield stage 1 if it has steps."""
         if not self.stage1.steps:
             return
@@ -252,7 +252,7 @@ class DiAD(LightningMethod[DiADModel]):
         )
         yield Stage(stage, self._budget(self.stage1, run), "autoencoder")
 
-    def _diffusion_stage(self, train: TrainData, run: RunSettings) -> Stages:
+    def _diffusion_stage(self, train: TrainData, run: RunContext) -> Stages:
         """Yield stage 2. What it doesn't train is kept small until it has been trained."""
         model = self.fitted()
         fetch = self.fetch(train, run)
@@ -266,7 +266,7 @@ class DiAD(LightningMethod[DiADModel]):
         forget_own(run)
         run.extras["sff_trained"] = not model.sg.sff.is_silent()
 
-    def fetch(self, train: TrainData, run: RunSettings) -> Fetch | None:
+    def fetch(self, train: TrainData, run: RunContext) -> Fetch | None:
         """Return the batches of stage 2: images with cached posteriors, or ``None`` where they are not cached."""
         model = self.fitted()
         model.eval()
@@ -277,7 +277,7 @@ class DiAD(LightningMethod[DiADModel]):
             model.config = dataclasses.replace(model.config, scale=1 / deviation(latents))
         return CachedLatents(train, latents) if self.cache_latents else None
 
-    def _budget(self, budget: Budget, run: RunSettings) -> Budget:
+    def _budget(self, budget: Budget, run: RunContext) -> Budget:
         precision = self.precision
         if precision == "auto":
             has_bf16 = run.device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -355,7 +355,7 @@ class DiAD(LightningMethod[DiADModel]):
         """Write the networks; the backbone is loaded again by its name."""
         weights.save(self.fitted(), directory)
 
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         """Read what :meth:`save` wrote."""
         self._prepare(run, trained_before=True)
         model = weights.load(directory)
@@ -367,7 +367,7 @@ class DiAD(LightningMethod[DiADModel]):
         """Write a kept model for other code; see :func:`diadbench.methods.diad.checkpoints.export`."""
         weights.export(directory, format, out, origin)
 
-    def _prepare(self, run: RunSettings, *, trained_before: bool = False) -> None:
+    def _prepare(self, run: RunContext, *, trained_before: bool = False) -> None:
         self._run = run
         if not self.checkpoint:  # whose own sizes count
             self.config.check_size(*run.image_size)
@@ -387,13 +387,13 @@ class DiAD(LightningMethod[DiADModel]):
             notes.append("DiAD's autoencoder alone, without diffusion")
         add(run.notes, notes)
 
-    def keep(self, model: DiADModel, run: RunSettings) -> None:
+    def keep(self, model: DiADModel, run: RunContext) -> None:
         """Keep the networks for prediction: placed, frozen, compiled where that is asked for."""
         super().keep(self._placed(model, run), run)
         model.requires_grad_(False)
         self._estimate = torch.compile(model.eps) if self.compile else None
 
-    def _placed(self, model: DiADModel, run: RunSettings) -> DiADModel:
+    def _placed(self, model: DiADModel, run: RunContext) -> DiADModel:
         model.to(run.device)
         if self.channels_last:
             model.to(memory_format=torch.channels_last)

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from diadbench.common.errors import UserError
-from diadbench.methods.base import Prediction, RunSettings
+from diadbench.methods.base import Prediction, RunContext
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.draem.losses import POOL, draem_loss, image_score
 from diadbench.methods.draem.networks import MULTIPLE, Reconstructor, Segmenter, initialise
@@ -82,7 +82,7 @@ class Draem(LightningMethod["_Module"]):
             checkpoint_minutes=checkpoint_minutes,
         )
 
-    def stages(self, train: TrainData, run: RunSettings) -> Stages:
+    def stages(self, train: TrainData, run: RunContext) -> Stages:
         """Train both networks together."""
         yield from super().stages(train, run)
         module = self.fitted()
@@ -90,7 +90,7 @@ class Draem(LightningMethod["_Module"]):
             steps=self._budget.steps, loss=module.last_loss.item(), positive_share=module.positive_share()
         )
 
-    def build(self, run: RunSettings, *, trained_before: bool = False) -> _Module:
+    def build(self, run: RunContext, *, trained_before: bool = False) -> _Module:
         """Return both networks as the authors start them."""
         height, width = run.image_size
         if height % MULTIPLE or width % MULTIPLE:
@@ -99,7 +99,7 @@ class Draem(LightningMethod["_Module"]):
             torch.manual_seed(run.seed)
             return _Module(*self._widths, lr=self._lr, steps=self._budget.steps)
 
-    def module(self, train: TrainData, run: RunSettings) -> _Module:
+    def module(self, train: TrainData, run: RunContext) -> _Module:
         """Return both networks with the textures that anomalies are painted with."""
         source: Source
         if self._textures is not None:
@@ -115,7 +115,7 @@ class Draem(LightningMethod["_Module"]):
         """Return the budget of the options."""
         return self._budget
 
-    def fetch(self, train: TrainData, run: RunSettings) -> Fetch:
+    def fetch(self, train: TrainData, run: RunContext) -> Fetch:
         """Return the images without their class ids."""
         return train.images
 

@@ -24,7 +24,7 @@ from diadbench.methods.features.hub import hub_access, no_network
 from diadbench.methods.features.weight_files import SUFFIXES, WRAPPERS, State, read_state
 
 if TYPE_CHECKING:
-    from diadbench.methods.base import RunSettings
+    from diadbench.methods.base import RunContext
 
 RANDOM_NOTE = "random backbone weights"
 _FOLDER_FILES = ("model.safetensors", "pytorch_model.bin", "model.pth")
@@ -77,7 +77,7 @@ class Backbone(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def tell(self, run: RunSettings) -> None:
+    def tell(self, run: RunContext) -> None:
         """Keep beside the result which weights these are, and what every table must say about them."""
         run.extras.update(weights={self.name.partition(".")[0]: self.source}, backbone_digest=self.digest)
         run.notes.extend(note for note in self.notes if note not in run.notes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from diadbench.common.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from diadbench.methods.base import RunSettings
+    from diadbench.methods.base import RunContext
 
 #: File beside a kept model that holds its origin.
 FILE = "run.json"
@@ -85,7 +85,7 @@ def _common(said: Mapping[str, Any]) -> dict[str, Any]:
     return {"notes": said.get("notes", []), "extras": said.get("extras", {})}
 
 
-def notes_of(origin: Origin | None, name: str, run: RunSettings) -> list[str]:
+def notes_of(origin: Origin | None, name: str, run: RunContext) -> list[str]:
     """Return what a run must say that takes its weights from a file.
 
     Args:

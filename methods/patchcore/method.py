@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diadbench.common.errors import UserError
-from diadbench.methods.base import Method, Prediction, RunSettings
+from diadbench.methods.base import Method, Prediction, RunContext
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.arithmetic import arithmetic
 from diadbench.methods.features.backbone_tags import check_backbone
@@ -107,7 +107,7 @@ class PatchCore(Method):
 
     # -- the bank -------------------------------------------------------------------------------------------
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
+    def fit(self, train: TrainData, run: RunContext) -> None:
         """Project all patches, select, fetch the selected ones' features."""
         network = self._start(run)
         facts = {
@@ -140,7 +140,7 @@ class PatchCore(Method):
         )
         self._bank = Bank(self._gather(selection["indices"], patches.per_image, features, run))
 
-    def _select(self, patches: Patches, scratch: Path, run: RunSettings) -> dict[str, NDArray[Any]]:
+    def _select(self, patches: Patches, scratch: Path, run: RunContext) -> dict[str, NDArray[Any]]:
         total = len(patches.values)
         wanted = max(1, int(self.ratio * total))
         k = min(wanted, self.budget)
@@ -163,7 +163,7 @@ class PatchCore(Method):
 
         return load_or_make(scratch / f"{name}.npz", select)
 
-    def _gather(self, indices: NDArray[np.int64], per_image: int, features: Any, run: RunSettings) -> Tensor:
+    def _gather(self, indices: NDArray[np.int64], per_image: int, features: Any, run: RunContext) -> Tensor:
         """Return ``float32 (k, D)``: full features of the selected patches, image by image."""
         order = np.sort(indices)
         owners, positions = np.divmod(order, per_image)
@@ -179,7 +179,7 @@ class PatchCore(Method):
 
     # -- scoring --------------------------------------------------------------------------------------------
 
-    def _start(self, run: RunSettings, *, trained_before: bool = False) -> Backbone:
+    def _start(self, run: RunContext, *, trained_before: bool = False) -> Backbone:
         network = load_backbone(
             self.backbone, weights=self.weights, out_indices=self.levels, trained_before=trained_before
         )
@@ -222,7 +222,7 @@ class PatchCore(Method):
         assert self._bank is not None, "fit or load first"
         write_tensors(directory / "bank.safetensors", {"bank": self._bank.vectors})
 
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         """Read the bank, and the backbone from where it comes."""
         self._start(run, trained_before=True)
         self._bank = Bank(read_tensor(directory / "bank.safetensors", "bank", str(run.device)))

@@ -12,7 +12,7 @@ from diadbench.methods.features.backbone_tags import check_backbone
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
-    from diadbench.methods.base import RunSettings
+    from diadbench.methods.base import RunContext
 
 _LAYERS = {"resnet": ("layer1", "layer2", "layer3"), "efficientnet": ("blocks.2", "blocks.4")}
 
@@ -63,7 +63,7 @@ class Padim(AnomalibMethod):
         """Refuse a backbone from the hub without a tag."""
         check_backbone(options["backbone"], options["weights"])
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
+    def fit(self, train: TrainData, run: RunContext) -> None:
         """Fit the Gaussians."""
         check_backbone(self.options["backbone"], self.weights)
         super().fit(train, run)

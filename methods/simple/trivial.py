@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diadbench.common.errors import UserError
-from diadbench.methods.base import Method, Prediction, RunSettings
+from diadbench.methods.base import Method, Prediction, RunContext
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
@@ -35,7 +35,7 @@ class MeanImage(Method):
     def __init__(self) -> None:
         self._mean: Tensor | None = None
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
+    def fit(self, train: TrainData, run: RunContext) -> None:
         """Average the images."""
         total = torch.zeros((3, *train.image_size), dtype=torch.float64)
         done = 0
@@ -56,7 +56,7 @@ class MeanImage(Method):
         assert self._mean is not None, "fit or load first"
         write_tensors(directory / "mean.safetensors", {"mean": self._mean})
 
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         """Read the mean image."""
         self._mean = read_tensor(directory / "mean.safetensors", "mean", str(run.device))
 
@@ -82,7 +82,7 @@ class PixelKnn(Method):
         small = functional.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
         return small.flatten(1)
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
+    def fit(self, train: TrainData, run: RunContext) -> None:
         """Keep all training images, small."""
         rows = torch.empty((len(train), 3 * self.size**2), device=run.device)
         done = 0
@@ -104,7 +104,7 @@ class PixelKnn(Method):
         """Write the small images."""
         _save_bank(self._bank, directory)
 
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         """Read the small images."""
         self._bank = _load_bank(directory, run)
 
@@ -134,7 +134,7 @@ class GlobalKnn(Method):
         """Refuse a backbone from the hub without a tag."""
         check_backbone(options["backbone"], options["weights"])
 
-    def _start(self, run: RunSettings, *, trained_before: bool = False) -> None:
+    def _start(self, run: RunContext, *, trained_before: bool = False) -> None:
         network = load_backbone(
             self.backbone, weights=self.weights, out_indices=(self.level,), trained_before=trained_before
         )
@@ -147,7 +147,7 @@ class GlobalKnn(Method):
         maps: list[Tensor] = self._network(images)
         return maps[0].mean((2, 3))
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
+    def fit(self, train: TrainData, run: RunContext) -> None:
         """Keep the pooled features of all training images."""
         self._start(run)
         rows: list[Tensor] = []
@@ -167,7 +167,7 @@ class GlobalKnn(Method):
         """Write the features."""
         _save_bank(self._bank, directory)
 
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         """Read the features, and the backbone from where it comes."""
         self._start(run, trained_before=True)
         self._bank = _load_bank(directory, run)
@@ -188,5 +188,5 @@ def _save_bank(bank: Bank | None, directory: Path) -> None:
     write_tensors(directory / "bank.safetensors", {"bank": bank.vectors})
 
 
-def _load_bank(directory: Path, run: RunSettings) -> Bank:
+def _load_bank(directory: Path, run: RunContext) -> Bank:
     return Bank(read_tensor(directory / "bank.safetensors", "bank", str(run.device)))

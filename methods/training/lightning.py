@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from diadbench.common.files import write_with
 from diadbench.common.processes.interrupt import Terminated, defer_for_good, deferred, is_pending, take_back
-from diadbench.methods.base import Method, RunSettings, no_progress
+from diadbench.methods.base import Method, RunContext, no_progress
 from diadbench.methods.features.weights import load_weights, save_weights
 from diadbench.methods.training.devices import one_device
 from diadbench.methods.training.quiet import quiet_lightning
@@ -124,7 +124,7 @@ def _share(indices: Tensor, rank: int, world: int) -> Tensor:
 def train_module(
     module: pl.LightningModule,
     train: TrainData,
-    run: RunSettings,
+    run: RunContext,
     budget: Budget,
     *,
     name: str = "train",
@@ -209,7 +209,7 @@ class Stage:
     fetch: Fetch | None = None
 
 
-def train_stages(stages: Stages, train: TrainData, run: RunSettings) -> None:
+def train_stages(stages: Stages, train: TrainData, run: RunContext) -> None:
     """Train all stages in their order, each from its last checkpoint if there is one.
 
     Args:
@@ -253,7 +253,7 @@ class LightningMethod(Method, Generic[M]):
 
     _model: M | None = None
 
-    def build(self, run: RunSettings, *, trained_before: bool = False) -> M:
+    def build(self, run: RunContext, *, trained_before: bool = False) -> M:
         """Return a new module, untrained, that depends on the options, the seed and the image size alone.
 
         Args:
@@ -262,7 +262,7 @@ class LightningMethod(Method, Generic[M]):
         """
         raise NotImplementedError(f"{type(self).__name__} must say which module it trains")
 
-    def module(self, train: TrainData, run: RunSettings) -> M:
+    def module(self, train: TrainData, run: RunContext) -> M:
         """Return the module to train. By default it is :meth:`build`'s; override it where it needs the data."""
         return self.build(run)
 
@@ -270,11 +270,11 @@ class LightningMethod(Method, Generic[M]):
         """Return how long to train."""
         raise NotImplementedError(f"{type(self).__name__} must say how long it trains")
 
-    def fetch(self, train: TrainData, run: RunSettings) -> Fetch | None:
+    def fetch(self, train: TrainData, run: RunContext) -> Fetch | None:
         """Return how a batch is made from positions; ``None`` for images with class ids. See :func:`train_module`."""
         return None
 
-    def stages(self, train: TrainData, run: RunSettings) -> Stages:
+    def stages(self, train: TrainData, run: RunContext) -> Stages:
         """Yield the trainings one after the other; by default there is one, of :meth:`module`.
 
         What comes behind a ``yield`` runs when that stage has been trained. The model must be kept with :meth:`keep`
@@ -285,11 +285,11 @@ class LightningMethod(Method, Generic[M]):
         yield Stage(module, self.budget(train), fetch=self.fetch(train, run))
         self.keep(module, run)
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
+    def fit(self, train: TrainData, run: RunContext) -> None:
         """Train all :meth:`stages`; the last step's weights are the result."""
         train_stages(self.stages(train, run), train, run)
 
-    def keep(self, model: M, run: RunSettings) -> None:
+    def keep(self, model: M, run: RunContext) -> None:
         """Keep the model that predicts, on the run's device and in evaluation mode."""
         self._model = model.to(run.device).eval()
 
@@ -303,7 +303,7 @@ class LightningMethod(Method, Generic[M]):
         """Write parameters and buffers of the model as ``weights.safetensors``."""
         save_weights(self.fitted(), directory)
 
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         """Read what :meth:`save` wrote. Raises UserError when it was written with other options."""
         model = self.build(run, trained_before=True)
         load_weights(model, directory)
@@ -343,7 +343,7 @@ def _steps_done(path: Path) -> int:
     return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
 
 
-def _devices(run: RunSettings) -> Any:
+def _devices(run: RunContext) -> Any:
     return one_device(run.device) if run.devices <= 1 else run.devices
 
 
@@ -468,7 +468,7 @@ def _read_history(path: Path) -> list[tuple[str, str, str]]:
 class _Bar(pl.Callback):
     """Tells the cell's progress."""
 
-    def __init__(self, run: RunSettings, budget: Budget, name: str) -> None:
+    def __init__(self, run: RunContext, budget: Budget, name: str) -> None:
         self._progress, self._steps, self._name = run.progress, budget.steps, name
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, write_json
-from diadbench.methods.base import Prediction, RunSettings
+from diadbench.methods.base import Prediction, RunContext
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
@@ -165,7 +165,7 @@ class UniAD(LightningMethod["_Module"]):
         if options["checkpoint"] is None:
             check_backbone(options["backbone"], options["weights"])
 
-    def stages(self, train: TrainData, run: RunSettings) -> Stages:
+    def stages(self, train: TrainData, run: RunContext) -> Stages:
         """Train the head, from cached features; nothing where all comes from the authors' checkpoint."""
         budget = self.settings.budget(len(train), max(1, run.devices), **self._trainer_options)
         module = self.build(run)
@@ -193,7 +193,7 @@ class UniAD(LightningMethod["_Module"]):
         assert self.backbone is not None
         write_json(directory / "uniad.json", {"backbone": self.backbone.name, "digest": self.backbone.digest})
 
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         """Read the head; the backbone comes from its own weights again and must be the same."""
         super().load(directory, run)
         assert self.backbone is not None
@@ -210,7 +210,7 @@ class UniAD(LightningMethod["_Module"]):
 
     # -- parts ------------------------------------------------------------------------------------------------
 
-    def build(self, run: RunSettings, *, trained_before: bool = False) -> _Module:
+    def build(self, run: RunContext, *, trained_before: bool = False) -> _Module:
         """Make the backbone and a head that fits it and the image size: untrained, or both from the checkpoint."""
         self.backbone = self._make_backbone(run, trained_before=trained_before)
         height, width = run.image_size
@@ -227,7 +227,7 @@ class UniAD(LightningMethod["_Module"]):
             self.backbone = backbone.to(run.device)
         return _Module(head, self.settings, self._features)
 
-    def _make_backbone(self, run: RunSettings, *, trained_before: bool) -> Backbone:
+    def _make_backbone(self, run: RunContext, *, trained_before: bool) -> Backbone:
         options = dict(self._backbone_options)
         if self._checkpoint is not None:
             options["weights"] = "random"  # the checkpoint fills all of them
@@ -247,7 +247,7 @@ class UniAD(LightningMethod["_Module"]):
         with torch.no_grad():
             return align(self.backbone(images), self.backbone.strides, self._head.instride)
 
-    def fetch(self, train: TrainData, run: RunSettings) -> Fetch:
+    def fetch(self, train: TrainData, run: RunContext) -> Fetch:
         """Aligned features ``float32 (B,C,h,w)`` from the cache; or images, when there is none."""
         if not self._cache:
             return train.images

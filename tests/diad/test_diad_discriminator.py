@@ -10,7 +10,7 @@ import torch
 
 from diadbench.common.errors import UserError
 from diadbench.methods.authoring.small_data import small_train
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.networks.discriminator import adaptive_weight, fooling_loss, patch_gan, telling_loss
 
@@ -46,9 +46,9 @@ def test_the_adaptive_weight_balances_both_losses() -> None:
     assert float(adaptive_weight(1e9 * last.sum(), 0 * last.sum(), last)) == pytest.approx(0.5e4)
 
 
-def fitted(path: Path, **options: Any) -> tuple[DiAD, RunSettings, set[str]]:
+def fitted(path: Path, **options: Any) -> tuple[DiAD, RunContext, set[str]]:
     path.mkdir()
-    run = RunSettings(0, torch.device("cpu"), (32, 32), ("a", "b"), path, path / "cache")
+    run = RunContext(0, torch.device("cpu"), (32, 32), ("a", "b"), path, path / "cache")
     method = DiAD(**{**OPTIONS, **options})
     method.fit(small_train(2, images=2, size=32), run)
     logged = {line.split(",")[1] for line in (path / "history.csv").read_text().splitlines()[1:]}

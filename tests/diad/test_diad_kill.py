@@ -15,7 +15,7 @@ import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.training.lightning import Budget
 from diadbench.methods.authoring.small_data import small_train
@@ -37,7 +37,7 @@ def progress(done, total, what):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-run = RunSettings(0, torch.device("cpu"), (64, 64), ("a", "b"), path, path / "cache", progress=progress)
+run = RunContext(0, torch.device("cpu"), (64, 64), ("a", "b"), path, path / "cache", progress=progress)
 method.fit(small_train(2, images=4), run)
 method.save(path)
 """

@@ -12,7 +12,7 @@ import torch
 from diadbench.common.cache import shards
 from diadbench.common.errors import UserError
 from diadbench.methods.authoring.small_data import small_train
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 from diadbench.methods.diad import latents
 from diadbench.methods.diad.config import SIZES
 from diadbench.methods.diad.latents import CachedLatents, posteriors
@@ -31,9 +31,9 @@ TINY: dict[str, Any] = {
 }
 
 
-def settings(path: Path) -> RunSettings:
+def settings(path: Path) -> RunContext:
     path.mkdir(parents=True, exist_ok=True)
-    return RunSettings(0, torch.device("cpu"), (64, 64), ("a", "b"), path / "scratch", path / "cache")
+    return RunContext(0, torch.device("cpu"), (64, 64), ("a", "b"), path / "scratch", path / "cache")
 
 
 @pytest.fixture

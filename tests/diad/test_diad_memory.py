@@ -10,7 +10,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from diadbench.methods.authoring.small_data import small_train
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 from diadbench.methods.diad import of_width
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.networks.memory import FROZEN, slim
@@ -61,7 +61,7 @@ def test_8_bit_adam_trains_and_resumes(tmp_path: Path) -> None:
         "backbone": "tf_efficientnet_lite0",
         "backbone_weights": "package",
     }
-    run = RunSettings(0, torch.device("cpu"), (32, 32), ("a",), tmp_path, tmp_path / "cache")
+    run = RunContext(0, torch.device("cpu"), (32, 32), ("a",), tmp_path, tmp_path / "cache")
     DiAD(**options).fit(small_train(1, images=2, size=32), run)
     moments = torch.load(tmp_path / "diffusion.ckpt", weights_only=True)["optimizer_states"][0]["state"]
     leaves = [leaf for leaf in tree_leaves(moments) if isinstance(leaf, torch.Tensor) and leaf.numel() >= 4096]

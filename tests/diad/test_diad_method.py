@@ -12,7 +12,7 @@ from torch import Tensor
 from diadbench.common.errors import UserError
 from diadbench.common.processes.interrupt import Terminated
 from diadbench.methods.authoring.small_data import anomalous_images, small_train
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 from diadbench.methods.diad import SIZES, DiADModel, of_width
 from diadbench.methods.diad.checkpoints import start_sg
 from diadbench.methods.diad.method import DiAD
@@ -36,9 +36,9 @@ TINY: dict[str, Any] = {
 }
 
 
-def settings(path: Path) -> RunSettings:
+def settings(path: Path) -> RunContext:
     path.mkdir(parents=True, exist_ok=True)
-    return RunSettings(0, torch.device("cpu"), (64, 64), ("a", "b"), path, path / "cache")
+    return RunContext(0, torch.device("cpu"), (64, 64), ("a", "b"), path, path / "cache")
 
 
 def weights_of(method: DiAD) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.methods.authoring.small_data import SmallData
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 from diadbench.methods.draem import Draem
 from diadbench.methods.draem.method import _Module
 
@@ -25,7 +25,7 @@ class Killed(Exception):
 
 def fit(
     directory: Path, kill_at: int | None = None, seed: int = 0, classes: int = 2, **options: Any
-) -> tuple[Draem, RunSettings]:
+) -> tuple[Draem, RunContext]:
     def progress(done: int, total: int, what: str) -> None:
         if done == kill_at:
             raise Killed
@@ -33,7 +33,7 @@ def fit(
     directory.mkdir(exist_ok=True)
     images = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     data = SmallData(images, torch.arange(8) % classes, [f"c{i}" for i in range(classes)])
-    run = RunSettings(seed, torch.device("cpu"), (64, 64), data.class_names, directory, directory, progress=progress)
+    run = RunContext(seed, torch.device("cpu"), (64, 64), data.class_names, directory, directory, progress=progress)
     method = Draem(**{**TINY, **options})
     method.fit(data, run)
     return method, run
@@ -133,7 +133,7 @@ def test_wrong_options_are_said(tmp_path: Path, options: dict[str, Any], message
 
 
 def test_sides_must_be_multiples_of_32(tmp_path: Path) -> None:
-    run = RunSettings(0, torch.device("cpu"), (64, 48), ("a",), tmp_path, tmp_path)
+    run = RunContext(0, torch.device("cpu"), (64, 48), ("a",), tmp_path, tmp_path)
     data = SmallData(torch.rand(2, 3, 64, 48), torch.zeros(2, dtype=torch.int64), ["a"])
     with pytest.raises(UserError, match="multiples of 32, found 64x48"):
         Draem(**TINY).fit(data, run)

@@ -20,7 +20,7 @@ import torch
 from diadbench.benchmark.cells.provenance import seed_everything, version_of
 from diadbench.methods.authoring.conformance import SMALL_OPTIONS
 from diadbench.methods.authoring.small_data import anomalous_images, small_train
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.registry import get_class
 
@@ -63,7 +63,7 @@ def _figures(name: str) -> list[float]:
     method = get_class(name)(**SMALL_OPTIONS.get(name, BRIDGED.get(name, {})))
     with tempfile.TemporaryDirectory() as place:
         seed_everything(0)
-        run = RunSettings(
+        run = RunContext(
             seed=0,
             device=torch.device("cpu"),
             image_size=train.image_size,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diadbench.common.errors import Skip, UserError
 from diadbench.datasets.decoding.data import TrainData
-from diadbench.methods.base import Method, MethodInfo, Prediction, RunSettings
+from diadbench.methods.base import Method, MethodInfo, Prediction, RunContext
 
 
 class NoisyMean(Method):
@@ -35,7 +35,7 @@ class NoisyMean(Method):
         self.raises, self.exhausts, self.skips, self.only_seed = raises, exhausts, skips, only_seed
         self.mean, self.seed = torch.zeros(0), 0
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
+    def fit(self, train: TrainData, run: RunContext) -> None:
         """Average all images; end as the options say, in the cells of ``only_seed`` alone where one is given."""
         if self.says:
             print(self.says)
@@ -67,7 +67,7 @@ class NoisyMean(Method):
         """Write the mean."""
         torch.save((self.mean, self.seed), directory / "mean.pt")
 
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         """Read the mean."""
         self.mean, self.seed = torch.load(directory / "mean.pt", weights_only=True)
 

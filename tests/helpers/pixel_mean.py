@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diadbench.datasets.decoding.data import TrainData
-from diadbench.methods.base import Method, MethodInfo, Prediction, RunSettings
+from diadbench.methods.base import Method, MethodInfo, Prediction, RunContext
 
 
 def log(word: str) -> None:
@@ -34,7 +34,7 @@ class PixelMean(Method):
         self.scale = scale
         self.mean = torch.zeros(0)
 
-    def fit(self, train: TrainData, run: RunSettings) -> None:
+    def fit(self, train: TrainData, run: RunContext) -> None:
         """Average all images."""
         log(f"fit {run.directory}")
         self._misbehave()
@@ -72,6 +72,6 @@ class PixelMean(Method):
         torch.save(self.mean, directory / "mean.pt")
         (directory / "meta.json").write_text(json.dumps({"shape": list(self.mean.shape)}))
 
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         """Read the mean."""
         self.mean = torch.load(directory / "mean.pt", weights_only=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diadbench.datasets.decoding.data import TrainData
-from diadbench.methods.base import MethodInfo, Prediction, RunSettings
+from diadbench.methods.base import MethodInfo, Prediction, RunContext
 from diadbench.methods.training.lightning import Budget, LightningMethod
 
 
@@ -54,7 +54,7 @@ class SmallNet(LightningMethod[Net]):
         self.steps, self.seconds = steps, seconds
         self._budget = Budget(steps, batch_size, checkpoint_minutes=checkpoint_minutes)
 
-    def build(self, run: RunSettings, *, trained_before: bool = False) -> Net:
+    def build(self, run: RunContext, *, trained_before: bool = False) -> Net:
         """Make the net."""
         torch.manual_seed(run.seed)
         return Net(self.seconds, self.steps)

@@ -16,7 +16,7 @@ from diadbench.common.errors import Skip, UserError
 from diadbench.methods.anomalib_models.bridge import _reasons, bridge
 from diadbench.methods.anomalib_models.names import model_names
 from diadbench.methods.authoring.small_data import anomalous_images, normal_images, small_train
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 from diadbench.methods.registry import get_class
 from diadbench.methods.simple.padim import Padim
 
@@ -24,8 +24,8 @@ LITE0: dict[str, Any] = {"backbone": "tf_efficientnet_lite0", "weights": "packag
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunSettings:
-    return RunSettings(0, torch.device("cpu"), (64, 64), ("stripes0", "stripes1"), tmp_path, tmp_path / "cache")
+def run(tmp_path: Path) -> RunContext:
+    return RunContext(0, torch.device("cpu"), (64, 64), ("stripes0", "stripes1"), tmp_path, tmp_path / "cache")
 
 
 def test_names_are_known_without_importing_anomalib() -> None:
@@ -66,7 +66,7 @@ def test_unknown_models_get_a_hint() -> None:
         get_class("anomalib:Paddim")
 
 
-def test_padim_finds_blots_and_is_kept(run: RunSettings, tmp_path: Path) -> None:
+def test_padim_finds_blots_and_is_kept(run: RunContext, tmp_path: Path) -> None:
     options: dict[str, Any] = {**LITE0, "layers": ("blocks.1", "blocks.2"), "n_features": 20}
     method = Padim(**options)
     method.fit(small_train(2), run)
@@ -82,7 +82,7 @@ def test_padim_finds_blots_and_is_kept(run: RunSettings, tmp_path: Path) -> None
     assert torch.equal(again.predict(images).anomaly_map, found.anomaly_map)
 
 
-def test_weights_reach_the_model_with_their_normalisation(run: RunSettings) -> None:
+def test_weights_reach_the_model_with_their_normalisation(run: RunContext) -> None:
     from diadbench.methods.features.backbones import load_backbone
 
     method = bridge("Patchcore")(**LITE0, layers=["blocks.2", "blocks.4"], coreset_sampling_ratio=0.05)
@@ -94,12 +94,12 @@ def test_weights_reach_the_model_with_their_normalisation(run: RunSettings) -> N
     assert all(torch.equal(state[key], expected[key]) for key in state if key in expected)
 
 
-def test_weights_are_refused_where_the_model_takes_none(run: RunSettings) -> None:
+def test_weights_are_refused_where_the_model_takes_none(run: RunContext) -> None:
     with pytest.raises(UserError, match="fetches its weights itself"):
         bridge("Stfpm")(weights="package").fit(small_train(1, images=2), run)
 
 
-def test_weights_not_asked_for_are_said(run: RunSettings) -> None:
+def test_weights_not_asked_for_are_said(run: RunContext) -> None:
     bridge("Patchcore")(backbone="resnet10t", layers=["layer1"], pre_trained=False, coreset_sampling_ratio=0.05).fit(
         small_train(1, images=2), run
     )
@@ -110,7 +110,7 @@ class Killed(BaseException):
     pass
 
 
-def test_training_goes_on_from_its_last_checkpoint(run: RunSettings) -> None:
+def test_training_goes_on_from_its_last_checkpoint(run: RunContext) -> None:
     options: dict[str, Any] = {"max_epochs": 3, "batch_size": 8, "n_features": 4, "latent_vec_size": 8}
     steps: list[int] = []
 
@@ -138,12 +138,12 @@ def test_training_goes_on_from_its_last_checkpoint(run: RunSettings) -> None:
         (ConnectionError("no route"), "no network"),
     ],
 )
-def test_reasons_are_skips(error: Exception, text: str, run: RunSettings) -> None:
+def test_reasons_are_skips(error: Exception, text: str, run: RunContext) -> None:
     with pytest.raises(Skip, match=text), _reasons("Padim", run):
         raise error
 
 
-def test_what_the_bridge_puts_in_for_a_model_is_a_note(run: RunSettings) -> None:
+def test_what_the_bridge_puts_in_for_a_model_is_a_note(run: RunContext) -> None:
     """Dfkde gives a score for an image and no map; a memory bank needs one epoch, whatever the option says."""
     method = bridge("Dfkde")(**LITE0, layers=["blocks.4"], n_pca_components=2, max_epochs=7)
     method.fit(small_train(1, images=6), run)
@@ -155,7 +155,7 @@ def test_what_the_bridge_puts_in_for_a_model_is_a_note(run: RunSettings) -> None
     assert run.notes.count("no anomaly map from this model: each pixel has the image's score") == 1
 
 
-def test_a_model_that_wants_image_files_says_so(run: RunSettings) -> None:
+def test_a_model_that_wants_image_files_says_so(run: RunContext) -> None:
     batch = SimpleNamespace(image_path=None)
     with pytest.raises(Skip, match="needs the files of the images"), _reasons("VlmAd", run):
         assert batch.image_path is not None
@@ -163,6 +163,6 @@ def test_a_model_that_wants_image_files_says_so(run: RunSettings) -> None:
         assert batch is None
 
 
-def test_other_failures_stay_failures(run: RunSettings) -> None:
+def test_other_failures_stay_failures(run: RunContext) -> None:
     with pytest.raises(ZeroDivisionError), _reasons("Padim", run):
         raise ZeroDivisionError

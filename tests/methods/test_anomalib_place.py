@@ -19,7 +19,7 @@ from diadbench.methods.anomalib_models import bridge as anomalib_bridge
 from diadbench.methods.anomalib_models.bridge import AnomalibMethod, bridge
 from diadbench.methods.anomalib_models.names import model_names
 from diadbench.methods.anomalib_models.place import find_place
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 
 SIZES = [(64, 64), (256, 256), (224, 288), (130, 97), (512, 448)]
 
@@ -50,7 +50,7 @@ class Mirror(AnomalibModule):
         return LearningType.ONE_CLASS
 
 
-def mirrored(monkeypatch: pytest.MonkeyPatch, name: str, run: RunSettings, **options: Any) -> AnomalibMethod:
+def mirrored(monkeypatch: pytest.MonkeyPatch, name: str, run: RunContext, **options: Any) -> AnomalibMethod:
     """The bridge around a :class:`Mirror` with the pre-processor of anomalib's model ``name``."""
     cls = bridge(name)
     configure = getattr(anomalib.models, name).configure_pre_processor
@@ -61,8 +61,8 @@ def mirrored(monkeypatch: pytest.MonkeyPatch, name: str, run: RunSettings, **opt
     return method
 
 
-def settings(size: tuple[int, int], path: Path) -> RunSettings:
-    return RunSettings(0, torch.device("cpu"), size, ("c",), path, path)
+def settings(size: tuple[int, int], path: Path) -> RunContext:
+    return RunContext(0, torch.device("cpu"), size, ("c",), path, path)
 
 
 def marked(size: tuple[int, int], row: int, column: int, side: int = 3) -> Tensor:

@@ -17,7 +17,7 @@ from diadbench.common.errors import UserError
 from diadbench.methods.anomalib_models.authors_weights import weights_found, weights_notes
 from diadbench.methods.anomalib_models.bridge import bridge
 from diadbench.methods.authoring.small_data import normal_images, small_train
-from diadbench.methods.base import Method, RunSettings
+from diadbench.methods.base import Method, RunContext
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features import backbones
 from diadbench.methods.features.backbone_tags import AUTHORS, check_backbone, resolved_tag
@@ -64,8 +64,8 @@ def named(options: Mapping[str, Any]) -> str | None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunSettings:
-    return RunSettings(0, torch.device("cpu"), (64, 64), ("stripes0", "stripes1"), tmp_path, tmp_path / "cache")
+def run(tmp_path: Path) -> RunContext:
+    return RunContext(0, torch.device("cpu"), (64, 64), ("stripes0", "stripes1"), tmp_path, tmp_path / "cache")
 
 
 @pytest.fixture
@@ -172,13 +172,13 @@ def test_a_checkpoint_that_brings_the_backbone_needs_no_tag() -> None:
     ],
     ids=lambda method: type(method).__name__,
 )
-def test_fitting_refuses_it_too(method: Method, run: RunSettings) -> None:
+def test_fitting_refuses_it_too(method: Method, run: RunContext) -> None:
     with pytest.raises(UserError, match=r"expected model\.tag, found 'resnet18'"):
         method.fit(small_train(1, images=2), run)
 
 
 @pytest.mark.usefixtures("hub")
-def test_models_that_were_trained_without_a_tag_are_read(run: RunSettings, tmp_path: Path) -> None:
+def test_models_that_were_trained_without_a_tag_are_read(run: RunContext, tmp_path: Path) -> None:
     method = GlobalKnn("resnet10t.c3_in1k")
     method.fit(small_train(1, images=2), run)
     kept = tmp_path / "kept"
@@ -191,7 +191,7 @@ def test_models_that_were_trained_without_a_tag_are_read(run: RunSettings, tmp_p
 
 
 @pytest.mark.usefixtures("hub")
-def test_the_tag_stands_beside_the_result(run: RunSettings) -> None:
+def test_the_tag_stands_beside_the_result(run: RunContext) -> None:
     for method, source in (
         (GlobalKnn("resnet10t.c3_in1k"), "c3_in1k"),
         (GlobalKnn("resnet10t", "random"), "random"),
@@ -225,7 +225,7 @@ def test_caches_tell_tags_apart() -> None:
         ("Dfkde", {"resnet18": "a1_in1k"}, False),
     ],
 )
-def test_anomalibs_weights_are_said(name: str, found: dict[str, str], noted: bool, run: RunSettings) -> None:
+def test_anomalibs_weights_are_said(name: str, found: dict[str, str], noted: bool, run: RunContext) -> None:
     bridge(name)()._build(run)
     assert run.extras["weights"] == found
     said = [note for note in run.notes if "the authors' are" in note]
@@ -234,14 +234,14 @@ def test_anomalibs_weights_are_said(name: str, found: dict[str, str], noted: boo
 
 
 @pytest.mark.usefixtures("anomalib_hub")
-def test_the_authors_weights_can_be_asked_of_anomalib(run: RunSettings) -> None:
+def test_the_authors_weights_can_be_asked_of_anomalib(run: RunContext) -> None:
     bridge("Patchcore")(backbone="wide_resnet50_2.tv_in1k")._build(run)
     assert run.extras["weights"] == {"wide_resnet50_2": "tv_in1k"}
     assert run.notes == []
 
 
 @pytest.mark.usefixtures("anomalib_hub")
-def test_padim_takes_its_tag_through_the_bridge(run: RunSettings) -> None:
+def test_padim_takes_its_tag_through_the_bridge(run: RunContext) -> None:
     method = Padim()
     method.fit(small_train(1, images=4), run)
     assert run.extras["weights"] == {"resnet18": "tv_in1k"}
@@ -257,6 +257,6 @@ def test_torchvisions_weights_have_torchvisions_names() -> None:
     assert weights_notes("UniNet", found) == []
 
 
-def test_weights_of_our_own_are_said_as_such(run: RunSettings) -> None:
+def test_weights_of_our_own_are_said_as_such(run: RunContext) -> None:
     bridge("Patchcore")(backbone="tf_efficientnet_lite0", weights="package", layers=["blocks.2"])._build(run)
     assert run.extras["weights"] == {"tf_efficientnet_lite0": "package"}

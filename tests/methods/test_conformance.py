@@ -13,7 +13,7 @@ from diadbench.cli import main
 from diadbench.common.errors import Skip
 from diadbench.methods.authoring.conformance import SMALL_OPTIONS, assert_conforms, check_method
 from diadbench.methods.authoring.template import MyMethod
-from diadbench.methods.base import Method, Prediction, RunSettings
+from diadbench.methods.base import Method, Prediction, RunContext
 from diadbench.methods.info import MethodInfo
 from diadbench.methods.registry import TABLE, get_class
 
@@ -23,7 +23,7 @@ class Good(MyMethod):
 
 
 class Unseeded(Good):
-    def fit(self, train: Any, run: RunSettings) -> None:
+    def fit(self, train: Any, run: RunContext) -> None:
         super().fit(train, run)
         noise = torch.rand(self.state["mean"].shape, generator=torch.Generator().manual_seed(torch.seed()))
         self.state["mean"] = self.state["mean"] + 0.1 * noise
@@ -42,7 +42,7 @@ class NotFinite(Good):
 
 
 class Peeks(Good):
-    def fit(self, train: Any, run: RunSettings) -> None:
+    def fit(self, train: Any, run: RunContext) -> None:
         super().fit(train, run)
         try:
             self.threshold = float(train.labels.float().mean())
@@ -51,7 +51,7 @@ class Peeks(Good):
 
 
 class PeeksInBatch(Good):
-    def fit(self, train: Any, run: RunSettings) -> None:
+    def fit(self, train: Any, run: RunContext) -> None:
         super().fit(train, run)
         self.normal = sum(0 if batch.label is None else int((batch.label == 0).sum()) for batch in train.batches(4))
 
@@ -87,14 +87,14 @@ class ByPosition(Good):
 
 
 class NeedsTwoClasses(Good):
-    def fit(self, train: Any, run: RunSettings) -> None:
+    def fit(self, train: Any, run: RunContext) -> None:
         if len(train.class_names) < 2:
             raise ValueError("classes to tell apart: expected 2 or more")
         super().fit(train, run)
 
 
 class OneClassOnly(Good):
-    def fit(self, train: Any, run: RunSettings) -> None:
+    def fit(self, train: Any, run: RunContext) -> None:
         (self.name,) = train.class_names
         super().fit(train, run)
 
@@ -112,14 +112,14 @@ class NoTypes(Good):
 class NoLoad(Method):
     info = MethodInfo("no-load", "No load", "Lacks half.")
 
-    def fit(self, train: Any, run: RunSettings) -> None: ...
+    def fit(self, train: Any, run: RunContext) -> None: ...
 
     def predict(self, images: Tensor) -> Prediction:
         raise NotImplementedError
 
 
 class NeedsPackage(Good):
-    def fit(self, train: Any, run: RunSettings) -> None:
+    def fit(self, train: Any, run: RunContext) -> None:
         import a_package_that_nobody_has  # noqa: F401
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from diadbench.common.errors import UserError
 from diadbench.common.processes import interrupt
 from diadbench.common.processes.interrupt import Terminated
-from diadbench.methods.base import MethodInfo, Prediction, RunSettings
+from diadbench.methods.base import MethodInfo, Prediction, RunContext
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.draem import Draem
 from diadbench.methods.training.lightning import BatchOrder, Budget, LightningMethod, Stage, Stages, train_module
@@ -73,9 +73,9 @@ def calm() -> Any:
     interrupt._State.pending = False
 
 
-def settings(path: Path) -> RunSettings:
+def settings(path: Path) -> RunContext:
     path.mkdir(exist_ok=True)
-    return RunSettings(3, torch.device("cpu"), (8, 8), ("a",), path, path)
+    return RunContext(3, torch.device("cpu"), (8, 8), ("a",), path, path)
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
@@ -124,7 +124,7 @@ def test_training_says_nothing_of_its_own(
     """No banner of Lightning's, and its loggers are as they were afterwards."""
     logger = logging.getLogger("lightning.pytorch")
     before = logger.level
-    run = RunSettings(0, torch.device("cpu"), (8, 8), ("a",), tmp_path, tmp_path)
+    run = RunContext(0, torch.device("cpu"), (8, 8), ("a",), tmp_path, tmp_path)
     train_module(Net(), Images(), run, Budget(2, 2))
     assert "".join(capfd.readouterr()) == ""
     assert [str(one.message) for one in recwarn if issubclass(one.category, PossibleUserWarning)] == []
@@ -142,7 +142,7 @@ class Whole(LightningMethod[Net]):
     def __init__(self, width: int = 3) -> None:
         self.width = width
 
-    def build(self, run: RunSettings, *, trained_before: bool = False) -> Net:
+    def build(self, run: RunContext, *, trained_before: bool = False) -> Net:
         torch.manual_seed(run.seed)
         net = Net()
         net.extra = nn.Linear(self.width, 1)
@@ -161,7 +161,7 @@ class Older(LightningMethod):  # type: ignore[type-arg]
 
     info = MethodInfo("older", "Older", "A net.")
 
-    def module(self, train: Any, run: RunSettings) -> Net:
+    def module(self, train: Any, run: RunContext) -> Net:
         torch.manual_seed(run.seed)
         self.net = Net()
         return self.net
@@ -176,7 +176,7 @@ class Older(LightningMethod):  # type: ignore[type-arg]
     def save(self, directory: Path) -> None:
         torch.save(self.net.state_dict(), directory / "net.pt")
 
-    def load(self, directory: Path, run: RunSettings) -> None:
+    def load(self, directory: Path, run: RunContext) -> None:
         self.net = Net()
         self.net.load_state_dict(torch.load(directory / "net.pt", weights_only=True))
         self.net.eval()
@@ -217,7 +217,7 @@ def test_stages_are_trained_in_their_order_and_closed_when_one_fails(tmp_path: P
     class Two(Whole):
         """Two trainings."""
 
-        def stages(self, train: Any, run: RunSettings) -> Stages:
+        def stages(self, train: Any, run: RunContext) -> Stages:
             net = self.build(run)
             for name, bad in (("first", None), ("second", 1)):
                 told.append(f"{name} begins")

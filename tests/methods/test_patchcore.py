@@ -14,7 +14,7 @@ from torch.nn import functional
 from diadbench.common.cache import shards
 from diadbench.common.errors import UserError
 from diadbench.methods.authoring.small_data import anomalous_images, normal_images, small_train
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 from diadbench.methods.patchcore import patches as patchcore_store
 from diadbench.methods.patchcore.method import PatchCore
 from diadbench.methods.patchcore.patch_features import concat, official, smooth, smooth_nearest
@@ -23,7 +23,7 @@ LITE0: dict[str, Any] = {"backbone": "tf_efficientnet_lite0", "weights": "packag
 SMALL: dict[str, Any] = {**LITE0, "embedding": "concat", "ratio": 0.2}
 
 
-def settings(tmp_path: Path, **changes: Any) -> RunSettings:
+def settings(tmp_path: Path, **changes: Any) -> RunContext:
     values: dict[str, Any] = {
         "seed": 0,
         "device": torch.device("cpu"),
@@ -32,7 +32,7 @@ def settings(tmp_path: Path, **changes: Any) -> RunSettings:
         "directory": tmp_path,
         "cache_dir": tmp_path / "cache",
     }
-    return RunSettings(**{**values, **changes})
+    return RunContext(**{**values, **changes})
 
 
 def authors_way(maps: list[torch.Tensor], dimension: int) -> torch.Tensor:

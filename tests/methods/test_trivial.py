@@ -9,12 +9,12 @@ import torch
 
 from diadbench.common.errors import UserError
 from diadbench.methods.authoring.small_data import SmallData, anomalous_images, normal_images, small_train
-from diadbench.methods.base import Method, RunSettings
+from diadbench.methods.base import Method, RunContext
 from diadbench.methods.simple.trivial import GlobalKnn, MeanImage, PixelKnn
 
 
-def settings(tmp_path: Path, size: int = 64) -> RunSettings:
-    return RunSettings(0, torch.device("cpu"), (size, size), ("a",), tmp_path, tmp_path)
+def settings(tmp_path: Path, size: int = 64) -> RunContext:
+    return RunContext(0, torch.device("cpu"), (size, size), ("a",), tmp_path, tmp_path)
 
 
 def flat(*values: float) -> SmallData:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from diadbench.common.errors import UserError
 from diadbench.methods import diad
 from diadbench.methods.authoring.small_data import small_train
-from diadbench.methods.base import Method, RunSettings
+from diadbench.methods.base import Method, RunContext
 from diadbench.methods.diad import checkpoints as diad_weights
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.features import backbones
@@ -34,8 +34,8 @@ Load = Callable[[Path, State], list[str]]
 LITE: dict[str, Any] = {"backbone": "tf_efficientnet_lite0", "backbone_weights": "package", "size": "tiny"}
 
 
-def run_in(place: Path) -> RunSettings:
-    return RunSettings(0, torch.device("cpu"), (64, 64), ("a", "b"), place, place / "cache")
+def run_in(place: Path) -> RunContext:
+    return RunContext(0, torch.device("cpu"), (64, 64), ("a", "b"), place, place / "cache")
 
 
 def text_encoder() -> State:

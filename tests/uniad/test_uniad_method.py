@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.methods.authoring.small_data import SmallData
-from diadbench.methods.base import RunSettings
+from diadbench.methods.base import RunContext
 from diadbench.methods.uniad import UniAD
 from diadbench.methods.uniad.settings import PRESETS, resolve
 
@@ -42,7 +42,7 @@ def small_data(classes: int = 2) -> SmallData:
 
 def fit(
     tmp_path: Path, kill_at: int | None = None, name: str = "run", seed: int = 0, classes: int = 2, **options: Any
-) -> tuple[UniAD, RunSettings]:
+) -> tuple[UniAD, RunContext]:
     def progress(done: int, total: int, what: str) -> None:
         if what == "train" and done == kill_at:
             raise Killed
@@ -50,7 +50,7 @@ def fit(
     directory = tmp_path / name
     directory.mkdir(exist_ok=True)
     data = small_data(classes)
-    run = RunSettings(
+    run = RunContext(
         seed, torch.device("cpu"), (64, 64), data.class_names, directory, tmp_path / "cache", progress=progress
     )
     method = UniAD(**{**TINY, **options})
@@ -95,7 +95,7 @@ def test_wrong_options_are_said(wrong: dict[str, Any]) -> None:
 def test_what_does_not_fit_the_images_is_said(
     tmp_path: Path, size: tuple[int, int], options: dict[str, Any], message: str
 ) -> None:
-    run = RunSettings(0, torch.device("cpu"), size, ("a",), tmp_path, tmp_path)
+    run = RunContext(0, torch.device("cpu"), size, ("a",), tmp_path, tmp_path)
     images = SmallData(torch.rand(4, 3, *size), torch.zeros(4, dtype=torch.int64), ["a"])
     with pytest.raises(UserError, match=message):
         UniAD(**{**TINY, **options}).fit(images, run)
@@ -191,7 +191,7 @@ def official_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_official_checkpoint_loads_whole_and_says_what_it_did_not_use(
     tmp_path: Path, official_checkpoint: Path
 ) -> None:
-    run = RunSettings(0, torch.device("cpu"), (224, 224), ("a",), tmp_path, tmp_path)
+    run = RunContext(0, torch.device("cpu"), (224, 224), ("a",), tmp_path, tmp_path)
     images = SmallData(torch.rand(1, 3, 224, 224), torch.zeros(1, dtype=torch.int64), ["a"])
     method = UniAD(checkpoint=str(official_checkpoint))
     method.fit(images, run)
@@ -234,7 +234,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
     content = torch.load(official_checkpoint, weights_only=True)
     change(content["state_dict"])
     torch.save(content, tmp_path / "broken.pth")
-    run = RunSettings(0, torch.device("cpu"), (224, 224), ("a",), tmp_path, tmp_path)
+    run = RunContext(0, torch.device("cpu"), (224, 224), ("a",), tmp_path, tmp_path)
     images = SmallData(torch.rand(1, 3, 224, 224), torch.zeros(1, dtype=torch.int64), ["a"])
     with pytest.raises(UserError, match=message):
         UniAD(checkpoint=str(tmp_path / "broken.pth")).fit(images, run)
@@ -247,7 +247,7 @@ def test_a_file_that_is_no_checkpoint_is_said(tmp_path: Path, content: Any) -> N
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
-    run = RunSettings(0, torch.device("cpu"), (224, 224), ("a",), tmp_path, tmp_path)
+    run = RunContext(0, torch.device("cpu"), (224, 224), ("a",), tmp_path, tmp_path)
     with pytest.raises(UserError, match="uniad checkpoint"):
         UniAD(checkpoint=str(path)).fit(small_data(), run)
 
