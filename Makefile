@@ -1,28 +1,28 @@
 # Everything runs from a virtual environment in .venv, made on first use.
-PYTHON ?= python3.11
+# The first CPython of 3.11 or later; `make env PYTHON=/path/to/python` takes another.
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $$python && break; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
 # What the demo needs, and with it all that the tests need (Ray and SLURM's submitit among it).
 DEMO_STAMP = $(VENV)/.installed-demo
 STAMP = $(VENV)/.installed
-INSTALL = $(BIN)/pip install --disable-pip-version-check --quiet -e
+INSTALL = $(if $(PYTHON),$(PYTHON),$(error no CPython of 3.11 or later was found; name one: make env PYTHON=/path/to/python)) \
+	release/environment.py $(VENV) --extras
 
-.PHONY: help env demo test test-all lint format picture clean
+.PHONY: help env demo test test-all lint format picture release clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
 
 env: $(STAMP)  ## make the environment
 
-$(BIN)/pip:
-	$(PYTHON) -m venv $(VENV)
-
-$(DEMO_STAMP): pyproject.toml | $(BIN)/pip
-	$(INSTALL) '.[demo]'
+$(DEMO_STAMP): pyproject.toml
+	$(INSTALL) demo
 	touch $@
 
-$(STAMP): pyproject.toml | $(BIN)/pip
-	$(INSTALL) '.[demo,coco,ray,slurm,loggers,dev]'
+$(STAMP): pyproject.toml
+	$(INSTALL) demo,coco,ray,slurm,loggers,dev
 	touch $@ $(DEMO_STAMP)
 
 demo: $(DEMO_STAMP)  ## run a real grid on the CPU and make its report
@@ -46,6 +46,10 @@ format: $(STAMP)  ## let ruff mend what it can
 
 picture: $(STAMP)  ## draw the rooms of the house from their imports (docs/pictures/house.png)
 	$(BIN)/python docs/house.py
+
+release: $(STAMP)  ## build sdist and wheel in dist/, check them, try the wheel in empty environments
+	$(INSTALL) demo,coco,ray,slurm,loggers,dev,release
+	$(BIN)/python release/check.py
 
 clean:  ## remove what can be made again
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

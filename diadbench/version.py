@@ -1,3 +1,10 @@
-"""The version, alone in its file so that the build can read it."""
+"""The version: that of the installed distribution, which the build takes from the git tag."""
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("diadbench")
+except PackageNotFoundError:  # a checkout on the path that was never installed
+    __version__ = "0+unknown"
