@@ -10,7 +10,7 @@ STAMP = $(VENV)/.installed
 INSTALL = $(if $(PYTHON),$(PYTHON),$(error no CPython of 3.11 or later was found; name one: make env PYTHON=/path/to/python)) \
 	release/environment.py $(VENV) --extras
 
-.PHONY: help env demo test test-all lint format picture release clean
+.PHONY: help env demo test test-all lint format picture docs release clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -46,6 +46,10 @@ format: $(STAMP)  ## let ruff mend what it can
 
 picture: $(STAMP)  ## draw the rooms of the house from their imports (docs/pictures/house.png)
 	$(BIN)/python docs/house.py
+
+docs: $(STAMP)  ## build the site in build/site, without a warning
+	$(INSTALL) demo,coco,ray,slurm,loggers,dev,docs
+	DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 release: $(STAMP)  ## build sdist and wheel in dist/, check them, try the wheel in empty environments
 	$(INSTALL) demo,coco,ray,slurm,loggers,dev,release
