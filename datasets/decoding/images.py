@@ -94,9 +94,8 @@ def decode_image(content: bytes, path: Path | str, depth: int = 16) -> npt.NDArr
     image = open_image(content, path)
     if image.mode == "F":
         raise UserError(f"{path}: floating-point pixels; expected an 8- or 16-bit image: convert it")
-    signed = signed_pixels(image)
-    if signed:
-        raise UserError(f"{path}: {signed}")
+    if image.info["signed"]:
+        raise UserError(f"{path}: {image.info['signed']}")
     if image.mode in WIDE_MODES or (depth < 16 and has_wide_values(content)):
         scaled = scaled_values(wide_values(content, image, path), depth, path)
         scaled = 255 - scaled if is_white_zero(content) else scaled
@@ -129,7 +128,9 @@ def is_hidden(name: str) -> bool:
 
 
 def open_image(content: bytes, path: Path | str) -> Image.Image:
-    """Open the content of an image file with Pillow, turned as its EXIF orientation says; ``info["format"]`` names it.
+    """Open the content of an image file with Pillow, turned as its EXIF orientation says.
+
+    ``info["format"]`` names the format; ``info["signed"]`` says what is wrong with signed values, or is ``""``.
 
     Raises:
         UserError: An unknown format, a damaged file, several pages, or channels that nobody reads.
@@ -143,7 +144,7 @@ def open_image(content: bytes, path: Path | str) -> Image.Image:
         image.load()
         strange = unread_pixels(image)
         if not strange:
-            image.info["format"] = image.format
+            image.info.update(format=image.format, signed=signed_pixels(image))
             return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise UserError(f"{path}: {what_tiff_is(content) or 'not an image of a known format'}") from error
