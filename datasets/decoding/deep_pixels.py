@@ -90,9 +90,9 @@ def scaled_values(values: Wide, depth: int, path: Path | str) -> npt.NDArray[np.
             f"{path}: a value of {int(values.max()):,}, beyond {depth} bits ({most:,}); set bit_depth to "
             f"{int(values.max()).bit_length()} or null"
         )
-    if depth == 16:
-        return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)
-    return ((values.astype(np.int64) * 255 + most // 2) // most).astype(np.uint8)
+    wide = values.astype(np.int64)
+    scaled = (wide + 128) // 257 if depth == 16 else (wide * 255 + most // 2) // most
+    return np.asarray(scaled, dtype=np.uint8)
 
 
 def unread_pixels(image: Image.Image) -> str:
@@ -178,10 +178,10 @@ def _decoded_colours(content: bytes) -> Wide:
         return np.asarray(values[..., :3], dtype=np.uint16) if values.ndim == 3 else values.astype(np.uint16)
     import cv2
 
-    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16:
+    colours: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if colours is None or colours.dtype != np.uint16:
         raise ValueError("no 16-bit values")
-    return np.asarray(values[:, :, 2::-1] if values.ndim == 3 else values, dtype=np.uint16)
+    return np.asarray(colours[:, :, 2::-1] if colours.ndim == 3 else colours, dtype=np.uint16)
 
 
 def _turned(values: Wide, content: bytes) -> Wide:
