@@ -13,6 +13,7 @@ import pandas as pd
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
+from diadbench.datasets.decoding.reading import Reading
 
 if TYPE_CHECKING:
     from diadbench.datasets.findings import CheckReport
@@ -90,6 +91,16 @@ class Dataset(ABC):
         return self.root
 
     @property
+    def reading(self) -> Reading:
+        """How masks become binary and 16-bit images 8 bits; an adapter with options for it overrides this."""
+        return Reading()
+
+    @property
+    def masks_made_whole(self) -> bool:
+        """Whether each mask is the whole image, as UniAD has it where a list names none; a flag says so."""
+        return False
+
+    @property
     def has_published_split(self) -> bool:
         """Whether numbers of images are to be compared with the published ones: not so for another split (an option).
 
@@ -151,4 +162,4 @@ class Dataset(ABC):
         subset: tuple[str, ...] = (f"{there} of {known} classes",) if there < known else ()
         subset += (f"{more} classes that the published set has not",) if known and more else ()
         synthetic = self._root is not None and (self._root / SAMPLE_MARKER).is_file()
-        return (*self.info.flags, *subset, *(("synthetic sample data",) if synthetic else ()))
+        return (*self.info.flags, *self.reading.flags, *subset, *(("synthetic sample data",) if synthetic else ()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diadbench.common.errors import unknown_name
 from diadbench.common.plugins import entry_points, load_class
 from diadbench.datasets.facts.known_sets import CATALOG
 
@@ -28,11 +27,7 @@ def get_class(name: str) -> type[Dataset]:
 
 def get(name: str, root: Path | str | None = None, **options: Any) -> Dataset:
     """Make the dataset ``name`` from its options. Raises UserError for unknown names and options."""
-    import inspect
+    from diadbench.common.values.arguments import named_arguments
 
     adapter = get_class(name)
-    known = [key for key in inspect.signature(adapter).parameters if key != "root"]
-    for key in options:
-        if key not in known:
-            raise unknown_name("option", key, known, where=f"dataset {name!r}")
-    return adapter(root, **options)
+    return adapter(root, **named_arguments(adapter, options, f"dataset {name!r}"))

@@ -19,6 +19,7 @@ A dataset may add columns of its own (``xyz`` in MVTec-3D); nobody relies on the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -79,8 +80,10 @@ def checked(
 def count(table: pd.DataFrame) -> pd.DataFrame:
     """Count samples a class: columns ``train``, ``test_good``, ``test_bad``; index ``class``, in the table's order."""
     kind = np.where(table["split"] == "train", "train", np.where(table["label"] == 1, "test_bad", "test_good"))
-    counts = pd.crosstab(table["class"], kind).reindex(table["class"].drop_duplicates())
-    return counts.reindex(columns=["train", "test_good", "test_bad"], fill_value=0)
+    found = Counter(zip(table["class"], kind))
+    classes, kinds = table["class"].drop_duplicates(), ["train", "test_good", "test_bad"]
+    rows = [[found[name, one] for one in kinds] for name in classes]
+    return pd.DataFrame(rows, columns=kinds, index=pd.Index(classes, name="class"), dtype="int64")
 
 
 def _typed(table: pd.DataFrame, place: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 from diadbench.common.errors import Skip, UserError
 from diadbench.datasets.base import SAMPLE_MARKER, Dataset
 from diadbench.datasets.checking.check_extras import check_extras
-from diadbench.datasets.checking.check_files import check_duplicates, check_files, check_masks
+from diadbench.datasets.checking.check_files import check_depth, check_duplicates, check_files, check_masks
 from diadbench.datasets.decoding.masks import MaskFacts
 from diadbench.datasets.decoding.workers import Progress
 from diadbench.datasets.facts.counts import Counts, published
@@ -84,7 +84,11 @@ def check_table(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> N
 
 
 def data_notes(
-    dataset: Dataset, digests: Mapping[str, str | None], masks: Mapping[str, MaskFacts], size: tuple[int, int]
+    dataset: Dataset,
+    digests: Mapping[str, str | None],
+    masks: Mapping[str, MaskFacts],
+    size: tuple[int, int],
+    bits: int = 0,
 ) -> tuple[str, ...]:
     """Return what tables must say about a dataset's files: the notes of the findings of :func:`check`.
 
@@ -93,8 +97,10 @@ def data_notes(
         digests: Digest of each image's file, by its path in the table.
         masks: What is known of each mask, by its path in the table.
         size: Evaluation size ``(H, W)``.
+        bits: The most bits that a value of a 16-bit image needs; 0 where no image has 16 bits.
     """
     report = CheckReport(dataset.info.name, dataset.info.title, str(dataset.root))
+    check_depth(dataset, report, bits)
     check_table(dataset, dataset.samples, report)
     check_masks(dataset, dataset.samples, report, masks, size)
     check_duplicates(dataset, dataset.samples, report, digests)
@@ -138,7 +144,8 @@ def _check_unread(dataset: Dataset, report: CheckReport) -> None:
 
 
 def _check_counts(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> None:
-    found = {str(name): Counts(*map(int, row)) for name, row in zip(count(table).index, count(table).to_numpy())}
+    counted = count(table)
+    found = {str(name): Counts(*map(int, row)) for name, row in zip(counted.index, counted.to_numpy())}
     report.counts = {
         name: {"train": row.train, "test_good": row.good, "test_bad": row.bad} for name, row in found.items()
     }

@@ -9,16 +9,16 @@ import pandas as pd
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.base import Dataset
+from diadbench.datasets.checking.mask_findings import MASK_CAUSES, check_signs
+from diadbench.datasets.decoding.deep_pixels import bits_used
 from diadbench.datasets.decoding.fingerprint import digest_of
-from diadbench.datasets.decoding.images import decode_image, inside, read_bytes, read_mask_values
+from diadbench.datasets.decoding.images import decode_image, inside, read_bytes
 from diadbench.datasets.decoding.leaks import as_published, leaks
+from diadbench.datasets.decoding.mask_files import read_mask_file
 from diadbench.datasets.decoding.masks import RULES, MaskFacts, mask_facts, resize_mask
+from diadbench.datasets.decoding.reading import depth_for
 from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all
 from diadbench.datasets.findings import CheckReport
-
-#: Sets whose mask values say which defect it is; elsewhere a mask is 0/255.
-_VALUED = ("visa", "mvtec_loco")
-
 
 Size = tuple[int, int]
 
@@ -45,17 +45,19 @@ def check_files(
     sizes: dict[str, Size] = {}
     mask_sizes: dict[str, Size] = {}
     masks: dict[str, MaskFacts] = {}
+    bits: dict[str, int] = {}
 
     def image(relative: str) -> None:
         path = inside(dataset.root, relative)
         content = read_bytes(path)
-        height, width = decode_image(content, path).shape[:2]
+        bits[relative] = bits_used(content, path)
+        height, width = decode_image(content, path, dataset.reading.bit_depth or 16).shape[:2]
         sizes[relative], digests[relative] = (height, width), digest_of(content)
 
     def mask(relative: str) -> None:
-        values = read_mask_values(inside(dataset.mask_root, relative))
-        mask_sizes[relative] = (values.shape[0], values.shape[1])
-        masks[relative] = mask_facts(values, {rule: resize_mask(values, size, rule) for rule in RULES})
+        found = read_mask_file(inside(dataset.mask_root, relative), dataset.reading)
+        mask_sizes[relative] = (found.values.shape[0], found.values.shape[1])
+        masks[relative] = mask_facts(found, {rule: resize_mask(found.values, size, rule) for rule in RULES})
 
     def scan(relative: str) -> None:
         read_scan(inside(dataset.root, relative))
@@ -73,7 +75,29 @@ def check_files(
     if "mask" in table.columns:
         _check_mask_sizes(dataset, table, report, sizes, mask_sizes)
         check_masks(dataset, table, report, masks, size)
+    check_depth(dataset, report, max(bits.values(), default=0))
     check_duplicates(dataset, table, report, digests)
+
+
+def check_depth(dataset: Dataset, report: CheckReport, bits: int) -> None:
+    """Add a finding where 16-bit images use fewer bits and are scaled by what they use.
+
+    Args:
+        dataset: Its option ``bit_depth``.
+        report: Gets the finding.
+        bits: The most bits that a value of a 16-bit image needs; 0 where no image has 16 bits.
+    """
+    depth = dataset.reading.bit_depth or depth_for(bits)
+    if not bits or depth == 16:
+        return
+    asked = dataset.reading.bit_depth is not None
+    report.add(
+        "note",
+        "bit-depth",
+        f"16-bit images that use {bits} bits: {2**depth - 1:,} becomes 255 ({depth} bits)",
+        advice="" if asked else "set bit_depth where the camera has another depth",
+        note="" if asked else f"16-bit images use {bits} bits: scaled as {depth} bits",  # the option is a flag
+    )
 
 
 def read_scan(path: Path) -> None:
@@ -110,7 +134,7 @@ def _check_mask_sizes(
 def check_masks(
     dataset: Dataset, table: pd.DataFrame, report: CheckReport, masks: Mapping[str, MaskFacts], size: Size
 ) -> None:
-    """Add findings on empty, vanished, grey and misplaced masks.
+    """Add findings on empty, vanished, odd and misplaced masks.
 
     Args:
         dataset: Where the paths lie.
@@ -120,7 +144,6 @@ def check_masks(
         size: Evaluation size ``(H, W)``.
     """
     vanished: dict[str, list[str]] = {rule: [] for rule in RULES}
-    grey: list[str] = []
     for mask, label in table[["mask", "label"]].itertuples(index=False):
         facts = masks.get(mask)
         if facts is None:
@@ -136,22 +159,13 @@ def check_masks(
             )
         if label == 0 and facts.positive:
             text = "a mask with anomalous pixels for a normal image"
+            text += f"; {MASK_CAUSES[facts.signs.cause].what}" if facts.signs.cause else ""
             report.add("error", "mask-label", text, dataset.mask_root / mask, note="")  # a run refuses it
         for rule in facts.vanishes:
             vanished[rule].append(mask)
-        if facts.grey and dataset.info.name not in _VALUED:
-            grey.append(mask)
     report.vanished = {rule: len(paths) for rule, paths in vanished.items()}
     _tell_vanished(dataset, report, {rule: paths for rule, paths in vanished.items() if paths}, size)
-    if grey:
-        report.add(
-            "warning",
-            "grey-mask",
-            f"{len(grey)} masks with grey values: made by an interpolating resize, which widens them",
-            dataset.mask_root / grey[0],
-            "take the owner's archive of that size, or resize masks by nearest neighbour",
-            note=many(len(grey), "mask has", "masks have") + " grey values",
-        )
+    check_signs(dataset, table, report, masks)
 
 
 def _tell_vanished(dataset: Dataset, report: CheckReport, gone: dict[str, list[str]], size: Size) -> None:

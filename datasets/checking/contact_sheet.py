@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 
 from diadbench.common.files import write_with
 from diadbench.datasets.base import Dataset
-from diadbench.datasets.decoding.images import inside, read_image, read_mask
+from diadbench.datasets.decoding.images import inside, read_image
+from diadbench.datasets.decoding.mask_files import read_mask
 from diadbench.datasets.decoding.masks import resize_mask
 from diadbench.datasets.layouts.roots import find_root
 from diadbench.datasets.lookup import get
@@ -72,5 +73,5 @@ def _image(dataset: Dataset, rows: pd.DataFrame) -> Image.Image:
 def _mask(dataset: Dataset, rows: pd.DataFrame) -> Image.Image:
     mask: npt.NDArray[np.bool_] = np.zeros((_TILE, _TILE), dtype=bool)
     if len(rows) and rows["mask"].iloc[0]:
-        mask = resize_mask(read_mask(inside(dataset.mask_root, rows["mask"].iloc[0])), (_TILE, _TILE))
+        mask = resize_mask(read_mask(inside(dataset.mask_root, rows["mask"].iloc[0]), dataset.reading), (_TILE, _TILE))
     return Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).convert("RGB")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,33 @@ from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import cache_dir as default_cache_dir
 from diadbench.datasets.base import Dataset, Part
 from diadbench.datasets.decoding.data import TestData, TrainData
-from diadbench.datasets.decoding.fingerprint import digest_of, digest_parts, file_digests, table_digest
+from diadbench.datasets.decoding.fingerprint import (
+    Contents,
+    decided_reading,
+    digest_of,
+    digest_parts,
+    read_contents,
+    table_digest,
+)
 from diadbench.datasets.decoding.images import (
     FILTERS,
     decode_image,
     inside,
     read_bytes,
     read_image,
-    read_mask,
     resize_image,
 )
+from diadbench.datasets.decoding.mask_files import read_mask
+from diadbench.datasets.decoding.mask_signs import Signs
 from diadbench.datasets.decoding.masks import RULES, MaskFacts, MaskRule, read_resized
+from diadbench.datasets.decoding.reading import depth_for
 from diadbench.datasets.decoding.rows import ImageStore, MaskStore, Rows, packed
 from diadbench.datasets.decoding.workers import Make, Problems, Progress, cores, in_threads, telling
 
 #: Part of every key: raise it when decoding or resizing changes.
 CACHE_VERSION = 1
 #: The same for masks alone: what is kept beside them counts too.
-MASK_VERSION = 2
+MASK_VERSION = 3
 CHANNELS = ("rgb", "xyz")
 Digest = str | None
 
@@ -109,9 +119,19 @@ class DataModule:
             UserError: Files are missing, empty or unreadable: the first few by name, and how many.
         """
         problems = Problems()
-        digests = self._digests(problems)
+        contents = self._contents(problems)
         problems.raise_any(f"dataset {self.dataset.info.name!r}")
-        return table_digest(self.samples, digests)
+        return table_digest(self.samples, contents.digests, decided_reading(self.dataset, contents.bits))
+
+    @property
+    def bit_depth(self) -> int:
+        """Bits that the set's 16-bit images use, found over all of them or set by an option; 16 where there are none.
+
+        Raises:
+            UserError: As :attr:`fingerprint`.
+        """
+        bits = self._contents(Problems()).bits
+        return (self.dataset.reading.bit_depth or depth_for(bits)) if bits else 16
 
     @property
     def n_train(self) -> int:
@@ -148,20 +168,21 @@ class DataModule:
         rows = train.index.to_numpy(dtype=np.int64)
         digests = self._digests(Problems())
         contents = [[digests[name][row] for name in sorted(digests) if name != "mask"] for row in rows]
+        depth = [self.bit_depth] if self.bit_depth < 16 else []
         train_data = TrainData(
             images,
             class_names=part.classes,
             class_ids=np.array([ids[name] for name in train["class"]], dtype=np.int64),
             index=rows,
-            fingerprint=digest_parts([CACHE_VERSION, *self.image_size, self.resize, self.channels, contents]),
+            fingerprint=digest_parts([CACHE_VERSION, *self.image_size, self.resize, self.channels, contents, *depth]),
         )
         test_data = TestData(
             images,
             masks,
             class_names=part.classes,
             table=table[table["split"] == "test"],
-            native_image=lambda path: read_image(inside(self.dataset.root, path)),
-            native_mask=lambda path: read_mask(inside(self.dataset.mask_root, path)),
+            native_image=lambda path: read_image(inside(self.dataset.root, path), self.bit_depth),
+            native_mask=lambda path: read_mask(inside(self.dataset.mask_root, path), self.dataset.reading),
         )
         return train_data, test_data
 
@@ -192,23 +213,23 @@ class DataModule:
         paths = self.samples["mask"].to_numpy()
         masks = {str(paths[row]): facts for row, facts in self._mask_facts()}
         digests = dict(zip(self.samples["image"], self._digests(Problems())["image"], strict=True))
-        return data_notes(self.dataset, digests, masks, self.mask_size)
+        return data_notes(self.dataset, digests, masks, self.mask_size, self._contents(Problems()).bits)
 
     # -- plans: what each array holds -----------------------------------------------------------------------
 
     def _digests(self, problems: Problems) -> dict[str, list[Digest]]:
-        if self._known_digests is None:
-            found = self._read_digests(problems)
+        return self._contents(problems).digests
+
+    def _contents(self, problems: Problems) -> Contents:
+        if self._known is None:
+            progress = telling(self._progress, f"reading {self.dataset.info.name}")
+            found = read_contents(self.dataset, self.channels, self.cache, self._workers, problems, progress)
             if problems.messages:
                 return found
-            self._known_digests = found
-        return self._known_digests
+            self._known = found
+        return self._known
 
-    _known_digests: dict[str, list[Digest]] | None = None
-
-    def _read_digests(self, problems: Problems) -> dict[str, list[Digest]]:
-        progress = telling(self._progress, f"reading {self.dataset.info.name}")
-        return file_digests(self.dataset, self.channels, self.cache, self._workers, problems, progress)
+    _known: Contents | None = None
 
     @cached_property
     def _stores(self) -> tuple[ImageStore, MaskStore | None]:
@@ -241,7 +262,7 @@ class DataModule:
         self, column: str, paths: list[str], digests: list[Digest], classes: str, problems: Problems
     ) -> ArrayPlan:
         height, width = self.image_size
-        root = self.dataset.root
+        root, bits = self.dataset.root, self.bit_depth
 
         def make(i: int) -> tuple[npt.NDArray[Any], list[int]]:
             path = inside(root, paths[i])
@@ -250,11 +271,11 @@ class DataModule:
             content = read_bytes(path)
             if digests[i] is not None and digest_of(content) != digests[i]:
                 raise UserError(f"{path}: changed while it was read; run again")
-            native = decode_image(content, path)
+            native = decode_image(content, path, bits)
             small = resize_image(native, (height, width), self.resize)
             return small.transpose(2, 0, 1), [int(side) for side in native.shape[:2]]
 
-        key = digest_parts([CACHE_VERSION, column, height, width, self.resize, digests])
+        key = digest_parts([CACHE_VERSION, column, height, width, self.resize, digests, *([bits] if bits < 16 else [])])
         dtype = "float32" if column == "xyz" else "uint8"
         about = f"{'xyz maps' if column == 'xyz' else 'images'} of {classes} at {height}x{width}"
         return self._plan(key, len(paths), (3, height, width), dtype, make, about, problems)
@@ -278,14 +299,16 @@ class DataModule:
         sizes = images.values(rows)
         root = self.dataset.mask_root
 
-        def make(i: int) -> tuple[npt.NDArray[Any], list[bool]]:
+        reading = self.dataset.reading
+
+        def make(i: int) -> tuple[npt.NDArray[Any], list[Any]]:
             path = inside(root, paths[i])
-            mask, facts = read_resized(path, sizes[i], self.mask_size, self.mask_rule)
+            mask, facts = read_resized(path, sizes[i], self.mask_size, self.mask_rule, reading)
             if normal[i] and facts.positive:
                 raise UserError(f"{path}: a mask with anomalous pixels for a sample that is labelled normal")
-            return packed(mask), [facts.positive, bool(mask.any()), facts.grey]
+            return packed(mask), [facts.positive, bool(mask.any()), *astuple(facts.signs)]
 
-        rule = [CACHE_VERSION, "mask", MASK_VERSION, *self.mask_size, self.mask_rule]
+        rule = [CACHE_VERSION, "mask", MASK_VERSION, *self.mask_size, self.mask_rule, *astuple(reading)]
         key = digest_parts([*rule, digests, sizes, normal])
         length = (self.mask_size[0] * self.mask_size[1] + 7) // 8
         about = f"masks of {self._classes(rows)} at {self.mask_size[0]}x{self.mask_size[1]}"
@@ -325,8 +348,8 @@ class DataModule:
         if self._masks is None:
             return
         rows = np.flatnonzero(self._masks.array_of >= 0)
-        for row, (positive, resized, grey) in zip(rows.tolist(), self._masks.values(rows)):
-            yield row, MaskFacts(positive, grey, (self.mask_rule,) if positive and not resized else ())
+        for row, (positive, resized, *signs) in zip(rows.tolist(), self._masks.values(rows)):
+            yield row, MaskFacts(positive, Signs(*signs), (self.mask_rule,) if positive and not resized else ())
 
     def _count_masks(self, wanted: Callable[[MaskFacts], bool]) -> dict[str, int]:
         labels, classes = self.samples["label"].to_numpy(), self.samples["class"].to_numpy()

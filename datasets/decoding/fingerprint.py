@@ -16,7 +16,9 @@ from filelock import FileLock
 from diadbench.common.cache.disk_space import writing
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_with
+from diadbench.datasets.decoding.deep_pixels import bits_used
 from diadbench.datasets.decoding.images import SEVERAL, inside, is_union, mask_files, read_bytes
+from diadbench.datasets.decoding.reading import HALF, depth_for
 from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all, telling
 from diadbench.datasets.table import COLUMNS
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 #: A file that changed less than this long ago may change again within the same tick of the file system's clock,
 #: unseen; its digest is used once and not remembered (git calls this "racily clean").
 SETTLED_NS = 2_000_000_000
+#: Suffixes of masks whose values are blurred by compression.
+_JPEG = (".jpg", ".jpeg")
 
 
 class Stat(NamedTuple):
@@ -35,6 +39,26 @@ class Stat(NamedTuple):
     mtime_ns: int
     ctime_ns: int
     inode: int
+
+
+class Known(NamedTuple):
+    """What is remembered of a file: when it was so, the digest of its content, and the bits that its values use."""
+
+    stat: Stat
+    digest: str
+    bits: int
+
+
+class Contents(NamedTuple):
+    """What a dataset's files hold.
+
+    Attributes:
+        digests: For each column of paths the digests of its files, row by row; ``None`` for one that can't be read.
+        bits: The most bits that a value of an image file of 16 bits needs; 0 where no image has 16 bits.
+    """
+
+    digests: dict[str, list[str | None]]
+    bits: int
 
 
 def digest_of(content: bytes) -> str:
@@ -62,6 +86,8 @@ class Digests:
         self._workers = workers
         name = digest_of(os.path.realpath(root).encode())
         self._path = cache / "digests" / f"{name}.parquet"
+        #: Bits that each image file of wide values uses, see :func:`bits_used`; filled by :meth:`of`.
+        self.bits: dict[str, int] = {}
 
     def of(self, relatives: Sequence[str], problems: Problems, progress: Progress | None = None) -> list[str | None]:
         """Return the digest of each file; ``None`` for a file that can't be read, which goes to ``problems``.
@@ -72,23 +98,25 @@ class Digests:
             UserError: The cache directory can't be written.
         """
         known = self._load()
-        fresh: dict[str, tuple[Stat, str]] = {}
+        fresh: dict[str, Known] = {}
         expanded = {name: self._files(name, problems) for name in dict.fromkeys(relatives)}
         files = list(dict.fromkeys(file for parts in expanded.values() for file in parts or ()))
         found: dict[str, str] = {}
         todo: list[str] = []
         for file in files:
             stat = self._stat(file)
-            if stat is not None and file in known and known[file][0] == stat:
-                found[file] = known[file][1]
+            if stat is not None and file in known and known[file].stat == stat:
+                found[file], self.bits[file] = known[file].digest, known[file].bits
             else:
                 todo.append(file)
 
         def read(i: int) -> None:
             before = self._stat(todo[i])
-            found[todo[i]] = digest = digest_of(read_bytes(inside(self._root, todo[i])))
+            content = read_bytes(inside(self._root, todo[i]))
+            found[todo[i]] = digest = digest_of(content)
+            self.bits[todo[i]] = bits = bits_used(content, todo[i])
             if before is not None and before == self._stat(todo[i]) and is_settled(before):
-                fresh[todo[i]] = (before, digest)
+                fresh[todo[i]] = Known(before, digest, bits)
 
         run_all(read, len(todo), self._workers, problems, progress)
         if fresh:
@@ -109,19 +137,19 @@ class Digests:
     def _stat(self, relative: str) -> Stat | None:
         return stat_of(os.path.join(self._root, relative))
 
-    def _load(self) -> dict[str, tuple[Stat, str]]:
+    def _load(self) -> dict[str, Known]:
         try:
             table = pd.read_parquet(self._path)
-            columns = [table[name].tolist() for name in ("path", *Stat._fields, "digest")]
-        except (OSError, ValueError, KeyError):  # none yet, or not ours to trust
+            columns = [table[name].tolist() for name in ("path", *Stat._fields, "digest", "bits")]
+        except (OSError, ValueError, KeyError):  # none yet, of an earlier version, or not ours to trust
             return {}
-        return {path: (Stat(*stat), digest) for path, *stat, digest in zip(*columns)}
+        return {path: Known(Stat(*stat), digest, bits) for path, *stat, digest, bits in zip(*columns)}
 
-    def _save(self, fresh: dict[str, tuple[Stat, str]]) -> None:
+    def _save(self, fresh: dict[str, Known]) -> None:
         with writing(self._cache), _locked(self._path):
             merged = {**self._load(), **fresh}  # another process may have written since
-            rows = [(path, *stat, digest) for path, (stat, digest) in merged.items()]
-            table = pd.DataFrame(rows, columns=["path", *Stat._fields, "digest"])
+            rows = [(path, *one.stat, one.digest, one.bits) for path, one in merged.items()]
+            table = pd.DataFrame(rows, columns=["path", *Stat._fields, "digest", "bits"])
             write_with(self._path, lambda name: table.to_parquet(name, index=False))
 
 
@@ -152,24 +180,43 @@ def _joined(name: str, parts: list[str] | None, found: dict[str, str]) -> str | 
     return digest_parts([[os.path.basename(part), found[part]] for part in parts])
 
 
-def table_digest(table: pd.DataFrame, digests: Mapping[str, Sequence[str | None]]) -> str:
+def table_digest(
+    table: pd.DataFrame, digests: Mapping[str, Sequence[str | None]], reading: Sequence[object] = ()
+) -> str:
     """Return the digest of a sample table and of what its files hold; it knows no absolute path and no date.
 
     Args:
         table: A checked sample table.
         digests: For each column of paths the digests of its files, row by row.
+        reading: What decides how they are read, see :func:`decided_reading`; empty for what most files need.
     """
     columns = [[name, table[name].tolist()] for name in COLUMNS]
-    return digest_parts([*columns, *([name, list(found)] for name, found in sorted(digests.items()))])
+    return digest_parts([*columns, *([name, list(found)] for name, found in sorted(digests.items())), *reading])
 
 
-def file_digests(
+def decided_reading(dataset: Dataset, bits: int) -> list[object]:
+    """Return what decides how a dataset's files are read, beyond the default; empty for 8-bit images and PNG masks.
+
+    Args:
+        dataset: The dataset, with its options.
+        bits: See :class:`Contents`.
+    """
+    depth = dataset.reading.bit_depth or depth_for(bits)
+    decided: list[object] = [["bit_depth", depth]] if depth < 16 and bits else []
+    decided += [dataset.reading.mask_key] if dataset.reading.mask_key else []
+    lossy = any(str(path).lower().endswith(_JPEG) for path in dataset.samples["mask"])
+    return [*decided, *([["masks", "jpeg", HALF]] if lossy else [])]
+
+
+def read_contents(
     dataset: Dataset, channels: Sequence[str], cache: Path, workers: int, problems: Problems, progress: Progress | None
-) -> dict[str, list[str | None]]:
-    """Return for each column of paths that ``channels`` need the digests of its files, row by row.
+) -> Contents:
+    """Return what the files of each column of paths that ``channels`` need hold.
 
-    Raises UserError when the dataset has no such channel; files that can't be read go to
-    ``problems``.
+    Files that can't be read go to ``problems``.
+
+    Raises:
+        UserError: The dataset has no such channel.
     """
     columns = {"image": dataset.root, "mask": dataset.mask_root}
     if "xyz" in channels:
@@ -177,12 +224,14 @@ def file_digests(
             raise UserError(f"dataset {dataset.info.name!r} has no channel xyz; it has rgb")
         columns["xyz"] = dataset.root
     found: dict[str, list[str | None]] = {}
+    bits: dict[str, int] = {}
     for name, root in columns.items():
         paths = dataset.samples[name].tolist()
         reader = Digests(root, cache, workers)
         digests = iter(reader.of([path for path in paths if path], problems, progress))
         found[name] = [next(digests) if path else "" for path in paths]
-    return found
+        bits = reader.bits if name == "image" else bits
+    return Contents(found, max(bits.values(), default=0))
 
 
 def fingerprint(dataset: Dataset, channels: Sequence[str] = ("rgb",), progress: Progress | None = None) -> str:
@@ -195,6 +244,6 @@ def fingerprint(dataset: Dataset, channels: Sequence[str] = ("rgb",), progress: 
     """
     problems = Problems()
     told = telling(progress, f"reading {dataset.info.name}")
-    digests = file_digests(dataset, channels, cache_dir(), cores(), problems, told)
+    contents = read_contents(dataset, channels, cache_dir(), cores(), problems, told)
     problems.raise_any(f"dataset {dataset.info.name!r}")
-    return table_digest(dataset.samples, digests)
+    return table_digest(dataset.samples, contents.digests, decided_reading(dataset, contents.bits))

@@ -12,6 +12,16 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from diadbench.common.errors import UserError
+from diadbench.datasets.decoding.deep_pixels import (
+    WIDE_MODES,
+    has_wide_values,
+    is_white_zero,
+    scaled_values,
+    signed_pixels,
+    unread_pixels,
+    what_tiff_is,
+    wide_values,
+)
 from diadbench.datasets.decoding.lookalikes import differs
 
 #: Suffixes of image files that adapters list, in lower case.
@@ -24,7 +34,6 @@ FILTERS = {
 }
 #: In a mask's path: what follows is a union of several files, ``<folder>/`` and their names below it, each after one.
 SEVERAL = "\x1f"
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 def inside(root: Path | str, relative: str) -> Path:
@@ -62,58 +71,36 @@ def read_bytes(path: Path | str) -> bytes:
     return content
 
 
-def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
+def read_image(path: Path | str, depth: int = 16) -> npt.NDArray[np.uint8]:
     """Return an image as RGB, ``uint8 (H,W,3)``.
 
-    Grey and palette images become RGB; 16-bit values are scaled to 8 bits (``65535`` to ``255``); CMYK is converted; an
-    alpha channel is dropped, as torchvision and the reference frameworks do; an EXIF orientation is applied.
+    Grey and palette images become RGB; 16-bit values are scaled to 8 bits (``2**depth - 1`` to ``255``); CMYK is
+    converted; an alpha channel is dropped, as torchvision and the reference frameworks do; an EXIF orientation is
+    applied.
+
+    Args:
+        path: The file.
+        depth: Bits that 16-bit files use, 8 to 16.
 
     Raises:
-        UserError: Missing, empty, truncated, an unknown format, or floating-point pixels.
+        UserError: Missing, empty, truncated, an unknown format, several pages, floating-point or signed pixels, values
+            beyond the depth.
     """
-    return decode_image(read_bytes(path), path)
+    return decode_image(read_bytes(path), path, depth)
 
 
-def decode_image(content: bytes, path: Path | str) -> npt.NDArray[np.uint8]:
+def decode_image(content: bytes, path: Path | str, depth: int = 16) -> npt.NDArray[np.uint8]:
     """Decode the content of an image file, see :func:`read_image`. ``path`` is for the error text."""
-    image = _open(content, path)
-    if image.mode in _SIXTEEN_BIT or image.mode == "I":
-        grey = _eight_bit(np.asarray(image), path)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+    image = open_image(content, path)
     if image.mode == "F":
         raise UserError(f"{path}: floating-point pixels; expected an 8- or 16-bit image: convert it")
+    if image.info["signed"]:
+        raise UserError(f"{path}: {image.info['signed']}")
+    if image.mode in WIDE_MODES or (depth < 16 and has_wide_values(content)):
+        scaled = scaled_values(wide_values(content, image, path), depth, path)
+        scaled = 255 - scaled if is_white_zero(content) else scaled
+        return scaled if scaled.ndim == 3 else np.repeat(scaled[:, :, None], 3, axis=2)
     return np.array(image.convert("RGB"))
-
-
-def read_mask(path: Path | str) -> npt.NDArray[np.bool_]:
-    """Return a mask, ``bool (H,W)``: whatever is not 0 is anomalous (VisA's masks hold 1..n, others 0/255).
-
-    A directory stands for the union of the masks in it (MVTec LOCO). An alpha channel is no part of the mask.
-
-    Raises:
-        UserError: As :func:`read_image`; a directory without masks, or with masks of different sizes.
-    """
-    return read_mask_values(path) > 0
-
-
-def read_mask_values(path: Path | str) -> npt.NDArray[np.uint8]:
-    """Return a mask's 8-bit values, ``uint8 (H,W)``; for a directory the maximum over its masks.
-
-    Raises:
-        UserError: As :func:`read_mask`.
-    """
-    if not is_union(path):
-        return _decode_mask(read_bytes(path), path)
-    files = mask_files(path)
-    if not files:
-        raise UserError(f"{path}: a mask directory without images")
-    union = _decode_mask(read_bytes(files[0]), files[0])
-    for file in files[1:]:
-        values = _decode_mask(read_bytes(file), file)
-        if values.shape != union.shape:
-            raise UserError(f"{file}: mask of {_size(values)} beside masks of {_size(union)}")
-        union = np.maximum(union, values)
-    return union
 
 
 def is_union(path: Path | str) -> bool:
@@ -140,7 +127,14 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
-def _open(content: bytes, path: Path | str) -> Image.Image:
+def open_image(content: bytes, path: Path | str) -> Image.Image:
+    """Open the content of an image file with Pillow, turned as its EXIF orientation says.
+
+    ``info["format"]`` names the format; ``info["signed"]`` says what is wrong with signed values, or is ``""``.
+
+    Raises:
+        UserError: An unknown format, a damaged file, several pages, or channels that nobody reads.
+    """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise UserError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: half an image would pass as a whole one; turn it off"
@@ -148,9 +142,12 @@ def _open(content: bytes, path: Path | str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content))
         image.load()
-        return ImageOps.exif_transpose(image)
+        strange = unread_pixels(image)
+        if not strange:
+            image.info.update(format=image.format, signed=signed_pixels(image))
+            return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: not an image of a known format") from error
+        raise UserError(f"{path}: {what_tiff_is(content) or 'not an image of a known format'}") from error
     except Image.DecompressionBombError as error:
         raise UserError(
             f"{path}: too large ({error}); make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS for trusted files"
@@ -159,28 +156,7 @@ def _open(content: bytes, path: Path | str) -> Image.Image:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on a broken file
         raise UserError(f"{path}: damaged image ({error}); get it again") from error
-
-
-def _decode_mask(content: bytes, path: Path | str) -> npt.NDArray[np.uint8]:
-    image = _open(content, path)
-    if image.mode == "1":
-        image = image.convert("L")
-    elif image.mode in ("P", "PA"):
-        image = image.convert("RGB")  # by colour: in an adaptive palette index 0 may well be white
-    values = np.asarray(image)
-    if values.ndim == 3:
-        colours = len(image.getbands()) - (image.getbands()[-1] == "A")
-        values = values[:, :, :colours].max(axis=2)
-    if values.dtype == np.uint8:
-        return np.array(values)
-    return np.where(values > 0, np.uint8(255), np.uint8(0))
-
-
-def _eight_bit(values: npt.NDArray[np.generic], path: Path | str) -> npt.NDArray[np.uint8]:
-    wide = values.astype(np.int64)
-    if wide.min() < 0 or wide.max() > 65535:
-        raise UserError(f"{path}: 32-bit pixels; expected an 8- or 16-bit image: convert it")
-    return ((wide + 128) // 257).astype(np.uint8)
+    raise UserError(f"{path}: {strange}")
 
 
 @lru_cache(maxsize=4096)
@@ -190,10 +166,6 @@ def _real_folder(path: str) -> str:
 
 def _is_below(path: str, folder: str) -> bool:
     return path.startswith(folder if folder.endswith(os.sep) else folder + os.sep)
-
-
-def _size(values: npt.NDArray[np.uint8]) -> str:
-    return f"{values.shape[1]}x{values.shape[0]}"
 
 
 def resize_image(

@@ -15,7 +15,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.datasets.decoding.images import read_mask_values
+from diadbench.datasets.decoding.mask_files import MaskFile, read_mask_file
+from diadbench.datasets.decoding.mask_signs import Signs
+from diadbench.datasets.decoding.reading import Reading
 
 MaskRule = Literal["nearest", "ader", "diad", "uniad"]
 #: Names of the rules.
@@ -30,12 +32,12 @@ class MaskFacts:
 
     Attributes:
         positive: Whether it has a positive pixel at its native size.
-        grey: Whether some of its positive pixels are below its maximum.
+        signs: What its file looks like.
         vanishes: Rules that leave no pixel of it.
     """
 
     positive: bool
-    grey: bool
+    signs: Signs
     vanishes: tuple[MaskRule, ...] = ()
 
 
@@ -95,7 +97,11 @@ _RESIZE: dict[MaskRule, Callable[[Values, tuple[int, int]], Mask]] = {
 
 
 def read_resized(
-    path: Path | str, image_size: tuple[int, int] | None, size: tuple[int, int], rule: MaskRule
+    path: Path | str,
+    image_size: tuple[int, int] | None,
+    size: tuple[int, int],
+    rule: MaskRule,
+    reading: Reading | None = None,
 ) -> tuple[Mask, MaskFacts]:
     """Read a mask, compare its size with its image's, and resize it.
 
@@ -104,6 +110,7 @@ def read_resized(
         image_size: Native ``(H,W)`` of the image that it belongs to; ``None`` when unknown.
         size: ``(H,W)`` wanted.
         rule: See :func:`resize_mask`.
+        reading: Options of the dataset; ``None`` is the default.
 
     Returns:
         The resized mask, and what is to know about it.
@@ -111,16 +118,18 @@ def read_resized(
     Raises:
         UserError: The mask can't be read or has another size than its image.
     """
-    values = read_mask_values(path)
+    found = read_mask_file(path, reading)
+    values = found.values
     if image_size is not None and values.shape != tuple(image_size):
-        found, expected = f"{values.shape[1]}x{values.shape[0]}", f"{image_size[1]}x{image_size[0]}"
-        raise UserError(f"{path}: mask of {found} for an image of {expected}; they must have the same size")
+        there, expected = f"{values.shape[1]}x{values.shape[0]}", f"{image_size[1]}x{image_size[0]}"
+        raise UserError(f"{path}: mask of {there} for an image of {expected}; they must have the same size")
     mask = resize_mask(values, size, rule)
-    return mask, mask_facts(values, {rule: mask})
+    return mask, mask_facts(found, {rule: mask})
 
 
-def mask_facts(values: Values, resized: Mapping[MaskRule, Mask]) -> MaskFacts:
-    """Return what is to know about a mask ``uint8 (H,W)`` and its resized forms, by rule."""
-    positive = bool(values.any())
-    grey = positive and bool(((values > 0) & (values < values.max())).any())
-    return MaskFacts(positive, grey, tuple(rule for rule, mask in resized.items() if positive and not mask.any()))
+def mask_facts(found: MaskFile, resized: Mapping[MaskRule, Mask]) -> MaskFacts:
+    """Return what is to know about a mask and its resized forms, by rule."""
+    positive = bool(found.values.any())
+    return MaskFacts(
+        positive, found.signs, tuple(rule for rule, mask in resized.items() if positive and not mask.any())
+    )

@@ -8,7 +8,10 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from diadbench.common.errors import UserError
-from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden, read_mask
+from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden
+from diadbench.datasets.decoding.lookalikes import check_encoding, shown
+from diadbench.datasets.decoding.mask_files import read_mask
+from diadbench.datasets.decoding.reading import Reading
 from diadbench.datasets.decoding.workers import Problems, cores, run_all
 
 
@@ -30,8 +33,8 @@ def files_by_stem(
     """
     found: dict[str, str] = {}
     for name in _names(inside(root, folder)):
-        path, stem = Path(root, folder, name), os.path.splitext(name)[0]
-        if path.is_dir():
+        path, stem = shown(Path(root, folder, name)), os.path.splitext(name)[0]
+        if os.path.isdir(Path(root, folder, name)):
             if name not in beside:
                 raise UserError(f"{path}: a folder among the images; expected images only: move it out of {folder}")
             continue
@@ -60,14 +63,16 @@ def pair(root: Path, files: dict[str, str], suffix: str) -> list[tuple[str, str]
     """
     for stem, path in files.items():
         if stem.endswith(suffix) and stem.removesuffix(suffix) not in files:
-            raise UserError(f"{root / path}: the mask of no image; expected {stem.removesuffix(suffix)} beside it")
+            raise UserError(
+                f"{shown(root / path)}: the mask of no image; expected {stem.removesuffix(suffix)} beside it"
+            )
         if not stem.endswith(suffix) and stem + suffix not in files:
-            raise UserError(f"{root / path}: no mask; expected {stem}{suffix} beside it: get the set again")
+            raise UserError(f"{shown(root / path)}: no mask; expected {stem}{suffix} beside it: get the set again")
     return [(path, files[stem + suffix]) for stem, path in files.items() if not stem.endswith(suffix)]
 
 
-def positive(root: Path, masks: Iterable[str]) -> frozenset[str]:
-    """Return those of the masks that have an anomalous pixel (whatever is not 0). All cores read.
+def positive(root: Path, masks: Iterable[str], reading: Reading | None = None) -> frozenset[str]:
+    """Return those of the masks that have an anomalous pixel, as the options read them. All cores read.
 
     Raises:
         UserError: A mask is missing or damaged.
@@ -75,7 +80,7 @@ def positive(root: Path, masks: Iterable[str]) -> frozenset[str]:
     paths, found, problems = list(masks), set[str](), Problems()
 
     def look(i: int) -> None:
-        if read_mask(inside(root, paths[i])).any():
+        if read_mask(inside(root, paths[i]), reading).any():
             found.add(paths[i])
 
     run_all(look, len(paths), cores(), problems)
@@ -85,6 +90,9 @@ def positive(root: Path, masks: Iterable[str]) -> frozenset[str]:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(folder) if not is_hidden(name))
+        names = sorted(name for name in os.listdir(folder) if not is_hidden(name))
     except OSError as error:
         raise UserError(f"{folder}: can't be listed ({error.strerror})") from error
+    for name in names:
+        check_encoding(folder, name)
+    return names

@@ -20,6 +20,7 @@ import pandas as pd
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.lookalikes import shown
+from diadbench.datasets.decoding.reading import VALUED, MaskOptions, Reading, reading_of
 from diadbench.datasets.layouts.folders import MvtecLayout, mvtec_layout, subfolders, unread_folders
 from diadbench.datasets.layouts.indices import below
 from diadbench.datasets.layouts.lists import FORMS, ListSet, list_sets
@@ -82,6 +83,9 @@ class LayoutDataset(Dataset):
         classes: Keep these classes only, in this order; ``None`` keeps all, in ADer's order. Classes that the published
             set has not may be named too, where they are there.
         layout: ``auto`` finds out which layout is there; a name takes that one.
+        masks: ``{threshold: 127}``: mask values above it are anomalous (0 to 254); ``{invert: true}``: masks show what
+            is normal. ``None``: whatever is not 0 is anomalous, but JPEG and resized masks are thresholded at half.
+        bit_depth: Bits that 16-bit images use, 8 to 16; ``None`` finds it over the whole set, and tables say it.
     """
 
     #: How deep below the root the data may lie.
@@ -90,9 +94,17 @@ class LayoutDataset(Dataset):
     nothing: ClassVar[str] = ""
 
     def __init__(
-        self, root: Path | str | None = None, *, classes: Sequence[str] | None = None, layout: str = "auto"
+        self,
+        root: Path | str | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        layout: str = "auto",
+        masks: MaskOptions | None = None,
+        bit_depth: int | None = None,
     ) -> None:
         super().__init__(root, classes=classes)
+        own = self.info.name
+        self._reading = reading_of(masks, bit_depth, valued=own in VALUED, where=f"dataset {own!r}")
         for name in self._wanted or ():
             if self.info.classes and name not in self.info.classes and not self._is_named(str(name)):
                 known = (*self.info.classes, *get_close_matches(str(name), self._folders_there()))
@@ -101,6 +113,11 @@ class LayoutDataset(Dataset):
         names = list(dict.fromkeys(found.name for found in self.accepted))
         if layout != "auto" and layout not in names:
             raise unknown_name("layout", layout, ["auto", *names], where=f"dataset {self.info.name!r}")
+
+    @property
+    def reading(self) -> Reading:
+        """How masks and 16-bit images are read: the options ``masks`` and ``bit_depth``."""
+        return self._reading
 
     @abstractmethod
     def layouts(self) -> list[Layout]:

@@ -12,28 +12,16 @@ from pathlib import Path
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden, read_mask
+from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden
 from diadbench.datasets.decoding.lookalikes import check_encoding, shown
+from diadbench.datasets.decoding.mask_files import read_mask
 
 #: How deep folders may lie among images. A link that leads into itself ends here.
 _DEEPEST = 6
+#: Folders of these names hold masks.
+MASK_FOLDERS = frozenset(("gt", "mask", "masks", "ground_truth", "groundtruth", "label", "labels", "anomaly_mask"))
 #: Folders of these names hold no images of samples; among images their meaning isn't clear.
-_NO_IMAGES = frozenset(
-    (
-        "gt",
-        "mask",
-        "masks",
-        "ground_truth",
-        "groundtruth",
-        "label",
-        "labels",
-        "anomaly_mask",
-        "xyz",
-        "depth",
-        "train",
-        "test",
-    )
-)
+_NO_IMAGES = MASK_FOLDERS | {"xyz", "depth", "train", "test"}
 #: Folders of these names say a label, and their place may say another.
 _LABELS = frozenset(
     ("good", "ok", "normal", "bad", "ko", "ng", "defect", "defective", "anomaly", "anomalous", "abnormal")

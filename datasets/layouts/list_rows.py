@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from diadbench.common.errors import UserError
-from diadbench.datasets.decoding.images import SEVERAL, has_image_suffix, inside, read_mask
+from diadbench.datasets.decoding.images import SEVERAL, has_image_suffix, inside
 from diadbench.datasets.decoding.lookalikes import differs
+from diadbench.datasets.decoding.mask_files import read_mask
 from diadbench.datasets.layouts.list_files import KEYS, Entry, ListFile, split_of_name, value_of
 
 #: Words for a label, in lower case.

@@ -95,6 +95,16 @@ class ListSet:
         """
         return not names or not self.words or bool(self.words & set(names))
 
+    def names_no_masks(self) -> bool:
+        """Whether it is whole JSON records, has anomalous samples, and names no mask for any of them (UniAD)."""
+        if self.form != "lines" or not self.readable:
+            return False
+        try:
+            bad = [row for row in rows_of(self.files) if row.label]
+        except UserError:
+            return False  # told where it is read
+        return bool(bad) and not any(row.masks for row in bad)
+
     def read(
         self, root: Path, train: Sequence[str] = ("train",), *, masks: bool = False, only: Sequence[str] | None = None
     ) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,12 +27,7 @@ class Dagm(LayoutDataset):
     """
 
     info: ClassVar[DatasetInfo] = info("dagm")
-
-    def __init__(
-        self, root: Path | str | None = None, *, classes: Sequence[str] | None = None, layout: str = "auto"
-    ) -> None:
-        self._aside: frozenset[str] = frozenset()
-        super().__init__(root, classes=classes, layout=layout)
+    _aside: frozenset[str] = frozenset()
 
     def layouts(self) -> list[Layout]:
         """The owner's folders."""

@@ -13,6 +13,7 @@ import pandas as pd
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.lookalikes import shown
+from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, lines, table
 from diadbench.datasets.layouts.folders import MvtecLayout, mvtec_layout, subfolders, unread_folders
@@ -25,6 +26,7 @@ from diadbench.datasets.layouts.own_folders import (
     one_class,
     split_above,
 )
+from diadbench.datasets.layouts.whole_masks import WHOLE_FLAG, has_mask_folder, whole_masks, whole_masks_dir
 
 
 class Folder(LayoutDataset):
@@ -39,7 +41,8 @@ class Folder(LayoutDataset):
         root: Directory with a folder for each class, or with lists.
         classes: Keep these classes only, in this order; ``None`` keeps all, in alphabetical order.
         masks: Whether anomalous test images have masks (``<stem>_mask.png`` or ``<stem>.png``). Without masks, pixel
-            and region metrics are undefined.
+            and region metrics are undefined. ``{threshold: 127, invert: true}``, either or both: mask values above it
+            are anomalous (0 to 254), and masks show what is normal.
         normal: Name of the folder with normal images.
         title: Name in tables; ``None`` is the name of the root folder.
         layout: ``auto`` finds out; a name takes that one. ``splits`` are splits above classes; ``directories`` comes
@@ -52,10 +55,12 @@ class Folder(LayoutDataset):
         mask_suffix: What follows an image's stem in the name of its mask; ``None`` tries ``_mask`` and nothing.
         test_split_ratio: Share of the normal images that is held out for the test, in (0,1).
         seed: Decides which are held out. Splits don't follow the grid's seeds: all seeds of a method are tested alike.
+        bit_depth: Bits that 16-bit images use, 8 to 16; ``None`` finds it over the whole set, and tables say it.
     """
 
     info: ClassVar[DatasetInfo] = info("folder")
     depth: ClassVar[int] = 0
+    _whole = False
     nothing: ClassVar[str] = "no class folder found, and no list of samples"
 
     def __init__(
@@ -63,7 +68,7 @@ class Folder(LayoutDataset):
         root: Path | str | None = None,
         *,
         classes: Sequence[str] | None = None,
-        masks: bool = True,
+        masks: bool | MaskOptions = True,
         normal: str = "good",
         title: str | None = None,
         layout: str = "auto",
@@ -74,6 +79,7 @@ class Folder(LayoutDataset):
         mask_suffix: str | None = None,
         test_split_ratio: float = 0.2,
         seed: int = 0,
+        bit_depth: int | None = None,
     ) -> None:
         if not normal or "/" in normal:
             raise UserError(f"dataset 'folder': normal {normal!r}; expected the name of a folder, such as 'good'")
@@ -84,7 +90,7 @@ class Folder(LayoutDataset):
         if seed < 0:
             raise UserError(f"dataset 'folder': seed is {seed}; expected 0 or more")
         suffixes = ("_mask", "") if mask_suffix is None else (mask_suffix,)
-        self._has_masks = masks
+        self._has_masks = has_masks = masks is not False
         self._directories = None
         if normal_dir is not None:
             self._directories = Directories(
@@ -95,7 +101,7 @@ class Folder(LayoutDataset):
                 suffixes=suffixes,
                 ratio=test_split_ratio,
                 seed=seed,
-                has_masks=masks,
+                has_masks=has_masks,
             )
             self._directories_make_sense()
         elif abnormal_dir is not None or normal_test_dir is not None:
@@ -106,12 +112,13 @@ class Folder(LayoutDataset):
             normal=(normal,),
             masks=(*mask_names, "ground_truth")[0],
             mask_suffixes=suffixes,
-            has_masks=masks,
+            has_masks=has_masks,
             beside=(),
             hint=hint,
         )
-        super().__init__(root, classes=classes, layout=layout)
-        self.info = replace(type(self).info, title=title or self._root_name(), has_masks=masks)  # type: ignore[misc]
+        values = None if isinstance(masks, bool) else masks
+        super().__init__(root, classes=classes, layout=layout, masks=values, bit_depth=bit_depth)
+        self.info = replace(type(self).info, title=title or self._root_name(), has_masks=has_masks)  # type: ignore[misc]
 
     def _directories_make_sense(self) -> None:
         wanted = self._directories
@@ -176,9 +183,36 @@ class Folder(LayoutDataset):
         ]
 
     def index(self) -> pd.DataFrame:
-        """Build the sample table from the list or the folders that are there. Without masks, none are named."""
+        """Build the sample table from the list or the folders that are there. Without masks, none are named.
+
+        JSON lines that name no mask at all, as UniAD allows, get the whole image as the mask of an anomalous one,
+        unless a folder of masks lies beside the images.
+        """
+        found = self.found
+        self._whole = False
+        if self._has_masks and found.lists is not None and found.lists.names_no_masks():
+            listed = found.lists.read(self.root, found.layout.train)
+            self._whole = not has_mask_folder(listed, self.root)
+            if self._whole:
+                return listed.assign(mask=whole_masks(listed, self.root))
         made = super().index()
         return made if self._has_masks else made.assign(mask="")
+
+    @property
+    def masks_made_whole(self) -> bool:
+        """Whether the list names no masks, so that each is the whole image."""
+        return self._whole
+
+    @property
+    def mask_root(self) -> Path:
+        """Directory that masks are relative to: the root, or where masks that are whole images were made."""
+        return whole_masks_dir() if self._whole else self.root
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The dataset's notes; where the list names no masks, what counts as one."""
+        found = super().flags
+        return (*found, *((WHOLE_FLAG,) if self._whole else ()))
 
 
 def _names(folders: str | list[str] | None, option: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
+from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.layouts.beside import files_by_stem, pair, positive
 from diadbench.datasets.layouts.detect import Layout, LayoutDataset, rebased
@@ -44,13 +45,15 @@ class KolektorSdd(LayoutDataset):
         *,
         classes: Sequence[str] | None = None,
         layout: str = "auto",
+        masks: MaskOptions | None = None,
+        bit_depth: int | None = None,
         seed: int = 0,
     ) -> None:
         if seed < 0:
             raise UserError(f"dataset 'kolektorsdd': seed is {seed}; expected 0 or more")
         self._seed = seed
         self._normal_masks: frozenset[str] = frozenset()
-        super().__init__(root, classes=classes, layout=layout)
+        super().__init__(root, classes=classes, layout=layout, masks=masks, bit_depth=bit_depth)
 
     def layouts(self) -> list[Layout]:
         """The owner's folders."""
@@ -64,7 +67,7 @@ class KolektorSdd(LayoutDataset):
             for item in _items(folder)
             for one in pair(folder, files_by_stem(folder, item, stems=r"Part\d+(_label)?"), "_label")
         ]
-        bad = positive(folder, (mask for _, mask in pairs))
+        bad = positive(folder, (mask for _, mask in pairs), self.reading)
         normal = [image for image, mask in pairs if mask not in bad]
         train = set(np.random.default_rng(self._seed).permutation(normal)[: round(len(normal) * TRAIN_SHARE)].tolist())
         prefix = f"{base}/" if base else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,13 +26,8 @@ class KolektorSdd2(LayoutDataset):
     """
 
     info: ClassVar[DatasetInfo] = info("kolektorsdd2")
-
-    def __init__(
-        self, root: Path | str | None = None, *, classes: Sequence[str] | None = None, layout: str = "auto"
-    ) -> None:
-        self._aside: frozenset[str] = frozenset()
-        self._left_out = 0
-        super().__init__(root, classes=classes, layout=layout)
+    _aside: frozenset[str] = frozenset()
+    _left_out = 0
 
     def layouts(self) -> list[Layout]:
         """The owner's folders."""
@@ -47,7 +41,7 @@ class KolektorSdd2(LayoutDataset):
         self._left_out = 0
         for split in ("train", "test"):
             pairs = pair(folder, files_by_stem(folder, split, stems=r"\d+(_GT)?", copies=COPIES), "_GT")
-            bad = positive(folder, (mask for _, mask in pairs))
+            bad = positive(folder, (mask for _, mask in pairs), self.reading)
             for image, mask in pairs:
                 if mask in bad and split == "train":
                     aside += [image, mask]

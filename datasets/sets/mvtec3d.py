@@ -11,6 +11,7 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.datasets.dataset_info import DatasetInfo
+from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, lines, rebased
 from diadbench.datasets.layouts.folders import MaskFinder, image_files, subfolders
@@ -38,12 +39,14 @@ class Mvtec3d(LayoutDataset):
         *,
         classes: Sequence[str] | None = None,
         layout: str = "auto",
+        masks: MaskOptions | None = None,
+        bit_depth: int | None = None,
         validation: bool = False,
     ) -> None:
         if not isinstance(validation, bool):
             raise UserError(f"dataset 'mvtec3d': validation {validation!r}; expected true or false")
         self._validation = validation
-        super().__init__(root, classes=classes, layout=layout)
+        super().__init__(root, classes=classes, layout=layout, masks=masks, bit_depth=bit_depth)
 
     def layouts(self) -> list[Layout]:
         """ADer's ``meta.json``, DiAD's lists (without validation images), the owner's folders."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,11 +39,6 @@ class MvtecAd2(LayoutDataset):
     """
 
     info: ClassVar[DatasetInfo] = info("mvtec_ad_2")
-
-    def __init__(
-        self, root: Path | str | None = None, *, classes: Sequence[str] | None = None, layout: str = "auto"
-    ) -> None:
-        super().__init__(root, classes=classes, layout=layout)
 
     def layouts(self) -> list[Layout]:
         """The owner's folders."""

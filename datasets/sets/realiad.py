@@ -10,6 +10,7 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.datasets.dataset_info import DatasetInfo
+from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.layouts.detect import Layout, LayoutDataset, joined
 from diadbench.datasets.layouts.indices import below, load_json
@@ -45,6 +46,8 @@ class RealIad(LayoutDataset):
         *,
         classes: Sequence[str] | None = None,
         layout: str = "auto",
+        masks: MaskOptions | None = None,
+        bit_depth: int | None = None,
         resolution: Resolution = "auto",
         views: Views = "multi",
     ) -> None:
@@ -57,7 +60,7 @@ class RealIad(LayoutDataset):
                 raise unknown_name(what, value, known, where="dataset 'realiad'")
         self._resolution = resolution
         self._views: Views = views
-        super().__init__(root, classes=classes, layout=layout)
+        super().__init__(root, classes=classes, layout=layout, masks=masks, bit_depth=bit_depth)
 
     def layouts(self) -> list[Layout]:
         """The owner's folders, ADer's flat one."""

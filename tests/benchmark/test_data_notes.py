@@ -64,7 +64,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "twice": (one_twice, "1 training image is a copy of another", "duplicate"),
     "empty": (lambda root: mask(root, np.zeros_like), "1 mask of an anomalous image is empty", "empty-mask"),
     "gone": (lambda root: [mask(root, one_pixel, i) for i in (0, 1)], "2 masks vanish at 16x16", "vanished-mask"),
-    "grey": (lambda root: mask(root, soft), "1 mask has grey values", "grey-mask"),
+    "grey": (lambda root: mask(root, soft), "1 mask has grey values, thresholded at half", "grey-mask"),
     "onesided": (no_normal, "1 class has no normal test images", "one-sided-class"),
     "cut": (no_marker, "copy cut down: 8 of 292 published images", "counts"),
 }
@@ -137,7 +137,7 @@ def test_another_protocol_says_what_its_own_rule_does_to_masks(
     again, left_out = evaluate_run(run, "diad+max", tmp_path / "again", lambda done, total, what: None)
     assert not left_out
     assert "2 masks vanish at 16x16" not in flags_of(again.path, "gone")
-    assert "1 mask has grey values" in flags_of(again.path, "grey")
+    assert "1 mask has grey values, thresholded at half" in flags_of(again.path, "grey")
     assert len(flags_of(again.path, "grey")) == len(set(flags_of(again.path, "grey")))
 
 
@@ -155,4 +155,4 @@ def test_a_second_run_opens_no_file_for_the_notes(
     for name in ("read_bytes", "read_resized", "read_mask", "read_image"):
         monkeypatch.setattr(data_module, name, refuse)
     assert again.notes == first.notes
-    assert "1 mask has grey values" in again.notes
+    assert "1 mask has grey values, thresholded at half" in again.notes

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from diadbench.common.errors import UserError
-from diadbench.datasets.decoding.images import inside, read_image, read_mask
+from diadbench.datasets.decoding.images import inside, read_image
+from diadbench.datasets.decoding.mask_files import read_mask
 from diadbench.datasets.decoding.masks import read_resized, resize_mask
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)

@@ -270,6 +270,29 @@ def test_lists_without_masks_need_the_option(root: Path) -> None:
     assert not dataset.info.has_masks
 
 
+def test_lists_alone_without_masks_are_uniads_whole_images(tmp_path: Path) -> None:
+    train, test = records()
+    root = tmp_path / "parts"
+    for i, row in enumerate([*train, *test]):
+        row["filename"] = f"img/{i}.png"
+        paint(root / row["filename"], i, size=20 + 4 * (i % 2))
+    write_lists(root, lines(train), without("maskname")(test))
+    data = DataModule(get("folder", root), 12)
+    _, found = data.part(data.dataset.groups()[0])
+    (batch,) = found.batches(9)
+    assert batch.mask is not None
+    assert batch.mask.float().mean(dim=(1, 2)).tolist() == batch.label.tolist()  # type: ignore[union-attr]
+    said = "the list names no masks: the whole image counts as anomalous, as in UniAD"
+    assert said in data.dataset.flags
+    assert data.notes == ()
+    assert check("folder", root, size=12).ok
+    assert not [path for path in root.rglob("*") if path.suffix == ".png" and path.parent.name != "img"]
+    del test[2]["maskname"]  # one of three: forgotten, not left out
+    write_lists(root, lines(train), lines(test))
+    with pytest.raises(UserError, match=r"test\.json: line 3: .*without a mask"):
+        _ = get("folder", root).samples
+
+
 # -- refused ------------------------------------------------------------------------------------------------------
 
 

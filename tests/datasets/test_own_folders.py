@@ -384,6 +384,27 @@ def _stray_link(root: Path) -> None:
     (root / "bottle/elsewhere.txt").symlink_to(root / "nowhere")
 
 
+def _resave(root: Path, name: str, **options: Any) -> None:
+    path = root / name
+    Image.open(path).save(path, **options)
+
+
+def _pages(root: Path) -> None:
+    first = Image.open(root / "bottle/test/good/000.png")
+    first.save(root / "bottle/test/good/000.tif", save_all=True, append_images=[first])
+    (root / "bottle/test/good/000.png").unlink()
+
+
+def _deep(root: Path) -> None:
+    for path in root.rglob("*/good/*.png"):
+        Image.fromarray(np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 4).save(path)
+
+
+def _inverted(root: Path) -> None:
+    for path in root.rglob("*_mask.png"):
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+
+
 VERDICTS: dict[str, tuple[Callable[[Path], object], bool]] = {
     "whole": (lambda root: None, True),
     "an empty mask": (_empty, True),
@@ -396,6 +417,14 @@ VERDICTS: dict[str, tuple[Callable[[Path], object], bool]] = {
     "a listed image is missing": (_listed_missing, False),
     "a folder of something else": (lambda root: paint(root / "bottle/test/good/gt/0.png", 1), False),
     "a stray link": (_stray_link, True),
+    "JPEG masks": (lambda root: _resave(root, "bottle/ground_truth/scratch/000_mask.png", format="JPEG"), True),
+    "inverted masks": (_inverted, True),
+    "10 bits in 16-bit files": (_deep, True),
+    "pages": (_pages, False),
+    "a mask of another size": (lambda root: paint_mask(root / "bottle/ground_truth/scratch/000_mask.png", 40), False),
+    "a second mask of another name": (lambda root: paint_mask(root / "bottle/ground_truth/scratch/000.png"), True),
+    "a nested zip": (lambda root: (root / "bottle/data.zip").write_bytes(b"PK"), True),
+    "a folder of macOS": (lambda root: paint(root / "__MACOSX/bottle/train/good/000.png", 1), True),
     "a broken image": (lambda root: (root / "bottle/test/good/000.png").write_bytes(b"x"), False),
 }
 

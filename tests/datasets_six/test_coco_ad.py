@@ -14,7 +14,7 @@ from PIL import Image
 
 from diadbench.common.errors import Skip
 from diadbench.datasets import get
-from diadbench.datasets.decoding.images import read_mask
+from diadbench.datasets.decoding.mask_files import read_mask
 from diadbench.datasets.samples import make_sample
 from diadbench.datasets.sets import coco_masks
 from diadbench.datasets.sets.coco_masks import CATEGORIES, held_out, made_dir, make, mask_of

@@ -14,7 +14,8 @@ from diadbench.common.errors import UserError
 from diadbench.datasets import get
 from diadbench.datasets.checking.check import check
 from diadbench.datasets.decoding.data_module import DataModule
-from diadbench.datasets.decoding.images import read_image, read_mask
+from diadbench.datasets.decoding.images import read_image
+from diadbench.datasets.decoding.mask_files import read_mask
 from diadbench.datasets.facts.counts import Counts, published
 from diadbench.datasets.facts.known_sets import CATALOG
 from diadbench.datasets.samples import make_sample

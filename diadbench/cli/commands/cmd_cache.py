@@ -15,7 +15,8 @@ def list_cache(*, kind: str | None = None, json: bool = False) -> int:
     Everything there can be made again. The directory is DIADBENCH_CACHE, by default ~/.cache/diadbench.
 
     Args:
-        kind: This kind only: images, features, latents, coco_ad, toy, samples, anomalib, digests, resolved or costs.
+        kind: This kind only: images, features, latents, coco_ad, masks, toy, samples, anomalib, digests, resolved
+            or costs.
         json: Print JSON.
 
     Example::
@@ -41,7 +42,8 @@ def clear(*, unused_for: str | None = None, kind: str | None = None, dry_run: bo
 
     Args:
         unused_for: Remove only what was not used for so long: a number and m, h, d or w, such as 30d.
-        kind: This kind only: images, features, latents, coco_ad, toy, samples, anomalib, digests, resolved or costs.
+        kind: This kind only: images, features, latents, coco_ad, masks, toy, samples, anomalib, digests, resolved
+            or costs.
         dry_run: Remove nothing; show what would be removed.
 
     Example::

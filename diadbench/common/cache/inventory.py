@@ -42,6 +42,7 @@ KINDS = {
     "latents": Kind(rf"{_KEY}(\.safetensors)?", "latents of training images"),
     "coco_ad": Kind(_KEY, "COCO-AD's lists and masks"),
     "toy": Kind("[0-9a-f]{16}", "a drawn toy set"),
+    "masks": Kind(r"whole", "masks that are whole images, for lists that name none"),
     "samples": Kind(r"[a-z0-9_]+-[a-z0-9_]+-\d+", "a small synthetic data set"),
     "anomalib": Kind("dtd|imagenette2?", "a download of anomalib's"),
     "digests": Kind(rf"{_KEY}\.parquet", "digests of data sets' files", small=True),

@@ -40,6 +40,7 @@ def checked_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> 
         UserError: An unknown name, a missing argument, a value of a wrong type.
     """
     known = arguments_of(cls)
+    values = _nested(known, values)
     _refuse_unknown(known, values, where)
     given = check(known.hints, _without_default(known, values), where)
     found: dict[str, Any] = {}
@@ -62,8 +63,30 @@ def _without_default(known: Arguments, values: Mapping[str, Any]) -> dict[str, A
 def given_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     """Return ``values`` alone, checked as :func:`checked_arguments` does; what the constructor needs may be missing."""
     known = arguments_of(cls)
+    values = _nested(known, values)
     _refuse_unknown(known, values, where)
     return check(known.hints, values, where)
+
+
+def named_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Return ``values`` with dotted names read as mappings. Raises UserError for an unknown name; types may be any."""
+    known = arguments_of(cls)
+    found = _nested(known, values)
+    _refuse_unknown(known, found, where)
+    return found
+
+
+def _nested(known: Arguments, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Read ``masks.threshold`` as the key ``threshold`` in the mapping ``masks``, where ``masks`` is an argument."""
+    made: dict[str, Any] = {}
+    for key, value in values.items():
+        name, dot, inner = str(key).partition(".")
+        if not dot or key in known.parameters or name not in known.parameters:
+            made[key] = value
+        else:
+            mapping = made.get(name)
+            made[name] = {**(mapping if isinstance(mapping, Mapping) else {}), inner: value}
+    return made
 
 
 def _refuse_unknown(known: Arguments, values: Mapping[str, Any], where: str) -> None:

@@ -1,0 +1,140 @@
+"""From a mask's file to its values, by the dataset's :class:`Reading`; and what its raw values look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from diadbench.common.errors import UserError
+from diadbench.datasets.decoding.images import is_union, mask_files, open_image, read_bytes
+from diadbench.datasets.decoding.mask_signs import Signs, is_soft, signs_of
+from diadbench.datasets.decoding.reading import HALF, Reading
+
+Values = npt.NDArray[np.uint8]
+_LOSSY = ("JPEG", "MPO")
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask as it was read.
+
+    Attributes:
+        values: ``uint8 (H,W)``; whatever is not 0 is anomalous. The file's own values where nothing was thresholded.
+        signs: What its raw values look like.
+    """
+
+    values: Values
+    signs: Signs
+
+
+def read_mask(path: Path | str, reading: Reading | None = None) -> npt.NDArray[np.bool_]:
+    """Return a mask, ``bool (H,W)``: whatever is not 0 is anomalous (VisA's masks hold 1..n, others 0/255).
+
+    JPEG files and masks with soft edges are thresholded at half. A directory stands for the union of the masks in it
+    (MVTec LOCO). An alpha channel is no part of the mask.
+
+    Args:
+        path: File, directory, or names after :data:`~diadbench.datasets.decoding.images.SEVERAL`.
+        reading: Options of the dataset; ``None`` is the default.
+
+    Raises:
+        UserError: As :func:`~diadbench.datasets.decoding.images.read_image`; a directory without masks, or with masks
+            of different sizes.
+    """
+    return read_mask_file(path, reading).values > 0
+
+
+def read_mask_file(path: Path | str, reading: Reading | None = None) -> MaskFile:
+    """Return a mask's values and signs; for a directory those of the maximum over its masks.
+
+    Raises:
+        UserError: As :func:`read_mask`.
+    """
+    files = mask_files(path) if is_union(path) else [Path(path)]
+    if not files:
+        raise UserError(f"{path}: a mask directory without images")
+    reading = reading or Reading()
+    parts = [_Part.read(file, reading) for file in files]
+    for file, part in zip(files, parts):
+        if part.raw.shape != parts[0].raw.shape:
+            raise UserError(f"{file}: mask of {_size(part.raw)} beside masks of {_size(parts[0].raw)}")
+    values, raw = parts[0].values, parts[0].raw
+    for part in parts[1:]:
+        values, raw = np.maximum(values, part.values), np.maximum(raw, part.raw)
+    cut = next((part.cut for part in parts if part.cut), "")
+    hidden = all(part.in_alpha for part in parts)
+    return MaskFile(values, signs_of(raw, values, cut=cut, in_alpha=hidden, asked=bool(reading.mask_key)))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One file of a mask: raw and read values, why it was thresholded, and whether only its alpha channel varies."""
+
+    raw: Values
+    values: Values
+    cut: str
+    in_alpha: bool
+
+    @classmethod
+    def read(cls, path: Path, reading: Reading) -> _Part:
+        raw, lossy, in_alpha = _decoded(read_bytes(path), path)
+        threshold, cut = _threshold(raw, lossy, reading)
+        values = raw if threshold is None else _two_values(raw > threshold)
+        return cls(raw, _two_values(values == 0) if reading.invert else values, cut, in_alpha)
+
+
+def _threshold(raw: Values, lossy: bool, reading: Reading) -> tuple[int | None, str]:
+    """Return what to threshold at (``None``: nothing), and why: ``jpeg``, ``resized``, or ``""`` where asked for."""
+    if reading.threshold is not None:
+        return (reading.threshold or None), ""
+    if lossy:
+        return HALF, "jpeg"
+    return (HALF, "resized") if not reading.valued and is_soft(raw) else (None, "")
+
+
+def _decoded(content: bytes, path: Path) -> tuple[Values, bool, bool]:
+    """Return raw 8-bit values, whether the format is lossy, and whether the alpha channel alone varies."""
+    image = open_image(content, path)
+    lossy = image.info.get("format") in _LOSSY
+    if image.mode == "1":
+        image = image.convert("L")
+    elif image.mode in ("P", "PA"):
+        image = image.convert("RGB")  # by colour: in an adaptive palette index 0 may well be white
+    elif image.mode == "CMYK":
+        image = image.convert("RGB")
+    values = np.asarray(image)
+    in_alpha = False
+    if values.ndim == 3:
+        colours = values.shape[2] - (image.getbands()[-1] == "A")
+        in_alpha = colours < values.shape[2] and _varies(values[:, :, -1]) and not _varies(values[:, :, :colours])
+        values = values[:, :, :colours].max(axis=2)
+    return _eight_bit(values), lossy, in_alpha
+
+
+def _eight_bit(values: npt.NDArray[np.generic]) -> Values:
+    """Return a mask's values in 8 bits; what is not 0 stays so."""
+    if values.dtype == np.uint8:
+        return np.array(values, dtype=np.uint8)
+    if values.dtype == np.bool_:
+        return _two_values(np.asarray(values, dtype=np.bool_))
+    most = float(values.max(initial=0))
+    if 255 < most < 32_768:  # numbers of instances
+        return _two_values(np.asarray(values > 0))
+    full = most if most > 255 else 1.0 if values.dtype.kind == "f" and most <= 1 else 255.0
+    scaled = np.clip(np.round(values.astype(np.float64) / full * 255), 1, 255)
+    return np.where(values > 0, scaled, 0).astype(np.uint8)
+
+
+def _two_values(mask: npt.NDArray[np.bool_]) -> Values:
+    return np.where(mask, np.uint8(255), np.uint8(0))
+
+
+def _varies(values: npt.NDArray[np.generic]) -> bool:
+    return bool(values.size) and bool((values != values.reshape(-1)[0]).any())
+
+
+def _size(values: Values) -> str:
+    return f"{values.shape[1]}x{values.shape[0]}"

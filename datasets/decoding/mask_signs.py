@@ -1,0 +1,112 @@
+"""Signs of masks that can't be meant so: inverted, framed, drawn over the photo, of three values ...
+
+Nothing here changes a mask. A sign has a likely cause, which is told in ``datasets check`` and under every table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.uint8]
+#: Below this maximum, values are numbers of kinds of defects.
+_NUMBERS = 64
+#: More values than this are no numbers of kinds: they come from interpolation or from compression.
+_MANY = 24
+#: Values below this are dark, and as far below 255 bright.
+_DARK = 32
+#: A photo has at least this share of values that are neither dark nor bright.
+_MIDDLE = 0.25
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What a mask looks like.
+
+    Attributes:
+        grey: Whether some positive raw values are below the greatest.
+        cut: Why it was thresholded at half: ``jpeg``, ``resized``; ``""`` where it was not.
+        cause: What is odd about it, a key of ``MASK_CAUSES`` (:mod:`diadbench.datasets.checking.mask_findings`);
+            ``""`` for nothing.
+        share: Share of anomalous pixels, in [0,1].
+        digest: Digest of the binary mask and its size.
+    """
+
+    grey: bool
+    cut: str = ""
+    cause: str = ""
+    share: float = 0.0
+    digest: str = ""
+
+
+def signs_of(raw: Values, values: Values, *, cut: str = "", in_alpha: bool = False, asked: bool = False) -> Signs:
+    """Return the signs of a mask.
+
+    Args:
+        raw: ``uint8 (H,W)``: values of the file.
+        values: ``uint8 (H,W)``: as it was read; whatever is not 0 is anomalous.
+        cut: See :class:`Signs`.
+        in_alpha: Whether only the alpha channel of the file varies.
+        asked: Whether options say how values are meant: then grey values are no sign.
+    """
+    mask = values > 0
+    grey = bool(raw.any()) and bool(((raw > 0) & (raw < raw.max())).any()) and not asked
+    content = hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=8, key=repr(mask.shape).encode()[:64])
+    cause = "alpha" if in_alpha else _cause(raw, mask, asked)
+    return Signs(grey, cut, cause, round(float(mask.mean()), 4) if mask.size else 0.0, content.hexdigest())
+
+
+def _cause(raw: Values, mask: npt.NDArray[np.bool_], asked: bool) -> str:
+    share = float(mask.mean()) if mask.size else 0.0
+    if share and _is_photo(raw):
+        return "photo"
+    if share == 1:
+        return "white" if asked or raw.min() == raw.max() else "background"
+    edge = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
+    if share > 0.5:
+        return "inverted" if float(edge.mean()) >= 0.75 else "wide"
+    if min(mask.shape) > 4 and float(edge.mean()) >= 0.95:
+        return "frame"
+    return "" if asked else _grey_cause(raw)
+
+
+def _grey_cause(raw: Values) -> str:
+    middle = _middle_levels(raw)
+    if len(middle) == 1 and 64 <= middle[0] <= 192 and raw.max() >= 200 and not is_soft(raw):
+        return "trimap"
+    return ""
+
+
+def _middle_levels(raw: Values) -> list[int]:
+    counts = np.bincount(raw.reshape(-1), minlength=256)
+    return [int(level) for level in np.flatnonzero(counts) if 0 < level < int(raw.max(initial=0))]
+
+
+def _is_photo(raw: Values) -> bool:
+    """Whether a mask has the values of a photo: many of them, and many neither dark nor bright."""
+    if len(_middle_levels(raw)) <= _MANY:
+        return False
+    between = float(((raw >= _DARK) & (raw <= 255 - _DARK)).mean())
+    return between > _MIDDLE or (between > _MIDDLE / 2 and float((raw > 8).mean()) > 0.95)
+
+
+def is_soft(raw: Values) -> bool:
+    """Whether the grey values of a mask are soft edges or noise, and no numbers of kinds: it was resized or compressed.
+
+    Areas of one grey value mean something of their own; edges and noise have none.
+    """
+    middle = _middle_levels(raw)
+    if not middle or int(raw.max()) < _NUMBERS * 2 or _is_photo(raw):
+        return False
+    between_ends = any(_DARK <= level <= 255 - _DARK for level in middle)
+    if len(middle) <= _MANY and not between_ends and not (middle[0] < _DARK and middle[-1] > 255 - _DARK):
+        return False  # a few low values beside the greatest are numbers too
+    padded = np.pad(raw, 1, mode="edge")
+    same = np.ones(raw.shape, dtype=np.bool_)
+    for rows, columns in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        same &= padded[rows : rows + raw.shape[0], columns : columns + raw.shape[1]] == raw
+    between = (raw > 0) & (raw < raw.max())
+    return float(same[between].mean()) < (0.6 if len(middle) > _MANY else 0.2)

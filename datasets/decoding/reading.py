@@ -1,0 +1,88 @@
+"""How a dataset's pixels are read where a file alone doesn't tell: options that decide results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from diadbench.common.errors import UserError, unknown_name
+
+#: Half of the range of 8-bit values: what an interpolating resize and JPEG are thresholded at.
+HALF = 127
+#: Depths that cameras have, in bits a value.
+DEPTHS = (8, 10, 12, 14, 16)
+#: Sets whose mask values say which defect it is; elsewhere a mask is 0/255.
+VALUED = ("visa", "mvtec_loco")
+#: The option ``masks`` of a dataset: ``threshold`` and ``invert``.
+MaskOptions = dict[str, bool | int | None]
+_MASK_KEYS = ("threshold", "invert")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How masks become binary, and how the values of 16-bit images become 8 bits.
+
+    Attributes:
+        threshold: A mask's 8-bit values above it are anomalous, 0 to 254. ``None``: whatever is not 0, but half
+            (:data:`HALF`) for JPEG files and for masks that were resized by interpolation.
+        invert: Whether the masks show what is normal.
+        bit_depth: Bits that 16-bit images use, 8 to 16. ``None`` finds it over the whole set.
+        valued: The set's mask values say which defect it is (VisA): no value means a soft edge.
+    """
+
+    threshold: int | None = None
+    invert: bool = False
+    bit_depth: int | None = None
+    valued: bool = False
+
+    @property
+    def mask_key(self) -> list[object]:
+        """What decides how masks are read, for digests; empty for the defaults."""
+        asked = self.threshold is not None or self.invert
+        return ["masks", self.threshold, self.invert] if asked else []
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What tables must say: the options that were set."""
+        flags = [f"mask values above {self.threshold} are anomalous"] if self.threshold is not None else []
+        flags += ["masks inverted"] if self.invert else []
+        flags += [f"16-bit images read as {self.bit_depth} bits"] if self.bit_depth is not None else []
+        return tuple(flags)
+
+
+def reading_of(
+    masks: bool | Mapping[str, Any] | None, bit_depth: int | None, *, valued: bool = False, where: str = ""
+) -> Reading:
+    """Make a reading from the options of a dataset.
+
+    Args:
+        masks: ``{"threshold": 127, "invert": True}``, either or both; anything else is the default.
+        bit_depth: See :class:`Reading`.
+        valued: See :class:`Reading`.
+        where: Beginning of the messages.
+
+    Raises:
+        UserError: An unknown key, or a value out of range.
+    """
+    given = dict(masks) if isinstance(masks, Mapping) else {}
+    for key in given:
+        if key not in _MASK_KEYS:
+            raise unknown_name("key of masks", str(key), _MASK_KEYS, where=where)
+    threshold, invert = given.get("threshold"), given.get("invert", False)
+    if threshold is not None and not (_is_whole(threshold) and 0 <= threshold <= 254):
+        raise UserError(f"{where}: masks.threshold {threshold!r}; expected a whole number from 0 to 254, or null")
+    if not isinstance(invert, bool):
+        raise UserError(f"{where}: masks.invert {invert!r}; expected true or false")
+    if bit_depth is not None and not (_is_whole(bit_depth) and 8 <= bit_depth <= 16):
+        raise UserError(f"{where}: bit_depth {bit_depth!r}; expected a whole number from 8 to 16, or null")
+    return Reading(None if threshold is None else int(threshold), invert, bit_depth, valued)
+
+
+def depth_for(used: int) -> int:
+    """Return the depth of a camera that uses so many bits at most (``9`` is ``10``); 16 where no file has 16 bits."""
+    return next(depth for depth in DEPTHS if depth >= used) if used else 16
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
