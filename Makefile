@@ -7,7 +7,7 @@ DEMO_STAMP = $(VENV)/.installed-demo
 STAMP = $(VENV)/.installed
 INSTALL = $(BIN)/pip install --disable-pip-version-check --quiet -e
 
-.PHONY: help env demo test test-all lint format picture clean
+.PHONY: help env demo test test-all test-gpu lint format picture clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -33,6 +33,9 @@ test: $(STAMP)  ## the tests
 
 test-all: $(STAMP)  ## the tests, the slow ones and the storms too
 	$(BIN)/pytest -n 2
+
+test-gpu: $(STAMP)  ## what holds on a GPU: on a real one, else on one that computes nothing (needs gcc)
+	$(BIN)/pytest -n 2 tests/nullgpu
 
 lint: $(STAMP)  ## ruff, mypy --strict and pyright, on the checkout itself
 	$(BIN)/ruff check .

@@ -290,7 +290,7 @@ class DiAD(LightningMethod[DiADModel]):
     def predict(self, images: Tensor) -> Prediction:
         """Reconstruct, compare features, smooth, pool. Noise depends on each image and the seed alone."""
         with torch.no_grad():
-            maps, reconstruction = self.explain(images)
+            maps, reconstruction = self.explain(images.to(self.fitted().text.device))
             total = anomaly_map(maps, self.sigma)
             return Prediction(total.float(), image_score(total, self.pool).float(), reconstruction.clamp(0, 1))
 

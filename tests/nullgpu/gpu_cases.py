@@ -1,0 +1,111 @@
+"""What tests run in a child process that sees a GPU: ``python gpu_cases.py CASE '{"option": 1}'``; prints a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from gpu_recorder import Recorder
+
+from diadbench.benchmark.cells.provenance import seed_everything
+from diadbench.methods.base import Method, RunContext
+from diadbench.methods.registry import get_class
+
+SCRATCH = tempfile.TemporaryDirectory(prefix="diadbench-gpu-case-")
+
+
+def context(size: int, device: str = "cuda", **more: Any) -> RunContext:
+    """Return a run's settings with directories of its own."""
+    root = Path(tempfile.mkdtemp(dir=SCRATCH.name))
+    (root / "run").mkdir()
+    names = ("stripes0", "stripes1")
+    return RunContext(0, torch.device(device), (size, size), names, root / "run", root / "cache", **more)
+
+
+def mark_steps(recorder: Recorder) -> None:
+    """Begin a time of the phase ``step`` at each batch that is trained on, and end it before the training's end."""
+    from diadbench.methods.training import lightning as ours
+
+    ours.HISTORY_POINTS = 1  # the points of the curves are rare in a real training, and each waits for its value
+    begin, end = ours._SeedEachStep.on_train_batch_start, ours._Checkpoint.on_train_end
+
+    def marked(self: Any, *args: Any) -> None:
+        recorder.step("step")
+        begin(self, *args)
+
+    def ended(self: Any, *args: Any) -> None:
+        recorder.step("end of training")
+        end(self, *args)
+
+    ours._SeedEachStep.on_train_batch_start = marked  # type: ignore[method-assign]
+    ours._Checkpoint.on_train_end = ended  # type: ignore[method-assign]
+
+
+def method(
+    recorder: Recorder,
+    name: str,
+    options: dict[str, Any],
+    size: int = 64,
+    images: int = 8,
+    batch: int = 4,
+    operations: bool = True,
+    strict: bool | None = None,
+) -> None:
+    """Fit, save, predict, load and predict images that lie on the CPU."""
+    from diadbench.methods.authoring.small_data import normal_images, small_train
+
+    cls = get_class(name)
+    run, test = context(size), normal_images(batch, 0, size=size, seed=3)
+    train = small_train(2, images=images, size=size)
+    if strict is not None:
+        torch.use_deterministic_algorithms(strict, warn_only=not strict)
+    with recorder.on(operations=operations):
+        mark_steps(recorder)
+        one = cls(**options)
+        recorder.step("fit")
+        one.fit(train, run)
+        recorder.step("save")
+        one.save(run.directory)
+        found = predicted(recorder, one, test)
+        recorder.step("load")
+        again = cls(**options)
+        again.load(run.directory, context(size))
+        recorder.step("predict images of the CPU")
+        kept = again.predict(test)
+        recorder.step("end")
+    devices = [[value.device.type for value in (each.anomaly_map, each.score)] for each in (found, kept)]
+    recorder.facts |= {"devices": devices, "shape": list(found.anomaly_map.shape), "notes": run.notes}
+
+
+def predicted(recorder: Recorder, one: Method, images: torch.Tensor) -> Any:
+    """Predict a batch three times, as a cell does: the copies of the results belong to it."""
+    with torch.inference_mode():
+        for _ in range(3):
+            recorder.step("predict")
+            found = one.predict(images.to("cuda"))
+            found.anomaly_map.float().cpu(), found.score.float().cpu()
+    return found
+
+
+def main() -> None:
+    """Run one case and print what it reports; an error is a report too."""
+    case, options = sys.argv[1], json.loads(sys.argv[2])
+    torch.backends.cuda.enable_cudnn_sdp(False)  # its graphs can't be answered; flash and efficient attention can
+    seed_everything(0)
+    recorder = Recorder()
+    try:
+        globals()[case](recorder, **options)
+    except Exception as error:
+        traceback.print_exc()
+        recorder.facts["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
+    print("RESULT " + json.dumps(recorder.report()), flush=True)
+    SCRATCH.cleanup()
+
+
+if __name__ == "__main__":
+    main()
