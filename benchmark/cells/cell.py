@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from diadbench import datasets, methods
+from diadbench.benchmark.cells.determinism import gpu_notes, set_tf32
 from diadbench.benchmark.cells.evaluating import evaluate_batch, make_evaluator
 from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size, size_notes
 from diadbench.benchmark.cells.keep import Keeper
@@ -48,7 +49,8 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
     cell = record.config
     phases = Phases()
     protocol = get_protocol(cell["protocol"])
-    device = pick_device(cell["device"])
+    device, tf32 = pick_device(cell["device"]), cell.get("tf32", True)
+    set_tf32(tf32)
 
     with phases("prepare"):
         dataset = datasets.get(cell["dataset"], cell["root"], **cell["dataset_options"])
@@ -62,6 +64,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
     )
     scratch = Scratch(record.directory, identity=cell["identity"], config=cell)
     notes: list[str] = [*dataset.flags, *data.notes, *size_notes(cell, protocol), *attempt_notes(cell)]
+    notes += gpu_notes(cell["method"], device, tf32=tf32)
     extras: dict[str, Any] = {}
     parameters: int | None = None
 
@@ -124,7 +127,7 @@ def settings_for(
     part: Part, train: TrainData, cell: dict[str, Any], device: torch.device, scratch: Scratch, progress: Any
 ) -> RunContext:
     """Seed everything and return the run's settings as the method sees them. Each part starts from the same seed."""
-    seed_everything(cell["seed"])
+    seed_everything(cell["seed"], cell["method"])
     directory = scratch.directory(part.name)
     return RunContext(
         seed=cell["seed"],
@@ -135,6 +138,7 @@ def settings_for(
         cache_dir=cache_dir(),
         threads=torch.get_num_threads(),
         devices=cell["devices"],
+        split=2 ** (cell.get("attempt", 1) - 1),
         progress=progress,
         logger=make_loggers(cell, part.name, directory),
     )

@@ -30,7 +30,9 @@ from diadbench.methods.diad.stages import AutoencoderStage, DiffusionStage, find
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.origin import Origin, add, notes_of
-from diadbench.methods.training.lightning import Budget, Fetch, LightningMethod, Stage, Stages, train_stages
+from diadbench.methods.training.devices import has_bf16
+from diadbench.methods.training.feeding import Fetch
+from diadbench.methods.training.lightning import Budget, LightningMethod, Stage, Stages, train_stages
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -280,8 +282,8 @@ class DiAD(LightningMethod[DiADModel]):
     def _budget(self, budget: Budget, run: RunContext) -> Budget:
         precision = self.precision
         if precision == "auto":
-            has_bf16 = run.device.type == "cuda" and torch.cuda.is_bf16_supported()
-            precision = "bf16-mixed" if has_bf16 else "32-true"
+            fits = run.device.type == "cuda" and has_bf16()
+            precision = "bf16-mixed" if fits else "32-true"
             run.extras["precision"] = precision
         return dataclasses.replace(budget, precision=precision)
 

@@ -54,16 +54,14 @@ def method(
     images: int = 8,
     batch: int = 4,
     operations: bool = True,
-    strict: bool | None = None,
 ) -> None:
     """Fit, save, predict, load and predict images that lie on the CPU."""
     from diadbench.methods.authoring.small_data import normal_images, small_train
 
+    seed_everything(0, name)
     cls = get_class(name)
     run, test = context(size), normal_images(batch, 0, size=size, seed=3)
     train = small_train(2, images=images, size=size)
-    if strict is not None:
-        torch.use_deterministic_algorithms(strict, warn_only=not strict)
     with recorder.on(operations=operations):
         mark_steps(recorder)
         one = cls(**options)

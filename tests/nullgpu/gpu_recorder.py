@@ -1,4 +1,4 @@
-"""What a child process does on its GPU: synchronisations, copies, launches and CPU work, each by the line that asked."""
+"""What a child process does on its GPU: synchronisations, copies, launches, CPU work, each by the line that asked."""
 
 from __future__ import annotations
 
@@ -36,14 +36,17 @@ VIEWS = (
 )
 
 
+#: The null GPU's counters, in their order in ``special.c``.
+NAMES = (
+    *("launches", "syncs", "h2d", "h2d_bytes", "d2h", "d2h_bytes", "d2d", "d2d_bytes", "mallocs", "frees", "memsets"),
+    *("gemms", "convs", "allreduces", "h2d_pinned", "in_use", "peak", "event_syncs", "stream_queries"),
+)
+
+
 class Counters(ctypes.Structure):
     """The null GPU's counters (``special.c``)."""
 
-    names = (
-        "launches syncs h2d h2d_bytes d2h d2h_bytes d2d d2d_bytes mallocs frees memsets gemms convs allreduces "
-        "h2d_pinned in_use peak event_syncs stream_queries"
-    ).split()
-    _fields_ = [(name, ctypes.c_long) for name in names]  # noqa: RUF012 - ctypes wants it so
+    _fields_ = [(name, ctypes.c_long) for name in NAMES]
 
 
 def counters() -> dict[str, float]:
@@ -54,7 +57,7 @@ def counters() -> dict[str, float]:
         library = ctypes.CDLL(f"{place}/libnullgpu.so")
         library.nullgpu_counters.restype = ctypes.POINTER(Counters)
         found = library.nullgpu_counters().contents
-        now |= {name: getattr(found, name) for name in Counters.names}
+        now |= {name: getattr(found, name) for name in NAMES}
     return now
 
 
@@ -82,8 +85,8 @@ class Phase:
         self.copies: dict[str, int] = {}
 
     def report(self) -> dict[str, Any]:
-        """Return means over the times but the first, which warms up, and the lines."""
-        used = self.marks[1:] or self.marks
+        """Return means over the times but the first, which warms up, and the last of several, and the lines."""
+        used = (self.marks[1:-1] if len(self.marks) > 3 else self.marks[1:]) or self.marks
         mean = {key: sum(mark[key] for mark in used) / len(used) for key in used[0]} if used else {}
         lines = {"syncs": self.syncs, "alerts": self.alerts, "mixed": self.mixed}
         return {
@@ -117,11 +120,12 @@ class Recorder:
         self.phases: dict[str, Phase] = collections.defaultdict(Phase)
         self.phase = "start"
         self.facts: dict[str, Any] = {}
+        self._waits = 0
         self._last: dict[str, float] | None = None
 
     def step(self, phase: str) -> None:
         """End the current phase's time and begin one of ``phase``. A phase's first time may warm up caches."""
-        now = counters()
+        now = {**counters(), "waits": float(self._waits)}
         if self._last is not None:
             last = self._last
             self.phases[self.phase].marks.append({key: now[key] - last[key] for key in now})
@@ -151,6 +155,7 @@ class Recorder:
 
     def _hook(self, message: Any, *_: Any, **__: Any) -> None:
         text = str(message)
+        self._waits += "synchronizing CUDA operation" in text
         if not self.is_warm:
             return
         if "synchronizing CUDA operation" in text:

@@ -1,4 +1,4 @@
-"""Two processes on null GPUs: what NCCL would carry between them is not carried, so the first process's values stand in."""
+"""Two processes on null GPUs: what NCCL would carry is not carried, each process's own values stand in."""
 
 import os
 
