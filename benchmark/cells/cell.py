@@ -19,6 +19,7 @@ from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evalua
 from diadbench.benchmark.cells.keep import Keeper
 from diadbench.benchmark.cells.loggers import make_loggers
 from diadbench.benchmark.cells.phases import Phases
+from diadbench.benchmark.cells.predicting import answered, pinned, read_ahead
 from diadbench.benchmark.cells.provenance import environment, pick_device, seed_everything
 from diadbench.benchmark.cells.scratch import Scratch
 from diadbench.benchmark.metrics import get_protocol
@@ -167,13 +168,15 @@ def predict_part(
 ) -> None:
     """Feed all test images of a part, grouped by class, to the method and its answers to the evaluator."""
     done = 0
-    for batch in test.batches(cell["batch_size"]):
+    batches = test.batches(cell["batch_size"])
+    if device.type == "cuda":  # on a CPU the thread would take the method's time
+        batches = read_ahead(pinned(batches))
+    for batch in batches:
         with phases("model"), torch.inference_mode():
-            prediction = method.predict(batch.image.to(device))
-            maps, scores = prediction.anomaly_map.float().cpu(), prediction.score.float().cpu()
+            maps, scores, reconstruction = answered(method, batch.image, device)
         maps = at_evaluation_size(maps, batch.image, evaluation_size(cell))
         evaluate_batch(evaluator, dataset, batch, maps, scores)
-        keeper.keep(batch, maps, scores, prediction.reconstruction)
+        keeper.keep(batch, maps, scores, reconstruction)
         done += len(scores)
         progress(done, len(test), "predict")
 
