@@ -46,6 +46,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--no-checkpointing", dest="checkpointing", action="store_false")
     parser.add_argument("--no-roofline", dest="roofline", action="store_false")
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--precision", default="bf16-mixed", help="of DiAD's training")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -273,8 +274,9 @@ def diad(chosen: argparse.Namespace, root: Path) -> dict[str, Any]:
 
     if chosen.checkpointing:
         model.enable_checkpointing()
-    budget = Budget(chosen.steps + 3, batch, chosen.accumulate, precision="bf16-mixed")
-    with slim(model, dtype=torch.float16 if stands_in() else torch.bfloat16, without_autoencoder=True):
+    budget = Budget(chosen.steps + 3, batch, chosen.accumulate, precision=chosen.precision)
+    half = torch.float16 if stands_in() else torch.bfloat16
+    with slim(model, dtype=torch.float32 if "32" in chosen.precision else half, without_autoencoder=True):
         torch.cuda.empty_cache()
         found = trained(DiffusionStage(model, "adamw", 1e-5, 0), data, run, budget, fetch, chosen)
         print(json.dumps(found), flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import traceback
@@ -81,6 +82,35 @@ def method(
     recorder.facts |= {"devices": devices, "shape": list(found.anomaly_map.shape), "notes": run.notes}
 
 
+def trained(
+    recorder: Recorder,
+    name: str,
+    options: dict[str, Any],
+    size: int = 64,
+    half: bool = False,
+    **more: Any,
+) -> None:
+    """Fit alone, with further settings of the run. ``half``: float16 stands in for bfloat16 on the null GPU."""
+    from diadbench.common.processes.out_of_memory import is_out_of_memory
+    from diadbench.methods.authoring.small_data import small_train
+    from diadbench.methods.training import gpu_memory
+
+    if half and "NULLGPU_DIR" in os.environ:
+        from lightning.pytorch.plugins.precision import MixedPrecision
+
+        MixedPrecision.autocast_context_manager = lambda self: torch.autocast("cuda", torch.float16)  # type: ignore[method-assign,assignment]
+    seed_everything(0, name)
+    run = context(size, **more)
+    recorder.facts |= {"notes": run.notes, "out_of_memory": False}
+    try:
+        get_class(name)(**options).fit(small_train(2, images=8, size=size), run)
+    except Exception as error:
+        recorder.facts["out_of_memory"] = is_out_of_memory(error)
+        raise
+    finally:
+        recorder.facts["peaks"] = {str(card): peak for card, peak in gpu_memory.peaks().items()}
+
+
 def predicted(recorder: Recorder, one: Method, images: torch.Tensor) -> Any:
     """Predict a batch three times, as a cell does: the copies of the results belong to it."""
     images = images.pin_memory()
@@ -89,6 +119,25 @@ def predicted(recorder: Recorder, one: Method, images: torch.Tensor) -> Any:
             recorder.step("predict")
             answered(one, images, torch.device("cuda"))
     return one.predict(images.to("cuda"))
+
+
+def precision(recorder: Recorder) -> None:
+    """Report which precision DiAD's ``auto`` is on this card."""
+    from diadbench.methods.diad.method import DiAD
+
+    run = context(64)
+    one = DiAD(size="tiny", weights="random")
+    one._budget(one.stage2, run)
+    recorder.facts["precision"] = run.extras["precision"]
+
+
+def conforms(recorder: Recorder, name: str, options: dict[str, Any]) -> None:
+    """Run the conformance suite on the GPU."""
+    from diadbench.methods.authoring.conformance import check_method
+
+    seed_everything(0, name)
+    found = [(one.name, one.status, one.text) for one in check_method(get_class(name), options, device="cuda")]
+    recorder.facts["outcomes"] = found
 
 
 def main() -> None:
