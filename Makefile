@@ -10,7 +10,7 @@ STAMP = $(VENV)/.installed
 INSTALL = $(if $(PYTHON),$(PYTHON),$(error no CPython of 3.11 or later was found; name one: make env PYTHON=/path/to/python)) \
 	release/environment.py $(VENV) --extras
 
-.PHONY: help env demo test test-all lint format picture docs release clean
+.PHONY: help env demo test test-all test-gpu lint format picture docs release clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -33,6 +33,9 @@ test: $(STAMP)  ## the tests
 
 test-all: $(STAMP)  ## the tests, the slow ones and the storms too
 	$(BIN)/pytest -n 2
+
+test-gpu: $(STAMP)  ## what holds on a GPU: on a real one, else on one that computes nothing (needs gcc)
+	$(BIN)/pytest -n 2 tests/nullgpu
 
 lint: $(STAMP)  ## ruff, mypy --strict and pyright, on the checkout itself
 	$(BIN)/ruff check .

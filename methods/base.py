@@ -52,6 +52,8 @@ class RunContext:
         cache_dir: Directory shared by all cells, for what is costly and can be built again (features, latents).
         threads: CPU threads to use.
         devices: Number of devices for one cell (DDP) when above 1.
+        split: Parts that each training batch is divided into, after an earlier try was out of memory. The gradients of
+            the parts are summed, so a step still sees the same images.
         progress: Call ``progress(done, total, "what")``; cheap, call it often.
         notes: What must be printed beside every number of this cell (``"random weights"``). Append to it.
         extras: Plain values kept beside the result (final loss, coverage radius). Assign to it.
@@ -66,6 +68,7 @@ class RunContext:
     cache_dir: Path
     threads: int = 1
     devices: int = 1
+    split: int = 1
     progress: Callable[[int, int, str], None] = no_progress
     notes: list[str] = field(default_factory=list)
     extras: dict[str, Any] = field(default_factory=dict)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from diadbench import datasets, methods
+from diadbench.benchmark.cells.determinism import gpu_notes, set_tf32
 from diadbench.benchmark.cells.evaluating import evaluate_batch, make_evaluator
 from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size, size_notes
 from diadbench.benchmark.cells.keep import Keeper
 from diadbench.benchmark.cells.loggers import make_loggers
 from diadbench.benchmark.cells.phases import Phases
+from diadbench.benchmark.cells.predicting import answered, pinned, read_ahead
 from diadbench.benchmark.cells.provenance import environment, pick_device, seed_everything
 from diadbench.benchmark.cells.scratch import Scratch
 from diadbench.benchmark.metrics import get_protocol
@@ -48,7 +50,8 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
     cell = record.config
     phases = Phases()
     protocol = get_protocol(cell["protocol"])
-    device = pick_device(cell["device"])
+    device, tf32 = pick_device(cell["device"]), cell.get("tf32", True)
+    set_tf32(tf32)
 
     with phases("prepare"):
         dataset = datasets.get(cell["dataset"], cell["root"], **cell["dataset_options"])
@@ -62,6 +65,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
     )
     scratch = Scratch(record.directory, identity=cell["identity"], config=cell)
     notes: list[str] = [*dataset.flags, *data.notes, *size_notes(cell, protocol), *attempt_notes(cell)]
+    notes += gpu_notes(cell["method"], device, tf32=tf32)
     extras: dict[str, Any] = {}
     parameters: int | None = None
 
@@ -124,7 +128,7 @@ def settings_for(
     part: Part, train: TrainData, cell: dict[str, Any], device: torch.device, scratch: Scratch, progress: Any
 ) -> RunContext:
     """Seed everything and return the run's settings as the method sees them. Each part starts from the same seed."""
-    seed_everything(cell["seed"])
+    seed_everything(cell["seed"], cell["method"])
     directory = scratch.directory(part.name)
     return RunContext(
         seed=cell["seed"],
@@ -135,6 +139,7 @@ def settings_for(
         cache_dir=cache_dir(),
         threads=torch.get_num_threads(),
         devices=cell["devices"],
+        split=2 ** (cell.get("attempt", 1) - 1),
         progress=progress,
         logger=make_loggers(cell, part.name, directory),
     )
@@ -163,13 +168,15 @@ def predict_part(
 ) -> None:
     """Feed all test images of a part, grouped by class, to the method and its answers to the evaluator."""
     done = 0
-    for batch in test.batches(cell["batch_size"]):
+    batches = test.batches(cell["batch_size"])
+    if device.type == "cuda":  # on a CPU the thread would take the method's time
+        batches = read_ahead(pinned(batches))
+    for batch in batches:
         with phases("model"), torch.inference_mode():
-            prediction = method.predict(batch.image.to(device))
-            maps, scores = prediction.anomaly_map.float().cpu(), prediction.score.float().cpu()
+            maps, scores, reconstruction = answered(method, batch.image, device)
         maps = at_evaluation_size(maps, batch.image, evaluation_size(cell))
         evaluate_batch(evaluator, dataset, batch, maps, scores)
-        keeper.keep(batch, maps, scores, prediction.reconstruction)
+        keeper.keep(batch, maps, scores, reconstruction)
         done += len(scores)
         progress(done, len(test), "predict")
 

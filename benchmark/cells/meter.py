@@ -86,25 +86,30 @@ class Meter:
     def result(self) -> dict[str, Any]:
         """Return ``peak_memory`` and ``machine`` for ``status.json``.
 
-        ``peak_memory``: ``cpu_bytes`` of :func:`own_bytes`; ``gpu_bytes`` that torch had allocated in this process, on
-        the device with the most; ``counts``: ``own pages`` or, off Linux, ``resident pages``. ``machine``: means over
-        the cell's life of ``load`` (the system's load average over a minute, ``None`` where it has none) and of
-        ``cells`` that ran at once; ``cores``.
+        ``peak_memory``: ``cpu_bytes`` of :func:`own_bytes`; ``gpu_bytes`` that torch had allocated on the card with the
+        most, in this process or one that trained for it, and ``gpu_bytes_by_card``; ``counts``: ``own pages`` or, off
+        Linux, ``resident pages``. ``machine``: means over the cell's life of ``load`` (the system's load average over
+        a minute, ``None`` where it has none) and of ``cells`` that ran at once; ``cores``.
         """
         load = sum(self._load) / len(self._load) if self._load else None
         own = hasattr(psutil.Process().memory_info(), "shared")
         return {
             "peak_memory": {
                 "cpu_bytes": self._peak,
-                "gpu_bytes": _gpu_bytes(),
+                **_gpu_facts(),
                 "counts": "own pages" if own else "resident pages",
             },
             "machine": {"load": load, "cells": sum(self._cells) / len(self._cells), "cores": os.cpu_count()},
         }
 
 
-def _gpu_bytes() -> int:
+def _gpu_facts() -> dict[str, Any]:
+    module = sys.modules.get("diadbench.methods.training.gpu_memory")
+    if module is not None:
+        return dict(module.as_facts())
     torch = sys.modules.get("torch")  # a cell that failed before it was imported has used no GPU
     if torch is None or not torch.cuda.is_available():
-        return 0
-    return max(int(torch.cuda.max_memory_allocated(device)) for device in range(torch.cuda.device_count()))
+        return {"gpu_bytes": 0}
+    from diadbench.methods.training import gpu_memory
+
+    return gpu_memory.as_facts()

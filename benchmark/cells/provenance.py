@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diadbench.benchmark.cells.determinism import be_deterministic
 from diadbench.common.errors import Skip
 from diadbench.version import __version__
 
@@ -36,8 +37,14 @@ PACKAGES = (
 )
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch, and ask torch for deterministic algorithms where it has them."""
+def seed_everything(seed: int, method: str = "") -> None:
+    """Seed Python, numpy and torch, and ask torch for deterministic algorithms.
+
+    Args:
+        seed: From 0 to 2**64 - 1; numpy gets it modulo 2**32.
+        method: Name of the method that runs next; see
+            :func:`~diadbench.benchmark.cells.determinism.be_deterministic`.
+    """
     import numpy as np
     import torch
 
@@ -45,8 +52,7 @@ def seed_everything(seed: int) -> None:
     np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries below us still draw from the global state
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
+    be_deterministic(method)
 
 
 def pick_device(name: str) -> torch.device:

@@ -25,6 +25,7 @@ from diadbench.common import plugins  # noqa: F401 - processes that train togeth
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import write_text
 from diadbench.common.processes.interrupt import Terminated, die_with_parent, install
+from diadbench.common.processes.out_of_memory import is_out_of_memory
 
 #: Exit codes that a runner understands; everything else is read from ``status.json``.
 EXIT_ENDED, EXIT_BUSY = 0, 75
@@ -108,15 +109,6 @@ def _outcome(record: CellRecord, threads: int) -> dict[str, Any]:
         state = "oom" if is_out_of_memory(error) else "error"
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         return {"state": state, "reason": reason, "traceback": traceback.format_exc()}
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that a CPU's or GPU's memory is exhausted."""
-    import torch
-
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 class Progress:

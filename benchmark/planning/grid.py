@@ -111,6 +111,8 @@ class Grid:
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``; ``cuda:1``: the second of the GPUs that
             ``CUDA_VISIBLE_DEVICES`` lets this process see, for all cells (local engine only).
         devices: Devices for one cell, for methods that can use several.
+        tf32: Let GPUs compute convolutions and matrix products of float32 numbers in TF32 (about three digits,
+            several times as fast); ``false``: full float32, as on a CPU. A note says which.
         threads: CPU threads of a cell. ``None``: ``OMP_NUM_THREADS`` where it is set, else 1; whatever the number of
             jobs, and decided once for a run directory. On a GPU ``None`` shares the cores out among the jobs. Numbers
             are the same to the last bit only for the same number of threads.
@@ -120,8 +122,8 @@ class Grid:
         data_root: Directory below which datasets are looked for by their folder names.
         time_limit: For a cell: seconds, or ``30m``, ``24h``.
         memory_limit: For a cell's memory without shared pages: ``8GB``. Above it the cell ends as ``oom``.
-        retry_oom: Run a cell that was out of memory once more with half the batch, where the method says that its
-            result doesn't depend on it.
+        retry_oom: Run a cell that was out of memory once more: training batches are divided in two and their gradients
+            summed, test batches are halved where the method says that its result doesn't depend on them.
         engine: ``local``, ``ray`` or ``slurm``.
         engine_options: Keyword arguments of the engine.
         logger: Training loggers: ``csv``, ``tensorboard``, ``mlflow``, ``wandb``.
@@ -142,6 +144,7 @@ class Grid:
     batch_size: int = 8
     device: str = "auto"
     devices: int = 1
+    tf32: bool = True
     threads: int | None = None
     jobs: int | None = None
     keep_maps: KeepMaps = "none"

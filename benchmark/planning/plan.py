@@ -178,6 +178,7 @@ def _configuration(
         "batch_size": grid.batch_size,
         "device": grid.device,
         "devices": grid.devices,
+        "tf32": grid.tf32,
         "threads": compute["threads"],
         "keep_maps": grid.keep_maps,
         "keep_checkpoints": grid.keep_checkpoints,
@@ -204,11 +205,11 @@ def _decided_by_method(method: ResolvedMethod) -> dict[str, Any]:
 def _decided_by_machine(grid: Grid, method: ResolvedMethod, compute: dict[str, Any]) -> dict[str, Any]:
     """What of the way a cell is run moves its figures."""
     found: dict[str, Any] = {}
-    if grid.devices != 1:
-        found["devices"] = grid.devices
     if not method.info.get("batch_invariant"):
         found["batch_size"] = grid.batch_size
-    if not compute["gpu"]:
+    if compute["gpu"]:
+        found["tf32"] = grid.tf32
+    else:
         found["threads"] = compute["threads"]
     return found
 

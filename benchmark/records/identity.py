@@ -140,7 +140,9 @@ def _earlier_difference(status: Mapping[str, Any], config: Mapping[str, Any], wa
 def _asked(said: dict[str, Any], decides: Mapping[str, Any]) -> dict[str, Any]:
     """The part of ``decides`` that a cell of an earlier version can be compared with."""
     asked = {key: decides[key] for key in said if key in decides}
-    for key in [key for key in said if key not in decides]:
+    if "devices" in said:  # earlier versions trained each of several devices with the whole batch
+        asked["devices"] = 1
+    for key in [key for key in said if key not in asked]:
         del said[key]
     if "method_options" in said:
         options = decides["method_options"].items()

@@ -14,6 +14,7 @@ from PIL import Image
 from rich.progress import track
 
 from diadbench import methods
+from diadbench.benchmark.cells.determinism import set_tf32
 from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size
 from diadbench.benchmark.cells.provenance import pick_device, seed_everything
 from diadbench.benchmark.cells.scratch import kept_model
@@ -89,7 +90,8 @@ def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str,
     if not config:
         raise UserError(f"{record.directory}: no cell (no cell.yaml); expected RUN/cells/DATASET/METHOD/SETTING/seedN")
     kept = kept_model(record.directory, part)
-    seed_everything(config["seed"])
+    seed_everything(config["seed"], config["method"])
+    set_tf32(config.get("tf32", True))
     run = RunContext(
         seed=config["seed"],
         device=pick_device(config["device"]),

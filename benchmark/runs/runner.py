@@ -309,12 +309,20 @@ def _write_end(planned: PlannedCell, outcome: Outcome, status: dict[str, Any]) -
 
 
 def _retry(plan: Plan, planned: PlannedCell) -> bool:
-    """Prepare a second try with half the batch, where the grid allows it and the result doesn't depend on it."""
+    """Prepare a second try where the grid allows it.
+
+    Training batches are divided in two and their gradients summed; test batches are halved where the method's result
+    doesn't depend on them.
+    """
     config = planned.config
-    if not plan.grid.retry_oom or config.get("attempt", 1) > 1 or not config["method_info"].get("batch_invariant"):
+    if not plan.grid.retry_oom or config.get("attempt", 1) > 1:
+        return False
+    info = config["method_info"]
+    if not (info.get("batch_invariant") or info.get("supports_ddp")):
         return False
     config["attempt"] = 2
-    config["batch_size"] = max(config["batch_size"] // 2, 1)
+    if info.get("batch_invariant"):
+        config["batch_size"] = max(config["batch_size"] // 2, 1)
     return True
 
 

@@ -177,7 +177,7 @@ class Steps:
         return source
 
     def _method(self) -> DiAD:
-        seed_everything(self.seed)
+        seed_everything(self.seed, "diad")
         return DiAD(**self.options)
 
     def data(self, name: str, root: str | None, mask_rule: str = "nearest") -> tuple[Dataset, TrainData, TestData]:
@@ -233,7 +233,7 @@ class Steps:
                 add(run.notes, notes_of(origin, str(source), run))
             method.load(source, run)
             return method
-        seed_everything(self.seed)
+        seed_everything(self.seed, "diad")
         method = DiAD(**{**self.options, "checkpoint": str(source)})
         method.fit(train, run)  # trains nothing: the checkpoint is a trained one
         return method

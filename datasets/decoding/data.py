@@ -87,6 +87,14 @@ class TrainData(torch.utils.data.Dataset[dict[str, Tensor]]):
         """Return ``float32 (n,3,H,W)`` in [0,1] of the given positions (0..N-1)."""
         return self._store.read(self.index[torch.as_tensor(indices, dtype=torch.int64)].numpy())
 
+    def kept(self, indices: Tensor | list[int]) -> Tensor:
+        """Return the images of the given positions as they are kept: ``uint8 (n,3,H,W)`` where they are bytes.
+
+        A quarter of the memory of :meth:`images`, to be converted on the device:
+        ``kept.to(torch.float32).div_(255)`` are the images. Where they are no bytes (6 channels), ``float32``.
+        """
+        return self._store.kept(self.index[torch.as_tensor(indices, dtype=torch.int64)].numpy())
+
     def batches(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0, drop_last: bool = False
     ) -> Iterator[Batch]:

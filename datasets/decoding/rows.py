@@ -58,6 +58,10 @@ class ImageStore:
             return image
         return torch.cat([image, torch.from_numpy(self.xyz.gather(rows))], dim=1)
 
+    def kept(self, rows: IntArray) -> Tensor:
+        """Return ``uint8 (n,3,H,W)``; with ``xyz`` what :meth:`read` returns, for these are no bytes."""
+        return torch.from_numpy(self.rgb.gather(rows)) if self.xyz is None else self.read(rows)
+
 
 @dataclass(frozen=True)
 class MaskStore:

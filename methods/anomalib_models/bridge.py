@@ -25,6 +25,7 @@ from diadbench.methods.anomalib_models.input_size import choose_input, input_not
 from diadbench.methods.anomalib_models.names import CITATIONS, model_names
 from diadbench.methods.anomalib_models.options import enum_values, options_of
 from diadbench.methods.anomalib_models.place import Place
+from diadbench.methods.anomalib_models.running_gaussian import keep_no_embeddings
 from diadbench.methods.base import Method, MethodInfo, Prediction, RunContext
 from diadbench.methods.features.backbones import RANDOM_NOTE, load_backbone_weights
 from diadbench.methods.features.hub import hub_access, no_network
@@ -140,6 +141,8 @@ class AnomalibMethod(Method):
             from diadbench.methods.anomalib_models.training_run import train_model
 
             self._model = self._build(run).to(run.device)
+            if self.model_name == "Padim" and run.device.type == "cuda":  # on a CPU, figures are those of before
+                keep_no_embeddings(self._model.model)
             train_model(
                 self._model,
                 train,

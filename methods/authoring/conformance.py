@@ -91,23 +91,54 @@ class Outcome:
 
 
 def check_method(
-    cls: type[Method], options: dict[str, Any] | None = None, *, size: int = 64, images: int = 8
+    cls: type[Method],
+    options: dict[str, Any] | None = None,
+    *,
+    size: int = 64,
+    images: int = 8,
+    device: str = "cpu",
 ) -> Iterator[Outcome]:
-    """Yield the outcome of every check on the CPU.
+    """Yield the outcome of every check.
 
     Args:
         cls: The method.
         options: Its options; choose small ones.
         size: Side of the square images in pixels.
         images: Training images a class.
+        device: ``cpu``, or ``cuda``: then what a GPU adds is checked too, with full float32 products.
+
+    Raises:
+        Skip: There is no such device.
     """
-    bench = _Bench(cls, dict(options or {}), size, images)
-    for name, check in CHECKS.items():
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise Skip(f"device {device!r} was asked for, but torch finds no GPU; use cpu")
+    bench = _Bench(cls, dict(options or {}), size, images, torch.device(device))
+    checks = CHECKS if bench.device.type == "cpu" else {**CHECKS, **GPU_CHECKS}
+    with _full_products(bench.device):
+        yield from _outcomes(bench, checks)
+
+
+def _outcomes(bench: _Bench, checks: dict[str, Callable[[_Bench], None]]) -> Iterator[Outcome]:
+    for name, check in checks.items():
         began = time.monotonic()
         status, text = _outcome(lambda check=check: check(bench))  # type: ignore[misc]
         yield Outcome(name, status, text, time.monotonic() - began)
         if status != "passed" and name in ("interface", "fits many classes"):
             return  # nothing else can be checked
+
+
+@contextmanager
+def _full_products(device: torch.device) -> Iterator[None]:
+    """Compute float32 products on a GPU in full, so that they can be compared with the CPU's."""
+    backends: Any = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends] if device.type == "cuda" else []
+    try:
+        for backend, _ in zip(backends, before):
+            backend.allow_tf32 = False
+        yield
+    finally:
+        for backend, value in zip(backends, before):
+            backend.allow_tf32 = value
 
 
 def assert_conforms(cls: type[Method], options: dict[str, Any] | None = None, **settings: Any) -> None:
@@ -147,15 +178,17 @@ def _place(error: BaseException) -> str:
 class _Bench:
     """A fitted method on small data, and the means to fit more of them."""
 
-    def __init__(self, cls: type[Method], options: dict[str, Any], size: int, images: int) -> None:
-        self.cls, self.options, self.size, self.count = cls, options, size, images
+    def __init__(
+        self, cls: type[Method], options: dict[str, Any], size: int, images: int, device: torch.device
+    ) -> None:
+        self.cls, self.options, self.size, self.count, self.device = cls, options, size, images, device
         parts = [(normal_images(2, i, size=size, seed=7), anomalous_images(2, i, size=size)[0]) for i in range(2)]
         self.images = torch.cat([image for pair in parts for image in pair])
         self.method: Method | None = None
         self.first: Prediction | None = None
 
     @contextmanager
-    def settings(self, classes: int = 2, seed: int = 0) -> Iterator[RunContext]:
+    def settings(self, classes: int = 2, seed: int = 0, device: torch.device | None = None) -> Iterator[RunContext]:
         """Settings as the runner gives them, with everything seeded."""
         with tempfile.TemporaryDirectory(prefix="diadbench-check-") as scratch:
             names = tuple(f"stripes{i}" for i in range(classes))
@@ -164,13 +197,17 @@ class _Bench:
             random.seed(seed)
             np.random.seed(seed)  # noqa: NPY002 - as the runner does, for methods that use it
             torch.manual_seed(seed)
-            yield RunContext(seed, torch.device("cpu"), (self.size, self.size), names, directory, cache)
+            yield RunContext(seed, device or self.device, (self.size, self.size), names, directory, cache)
 
-    def fitted(self, classes: int = 2) -> tuple[Method, GuardedData]:
+    def given(self, images: Tensor) -> Tensor:
+        """A copy of images on the device, as a cell gives them."""
+        return images.clone().to(self.device)
+
+    def fitted(self, classes: int = 2, device: torch.device | None = None) -> tuple[Method, GuardedData]:
         """Fit a new object."""
         data = GuardedData(small_train(classes, images=self.count, size=self.size))
         method = self.cls(**self.options)
-        with self.settings(classes) as run:
+        with self.settings(classes, device=device) as run:
             try:
                 method.fit(data, run)
             except LabelPeekError as peek:
@@ -181,7 +218,7 @@ class _Bench:
         """The method that the checks of predict share, and its prediction of all images at once."""
         assert self.method is not None, "fits many classes comes first"
         if self.first is None:
-            self.first = self.method.predict(self.images.clone())
+            self.first = self.method.predict(self.given(self.images))
         return self.method, self.first
 
 
@@ -216,42 +253,43 @@ def _many_classes(bench: _Bench) -> None:
 def _shapes(bench: _Bench) -> None:
     method, prediction = bench.shared()
     _well_formed(prediction, bench.images)
-    given = bench.images.clone()
+    given = bench.given(bench.images)
     method.predict(given)
-    if not torch.equal(given, bench.images):
+    if not torch.equal(given.cpu(), bench.images):
         raise CheckFailed("predict changes the images that it is given; work on a copy")
 
 
 def _one_class(bench: _Bench) -> None:
     method, _ = bench.fitted(1)
     images = bench.images[:4]
-    _well_formed(method.predict(images.clone()), images)
+    _well_formed(method.predict(bench.given(images)), images)
 
 
 def _same_seed(bench: _Bench) -> None:
     _, first = bench.shared()
     again, _ = bench.fitted(2)
-    _equal(first, again.predict(bench.images.clone()), SAME, "two fits with the same seed give different predictions")
+    found = again.predict(bench.given(bench.images))
+    _equal(first, found, SAME, "two fits with the same seed give different predictions")
 
 
 def _repeat(bench: _Bench) -> None:
     method, first = bench.shared()
     torch.manual_seed(12345)  # a prediction must not depend on what was drawn before
-    found = method.predict(bench.images.clone())
+    found = method.predict(bench.given(bench.images))
     _equal(first, found, SAME, "predict gives another result the second time, for the same images")
 
 
 def _batch_size(bench: _Bench) -> None:
     method, first = bench.shared()
-    single = _joined([method.predict(image[None].clone()) for image in bench.images])
+    single = _joined([method.predict(bench.given(image[None])) for image in bench.images])
     _equal(first, single, ROUNDING, "the result depends on the batch: images one by one give other predictions")
 
 
 def _order(bench: _Bench) -> None:
     method, first = bench.shared()
     order = torch.tensor([5, 2, 7, 0, 3, 6, 1, 4])
-    found = method.predict(bench.images[order].clone())
-    back = torch.argsort(order)
+    found = method.predict(bench.given(bench.images[order]))
+    back = torch.argsort(order).to(found.score.device)
     sorted_back = Prediction(found.anomaly_map[back], found.score[back])
     _equal(first, sorted_back, ROUNDING, "the order of the images changes their predictions")
 
@@ -264,8 +302,44 @@ def _kept(bench: _Bench) -> None:
             raise CheckFailed("save writes nothing into its directory")
         again = bench.cls(**bench.options)
         again.load(Path(directory), run)
-        found = again.predict(bench.images.clone())
+        found = again.predict(bench.given(bench.images))
     _equal(first, found, SAME, "after save and load the predictions differ: something that predict needs is not saved")
+
+
+# -- what a GPU adds ------------------------------------------------------------------------------------------
+
+
+def _on_the_device(bench: _Bench) -> None:
+    _, first = bench.shared()
+    for name in ("anomaly_map", "score"):
+        found = getattr(first, name).device.type
+        if found != bench.device.type:
+            raise CheckFailed(f"{name} is on {found}, though the images and the run are on {bench.device.type}")
+
+
+def _cpu_images(bench: _Bench) -> None:
+    method, first = bench.shared()
+    found = method.predict(bench.images.clone())
+    _equal(first, found, SAME, "images that lie on the CPU give other predictions than the same images on the GPU")
+
+
+def _as_on_the_cpu(bench: _Bench) -> None:
+    cpu = torch.device("cpu")
+    method, _ = bench.fitted(2, device=cpu)
+    expected = method.predict(bench.images.clone())
+    with bench.settings() as run, tempfile.TemporaryDirectory(prefix="diadbench-check-") as directory:
+        method.save(Path(directory))
+        again = bench.cls(**bench.options)
+        again.load(Path(directory), run)
+        found = again.predict(bench.given(bench.images))
+    _equal(expected, found, ROUNDING, "a model that was fitted on the CPU predicts otherwise on the GPU")
+
+
+def _same_bits(bench: _Bench) -> None:
+    _, first = bench.shared()
+    again, _ = bench.fitted(2)
+    found = again.predict(bench.given(bench.images))
+    _equal(first, found, 0.0, "two fits with the same seed differ on the GPU: an operation is not deterministic there")
 
 
 CHECKS: dict[str, Callable[[_Bench], None]] = {
@@ -278,6 +352,14 @@ CHECKS: dict[str, Callable[[_Bench], None]] = {
     "save and load": _kept,
     "same seed": _same_seed,
     "fits one class": _one_class,
+}
+
+
+GPU_CHECKS: dict[str, Callable[[_Bench], None]] = {
+    "results on the device": _on_the_device,
+    "images of the CPU": _cpu_images,
+    "as on the CPU": _as_on_the_cpu,
+    "same bits twice": _same_bits,
 }
 
 
@@ -309,7 +391,7 @@ def _equal(first: Prediction, second: Prediction, tolerance: float, sentence: st
         a, b = getattr(first, name), getattr(second, name)
         if a.shape != b.shape:
             raise CheckFailed(f"{sentence} ({name}: shapes {tuple(a.shape)} and {tuple(b.shape)})")
-        difference = float((a - b).abs().max())
+        difference = float((a.cpu() - b.cpu()).abs().max())
         if not difference <= tolerance * max(float(a.abs().max()), 1e-12):
             raise CheckFailed(f"{sentence} ({name}: up to {difference:.2g} of {float(a.abs().max()):.2g})")
 

@@ -40,6 +40,10 @@ class SmallData(TrainData):
         """Return the images at the given positions."""
         return self._images[torch.as_tensor(indices, dtype=torch.int64)]
 
+    def kept(self, indices: Tensor | list[int]) -> Tensor:
+        """Return the images at the given positions, which are kept as ``float32``."""
+        return self.images(indices)
+
     def batches(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0, drop_last: bool = False
     ) -> Iterator[Batch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,15 @@ def make_scheduler() -> Any:
     )
 
 
+@functools.cache
+def _scheduler(levels: int) -> Any:
+    """Return a scheduler with its times set; made once, for it holds no state of a reconstruction."""
+    with torch.inference_mode(False), torch.device("cpu"):
+        scheduler = make_scheduler()
+        scheduler.set_timesteps(levels)
+    return scheduler
+
+
 @dataclass(frozen=True)
 class Step:
     """One DDIM step: time ``t``, latents after it, and the estimate of the clean latents in it."""
@@ -53,8 +63,7 @@ def timesteps(steps: int, start: int = LEVELS - 1) -> tuple[Any, list[int], int]
         raise UserError(f"diad: start is {start}; expected a noise level from 1 to {LEVELS - 1}")
     if not 1 <= steps <= start:
         raise UserError(f"diad: steps is {steps}; expected 1 to {start} (the start)")
-    scheduler = make_scheduler()
-    scheduler.set_timesteps(LEVELS * steps // (start + 1))
+    scheduler = _scheduler(LEVELS * steps // (start + 1))
     times = [int(t) for t in scheduler.timesteps if t <= start][-steps:]
     return scheduler, times, start if start == LEVELS - 1 else times[0]
 

@@ -21,6 +21,7 @@ from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.normalise import normalise
 from diadbench.methods.features.arithmetic import arithmetic
 from diadbench.methods.features.feature_cache import SHARD_IMAGES, described
+from diadbench.methods.training.feeding import as_float, kept
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -88,11 +89,22 @@ class CachedLatents:
     def __init__(self, train: TrainData, latents: CachedArray) -> None:
         self._train, self._latents = train, latents
 
+    def read(self, indices: Tensor) -> dict[str, Tensor]:
+        """Return images as they are kept and their posteriors ``float32 (B,2,4,h,w)``, on the CPU."""
+        return {
+            "image": kept(self._train, indices),
+            "posterior": torch.from_numpy(self._latents.gather(indices.numpy())),
+        }
+
+    def finish(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Convert the images, and take mean and log-variance apart."""
+        both = batch["posterior"]
+        mean, logvar = both[:, 0].contiguous(), both[:, 1].contiguous()
+        return {"image": as_float(batch["image"]), "mean": mean, "logvar": logvar}
+
     def __call__(self, indices: Tensor) -> dict[str, Tensor]:
         """Return the batch of positions ``int64 (B,)``."""
-        both = torch.from_numpy(self._latents.gather(indices.numpy()))
-        image = self._train.images(indices)
-        return {"image": image, "mean": both[:, 0].contiguous(), "logvar": both[:, 1].contiguous()}
+        return self.finish(self.read(indices))
 
 
 @torch.no_grad()

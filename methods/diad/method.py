@@ -18,7 +18,9 @@ from diadbench.methods.diad import checkpoints as weights
 from diadbench.methods.diad import config
 from diadbench.methods.diad.diffusion import LEVELS, timesteps
 from diadbench.methods.diad.latents import CachedLatents, deviation, forget_own, posteriors
+from diadbench.methods.diad.networks.card import memory_of, place
 from diadbench.methods.diad.networks.discriminator import START
+from diadbench.methods.diad.networks.half_weights import with_half_weights
 from diadbench.methods.diad.networks.memory import slim
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.noise import image_noise
@@ -30,7 +32,9 @@ from diadbench.methods.diad.stages import AutoencoderStage, DiffusionStage, find
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.origin import Origin, add, notes_of
-from diadbench.methods.training.lightning import Budget, Fetch, LightningMethod, Stage, Stages, train_stages
+from diadbench.methods.training.devices import has_bf16
+from diadbench.methods.training.feeding import Fetch
+from diadbench.methods.training.lightning import Budget, LightningMethod, Stage, Stages, train_stages
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -63,7 +67,8 @@ class DiAD(LightningMethod[DiADModel]):
         sff_init: ``official`` (SFF never learns) or ``active``; see docs/diad.md.
         optimizer: Of stage 2: ``adamw``, ``adamw8bit`` or ``adafactor``.
         precision: Of training, Lightning's name; ``auto`` is bf16 where the GPU has it.
-        checkpointing: Recompute activations in the backward pass, to save memory.
+        checkpointing: Recompute activations in the backward pass, to save memory; a GPU of 40 GB or more keeps them
+            where they fit. ``extras`` say what was done, and how many images a GPU takes at a time.
         frozen_precision: Of the UNet's frozen half during stage 2; its float32 weights come back afterwards.
         cache_latents: Encode each training image once; the autoencoder leaves the device during stage 2.
         scale_latents: Scale latents to a standard deviation of one after stage 1 (for autoencoders trained here).
@@ -153,6 +158,7 @@ class DiAD(LightningMethod[DiADModel]):
         self.inference_precision, self.channels_last = inference_precision, channels_last
         self.compile = compile
         self._estimate: Estimate | None = None
+        self._predictor: DiADModel | None = None
         self._backbone: Backbone | None = None
         self._run: RunContext | None = None
 
@@ -256,13 +262,14 @@ class DiAD(LightningMethod[DiADModel]):
         """Yield stage 2. What it doesn't train is kept small until it has been trained."""
         model = self.fitted()
         fetch = self.fetch(train, run)
-        if self.checkpointing:
+        budget, recompute = self._placed_budget(model, run)
+        if recompute:
             model.enable_checkpointing()
         decay = self.stage2.steps if self.lr_decay else 0
         dtype = torch.bfloat16 if self.frozen_precision == "bfloat16" else torch.float32
         with slim(model, dtype=dtype, without_autoencoder=self.cache_latents):
             stage = DiffusionStage(model, self.optimizer, self.lr, decay, levels=self.train_levels)
-            yield Stage(stage, self._budget(self.stage2, run), "diffusion", fetch)
+            yield Stage(stage, budget, "diffusion", fetch)
         forget_own(run)
         run.extras["sff_trained"] = not model.sg.sff.is_silent()
 
@@ -277,11 +284,21 @@ class DiAD(LightningMethod[DiADModel]):
             model.config = dataclasses.replace(model.config, scale=1 / deviation(latents))
         return CachedLatents(train, latents) if self.cache_latents else None
 
+    def _placed_budget(self, model: DiADModel, run: RunContext) -> tuple[Budget, bool]:
+        """Return stage 2's budget and whether blocks are computed again; on a GPU as its memory allows."""
+        budget = self._budget(self.stage2, run)
+        if run.device.type != "cuda":
+            return budget, self.checkpointing
+        placed = place(model, budget, run.image_size, memory_of(run.device), recompute=self.checkpointing)
+        run.extras["batch_on_device"] = f"{placed.budget.batch_size}x{placed.budget.accumulate}"
+        run.extras["recomputed_activations"] = placed.recompute
+        return placed.budget, placed.recompute
+
     def _budget(self, budget: Budget, run: RunContext) -> Budget:
         precision = self.precision
         if precision == "auto":
-            has_bf16 = run.device.type == "cuda" and torch.cuda.is_bf16_supported()
-            precision = "bf16-mixed" if has_bf16 else "32-true"
+            fits = run.device.type == "cuda" and has_bf16()
+            precision = "bf16-mixed" if fits else "32-true"
             run.extras["precision"] = precision
         return dataclasses.replace(budget, precision=precision)
 
@@ -290,7 +307,7 @@ class DiAD(LightningMethod[DiADModel]):
     def predict(self, images: Tensor) -> Prediction:
         """Reconstruct, compare features, smooth, pool. Noise depends on each image and the seed alone."""
         with torch.no_grad():
-            maps, reconstruction = self.explain(images)
+            maps, reconstruction = self.explain(images.to(self.fitted().text.device))
             total = anomaly_map(maps, self.sigma)
             return Prediction(total.float(), image_score(total, self.pool).float(), reconstruction.clamp(0, 1))
 
@@ -313,7 +330,7 @@ class DiAD(LightningMethod[DiADModel]):
     def reconstruct(self, images: Tensor, *, draw: int = 0) -> Tensor:
         """Return normalised reconstructions ``(B,3,H,W)`` of images in [0,1]."""
         assert self._run is not None
-        model, x = self.fitted(), normalise(images)
+        model, x = self._predictor or self.fitted(), normalise(images)
         half = self.inference_precision == "bfloat16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
             mean, logvar = model.encode(x)
@@ -391,7 +408,9 @@ class DiAD(LightningMethod[DiADModel]):
         """Keep the networks for prediction: placed, frozen, compiled where that is asked for."""
         super().keep(self._placed(model, run), run)
         model.requires_grad_(False)
-        self._estimate = torch.compile(model.eps) if self.compile else None
+        once = self.inference_precision == "bfloat16" and run.device.type == "cuda"
+        self._predictor = with_half_weights(model) if once else None
+        self._estimate = torch.compile((self._predictor or model).eps) if self.compile else None
 
     def _placed(self, model: DiADModel, run: RunContext) -> DiADModel:
         model.to(run.device)

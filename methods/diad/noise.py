@@ -19,7 +19,10 @@ def image_noise(images: Tensor, shape: Sequence[int], *, seed: int, draw: int = 
         draw: Number of the sample, where several are averaged.
     """
     drawn = [_draw(image, (2, *shape), seed, draw) for image in images.detach().cpu()]
-    posterior, diffusion = torch.stack(drawn, dim=1).to(images.device)
+    both = torch.stack(drawn, dim=1)
+    if images.device.type == "cuda":
+        both = both.pin_memory().to(images.device, non_blocking=True)
+    posterior, diffusion = both
     return posterior, diffusion
 
 

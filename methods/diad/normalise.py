@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -19,4 +21,11 @@ def denormalise(images: Tensor) -> Tensor:
 
 
 def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)
+    return _constant(values, like.dtype, like.device)
+
+
+@functools.cache
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a constant of a device; made once, for each new one would be a copy that the device waits for."""
+    with torch.inference_mode(False):  # it serves training too
+        return torch.tensor(values, dtype=dtype, device=device).view(1, 3, 1, 1)

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from diadbench.methods.features.gaussian import blur
+
 SIGMA = 5.0
 POOLINGS, POOL = 8, 8
 
@@ -36,6 +38,8 @@ def smooth(maps: Tensor, sigma: float = SIGMA) -> Tensor:
     """Return ``(B,H,W)`` maps smoothed with a Gaussian in float64 (scipy: edges reflected, cut at 4 sigma)."""
     if sigma <= 0:
         return maps.double()
+    if maps.device.type == "cuda":
+        return blur(maps, sigma)
     blurred = gaussian_filter(maps.double().cpu().numpy(), sigma=(0, sigma, sigma))
     return torch.from_numpy(np.asarray(blurred)).to(maps.device)
 

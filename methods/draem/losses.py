@@ -6,6 +6,8 @@ anomalib 2.7 takes SSIM and focal loss from kornia. With kornia 0.9 its ``FocalL
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -23,22 +25,44 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     Windows at the border are filled with zeros. The data range is guessed from ``first`` as in the authors' code:
     1, or 255 where a value exceeds 128; and 1 more where one is below -0.5.
     """
-    high = 255.0 if first.max() > 128 else 1.0
-    span = high + (1.0 if first.min() < -0.5 else 0.0)
-    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
-    mean_1, mean_2 = _blur(first), _blur(second)
-    var_1 = _blur(first * first) - mean_1.square()
-    var_2 = _blur(second * second) - mean_2.square()
-    covariance = _blur(first * second) - mean_1 * mean_2
+    c1, c2 = _constants(first.detach())
+    mean_1, mean_2, square_1, square_2, product = _blurred(
+        [first, second, first * first, second * second, first * second]
+    )
+    var_1, var_2 = square_1 - mean_1.square(), square_2 - mean_2.square()
+    covariance = product - mean_1 * mean_2
     similarity = (2 * mean_1 * mean_2 + c1) * (2 * covariance + c2)
     return (similarity / ((mean_1.square() + mean_2.square() + c1) * (var_1 + var_2 + c2))).mean()
 
 
+def _constants(images: Tensor) -> tuple[Tensor | float, Tensor | float]:
+    """Return SSIM's two constants for the guessed data range; on a GPU as tensors, which nobody waits for."""
+    if images.device.type == "cpu":
+        span: Tensor | float = (255.0 if images.max() > 128 else 1.0) + (1.0 if images.min() < -0.5 else 0.0)
+    else:
+        span = 1.0 + 254.0 * (images.max() > 128).double() + (images.min() < -0.5).double()
+    return (0.01 * span) ** 2, (0.03 * span) ** 2
+
+
+def _blurred(several: list[Tensor]) -> list[Tensor]:
+    """Blur images of one size; on a GPU all at once."""
+    if several[0].device.type == "cpu":
+        return [_blur(images) for images in several]
+    return list(_blur(torch.cat(several)).chunk(len(several)))
+
+
+@functools.lru_cache(maxsize=8)
+def _line(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the Gaussian's weights along a line; they sum to 1."""
+    with torch.inference_mode(False):
+        place = torch.arange(WINDOW, device=device, dtype=dtype) - WINDOW // 2
+        line = torch.exp(-place.square() / (2 * SIGMA**2))
+        return line / line.sum()
+
+
 def _blur(images: Tensor) -> Tensor:
     """Separable Gaussian with zero padding, each channel alone."""
-    place = torch.arange(WINDOW, device=images.device, dtype=images.dtype) - WINDOW // 2
-    line = torch.exp(-place.square() / (2 * SIGMA**2))
-    line = line / line.sum()
+    line = _line(images.dtype, images.device)
     channels = images.shape[1]
     rows = line.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
     images = functional.conv2d(images, rows, padding=(WINDOW // 2, 0), groups=channels)
@@ -60,7 +84,7 @@ def focal(probability: Tensor, mask: Tensor, gamma: float = 2.0, smooth: float =
 
 
 def draem_loss(reconstruction: Tensor, clean: Tensor, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """Return the parts ``l2``, ``ssim``, ``focal`` and their sum ``loss``, all scalars.
+    """Return the parts ``l2``, ``ssim``, ``focal`` and their sum ``loss``, all scalars, in float32 in any precision.
 
     Args:
         reconstruction: Of the corrupted image, ``(B,3,H,W)``.
@@ -68,11 +92,14 @@ def draem_loss(reconstruction: Tensor, clean: Tensor, logits: Tensor, mask: Tens
         logits: Of the segmentation, ``(B,2,H,W)``.
         mask: Where it was corrupted, ``(B,1,H,W)``.
     """
-    parts = {
-        "l2": functional.mse_loss(reconstruction, clean),
-        "ssim": 1 - ssim(reconstruction, clean),
-        "focal": focal(logits.softmax(1), mask),
-    }
+    # SSIM's variances are differences of large squares: in half precision nothing but rounding is left of them
+    with torch.autocast(reconstruction.device.type, enabled=False):
+        reconstruction, clean, logits = reconstruction.float(), clean.float(), logits.float()
+        parts = {
+            "l2": functional.mse_loss(reconstruction, clean),
+            "ssim": 1 - ssim(reconstruction, clean),
+            "focal": focal(logits.softmax(1), mask),
+        }
     return {**parts, "loss": parts["l2"] + parts["ssim"] + parts["focal"]}
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from diadbench.common.errors import UserError
 from diadbench.methods.base import Prediction, RunContext
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.draem.losses import POOL, draem_loss, image_score
 from diadbench.methods.draem.networks import MULTIPLE, Reconstructor, Segmenter, initialise
-from diadbench.methods.draem.synthesis import corrupt_batch
+from diadbench.methods.draem.painting import ImagesWithTextures, draw, paint
+from diadbench.methods.draem.synthesis import Pairs, corrupt_batch
 from diadbench.methods.draem.textures import PROCEDURAL_NOTE, FolderTextures, ProceduralTextures, Source
-from diadbench.methods.training.lightning import Budget, Fetch, LightningMethod, Precision, Stages
+from diadbench.methods.training.feeding import Fetch, ImagesAlone
+from diadbench.methods.training.lightning import Budget, LightningMethod, Precision, Stages
+from diadbench.methods.training.optimizers import can_fuse
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -39,7 +43,7 @@ class Draem(LightningMethod["_Module"]):
         pool: Side of the window that the map is averaged over for the image score, odd. 21 is the authors', for images
             of 256 pixels; smaller images need a smaller one (5 for 64).
         lr: Learning rate of Adam.
-        batch_size: Images of one process in one step.
+        batch_size: Images a batch; several devices share them.
         clip: Largest gradient norm; the authors have none.
         precision: Lightning's precision.
         accumulate: Forward passes to a step.
@@ -97,7 +101,9 @@ class Draem(LightningMethod["_Module"]):
             raise UserError(f"draem: image sides must be multiples of {MULTIPLE}, found {height}x{width}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
-            return _Module(*self._widths, lr=self._lr, steps=self._budget.steps)
+            module = _Module(*self._widths, lr=self._lr, steps=self._budget.steps)
+        module.can_fuse = partial(can_fuse, precision=self._budget.precision, clip=self._budget.clip)
+        return module
 
     def module(self, train: TrainData, run: RunContext) -> _Module:
         """Return both networks with the textures that anomalies are painted with."""
@@ -116,8 +122,10 @@ class Draem(LightningMethod["_Module"]):
         return self._budget
 
     def fetch(self, train: TrainData, run: RunContext) -> Fetch:
-        """Return the images without their class ids."""
-        return train.images
+        """Return the images without their class ids; on a GPU with an image to paint with for each."""
+        if run.device.type != "cuda":
+            return ImagesAlone(train)
+        return ImagesWithTextures(train, None if self._textures is None else FolderTextures(self._textures), run.seed)
 
     def predict(self, images: Tensor) -> Prediction:
         """Return the probability of an anomaly at each pixel, its largest pooled mean, and the repainted image."""
@@ -147,6 +155,8 @@ class _Module(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.lr, self.steps, self.source = lr, steps, source
+        self._told: Tensor | None = None
+        self.can_fuse: Callable[[list[nn.Parameter]], bool] = can_fuse
         self.reconstructor, self.segmenter = Reconstructor(width), Segmenter(segmentation_width)
         for network in (self.reconstructor, self.segmenter):
             initialise(network)
@@ -154,19 +164,25 @@ class _Module(pl.LightningModule):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64))
         self.register_buffer("last_loss", torch.zeros(()))
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Paint anomalies into clean images ``(B,3,H,W)``; sum of the three losses."""
-        assert self.source is not None
+    def training_step(self, batch: Tensor | dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Paint anomalies into clean images; sum of the three losses."""
         # The step's random state is set by the trainer; everything that is painted follows from this one draw.
-        generator = Generator().manual_seed(int(torch.randint(2**62, ())))
-        pairs = corrupt_batch(batch.cpu(), self.source, generator)
-        clean, corrupted, mask = (part.to(batch.device) for part in (pairs.clean, pairs.corrupted, pairs.mask))
-        reconstruction = self.reconstructor(corrupted)
-        parts = draem_loss(reconstruction, clean, self.segmenter(reconstruction, corrupted), mask)
-        self.count(mask)
+        pairs = self.pairs(batch, int(torch.randint(2**62, ())))
+        reconstruction = self.reconstructor(pairs.corrupted)
+        logits = self.segmenter(reconstruction, pairs.corrupted)
+        parts = draem_loss(reconstruction, pairs.clean, logits, pairs.mask)
+        self.count(pairs.mask)
         self.log_dict(parts)
         self.last_loss = parts["loss"].detach()
         return parts["loss"]
+
+    def pairs(self, batch: Tensor | dict[str, Tensor], seed: int) -> Pairs:
+        """Paint anomalies: on the CPU into images ``(B,3,H,W)``, on a GPU with textures too."""
+        assert self.source is not None
+        if isinstance(batch, Tensor):
+            return corrupt_batch(batch, self.source, Generator().manual_seed(seed))
+        pieces = isinstance(self.source, ProceduralTextures)
+        return paint(batch["image"], batch["texture"], draw(seed, len(batch["image"])), pieces=pieces)
 
     def count(self, mask: Tensor) -> None:
         """Add up the painted pixels of a batch ``(B,1,H,W)``.
@@ -180,8 +196,18 @@ class _Module(pl.LightningModule):
         self.positives += painted
         self.pixels += mask.numel()
         self.last_positive = torch.where(painted > 0, self.images, self.last_positive)
-        if self.images - self.last_positive >= WINDOW:
+        if self.is_true(self.images - self.last_positive >= WINDOW):
             raise RuntimeError(f"draem: no positive mask pixel in the last {WINDOW} training images")
+
+    def is_true(self, finding: Tensor) -> bool:
+        """Whether a finding ``bool ()`` is true; on a GPU an earlier step's is told, so that no step waits for it."""
+        if finding.device.type == "cpu":
+            return bool(finding)
+        if self._told is None:
+            self._told = torch.zeros((), dtype=torch.bool).pin_memory()
+        earlier = bool(self._told)
+        self._told.copy_(finding, non_blocking=True)
+        return earlier
 
     def positive_share(self) -> float:
         """Share of the pixels seen so far that were painted."""
@@ -189,7 +215,8 @@ class _Module(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam; a fifth of the learning rate after 80 and after 90 % of the steps."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
+        parameters = list(self.parameters())
+        optimizer = torch.optim.Adam(parameters, lr=self.lr, fused=self.can_fuse(parameters))
         marks = [max(1, round(share * self.steps)) for share in (0.8, 0.9)]
         decay = torch.optim.lr_scheduler.MultiStepLR(optimizer, marks, 0.2)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}

@@ -77,6 +77,11 @@ class Backbone(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self._mean.device
+
     def tell(self, run: RunContext) -> None:
         """Keep beside the result which weights these are, and what every table must say about them."""
         run.extras.update(weights={self.name.partition(".")[0]: self.source}, backbone_digest=self.digest)

@@ -4,7 +4,8 @@ The greedy always takes the point that is farthest from all centres so far. A po
 centre can only shrink. So take the ``T`` farthest points as a pool: as long as the pool's maximum is above the
 ``T``-th distance, nothing outside can be the farthest, and the greedy needs to look at the pool only. All its picks
 are then applied to all points as one matrix product, and the next pool is taken. Points may lie in a memory map;
-they are streamed once a round, and memory is 8 to 16 bytes a point and one block.
+they are streamed once a round, and memory is 8 to 16 bytes a point and one block. On a GPU the points lie there
+where they fit, and so do all distances; only the pool comes to the CPU.
 
 Matrix products lose digits by cancellation. They only nominate: inside the pool distances are computed from
 differences in float64, so picks agree with a loop that computes each distance directly. Ties go to the lowest index.
@@ -44,6 +45,8 @@ class Points(Protocol):
 
 #: Elements of the largest temporary (64 MiB in float32).
 _BLOCK = 16_777_216
+#: The same on a GPU (1 GiB), and the share of its free memory that the points may take.
+_GPU_BLOCK, _GPU_SHARE = 268_435_456, 0.5
 #: Relative slack between distances from matrix products and from differences.
 _SLACK = 1e-5
 #: Seconds between checkpoints of a long selection.
@@ -100,7 +103,10 @@ def greedy_coreset(
         raise ValueError(f"k must be in 1..{total}, got {k}")
     if not 0 <= start < total:
         raise ValueError(f"start must be in 0..{total - 1}, got {start}")
+    points = _placed(points, torch.device(device))
     state = _State.resume(checkpoint, total) or _State.begin(total, initial)
+    if torch.device(device).type == "cuda":
+        state.squared, state.nearest = state.squared.to(device), state.nearest.to(device)
     if not state.picks and initial is None:
         state.add(points, [start], device)
     written = time.monotonic()
@@ -113,7 +119,7 @@ def greedy_coreset(
         if checkpoint is not None and time.monotonic() - written > _CHECKPOINT_SECONDS:
             state.save(checkpoint)
             written = time.monotonic()
-    distances = state.squared.sqrt()
+    distances = state.squared.cpu().sqrt()
     radius_999 = float(distances.kthvalue(max(1, int(0.999 * total))).values)
     return Coreset(np.array(state.picks, dtype=np.int64), float(distances.max()), radius_999, state.rounds)
 
@@ -153,8 +159,8 @@ class _State:
             lambda name: np.savez(
                 name,
                 picks=np.array(self.picks, dtype=np.int64),
-                squared=self.squared.numpy(),
-                nearest=self.nearest.numpy(),
+                squared=self.squared.cpu().numpy(),
+                nearest=self.nearest.cpu().numpy(),
                 rounds=np.array(self.rounds),
             ),
         )
@@ -164,19 +170,20 @@ class _State:
         centres = _rows(points, np.array(picks)).float().to(device)
         offset = centres.square().sum(1)
         first = len(self.picks)
-        for begin, block in _blocks(points, len(picks)):
+        for begin, block in _blocks(points, len(picks), _BLOCK if self.squared.device.type == "cpu" else _GPU_BLOCK):
             rows = block.to(device).float()
             partial, which = torch.addmm(offset, rows, centres.T, alpha=-2).min(1)
-            squared = (partial + rows.square().sum(1)).clamp_min_(0).cpu()
+            squared = (partial + rows.square().sum(1)).clamp_min_(0).to(self.squared.device)
             if not torch.isfinite(squared).all():
                 raise ValueError(f"points {begin}..{begin + len(block)} are not finite")
             old, old_nearest = self.squared[begin : begin + len(rows)], self.nearest[begin : begin + len(rows)]
             closer = squared < old
-            old[closer] = squared[closer]
-            old_nearest[closer] = which.cpu().int()[closer] + first
+            old.copy_(torch.where(closer, squared, old))
+            old_nearest.copy_(torch.where(closer, which.to(self.squared.device).int() + first, old_nearest))
         # A picked point is at distance 0 from itself, whatever the product's rounding says.
         self.squared[picks] = 0
-        self.nearest[picks] = torch.arange(first, first + len(picks), dtype=torch.int32)
+        order = torch.arange(first, first + len(picks), dtype=torch.int32)
+        self.nearest[picks] = order.to(self.nearest.device)
         self.picks.extend(picks)
         self.rounds += 1
 
@@ -184,7 +191,8 @@ class _State:
 def _pool_picks(points: Points, state: _State, wanted: int, size: int) -> list[int]:
     """Run the greedy inside the pool of the farthest points, as long as nothing outside can win."""
     members, outside = _pool(state.squared, size)
-    rows = _rows(points, members.numpy()).double()
+    members = members.cpu()
+    rows = _rows(points, members.numpy()).cpu().double()
     squared = _exact(points, state, members, rows)
     picks: list[int] = []
     while len(picks) < wanted:
@@ -201,7 +209,7 @@ def _pool_picks(points: Points, state: _State, wanted: int, size: int) -> list[i
 def _pool(squared: Tensor, size: int) -> tuple[Tensor, float]:
     """Return indices (ascending) of about ``size`` points of largest distance, and the largest distance outside."""
     if len(squared) <= size:
-        return torch.arange(len(squared)), -1.0
+        return torch.arange(len(squared), device=squared.device), -1.0
     threshold = float(squared.topk(size, sorted=False).values.min())
     members = (squared >= threshold * (1 - _SLACK)).nonzero().squeeze(1)
     if len(members) > 4 * size:  # very many equal distances: of these the lowest indices win
@@ -212,21 +220,42 @@ def _pool(squared: Tensor, size: int) -> tuple[Tensor, float]:
 
 def _exact(points: Points, state: _State, members: Tensor, rows: Tensor) -> Tensor:
     """Squared distances of the pool's points to their nearest centres, from differences in float64."""
-    nearest = state.nearest[members].long()
-    squared = state.squared[members].double()
+    there = members.to(state.squared.device)
+    nearest = state.nearest[there].cpu().long()
+    squared = state.squared[there].cpu().double()
     known = nearest >= 0
     if known.any():
-        centres = _rows(points, np.array(state.picks)[nearest[known].numpy()]).double()
+        centres = _rows(points, np.array(state.picks)[nearest[known].numpy()]).cpu().double()
         squared[known] = (rows[known] - centres).square().sum(1)
     return squared
 
 
+def _placed(points: Points, device: torch.device) -> Points:
+    """Return the points on the GPU where they fit, else as they are."""
+    if device.type != "cuda":
+        return points
+    free, _ = torch.cuda.mem_get_info(device)
+    if len(points) * points.shape[1] * 2 > _GPU_SHARE * free:
+        return points
+    there = torch.empty(points.shape, dtype=torch.float16, device=device)
+    for begin, block in _blocks(points, 1, _BLOCK):
+        if block.dtype != torch.float16:
+            return points
+        there[begin : begin + len(block)] = block.pin_memory().to(device, non_blocking=True)
+    return there
+
+
 def _rows(points: Points, indices: NDArray[np.int64]) -> Tensor:
+    if isinstance(points, Tensor):
+        return points[torch.from_numpy(np.ascontiguousarray(indices)).to(points.device)]
     return torch.from_numpy(np.ascontiguousarray(points[indices]))
 
 
-def _blocks(points: Points, width: int) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first index, rows) so that a block times ``width`` columns stays below the largest temporary."""
-    length = max(1, _BLOCK // max(width, points.shape[1]))
+def _blocks(points: Points, width: int, most: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield (first index, rows) so that a block times ``width`` columns stays below ``most`` elements."""
+    length = max(1, most // max(width, points.shape[1]))
     for begin in range(0, len(points), length):
+        if isinstance(points, Tensor):
+            yield begin, points[begin : begin + length]
+            continue
         yield begin, torch.from_numpy(np.array(points[begin : begin + length]))

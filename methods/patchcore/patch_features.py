@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.functional import gaussian_blur
 
+from diadbench.methods.features.gaussian import blur
+
 #: (feature maps ``(B,C,h,w)``, finest first; dimension) -> patch features ``(B, D, h, w)`` on the finest grid.
 Embedding = Callable[[Sequence[Tensor], int], Tensor]
 
@@ -48,6 +50,8 @@ def smooth(scores: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
     maps = functional.interpolate(scores[:, None], size, mode="bilinear", align_corners=False)[:, 0]
     if sigma == 0:
         return maps
+    if maps.device.type == "cuda":
+        return blur(maps, sigma).float()
     blurred = ndimage.gaussian_filter(maps.cpu().numpy().astype(np.float32), sigma=(0, sigma, sigma))
     return torch.from_numpy(blurred).to(scores.device)
 

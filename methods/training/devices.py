@@ -8,3 +8,8 @@ import torch
 def one_device(device: torch.device) -> int | list[int]:
     """Return ``Trainer(devices=...)`` for a training on this device alone; a number would start at ``cuda:0``."""
     return [device.index or 0] if device.type == "cuda" else 1
+
+
+def has_bf16() -> bool:
+    """Whether the GPU has bfloat16 arithmetic of its own; older ones emulate it, slower than float32."""
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))

@@ -18,7 +18,7 @@ import pickle
 import random
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,20 +28,21 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import nn
 
 from diadbench.common.files import write_with
 from diadbench.common.processes.interrupt import Terminated, defer_for_good, deferred, is_pending, take_back
 from diadbench.methods.base import Method, RunContext, no_progress
 from diadbench.methods.features.weights import load_weights, save_weights
 from diadbench.methods.training.devices import one_device
+from diadbench.methods.training.feeding import BatchOrder, Feeder, Fetch, Images, mix
+from diadbench.methods.training.gpu_memory import TellPeak, take_in
 from diadbench.methods.training.quiet import quiet_lightning
+from diadbench.methods.training.sharing import Shares, WeightShares
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
-#: ``fetch(indices) -> batch``: what ``training_step`` gets for positions ``int64 (B,)`` of the training data.
-Fetch = Callable[[Tensor], Any]
 #: What networks compute in while they are trained, by Lightning's names.
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 #: Training curves have about this many points.
@@ -54,7 +55,7 @@ class Budget:
 
     Attributes:
         steps: Optimiser steps.
-        batch_size: Images a step and process, before accumulation.
+        batch_size: Images a batch, before accumulation; several devices share them.
         accumulate: Batches whose gradients are summed up for a step.
         whole_epochs: Batches end with the epoch, the last one may be smaller; otherwise they run on into the next.
         precision: Lightning's name: ``32-true``, ``bf16-mixed``, ``16-mixed``.
@@ -69,55 +70,6 @@ class Budget:
     precision: str = "32-true"
     clip: float | None = None
     checkpoint_minutes: float = 5.0
-
-
-class BatchOrder:
-    """Which images make up batch ``i``: a function of (seed, i) alone. Each epoch is a permutation of all images.
-
-    Args:
-        count: Number of images.
-        batch_size: Images a batch.
-        seed: Seed of the permutations.
-        whole_epochs: See :class:`Budget`.
-    """
-
-    def __init__(self, count: int, batch_size: int, seed: int, *, whole_epochs: bool = False) -> None:
-        self.count, self.batch_size, self.seed, self.whole_epochs = count, batch_size, seed, whole_epochs
-        self._epoch = -1
-        self._order = torch.zeros(0, dtype=torch.int64)
-
-    def __call__(self, batch: int) -> Tensor:
-        """Return the positions ``int64 (B,)`` of a batch."""
-        if self.whole_epochs:
-            each = -(-self.count // self.batch_size)
-            start = batch % each * self.batch_size
-            return self._permutation(batch // each)[start : start + self.batch_size]
-        places = torch.arange(batch * self.batch_size, (batch + 1) * self.batch_size)
-        return torch.stack([self._permutation(int(place) // self.count)[place % self.count] for place in places])
-
-    def _permutation(self, epoch: int) -> Tensor:
-        if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
-            self._epoch, self._order = epoch, torch.randperm(self.count, generator=generator)
-        return self._order
-
-
-class _Batches(torch.utils.data.IterableDataset[Any]):
-    """All batches from one on. Several processes take their shares of each batch's images."""
-
-    def __init__(self, order: BatchOrder, fetch: Fetch, first: int, last: int) -> None:
-        self._order, self._fetch, self._first, self._last = order, fetch, first, last
-
-    def __iter__(self) -> Iterator[Any]:
-        rank, world = _rank_and_world()
-        for batch in range(self._first, self._last):
-            yield self._fetch(_share(self._order(batch), rank, world))
-
-
-def _share(indices: Tensor, rank: int, world: int) -> Tensor:
-    """A process's images of a batch. Where there are fewer images than processes, some images are taken twice."""
-    share = indices[rank::world]
-    return share if len(share) else indices[rank % len(indices)][None]
 
 
 @quiet_lightning()
@@ -150,22 +102,29 @@ def train_module(
     """
     path = run.directory / f"{name}.ckpt"
     done = _steps_done(path)
-    world = max(run.devices, 1)
-    order = BatchOrder(len(train), budget.batch_size * world, run.seed, whole_epochs=budget.whole_epochs)
-    batches = _Batches(order, fetch or _Images(train), done * budget.accumulate, budget.steps * budget.accumulate)
+    shares = Shares(max(run.devices, 1), run.split)
+    shares.check(budget.batch_size)
+    add_notes(run, shares)
+    parts = budget.accumulate * shares.split
+    order = BatchOrder(len(train), budget.batch_size, run.seed, whole_epochs=budget.whole_epochs)
+    on_gpu = run.device.type == "cuda"
+    feeder = Feeder(order, fetch or Images(train), shares, done * parts, budget.steps * parts, on_gpu=on_gpu)
     history = _History(run.directory / "history.csv", name, budget.steps, done)
     trainer = pl.Trainer(
-        accelerator="gpu" if run.device.type == "cuda" else "cpu",
+        accelerator="gpu" if on_gpu else "cpu",
         devices=_devices(run),
-        strategy=DDPStrategy(start_method="spawn") if world > 1 else "auto",
+        strategy=DDPStrategy(start_method="spawn") if shares.world > 1 else "auto",
         precision=budget.precision,  # type: ignore[arg-type]
         max_steps=budget.steps,
         max_epochs=-1,
-        accumulate_grad_batches=budget.accumulate,
+        accumulate_grad_batches=parts,
+        sync_batchnorm=on_gpu and shares.world > 1,
         gradient_clip_val=budget.clip,
         callbacks=[
-            _SeedEachStep(run.seed, budget.accumulate),
-            _Checkpoint(path, budget),
+            _SeedEachStep(run.seed, parts),
+            *([WeightShares(shares, order.size, parts)] if shares != Shares() else []),
+            _Checkpoint(path, budget, parts),
+            TellPeak(run.directory),
             history,
             _Bar(run, budget, name),
         ],
@@ -177,15 +136,16 @@ def train_module(
         default_root_dir=str(run.directory),
         use_distributed_sampler=False,
     )
-    loader = torch.utils.data.DataLoader(batches, batch_size=None)
     if done < budget.steps:
         with deferred(lambda: _pass_on(trainer)):
             try:
-                trainer.fit(module, loader, ckpt_path=str(path) if done else None, weights_only=True)
+                trainer.fit(module, feeder, ckpt_path=str(path) if done else None, weights_only=True)
             except Exception as error:
                 if is_pending():  # the processes that trained have written their checkpoint and left
                     raise Terminated from error
                 raise
+            finally:
+                take_in(run.directory)
     else:
         state = torch.load(path, map_location="cpu", weights_only=True)
         module.load_state_dict(state["state_dict"])
@@ -319,17 +279,6 @@ def count_parameters(*modules: nn.Module) -> int:
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
-class _Images:
-    """The default fetch: images with their class ids and positions. A class, so that processes can be sent it."""
-
-    def __init__(self, train: TrainData) -> None:
-        self._train = train
-
-    def __call__(self, indices: Tensor) -> dict[str, Tensor]:
-        train = self._train
-        return {"image": train.images(indices), "class_id": train.class_ids[indices], "index": indices}
-
-
 def _pass_on(trainer: pl.Trainer) -> None:
     """Tell the processes that train together that SIGTERM has come."""
     launcher = trainer.strategy.launcher
@@ -347,17 +296,9 @@ def _devices(run: RunContext) -> Any:
     return one_device(run.device) if run.devices <= 1 else run.devices
 
 
-def _rank_and_world() -> tuple[int, int]:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
-def _mix(*numbers: int) -> int:
-    """Make one 63-bit seed of several numbers."""
-    return int(
-        np.random.SeedSequence([number & (2**63 - 1) for number in numbers]).generate_state(1, np.uint64)[0] >> 1
-    )
+def add_notes(run: RunContext, shares: Shares) -> None:
+    """Say once beside the result how batches were shared out."""
+    run.notes.extend(note for note in shares.notes() if note not in run.notes)
 
 
 class _SeedEachStep(pl.Callback):
@@ -368,7 +309,7 @@ class _SeedEachStep(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         step = trainer.global_step * self._accumulate + batch_idx % self._accumulate
-        seed = _mix(self._seed, step, trainer.global_rank)
+        seed = mix(self._seed, step, trainer.global_rank)
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002 - augmentations of libraries draw from the global state
         torch.manual_seed(seed)
@@ -377,8 +318,8 @@ class _SeedEachStep(pl.Callback):
 class _Checkpoint(pl.Callback):
     """Saves between two steps: at an interval, when SIGTERM has come, and at the end."""
 
-    def __init__(self, path: Path, budget: Budget) -> None:
-        self._path, self._accumulate = path, budget.accumulate
+    def __init__(self, path: Path, budget: Budget, parts: int) -> None:
+        self._path, self._accumulate = path, parts
         self._interval = budget.checkpoint_minutes * 60
         self._last = time.monotonic()
 

@@ -19,7 +19,10 @@ from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.feature_cache import build_cache
 from diadbench.methods.features.origin import add, notes_of
-from diadbench.methods.training.lightning import Fetch, LightningMethod, Precision, Stage, Stages, count_parameters
+from diadbench.methods.features.resident import features_for
+from diadbench.methods.training.feeding import Fetch, ImagesAlone
+from diadbench.methods.training.lightning import LightningMethod, Precision, Stage, Stages, count_parameters
+from diadbench.methods.training.optimizers import can_fuse_on_gpu
 from diadbench.methods.uniad.head import HeadConfig, PositionKind, UniADHead
 from diadbench.methods.uniad.official import (
     LoadReport,
@@ -69,7 +72,7 @@ class UniAD(LightningMethod["_Module"]):
         lr: Learning rate.
         weight_decay: Of AdamW.
         lr_drop: Share of the budget after which the learning rate falls to a tenth.
-        batch_size: Images of one process in one step.
+        batch_size: Images a batch; several devices share them.
         clip: Largest gradient norm.
         drop_last: Leave out an epoch's last, smaller batch.
         score: Image score: ``max`` of 16x16 means, ``std`` or ``mean`` of the map.
@@ -167,7 +170,7 @@ class UniAD(LightningMethod["_Module"]):
 
     def stages(self, train: TrainData, run: RunContext) -> Stages:
         """Train the head, from cached features; nothing where all comes from the authors' checkpoint."""
-        budget = self.settings.budget(len(train), max(1, run.devices), **self._trainer_options)
+        budget = self.settings.budget(len(train), **self._trainer_options)
         module = self.build(run)
         module.steps = budget.steps
         if self._checkpoint is None:
@@ -225,7 +228,7 @@ class UniAD(LightningMethod["_Module"]):
         if self._checkpoint is not None:
             backbone, self.report = load_checkpoint(self._checkpoint, head, self.backbone)
             self.backbone = backbone.to(run.device)
-        return _Module(head, self.settings, self._features)
+        return _Module(head, self.settings, self._features, precision=self._trainer_options["precision"])
 
     def _make_backbone(self, run: RunContext, *, trained_before: bool) -> Backbone:
         options = dict(self._backbone_options)
@@ -242,15 +245,17 @@ class UniAD(LightningMethod["_Module"]):
         return backbone.to(run.device)
 
     def _features(self, images: Tensor) -> Tensor:
-        """Aligned features ``float32 (B,C,h,w)`` of images on the backbone's device."""
+        """Aligned features ``float32 (B,C,h,w)`` of images; the backbone goes to the images' device."""
         assert self.backbone is not None
+        if self.backbone.device != images.device:
+            self.backbone.to(images.device)
         with torch.no_grad():
             return align(self.backbone(images), self.backbone.strides, self._head.instride)
 
     def fetch(self, train: TrainData, run: RunContext) -> Fetch:
         """Aligned features ``float32 (B,C,h,w)`` from the cache; or images, when there is none."""
         if not self._cache:
-            return train.images
+            return ImagesAlone(train)
         assert self.backbone is not None
         cache = build_cache(
             lambda images: self._features(images.to(run.device)),
@@ -266,7 +271,7 @@ class UniAD(LightningMethod["_Module"]):
         )
         probe = list(range(min(4, len(train))))
         run.extras["half_precision_error"] = cache.error(self._features(train.images(probe).to(run.device)), probe)
-        return cache.read
+        return features_for(cache, run.device, run.devices)
 
 
 class _Module(pl.LightningModule):
@@ -275,10 +280,15 @@ class _Module(pl.LightningModule):
     last_loss: Tensor
 
     def __init__(
-        self, head: UniADHead, settings: Settings, features: Callable[[Tensor], Tensor], steps: int = 1
+        self,
+        head: UniADHead,
+        settings: Settings,
+        features: Callable[[Tensor], Tensor],
+        steps: int = 1,
+        precision: str = "32-true",
     ) -> None:
         super().__init__()
-        self.head, self.settings, self.steps = head, settings, steps
+        self.head, self.settings, self.steps, self.precision = head, settings, steps, precision
         self.features = features
         self.register_buffer("last_loss", torch.zeros(()))
 
@@ -293,6 +303,10 @@ class _Module(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW; one drop to a tenth."""
         s = self.settings
-        optimizer = torch.optim.AdamW(self.head.parameters(), lr=s.lr, betas=(0.9, 0.999), weight_decay=s.weight_decay)
+        parameters = list(self.head.parameters())
+        fused = can_fuse_on_gpu(parameters, precision=self.precision, clip=s.clip)
+        optimizer = torch.optim.AdamW(
+            parameters, lr=s.lr, betas=(0.9, 0.999), weight_decay=s.weight_decay, fused=fused or None
+        )
         drop = torch.optim.lr_scheduler.MultiStepLR(optimizer, [max(1, round(s.lr_drop * self.steps))], 0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": drop, "interval": "step"}}

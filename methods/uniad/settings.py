@@ -26,7 +26,7 @@ class Settings:
         lr: Learning rate of AdamW.
         weight_decay: Of AdamW.
         lr_drop: Share of the budget after which the learning rate falls to a tenth.
-        batch_size: Images of one process in one step.
+        batch_size: Images a batch; several devices share them.
     """
 
     padding: Padding
@@ -40,12 +40,12 @@ class Settings:
     lr_drop: float = 0.8
     batch_size: int = 8
 
-    def budget(self, images: int, processes: int = 1, **options: Any) -> Budget:
+    def budget(self, images: int, **options: Any) -> Budget:
         """Return the budget for so many images; ``options`` are further fields of :class:`Budget`.
 
         Without an epoch's last, smaller batch, full batches run on into the next epoch: as many steps, no image lost.
         """
-        batch = self.batch_size * processes
+        batch = self.batch_size
         each = max(1, images // batch) if self.drop_last else -(-images // batch)
         steps = self.steps if self.steps is not None else (self.epochs or 0) * each // options.get("accumulate", 1)
         return Budget(max(1, steps), self.batch_size, whole_epochs=not self.drop_last, clip=self.clip, **options)

@@ -45,8 +45,9 @@ def plan(source: Source) -> Iterator[Plan]:
             heat_map = partial(overview.heat_map, table, dataset, metric, methods, source.show.digits)
             yield f"heatmap_{metric}_{short}", f"{dataset}: {metric} by class", heat_map
         yield f"radar_{short}", f"{dataset}: all metrics", partial(overview.radar, table, dataset, methods)
-        pareto = partial(overview.pareto, table, spent, dataset, found[0], methods, note)
-        yield f"pareto_{short}", f"{dataset}: accuracy against cost", pareto
+        for metric in found[:1]:  # none where no cell has a result
+            pareto = partial(overview.pareto, table, spent, dataset, metric, methods, note)
+            yield f"pareto_{short}", f"{dataset}: accuracy against cost", pareto
         for name, what, function in PER_DATASET:
             yield f"{name}_{short}", f"{dataset}: {what}", partial(function, source, dataset)
 

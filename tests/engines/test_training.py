@@ -98,8 +98,8 @@ def test_two_devices_train_one_model(tmp_path: Path) -> None:
     training = Training(tmp_path / "two", SMALL, {"steps": 6, "batch_size": 2}, devices=2, keep_checkpoints=True)
     status = training.finish()
     steps = training.steps()
-    assert sorted(set(steps)) == [(step, rank, 2) for step in range(6) for rank in range(2)]
-    assert len(steps) == 12
+    assert sorted(set(steps)) == [(step, rank, 1) for step in range(6) for rank in range(2)]
+    assert len(steps) == 12, "the batch of two is shared, an image each"
     untrained = Training(tmp_path / "none", SMALL, {"steps": 1, "batch_size": 2}, devices=2, keep_checkpoints=True)
     untrained.finish()
     trained, before = training.weights(), untrained.weights()

@@ -1,0 +1,70 @@
+"""What a card holds of a step of stage 2: images at a time, and whether activations are kept or computed again.
+
+Neither changes which images a step sees, only how many kernels the host has to start for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from diadbench.methods.diad.networks.model import DiADModel
+from diadbench.methods.training.lightning import Budget
+
+#: Bytes of activations of an image of 256 x 256 at 320 channels in half precision, counted by ``perf/gpu_idle.py``:
+#: those that wait for the backward pass where blocks are computed again, and where all are kept.
+RECOMPUTED, KEPT = 0.13e9, 0.62e9
+#: Share of a card's memory that is planned with: the rest is the allocator's and the libraries'.
+USABLE = 0.88
+#: GB from which activations are kept where they fit.
+LARGE = 40e9
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a step is placed on a card.
+
+    Attributes:
+        budget: The budget; batch times accumulation is the configuration's.
+        recompute: Whether blocks are computed again in the backward pass.
+    """
+
+    budget: Budget
+    recompute: bool
+
+
+def place(model: DiADModel, budget: Budget, image: tuple[int, int], memory: int, *, recompute: bool) -> Placement:
+    """Choose the largest batch that fits, and keep activations on a large card.
+
+    Args:
+        model: The networks; what they and their optimiser take is counted.
+        budget: The configuration's.
+        image: ``(H, W)``.
+        memory: Bytes of the card.
+        recompute: The option ``checkpointing``: ``False`` never computes blocks again.
+    """
+    share = image[0] * image[1] / 256**2 * model.config.channels[0] / 320 * (1 if "32" not in budget.precision else 2)
+    room = USABLE * memory - _standing(model)
+    keeps = not recompute or (memory >= LARGE and KEPT * share * budget.batch_size <= room)
+    most = int(room / ((KEPT if keeps else RECOMPUTED) * share))
+    return Placement(_merged(budget, most), recompute=not keeps)
+
+
+def _standing(model: DiADModel) -> float:
+    """Bytes of all weights, and of the gradients and AdamW's two moments of those that are trained."""
+    trained = sum(parameter.numel() for parameter in model.trained_parameters().values())
+    every = sum(parameter.numel() for name, parameter in model.named_parameters() if not name.startswith("vae."))
+    return 4.0 * every + 12.0 * trained
+
+
+def _merged(budget: Budget, most: int) -> Budget:
+    """Return a budget whose batch takes in as many of its accumulated ones as ``most`` images allow."""
+    factors = [n for n in range(budget.accumulate, 0, -1) if budget.accumulate % n == 0]
+    factor = next((n for n in factors if n * budget.batch_size <= most), 1)
+    return replace(budget, batch_size=budget.batch_size * factor, accumulate=budget.accumulate // factor)
+
+
+def memory_of(device: torch.device) -> int:
+    """Return the bytes of a GPU."""
+    return int(torch.cuda.get_device_properties(device).total_memory)

@@ -1,0 +1,159 @@
+"""What tests run in a child process that sees a GPU: ``python gpu_cases.py CASE '{"option": 1}'``; prints a report."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from gpu_recorder import Recorder
+
+from diadbench.benchmark.cells.predicting import answered
+from diadbench.benchmark.cells.provenance import seed_everything
+from diadbench.methods.base import Method, RunContext
+from diadbench.methods.registry import get_class
+
+SCRATCH = tempfile.TemporaryDirectory(prefix="diadbench-gpu-case-")
+
+
+def context(size: int, device: str = "cuda", **more: Any) -> RunContext:
+    """Return a run's settings with directories of its own."""
+    root = Path(tempfile.mkdtemp(dir=SCRATCH.name))
+    (root / "run").mkdir()
+    names = ("stripes0", "stripes1")
+    return RunContext(0, torch.device(device), (size, size), names, root / "run", root / "cache", **more)
+
+
+def mark_steps(recorder: Recorder) -> None:
+    """Begin a time of the phase ``step`` at each batch that is trained on, and end it before the training's end."""
+    from diadbench.methods.training import lightning as ours
+
+    ours.HISTORY_POINTS = 1  # the points of the curves are rare in a real training, and each waits for its value
+    begin, end = ours._SeedEachStep.on_train_batch_start, ours._Checkpoint.on_train_end
+
+    def marked(self: Any, *args: Any) -> None:
+        recorder.step("step")
+        begin(self, *args)
+
+    def ended(self: Any, *args: Any) -> None:
+        recorder.step("end of training")
+        end(self, *args)
+
+    ours._SeedEachStep.on_train_batch_start = marked  # type: ignore[method-assign]
+    ours._Checkpoint.on_train_end = ended  # type: ignore[method-assign]
+
+
+def method(
+    recorder: Recorder,
+    name: str,
+    options: dict[str, Any],
+    size: int = 64,
+    images: int = 8,
+    batch: int = 4,
+    operations: bool = True,
+) -> None:
+    """Fit, save, predict, load and predict images that lie on the CPU."""
+    from diadbench.methods.authoring.small_data import normal_images, small_train
+
+    seed_everything(0, name)
+    cls = get_class(name)
+    run, test = context(size), normal_images(batch, 0, size=size, seed=3)
+    train = small_train(2, images=images, size=size)
+    with recorder.on(operations=operations):
+        mark_steps(recorder)
+        one = cls(**options)
+        recorder.step("fit")
+        one.fit(train, run)
+        recorder.step("save")
+        one.save(run.directory)
+        found = predicted(recorder, one, test)
+        recorder.step("load")
+        again = cls(**options)
+        again.load(run.directory, context(size))
+        recorder.step("predict images of the CPU")
+        kept = again.predict(test)
+        recorder.step("end")
+    devices = [[value.device.type for value in (each.anomaly_map, each.score)] for each in (found, kept)]
+    recorder.facts |= {"devices": devices, "shape": list(found.anomaly_map.shape), "notes": run.notes}
+
+
+def trained(
+    recorder: Recorder,
+    name: str,
+    options: dict[str, Any],
+    size: int = 64,
+    half: bool = False,
+    **more: Any,
+) -> None:
+    """Fit alone, with further settings of the run. ``half``: float16 stands in for bfloat16 on the null GPU."""
+    from diadbench.common.processes.out_of_memory import is_out_of_memory
+    from diadbench.methods.authoring.small_data import small_train
+    from diadbench.methods.training import gpu_memory
+
+    if half and "NULLGPU_DIR" in os.environ:
+        from lightning.pytorch.plugins.precision import MixedPrecision
+
+        MixedPrecision.autocast_context_manager = lambda self: torch.autocast("cuda", torch.float16)  # type: ignore[method-assign,assignment]
+    seed_everything(0, name)
+    run = context(size, **more)
+    recorder.facts |= {"notes": run.notes, "out_of_memory": False}
+    try:
+        get_class(name)(**options).fit(small_train(2, images=8, size=size), run)
+    except Exception as error:
+        recorder.facts["out_of_memory"] = is_out_of_memory(error)
+        raise
+    finally:
+        recorder.facts["peaks"] = {str(card): peak for card, peak in gpu_memory.peaks().items()}
+
+
+def predicted(recorder: Recorder, one: Method, images: torch.Tensor) -> Any:
+    """Predict a batch three times, as a cell does: the copies of the results belong to it."""
+    images = images.pin_memory()
+    with torch.inference_mode():
+        for _ in range(3):
+            recorder.step("predict")
+            answered(one, images, torch.device("cuda"))
+    return one.predict(images.to("cuda"))
+
+
+def precision(recorder: Recorder) -> None:
+    """Report which precision DiAD's ``auto`` is on this card."""
+    from diadbench.methods.diad.method import DiAD
+
+    run = context(64)
+    one = DiAD(size="tiny", weights="random")
+    one._budget(one.stage2, run)
+    recorder.facts["precision"] = run.extras["precision"]
+
+
+def conforms(recorder: Recorder, name: str, options: dict[str, Any]) -> None:
+    """Run the conformance suite on the GPU."""
+    from diadbench.methods.authoring.conformance import check_method
+
+    seed_everything(0, name)
+    found = [(one.name, one.status, one.text) for one in check_method(get_class(name), options, device="cuda")]
+    recorder.facts["outcomes"] = found
+
+
+def main() -> None:
+    """Run one case and print what it reports; an error is a report too."""
+    case, options = sys.argv[1], json.loads(sys.argv[2])
+    torch.backends.cuda.enable_cudnn_sdp(False)  # its graphs can't be answered; flash and efficient attention can
+    seed_everything(0)
+    recorder = Recorder()
+    try:
+        globals()[case](recorder, **options)
+    except Exception as error:
+        traceback.print_exc()
+        recorder.facts["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
+    print("RESULT " + json.dumps(recorder.report()), flush=True)
+    SCRATCH.cleanup()
+
+
+if __name__ == "__main__":
+    main()

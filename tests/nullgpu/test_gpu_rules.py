@@ -1,0 +1,82 @@
+"""What is decided before anything runs on a GPU: determinism, TF32, precisions, keys of caches, placement."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from gpu_stand_in import is_real, run_case
+
+from diadbench.benchmark.cells.determinism import STRICT, gpu_notes, set_tf32
+from diadbench.benchmark.cells.provenance import seed_everything
+from diadbench.methods.diad import config
+from diadbench.methods.diad.networks.card import place
+from diadbench.methods.diad.networks.model import DiADModel
+from diadbench.methods.features.arithmetic import arithmetic
+from diadbench.methods.training.lightning import Budget
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> object:
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+
+
+@pytest.mark.parametrize(("method", "warns"), [("diad", False), ("draem", False), ("padim", True), ("x.py:Y", True)])
+def test_our_methods_are_held_to_deterministic_algorithms(method: str, warns: bool) -> None:
+    seed_everything(0, method)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert torch.is_deterministic_algorithms_warn_only_enabled() is warns
+    assert torch.utils.deterministic.fill_uninitialized_memory is False  # type: ignore[attr-defined]
+    noted = any("not held to" in note for note in gpu_notes(method, torch.device("cuda"), tf32=True))
+    assert noted is warns is (method not in STRICT)
+    assert gpu_notes(method, torch.device("cpu"), tf32=True) == []
+
+
+def test_tf32_is_one_option_and_part_of_the_keys_of_caches() -> None:
+    keys = []
+    for allowed in (True, False):
+        set_tf32(allowed)
+        assert torch.backends.cuda.matmul.allow_tf32 is allowed
+        assert torch.backends.cudnn.allow_tf32 is allowed
+        keys.append(arithmetic(torch.device("cuda")))
+        assert f"tf32: {str(allowed).lower()}" in gpu_notes("diad", torch.device("cuda"), tf32=allowed)[0]
+    assert keys[0] != keys[1]
+    assert arithmetic(torch.device("cpu"))["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "asked", "expected"),
+    [(80, True, (48, 1)), (24, True, (48, 1)), (19, True, (12, 4)), (24, False, (12, 4))],
+)
+def test_a_batch_is_as_large_as_the_card_allows(gigabytes: float, asked: bool, expected: tuple[int, int]) -> None:
+    with torch.device("meta"):
+        model = DiADModel(config.size("sd15"))
+    budget = Budget(10, 12, 4, precision="bf16-mixed")
+    placed = place(model, budget, (256, 256), int(gigabytes * 1e9), recompute=asked)
+    assert (placed.budget.batch_size, placed.budget.accumulate) == expected
+    assert placed.recompute is (asked and gigabytes < 40)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(is_real(), reason="what this GPU has is its own")
+@pytest.mark.parametrize(("major", "expected"), [(7, "32-true"), (8, "bf16-mixed")])
+def test_emulated_bfloat16_is_none(major: int, expected: str) -> None:
+    found = run_case("precision", gpu={"major": major, "minor": 5})
+    assert found["precision"] == expected
+
+
+def test_the_conformance_suite_runs_on_a_gpu() -> None:
+    found = run_case("conforms", name="mean-image", options={})
+    assert "error" not in found, found["error"]
+    status = {name: status for name, status, _ in found["outcomes"]}
+    added = ("results on the device", "images of the CPU", "as on the CPU", "same bits twice")
+    assert set(added) < set(status)
+    if is_real():
+        assert set(status.values()) == {"passed"}, found["outcomes"]
+    else:  # values mean nothing there, so "as on the CPU" can't hold; where results lie and what raises does
+        wrong = {name for name, one in status.items() if one != "passed"} - {"as on the CPU"}
+        assert not wrong, found["outcomes"]
+        assert status["as on the CPU"] == "failed"

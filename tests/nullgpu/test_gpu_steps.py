@@ -1,0 +1,50 @@
+"""A steady step waits for nothing, starts few kernels, and does no work on the CPU; nor does a batch of prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from gpu_options import METHODS
+from gpu_stand_in import is_real, run_case
+
+#: Most kernels of a step at these small sizes: their number is the full size's but for DiAD, which has fewer blocks.
+LAUNCHES = {"diad": 7600, "uniad": 800, "draem": 850}
+#: Most elements of a tensor that a step may make on the CPU: batches are read by workers.
+CPU_ELEMENTS = 100_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_a_step_waits_for_nothing(name: str) -> None:
+    method, options, size = METHODS[name]
+    options = {**options, next(key for key in ("train_steps", "steps") if key in options): 6}
+    found = run_case("method", name=method, options=options, size=size)
+    assert "error" not in found, found["error"]
+    step: dict[str, Any] = found["phases"]["step"]
+    assert step["times"] == 6
+    assert step["mean"]["waits"] == 0, step["syncs_lines"]
+    assert not step["alerts_lines"]
+    assert max(step["cpu_lines"].values(), default=0) <= CPU_ELEMENTS, step["cpu_lines"]
+    predict = found["phases"]["predict"]
+    assert predict["mean"]["waits"] <= 2, predict["syncs_lines"]
+    if not is_real():
+        assert step["mean"]["syncs"] == 0
+        assert step["mean"]["h2d"] == step["mean"]["h2d_pinned"], step["copy_lines"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(is_real(), reason="only the null GPU counts launches")
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_a_step_starts_few_kernels(name: str) -> None:
+    method, options, size = METHODS[name]
+    found = run_case("method", name=method, options=options, size=size, operations=False)
+    assert 0 < found["phases"]["step"]["mean"]["launches"] <= LAUNCHES[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_clipping_and_every_precision_go_together(precision: str) -> None:
+    options = {"steps": 2, "width": 4, "batch_size": 4, "clip": 1.0, "precision": precision}
+    found = run_case("trained", name="draem", options=options, half=True)
+    assert "error" not in found, found["error"]
