@@ -208,14 +208,16 @@ def _compared(row: Mapping[str, Any], digits: int) -> list[str]:
     ]
 
 
-def print_published(dataset: str = "", method: str = "", run: str = "") -> None:
+def print_published(dataset: str = "", method: str = "", run: str = "", setting: str = "") -> None:
     """Print published rows, and what arithmetic says against them.
 
     Args:
         dataset: Keep this dataset.
         method: Keep this method.
         run: A run directory whose own rows are listed too.
+        setting: Keep this setting: ``multi-class``, ``one-per-class``, ``few-shot``, ``zero-shot``, or one as printed.
     """
+    from diadbench.reports.published.comparable import same_setting, setting_of
     from diadbench.reports.published.literature import dataset_key, load_published
 
     table = load_published([run] if run else [])
@@ -225,12 +227,44 @@ def print_published(dataset: str = "", method: str = "", run: str = "") -> None:
             if not same.any():
                 raise unknown_name(column, wanted, table[column].unique())
             table = table[same]
+    if setting:
+        same = table["setting"].map(lambda text: same_setting(str(text), setting))
+        if not same.any():
+            raise unknown_name("setting", setting, table["setting"].map(setting_of).unique())
+        table = table[same]
     shown = published_table(records(table))
     _console(None, shown).print(shown)
 
 
+def _heading(row: Mapping[str, Any]) -> str:
+    return ", ".join(filter(None, [str(row["dataset"]), str(row["setting"])]))
+
+
+def _size(row: Mapping[str, Any]) -> str:
+    return f"at {row['resolution']}" if str(row["resolution"]) not in ("", "256") else ""
+
+
+def _published_order(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the places of rows as they are printed."""
+    best: dict[tuple[str, str], float] = {}
+    for row in rows:
+        key = (_heading(row), squeeze(str(row["method"])))
+        value = float(row["i_auroc"])
+        best[key] = max(best.get(key, 0.0), 0.0 if pd.isna(value) else value)
+
+    def order(place: int) -> tuple[Any, ...]:
+        heading, method = _heading(rows[place]), squeeze(str(rows[place]["method"]))
+        return heading, -best[heading, method], method
+
+    return sorted(range(len(rows)), key=order)
+
+
 def published_table(rows: Sequence[Mapping[str, Any]]) -> RichTable:
-    """Return published rows as a table of 80 columns: datasets as headings, notes below, each once."""
+    """Return published rows as a table of 80 columns: datasets and settings as headings, notes below, each once.
+
+    Under a heading the rows of a method stand together, the method with the best image AU-ROC first.
+    """
+    from diadbench.reports.published.comparable import disagreements
     from diadbench.reports.published.literature import check_published
 
     shown = RichTable(**NARROW)
@@ -241,12 +275,15 @@ def published_table(rows: Sequence[Mapping[str, Any]]) -> RichTable:
         shown.add_column(f"{info.base.replace('AU-', '').replace('F1-max', 'F1')}\n{info.level}", justify="right")
     notes: list[str] = []
     last = ""
-    for row in sorted(rows, key=lambda row: str(row["dataset"])):
-        if row["dataset"] != last:
-            last = str(row["dataset"])
+    others = disagreements(rows)
+    for place in _published_order(rows):
+        row = rows[place]
+        if _heading(row) != last:
+            last = _heading(row)
             shown.add_section()
             shown.add_row(Text(clean(last), style="italic"))
-        said = clean("; ".join(filter(None, [str(row["note"]), *check_published(row)])))
+        parts = [_size(row), str(row["note"]), *check_published(row), others.get(place, "")]
+        said = clean("; ".join(filter(None, parts)))
         notes += [said] if said and said not in notes else []
         mark = f" ({notes.index(said) + 1})" if said else ""
         epochs = "" if pd.isna(row["epochs"]) or "epochs" in row["source"] else f", {int(row['epochs'])} epochs"

@@ -10,10 +10,10 @@ from __future__ import annotations
 import inspect
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,19 @@ from torch import Tensor, nn
 from diadbench.common.cache.usage import mark_used
 from diadbench.common.errors import Skip, UserError, unknown_name
 from diadbench.methods.anomalib_models.authors_weights import weights_found, weights_notes
-from diadbench.methods.anomalib_models.input_size import choose_input, input_notes, place_of, same_at_prediction
+from diadbench.methods.anomalib_models.departures import departure_notes
+from diadbench.methods.anomalib_models.input_size import (
+    choose_input,
+    cropped_inside,
+    input_notes,
+    place_of,
+    same_at_prediction,
+)
 from diadbench.methods.anomalib_models.names import CITATIONS, model_names
 from diadbench.methods.anomalib_models.options import enum_values, options_of
 from diadbench.methods.anomalib_models.place import Place
 from diadbench.methods.anomalib_models.running_gaussian import keep_no_embeddings
+from diadbench.methods.anomalib_models.untrained import untrained_networks
 from diadbench.methods.base import Method, MethodInfo, Prediction, RunContext
 from diadbench.methods.features.backbones import RANDOM_NOTE, load_backbone_weights
 from diadbench.methods.features.hub import hub_access, no_network
@@ -36,6 +44,8 @@ if TYPE_CHECKING:
 
 #: Version of the bridge: raised when it makes other results of the same anomalib and options (see ``MethodInfo``).
 VERSION = 2
+#: When the learning rate follows its schedule: ``model``: as the model says (mostly once an epoch), ``step``.
+LrInterval = Literal["model", "step"]
 #: Options of the bridge itself; all others are the model's.
 OWN = (
     inspect.Parameter("weights", inspect.Parameter.KEYWORD_ONLY, default="hub", annotation=str),
@@ -43,6 +53,8 @@ OWN = (
     inspect.Parameter("max_epochs", inspect.Parameter.KEYWORD_ONLY, default=100, annotation=int),
     inspect.Parameter("max_steps", inspect.Parameter.KEYWORD_ONLY, default=-1, annotation=int),
     inspect.Parameter("crop", inspect.Parameter.KEYWORD_ONLY, default=True, annotation=bool),
+    inspect.Parameter("tag", inspect.Parameter.KEYWORD_ONLY, default="", annotation=str),
+    inspect.Parameter("lr_interval", inspect.Parameter.KEYWORD_ONLY, default="model", annotation=LrInterval),
 )
 
 
@@ -53,16 +65,21 @@ class AnomalibMethod(Method):
 
     Args:
         weights: Where the weights of timm backbones come from: ``hub`` (anomalib's own way), a file or folder,
-            ``package``, or ``random`` (a note says so). All but ``hub`` need a model with a ``pre_trained`` argument.
+            ``package``, or ``random`` (a note says so). All but ``hub`` need a model whose network is timm's.
         batch_size: Training images at a time. Models that keep a memory bank have no use for large ones.
-        max_epochs: Passes over the training images. Models that say themselves how many they need get that.
+        max_epochs: Passes over the training images; -1: as many as ``max_steps`` needs. Models that say themselves how
+            many they need get that.
         max_steps: Stop after so many steps; -1: no limit.
         crop: Keep the centre crop of the model's pre-processor. Its map is put where the crop lies in the image, and
             the border has the image's lowest score. ``false``: the whole image is resized to the crop's size.
+        tag: Tag of timm's weights from the hub, for models whose network can't be named with one: ``tv_in1k``.
+        lr_interval: ``step``: the learning rate follows its schedule at every step; ``model``: as the model says.
     """
 
     model_name: ClassVar[str]
     crop: bool = True
+    tag: str = ""
+    lr_interval: LrInterval = "model"
 
     def __init__(self, **options: Any) -> None:
         signature = inspect.signature(type(self))
@@ -75,10 +92,20 @@ class AnomalibMethod(Method):
         self.max_epochs = int(complete["max_epochs"])
         self.max_steps = int(complete["max_steps"])
         self.crop = bool(complete["crop"])
+        self.tag = str(complete["tag"])
+        self.lr_interval = complete["lr_interval"]
         self.options = options
         self._model: Any = None
         self._place: Place | None = None
         self._notes: list[str] = []
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a training without an end, and a tag beside weights that aren't the hub's."""
+        if options.get("max_epochs") == -1 and options.get("max_steps") == -1:
+            raise UserError("max_epochs and max_steps are both -1, so training would never end; give one of them")
+        if options.get("tag") and options.get("weights") != "hub":
+            raise UserError(f"tag {options['tag']!r} names weights of the hub, but weights is {options['weights']!r}")
 
     # -- the model ------------------------------------------------------------------------------------------
 
@@ -89,8 +116,9 @@ class AnomalibMethod(Method):
         arguments = self._arguments(cls, run, pretrained=pretrained)
         chosen = choose_input(cls, run.image_size, crop=self.crop)
         arguments |= {name: part for name, part in _parts(chosen.pre_processor).items() if name in known}
-        model = cls(**arguments)
-        if self.weights != "hub":
+        own_weights = self.weights != "hub" or bool(self.tag)
+        model = self._untrained(cls, arguments) if own_weights or not pretrained else cls(**arguments)
+        if own_weights and (pretrained or self.weights != "hub"):
             self._fill(model, run)
         elif pretrained and arguments.get("pre_trained") is False:
             _tell(run, [RANDOM_NOTE])
@@ -101,7 +129,25 @@ class AnomalibMethod(Method):
         same_at_prediction(model)
         self._place = place_of(model, run.image_size)
         _tell(run, input_notes(self.model_name, self._place, chosen.refusal, crop=self.crop))
+        _tell(run, cropped_inside(self.model_name, model, self._place))
+        _tell(run, departure_notes(self.model_name, {**vars(self), **self.options}))
         return model
+
+    def _untrained(self, cls: Any, arguments: dict[str, Any]) -> Any:
+        """Make the model with initial weights where its network is timm's."""
+        with untrained_networks() as made:
+            try:
+                return cls(**arguments)
+            except Exception as error:
+                if no_network(error) and not made and (self.weights != "hub" or self.tag):
+                    raise self._no_extractor() from error
+                raise
+
+    def _no_extractor(self) -> UserError:
+        return UserError(
+            f"anomalib:{self.model_name}: option weights or tag is given, but this model has no network of timm's to "
+            "fill and fetches its weights itself; leave weights at hub and tag empty"
+        )
 
     def _arguments(self, cls: Any, run: RunContext, *, pretrained: bool) -> dict[str, Any]:
         """The arguments of the model's class, all but its parts."""
@@ -110,14 +156,8 @@ class AnomalibMethod(Method):
         arguments = enum_values(cls, arguments) | _own_folders(cls, arguments, run)
         if "batch_size" in known:
             arguments["batch_size"] = self.batch_size
-        own_weights = self.weights != "hub"
-        if "pre_trained" in known and (own_weights or not pretrained):
+        if "pre_trained" in known and (self.weights != "hub" or self.tag or not pretrained):
             arguments["pre_trained"] = False
-        elif own_weights:
-            raise UserError(
-                f"anomalib:{self.model_name}: option weights is {self.weights!r}, but this model has no "
-                "`pre_trained` argument and fetches its weights itself; leave it at hub"
-            )
         return arguments
 
     def _fill(self, model: Any, run: RunContext) -> None:
@@ -126,11 +166,11 @@ class AnomalibMethod(Method):
 
         extractors = [part for part in model.modules() if isinstance(part, TimmFeatureExtractor)]
         if not extractors:
-            raise UserError(f"anomalib:{self.model_name}: it has no timm backbone to fill; leave option weights at hub")
+            raise self._no_extractor()
         for extractor in extractors:
-            name = str(extractor.backbone)
+            name = str(extractor.backbone) + (f".{self.tag}" if self.tag else "")
             mean, std, notes = load_backbone_weights(cast(nn.Module, extractor.feature_extractor), name, self.weights)
-            run.extras["weights"] = {name: self.weights}
+            run.extras["weights"] = {str(extractor.backbone): self.tag or self.weights}
             _tell(run, notes)
             _normalise_with(model, mean, std)
 
@@ -150,6 +190,7 @@ class AnomalibMethod(Method):
                 batch_size=self.batch_size,
                 max_epochs=self.max_epochs,
                 max_steps=self.max_steps,
+                every_step=self.lr_interval == "step",
             )
             self._model = self._model.to(run.device).eval()
 

@@ -81,6 +81,31 @@ def input_notes(name: str, place: Place, refusal: str, *, crop: bool) -> list[st
     return notes
 
 
+def cropped_inside(name: str, model: Any, place: Place) -> list[str]:
+    """Return a note on what a model's network crops off its own input, after the pre-processor.
+
+    AnomalyDINO crops to multiples of its patches and Patchflow to ``crop_size`` or to patches; both fill the border of
+    the map themselves.
+    """
+    inner = _inner_size(name, getattr(model, "model", None), place.size)
+    share = 1.0 - inner[0] * inner[1] / (place.size[0] * place.size[1])
+    if share <= 0:
+        return []
+    border = "-1" if name == "Patchflow" else "that of its own edge"
+    return [
+        f"{name}'s network crops its input from {_by(place.size)} to {_by(inner)} and never looks at {100 * share:.1f} "
+        f"% of it; there its map is {border}"
+    ]
+
+
+def _inner_size(name: str, network: Any, size: tuple[int, int]) -> tuple[int, int]:
+    if name == "AnomalyDINO":
+        patch = int(network.patch_size)
+        return size[0] - size[0] % patch, size[1] - size[1] % patch
+    crop = getattr(network, "crop_size", None) if name == "Patchflow" else None
+    return (int(crop[0]), int(crop[1])) if crop is not None else size
+
+
 def same_at_prediction(model: Any) -> None:
     """Let the model predict on what it was trained on.
 

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from diadbench.common.errors import UserError
 from diadbench.methods.training.devices import one_device
 from diadbench.methods.training.quiet import quiet_lightning
 
@@ -64,11 +65,24 @@ def train_model(
     batch_size: int,
     max_epochs: int,
     max_steps: int,
+    every_step: bool = False,
 ) -> None:
     """Train ``model`` as anomalib's Engine would; a run that was killed goes on from its last checkpoint.
 
     Models that learn nothing from images (zero- and few-shot) are only set up.
+
+    Args:
+        model: The anomalib model.
+        train: The training images.
+        run: The run's settings.
+        batch_size: Images at a time.
+        max_epochs: Passes over the images, where the model doesn't say it itself; -1: ``max_steps`` decides.
+        max_steps: Stop after so many steps; -1: no limit.
+        every_step: The learning rate follows its schedule at every step. Lightning moves it once an epoch where a model
+            doesn't say otherwise, and anomalib's models don't, though some of their schedules count steps.
     """
+    if every_step:
+        _schedule_by_step(model)
     own = dict(model.trainer_arguments)
     epochs = int(own.pop("max_epochs", max_epochs))
     if epochs != max_epochs and max_epochs != DEFAULT_EPOCHS:
@@ -88,9 +102,9 @@ def train_model(
         "enable_model_summary": False,
         "default_root_dir": str(run.directory),
         "callbacks": [_Progress(run)],
-        "enable_checkpointing": epochs > 1,
+        "enable_checkpointing": epochs != 1,
     }
-    if epochs > 1:
+    if epochs != 1:
         last = ModelCheckpoint(checkpoints, filename="epoch", save_last=True, save_on_train_epoch_end=True)
         arguments["callbacks"].append(last)
     trainer = pl.Trainer(**{**arguments, **own, "devices": arguments["devices"]})
@@ -99,6 +113,20 @@ def train_model(
         trainer.validate(model, datamodule=data, verbose=False)
         return
     trainer.fit(model, datamodule=data, ckpt_path=_last(checkpoints))
+
+
+def _schedule_by_step(model: Any) -> None:
+    """Let the model's learning rate schedules move at every step."""
+    configure = model.configure_optimizers
+
+    def by_step() -> Any:
+        found = configure()
+        if not isinstance(found, tuple | list) or len(found) != 2 or not isinstance(found[1], list):
+            name = type(model).__name__
+            raise UserError(f"anomalib:{name}: it has no learning rate schedule; leave option lr_interval at model")
+        return found[0], [{"scheduler": schedule, "interval": "step"} for schedule in found[1]]
+
+    model.configure_optimizers = by_step
 
 
 def _last(directory: Path) -> str | None:

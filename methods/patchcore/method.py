@@ -27,6 +27,7 @@ from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.arithmetic import arithmetic
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
+from diadbench.methods.features.kept_backbone import keep_backbone, refuse_other_backbone
 from diadbench.methods.features.neighbours import Bank
 from diadbench.methods.features.weights import read_tensor, write_tensors
 from diadbench.methods.patchcore.coreset import greedy_coreset
@@ -218,13 +219,15 @@ class PatchCore(Method):
     # -- keeping --------------------------------------------------------------------------------------------
 
     def save(self, directory: Path) -> None:
-        """Write the bank."""
+        """Write the bank, and which backbone it belongs to."""
         assert self._bank is not None, "fit or load first"
+        assert self._network is not None, "fit or load first"
+        keep_backbone(directory, self._network)
         write_tensors(directory / "bank.safetensors", {"bank": self._bank.vectors})
 
     def load(self, directory: Path, run: RunContext) -> None:
-        """Read the bank, and the backbone from where it comes."""
-        self._start(run, trained_before=True)
+        """Read the bank; the backbone comes from its own weights again and must be the same."""
+        refuse_other_backbone(directory, self._start(run, trained_before=True), run)
         self._bank = Bank(read_tensor(directory / "bank.safetensors", "bank", str(run.device)))
 
     def parameters_count(self) -> int | None:

@@ -15,6 +15,7 @@ from diadbench.methods.base import Method, Prediction, RunContext
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
+from diadbench.methods.features.kept_backbone import keep_backbone, refuse_other_backbone
 from diadbench.methods.features.neighbours import Bank
 from diadbench.methods.features.weights import read_tensor, write_tensors
 
@@ -134,12 +135,13 @@ class GlobalKnn(Method):
         """Refuse a backbone from the hub without a tag."""
         check_backbone(options["backbone"], options["weights"])
 
-    def _start(self, run: RunContext, *, trained_before: bool = False) -> None:
+    def _start(self, run: RunContext, *, trained_before: bool = False) -> Backbone:
         network = load_backbone(
             self.backbone, weights=self.weights, out_indices=(self.level,), trained_before=trained_before
         )
         network.tell(run)
         self._network = network.to(run.device)
+        return self._network
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:
@@ -164,12 +166,14 @@ class GlobalKnn(Method):
         return Prediction(score[:, None, None].expand(-1, *images.shape[2:]).contiguous(), score)
 
     def save(self, directory: Path) -> None:
-        """Write the features."""
+        """Write the features, and which backbone they are of."""
+        assert self._network is not None, "fit or load first"
+        keep_backbone(directory, self._network)
         _save_bank(self._bank, directory)
 
     def load(self, directory: Path, run: RunContext) -> None:
-        """Read the features, and the backbone from where it comes."""
-        self._start(run, trained_before=True)
+        """Read the features; the backbone comes from its own weights again and must be the same."""
+        refuse_other_backbone(directory, self._start(run, trained_before=True), run)
         self._bank = _load_bank(directory, run)
 
     def parameters_count(self) -> int | None:

@@ -21,6 +21,7 @@ from diadbench.common.files import write_text
 from diadbench.common.heatmap import level, overlay, paint
 from diadbench.reports.figures.gallery import Choice, Picture, choose, gallery_of, scale
 from diadbench.reports.figures.palette import styles
+from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.literature import check_published
 from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
 from diadbench.reports.tables.cut import Entry, marks_text
@@ -190,15 +191,22 @@ def _interval(row: Mapping[str, Any], digits: int) -> str:
     return f"[{100 * row['low']:+.{digits}f}, {100 * row['high']:+.{digits}f}]"
 
 
+def _others(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Return for each published row what other sources print against it."""
+    found = disagreements(rows)
+    return [[found[place]] if place in found else [] for place in range(len(rows))]
+
+
 def _published(table: pd.DataFrame, digits: int) -> list[dict[str, Any]]:
     shown = table[table["here"]] if len(table) else table
     rows: list[dict[str, Any]] = []
     if not len(shown):
         return rows
     shown = shown.assign(order=shown["ours"] == "").sort_values(["dataset", "order", "method"], kind="stable")
+    others = dict(zip(shown.index, _others(records(shown))))
     for (dataset, method), group in shown.groupby(["dataset", "method"], sort=False):
-        for row in records(group):
-            problems = [f"Arithmetic: {problem}" for problem in check_published(row)]
+        for place, row in zip(group.index, records(group)):
+            problems = [f"Arithmetic: {problem}" for problem in check_published(row)] + others[place]
             rows.append(
                 {
                     "ours": False,

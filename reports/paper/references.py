@@ -17,6 +17,23 @@ SOURCES = {
     "PatchCore": "roth2022patchcore",
     "DRAEM": "zavrtanik2021draem",
     "anomalib": "akcay2022anomalib",
+    "Dinomaly": "guo2025dinomaly",
+    "INP-Former": "luo2025inpformer",
+    "AnomalyDINO": "damm2025anomalydino",
+    "UniNet": "wei2025uninet",
+    "Dinomaly2": "dinomaly2repository",
+    "CostFilter-AD": "costfilterad",
+    "OneNIP": "onenip",
+    "AdaptCLIP": "adaptclip",
+    "SubspaceAD": "subspacead",
+    "RAD": "rad2026",
+    "HGAD": "hgad",
+    "cnulab": "cnulabdinomaly",
+    "VLMDiff": "vlmdiff",
+    "DeCo-Diff": "decodiff",
+    "MVMCAD": "mvmcad",
+    "InversionAD": "inversionad",
+    "third-party": "thirdparty2026",
 }
 _KEY = re.compile(r"[A-Za-z0-9_:./+-]+\Z")
 

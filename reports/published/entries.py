@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.reports.published.comparable import setting_of
 from diadbench.reports.published.literature import VALUES, check_published, dataset_key, load_published
 from diadbench.reports.tables.cut import Entry, Head, Table, mark_text
 from diadbench.reports.tables.escape import squeeze
@@ -56,8 +57,8 @@ def with_published(
 def _candidates(rows: pd.DataFrame, results: pd.DataFrame, datasets: Mapping[str, set[str]]) -> pd.DataFrame:
     """Return the published rows of the datasets and the setting of the results."""
     every = set().union(*datasets.values())
-    multi = str(results["setting"].iloc[0]).startswith("multi")
-    return rows[rows["dataset"].map(dataset_key).isin(every) & (rows["setting"].str.startswith("multi") == multi)]
+    setting = str(results["setting"].iloc[0])
+    return rows[rows["dataset"].map(dataset_key).isin(every) & (rows["setting"].map(setting_of) == setting)]
 
 
 def _unknown(wanted: str, rows: pd.DataFrame) -> UserError:

@@ -1,6 +1,7 @@
 """Published figures as data, the checks that arithmetic can make, and the importer of new rows.
 
-``published.csv`` is shipped with the package; rows that a user imports go to ``published.csv`` in the directory that
+``published.csv`` and ``published_2026.csv`` are shipped with the package; rows that a user imports go to
+``published.csv`` in the directory that
 :func:`user_file` names, and every report reads both.
 """
 
@@ -18,12 +19,15 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
+from diadbench.reports.published.comparable import setting_of
 from diadbench.reports.tables.escape import squeeze
 from diadbench.reports.tables.frame import records
 from diadbench.reports.tables.labels import SEVEN
 
 COLUMNS = ("source", "source_ref", "method", "venue", "dataset", "setting", "resolution", "epochs",
            *SEVEN, "p_ioumax", "mad", "note")  # fmt: skip
+#: Files of rows that are shipped, beside this one.
+SHIPPED = ("published.csv", "published_2026.csv")
 VALUES = (*SEVEN, "p_ioumax", "mad")
 REQUIRED = ("source", "method", "dataset")
 #: F1-max of calling every test image anomalous, in percent: the class mean of 2b / (2b + g). MAD_Sim isn't here: its
@@ -58,8 +62,8 @@ def load_published(runs: Iterable[Path | str] = ()) -> pd.DataFrame:
     Returns:
         Columns :data:`COLUMNS` and ``kept`` (``shipped``, or the file that a row stands in); NaN where not published.
     """
-    shipped = Path(str(files("diadbench.reports") / "published" / "published.csv"))
-    tables = [read_table(shipped).assign(kept="shipped")]
+    folder = Path(str(files("diadbench.reports") / "published"))
+    tables = [read_table(folder / name).assign(kept="shipped") for name in SHIPPED]
     for path in dict.fromkeys([user_file(), *map(file_of, runs)]):
         if path.is_file():
             tables.append(read_table(path).assign(kept=str(path)))
@@ -85,7 +89,8 @@ def read_table(path: Path) -> pd.DataFrame:
     if missing:
         raise UserError(f"{path}: no column {missing[0]!r}; the columns are {', '.join(COLUMNS)}")
     table = table.reindex(columns=list(COLUMNS), fill_value="")
-    for name in ("resolution", "epochs", *VALUES):
+    table["resolution"] = table["resolution"].str.strip()  # "448 crop 392" says more than a number
+    for name in ("epochs", *VALUES):
         table[name] = _numbers(table[name], name, path, percent=name in VALUES)
     for position, row in enumerate(records(table), 2):
         empty = next((name for name in REQUIRED if not str(row[name]).strip()), None)
@@ -326,7 +331,7 @@ def beside(results: pd.DataFrame, table: pd.DataFrame, published: pd.DataFrame |
     rows = []
     for row in records(load_published() if published is None else published):
         key = dataset_key(str(row["dataset"]))
-        setting = "multi-class" if str(row["setting"]).startswith("multi") else "one-per-class"
+        setting = setting_of(str(row["setting"]))
         several = ours.get((key, squeeze(str(row["method"])), setting), [])
         why = f"{len(several)} rows match" if len(several) > 1 else parts.get(several[0], "") if several else ""
         dataset, method = several[0] if several and not why else ("", "")

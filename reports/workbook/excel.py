@@ -14,6 +14,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from diadbench.common.files import write_with
 from diadbench.reports.figures.palette import styles
+from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.literature import VALUES, check_published
 from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
 from diadbench.reports.tables.cut import Table, marks_text
@@ -302,12 +303,18 @@ def _published(book: Workbook, table: pd.DataFrame) -> None:
     for position in range(len(shown)):
         sheet.merge_cells(start_row=3, end_row=3, start_column=8 + 3 * position, end_column=10 + 3 * position)
     names = ["Dataset", "Method", "Venue", "Source", "Setting", "Pixels", "Epochs"]
-    heads(sheet, 4, [*names, *(["published", "ours", "difference"] * len(shown)), "Note", "Arithmetic", "Where"])
+    heads(
+        sheet,
+        4,
+        [*names, *(["published", "ours", "difference"] * len(shown)), "Note", "Arithmetic, other sources", "Where"],
+    )
+    others = disagreements(records(table))
     for line, row in enumerate(records(table), 5):
         texts = (row["dataset"], row["method"], row["venue"], row["source"], row["setting"])
         for column, value in enumerate(texts, 1):
             put(sheet, line, column, value).fill = cells.PUBLISHED_FILL
-        put(sheet, line, 6, row["resolution"])
+        size = str(row["resolution"])
+        put(sheet, line, 6, int(size) if size.isdecimal() else size)
         put(sheet, line, 7, row["epochs"])
         for position, key in enumerate(shown):
             put(sheet, line, 8 + 3 * position, row[key], "0.0").fill = cells.PUBLISHED_FILL
@@ -316,7 +323,8 @@ def _published(book: Workbook, table: pd.DataFrame) -> None:
         end = 8 + 3 * len(shown)
         put(sheet, line, end, row["note"])
         problems = check_published(row)
-        put(sheet, line, end + 1, "; ".join(problems))
+        told = others.get(line - 5, "")
+        put(sheet, line, end + 1, "; ".join([*problems, *filter(None, [told])]))
         put(sheet, line, end + 2, row["source_ref"])
         if problems:
             sheet.cell(line, end + 1).fill = cells.WARN_FILL

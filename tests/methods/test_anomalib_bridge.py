@@ -96,6 +96,8 @@ def test_weights_reach_the_model_with_their_normalisation(run: RunContext) -> No
 
 def test_weights_are_refused_where_the_model_takes_none(run: RunContext) -> None:
     with pytest.raises(UserError, match="fetches its weights itself"):
+        bridge("Ganomaly")(weights="package").fit(small_train(1, images=2), run)
+    with pytest.raises(UserError, match="`weights: package` holds tf_efficientnet_lite0"):
         bridge("Stfpm")(weights="package").fit(small_train(1, images=2), run)
 
 

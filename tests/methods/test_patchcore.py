@@ -226,3 +226,28 @@ def test_projection_keeps_distances(tmp_path: Path) -> None:
 def test_wrong_options_are_one_line(options: dict[str, Any], text: str) -> None:
     with pytest.raises(UserError, match=text):
         PatchCore(**options)
+
+
+def test_a_bank_is_refused_with_another_backbone(tmp_path: Path) -> None:
+    """Distances between features of two networks mean nothing, and nothing else would tell."""
+    from diadbench.methods.authoring.small_data import small_train
+    from diadbench.methods.features.kept_backbone import FILE
+    from diadbench.methods.simple.trivial import GlobalKnn
+
+    context = RunContext(0, torch.device("cpu"), (64, 64), ("a",), tmp_path, tmp_path / "cache")
+    for name, cls, options in (
+        ("patchcore", PatchCore, {"levels": (2,), "embedding": "concat", "ratio": 0.1}),
+        ("global-knn", GlobalKnn, {}),
+    ):
+        method = cls(backbone="tf_efficientnet_lite0", weights="package", **options)
+        method.fit(small_train(1, images=3), context)
+        kept = tmp_path / name
+        kept.mkdir()
+        method.save(kept)
+        cls(backbone="tf_efficientnet_lite0", weights="package", **options).load(kept, context)
+        with pytest.raises(UserError, match="its features are of tf_efficientnet_lite0"):
+            cls(backbone="tf_efficientnet_lite0", weights="random", **options).load(kept, context)
+        (kept / FILE).unlink()
+        notes = RunContext(0, context.device, (64, 64), ("a",), tmp_path, tmp_path / "cache")
+        cls(backbone="tf_efficientnet_lite0", weights="package", **options).load(kept, notes)
+        assert any("were not compared" in note for note in notes.notes)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 
-def list_published(*, dataset: str = "", method: str = "", run: str = "") -> int:
-    """List published figures, and what arithmetic says against them.
+def list_published(*, dataset: str = "", method: str = "", setting: str = "", run: str = "") -> int:
+    """List published figures, what arithmetic says against them, and where sources contradict each other.
 
     Args:
         dataset: Keep this dataset.
         method: Keep this method.
+        setting: Keep this setting: multi-class, one-per-class, few-shot, zero-shot.
         run: List the rows that were added to this run too.
 
     Example::
 
-        diadbench published list --dataset mvtec --method DiAD
+        diadbench published list --dataset mvtec --setting multi-class
     """
     from diadbench.reports.terminal import print_published
 
-    print_published(dataset, method, run)
+    print_published(dataset, method, run, setting)
     return 0
 
 

@@ -1,0 +1,32 @@
+"""Build an anomalib model without fetching the weights of its network."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def untrained_networks() -> Iterator[list[Any]]:
+    """Let timm networks that anomalib's extractor makes meanwhile have initial weights, whatever it is told.
+
+    Some models have an argument ``pre_trained``. Others (Dinomaly, InpFormer, AnomalyDINO, Stfpm) always ask the
+    extractor for trained weights.
+
+    Yields:
+        The extractors that were made, as they are made. None: the model's network isn't timm's.
+    """
+    from anomalib.models.components import TimmFeatureExtractor
+
+    make, made = TimmFeatureExtractor.__init__, list[Any]()
+
+    def untrained(self: Any, *args: Any, **kwargs: Any) -> None:
+        made.append(self)
+        make(self, *args, **{**kwargs, "pre_trained": False})
+
+    TimmFeatureExtractor.__init__ = untrained
+    try:
+        yield made
+    finally:
+        TimmFeatureExtractor.__init__ = make

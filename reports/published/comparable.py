@@ -1,0 +1,86 @@
+"""Which published rows speak of the same thing, and where they print other figures for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from diadbench.reports.tables.escape import squeeze
+from diadbench.reports.tables.labels import SEVEN, Metric
+
+Row = Mapping[str, Any]
+#: Points of percent that two printed figures may differ by and still be one figure, rounded.
+ROUNDING = 0.051
+
+
+def setting_of(text: str) -> str:
+    """Return a published row's setting as one of a few words.
+
+    Returns:
+        ``multi-class`` (one model for the classes of one dataset), ``one-per-class``, ``few-shot``, ``zero-shot``, or
+        the text itself where it is another (one model over several datasets, several views at once).
+    """
+    plain = str(text).strip().lower()
+    if re.fullmatch(r"multi-class( \(\d+ classes\))?", plain):
+        return "multi-class"
+    if plain.startswith(("single-class", "one-per-class")):
+        return "one-per-class"
+    return next((word for word in ("few-shot", "zero-shot") if plain.startswith(word)), plain)
+
+
+def same_setting(text: str, wanted: str) -> bool:
+    """Whether a published setting is the wanted one, given by its word or by its whole text."""
+    return squeeze(wanted) in (squeeze(setting_of(text)), squeeze(text))
+
+
+def disagreements(rows: Sequence[Row]) -> dict[int, str]:
+    """Say where sources print other figures for the same method, dataset and setting.
+
+    Args:
+        rows: Published rows.
+
+    Returns:
+        Position of a row -> what the others print, for rows that don't stand alone. Figures of equal size and budget
+        contradict each other; others differ.
+    """
+    from diadbench.reports.published.literature import dataset_key
+
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        key = (squeeze(_bare(str(row["method"]))), dataset_key(str(row["dataset"])), squeeze(str(row["setting"])))
+        groups.setdefault(key, []).append(place)
+    found: dict[int, str] = {}
+    for places in groups.values():
+        if len({str(rows[place]["source"]) for place in places}) > 1:
+            found |= {place: told for place in places if (told := _told(rows[place], [rows[i] for i in places]))}
+    return found
+
+
+def _bare(method: str) -> str:
+    """Return a method's name without what a table says of who ran it: ``Dinomaly (rerun by CostFilter-AD)``."""
+    return re.sub(r"\s*\((re-?run|retrained|released|called|third-party|two decimals|early)[^)]*\)", "", method)
+
+
+def _told(row: Row, others: Sequence[Row]) -> str:
+    parts = []
+    for metric in SEVEN:
+        own = float(row[metric])
+        rest = {float(each[metric]): each for each in others if each["source"] != row["source"]}
+        values = [value for value in rest if abs(value - own) > ROUNDING]
+        if values:
+            word = "contradicted by" if any(_same_budget(row, rest[value]) for value in values) else "elsewhere"
+            name = Metric(metric, mean=False)
+            parts.append(f"{name.base}_{name.level} {word} {_range(values)}")
+    return f"other sources print other figures: {', '.join(parts)}" if parts else ""
+
+
+def _same_budget(one: Row, other: Row) -> bool:
+    """Whether both rows state the same size and epochs."""
+    known = [str(row[name]) for row in (one, other) for name in ("resolution", "epochs")]
+    return "nan" not in known and "" not in known and known[:2] == known[2:]
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
