@@ -31,8 +31,9 @@ LIMITS = {
 
 def grid_of(options: argparse.Namespace, folder: Path, methods: int, seeds: int) -> Any:
     """Return a grid of ``methods`` versions of one method on some datasets, each drawn once."""
-    from diadbench.benchmark.planning.grid import parse_grid
     from real_run import write_images
+
+    from diadbench.benchmark.planning.grid import parse_grid
 
     names = [f"class {n:02d}" for n in range(options.classes)]
     datasets = {}
@@ -51,10 +52,11 @@ def grid_of(options: argparse.Namespace, folder: Path, methods: int, seeds: int)
 def make(folder: Path, options: argparse.Namespace) -> None:
     """Write the run directory: a process of its own, as a command's peak memory counts what its parent held."""
     sys.path.insert(0, str(HELPERS))
-    from diadbench.benchmark.records.store import RunDirectory
-    from diadbench.benchmark.runs.runner import run_grid
     from real_run import InProcess
     from scaled_run import make_whole
+
+    from diadbench.benchmark.records.store import RunDirectory
+    from diadbench.benchmark.runs.runner import run_grid
 
     os.environ["DIADBENCH_CACHE"] = str(folder / "cache")
     run_grid(grid_of(options, folder, 1, 1), folder / "real", engine=InProcess(), quiet=True)

@@ -22,6 +22,7 @@ from diadbench.benchmark.engines.base import Engine, Job, Outcome
 from diadbench.benchmark.engines.gpus import named_gpu
 from diadbench.benchmark.planning.forecast import longest_first, remember, within_budget
 from diadbench.benchmark.planning.grid import Grid
+from diadbench.benchmark.planning.kept_code import with_kept_code
 from diadbench.benchmark.planning.paths import inside_relative
 from diadbench.benchmark.planning.plan import Overwrite, Plan, PlannedCell, make_plan
 from diadbench.benchmark.planning.takeover import take_over
@@ -151,6 +152,7 @@ def open_directory(plan: Plan) -> Plan:
             about = {**host(), "seeds": plan.grid.seeds, "threads": plan.compute["threads"]}
             write_json(path / "environment.json", about)
         plan.directory.keep(plan.to_keep())
+        plan = dataclasses.replace(plan, cells=with_kept_code(plan.cells, path))
         renamed = [planned for planned in plan.cells if planned.source is not None]
         left = take_over(renamed, path) if renamed else []
     again = {planned.cell.key: dataclasses.replace(planned, run=True, why="new", source=None) for planned in left}

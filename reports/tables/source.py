@@ -71,7 +71,7 @@ class Source:
             mix_protocols: Let several share a table.
             titles: Print ``PatchCore`` for ``patchcore`` (reads every status.json).
             show: How to show the results; laid over the ``show`` blocks of the runs' grids.
-            means_alone: Nothing but means over classes is wanted: leave the rows of classes out where that changes none.
+            means_alone: Only means over classes are wanted: leave the rows of classes out where that changes none.
 
         Raises:
             UserError: Not a run directory, no cells, or several protocols and no choice.
@@ -79,7 +79,7 @@ class Source:
         opened = open_runs(paths)
         runs, names = [run for _, run in opened], [name for name, _ in opened]
         how = shown(opened, Show.read(show))
-        raw = results_of(opened, means_alone=means_alone and not (how.classes or how.drop))
+        raw = results_of(opened, means_alone=means_alone and not (how.classes or how.drop), lean=True)
         if raw.empty:
             raise UserError(f"{', '.join(str(run.path) for run in runs)}: no cells in it yet; run the grid first")
         source = cls(runs, names, raw, raw, how)
