@@ -48,7 +48,7 @@ def print_table(
         raise unknown_name("format", form, FORMATS, where="--format")
     if form == "xlsx" and not out:
         raise UserError("--format xlsx needs a file: add --out table.xlsx")
-    source = _source(runs, protocol, mix_protocols, show)
+    source = _source(runs, protocol, mix_protocols, show, means_alone="class" not in (*rows, *columns))
     table = source.cut(rows=rows, columns=columns, metrics=metrics or None)
     if form == "xlsx":
         from diadbench.reports.workbook.sheet import write_table
@@ -87,10 +87,17 @@ def _give(text: str, out: str | None, *, shown: bool) -> None:
         print(text, end="")
 
 
-def _source(runs: Sequence[str], protocol: str, mix: bool, show: Show | Mapping[str, Any] | None) -> Source:
+def _source(
+    runs: Sequence[str],
+    protocol: str,
+    mix: bool,
+    show: Show | Mapping[str, Any] | None,
+    *,
+    means_alone: bool = False,
+) -> Source:
     if not runs:
         raise UserError("give at least one run directory")
-    return Source.load(list(runs), protocol=protocol, mix_protocols=mix, show=show)
+    return Source.load(list(runs), protocol=protocol, mix_protocols=mix, show=show, means_alone=means_alone)
 
 
 def print_comparison(

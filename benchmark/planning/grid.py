@@ -28,7 +28,15 @@ from typing import Any, Literal
 import yaml
 
 from diadbench.benchmark.cells.loggers import LOGGERS
-from diadbench.benchmark.planning.paths import absolute, entry_with_paths, over_the_file, recalled, relative, with_paths
+from diadbench.benchmark.planning.paths import (
+    absolute,
+    entry_with_paths,
+    kept_in,
+    over_the_file,
+    recalled,
+    relative,
+    with_paths,
+)
 from diadbench.benchmark.records.cell_labels import cell_keys
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.show import Show
@@ -251,7 +259,7 @@ def load_grid(source: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise UserError(f"{where}: expected keys and values at the top, found {type(raw).__name__}")
     if (base / "cells").is_dir():
         raw = recalled(raw, base)
-    raw = with_paths(raw, absolute(base))
+    raw = with_paths(with_paths(raw, absolute(base)), kept_in(base))
     for key, value in (overrides or {}).items():
         _lay(raw, key, over_the_file(key, value, _names(key)))
     raw.setdefault("name", name)

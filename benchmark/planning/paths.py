@@ -14,6 +14,7 @@ from typing import Any, Literal
 import yaml
 
 from diadbench.common.errors import UserError
+from diadbench.common.files import read_json
 from diadbench.common.values.yaml_values import SpelledFloat, SpelledInt
 
 Kind = Literal["root", "class", "option"]
@@ -21,6 +22,8 @@ Kind = Literal["root", "class", "option"]
 Change = Callable[[Kind, str, str], str]
 #: What the name of a folder may be read as: 2024 is a number to YAML.
 _NAMES = (str, SpelledInt, SpelledFloat)
+#: Which file of a user's code was copied where, see kept_code.py.
+CODE_INDEX = "code/index.json"
 _GROUPS = {"methods": "method", "datasets": "dataset"}
 
 
@@ -91,6 +94,18 @@ def absolute(base: Path) -> Change:
             path, colon, name = text.rpartition(":")
             return f"{_found(base, path, where)}{colon}{name}"
         return text if text == "sample" else str(_found(base, text, where))
+
+    return change
+
+
+def kept_in(run: Path) -> Change:
+    """Return the change that puts the copy that a run keeps in place of a class's file that is gone."""
+    index = read_json(run / CODE_INDEX) or {}
+
+    def change(kind: Kind, text: str, where: str) -> str:
+        path, _, name = text.rpartition(":")
+        copied = index.get(os.path.realpath(path)) if kind == "class" and not os.path.exists(path) else None
+        return f"{run.absolute() / copied}:{name}" if copied else text
 
     return change
 

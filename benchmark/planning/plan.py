@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from diadbench.benchmark.planning.contents import with_contents
 from diadbench.benchmark.planning.grid import Cell, DatasetSpec, Grid, absolute_paths, parse_memory, parse_time
@@ -17,6 +17,9 @@ from diadbench.benchmark.records.identity import EARLIER_KEYS, Wanted, differenc
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.common.bibtex import bibtex
 from diadbench.common.errors import UserError
+
+if TYPE_CHECKING:
+    from diadbench.benchmark.records.results import Glance
 
 Overwrite = Literal["never", "stale", "failed", "always"]
 ProgressCall = Callable[[int, int, str], None]
@@ -88,12 +91,16 @@ def make_plan(
         for dataset in ("", *spec.by_dataset)  # "": wherever it says nothing else
     }
     datasets = {label: ResolvedDataset(grid, spec, progress) for label, spec in grid.datasets.items()}
+    known = directory.found_at(cell.key for cell in grid.cells()).glances()
+    alike: dict[tuple[str, str, str], dict[str, Any]] = {}
     planned = []
     for cell in grid.cells():
         name, place = cell.method.label, cell.dataset.label
-        method, dataset = methods.get((name, place), methods[name, ""]), datasets[place]
-        config = _configuration(grid, cell, method, dataset, directory.path, compute)
-        planned.append(_decide(cell, directory.cell(*cell.key), config, overwrite))
+        if cell.key[:3] not in alike:
+            method, dataset = methods.get((name, place), methods[name, ""]), datasets[place]
+            alike[cell.key[:3]] = _configuration(grid, cell, method, dataset, directory.path, compute)
+        config = _for_seed(alike[cell.key[:3]], cell.seed)
+        planned.append(_decide(cell, directory.cell(*cell.key), config, overwrite, known.get(cell.key)))
     return Plan(grid, directory, _with_sources(planned, directory, overwrite), compute)
 
 
@@ -146,7 +153,7 @@ def _configuration(
     run_directory: Path,
     compute: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return ``cell.yaml``: everything that the cell's process needs to know."""
+    """Return ``cell.yaml``: everything that the cell's process needs to know; :func:`_for_seed` has the last word."""
     fingerprint = dataset.fingerprint(tuple(method.info["channels"]))
     decides = {
         "method": method.identity,
@@ -191,9 +198,17 @@ def _configuration(
         "dataset_info": {**dataset.info, "bibtex": bibtex("datasets", dataset.info.get("cite", ""))},
         "decides": decides,
         "configuration": digest(decides),
-        "identity": digest({**decides, "seed": cell.seed}),
-        "earlier": digest({**{key: earlier[key] for key in EARLIER_KEYS}, "seed": cell.seed}),
+        "identity": "",
+        "earlier": {key: earlier[key] for key in EARLIER_KEYS},
     }
+
+
+def _for_seed(config: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return the configuration of one of the cells that differ in their seed alone."""
+    identities = {
+        key: digest({**config[of], "seed": seed}) for key, of in (("identity", "decides"), ("earlier", "earlier"))
+    }
+    return {**config, "seed": seed, **identities}
 
 
 def _decided_by_method(method: ResolvedMethod) -> dict[str, Any]:
@@ -214,7 +229,16 @@ def _decided_by_machine(grid: Grid, method: ResolvedMethod, compute: dict[str, A
     return found
 
 
-def _decide(cell: Cell, record: CellRecord, config: dict[str, Any], overwrite: Overwrite) -> PlannedCell:
+def _decide(
+    cell: Cell, record: CellRecord, config: dict[str, Any], overwrite: Overwrite, known: Glance | None
+) -> PlannedCell:
+    asked = (config["identity"], config["protocol"])
+    if (
+        known is not None
+        and (known.state, known.identity, known.protocol) == ("done", *asked)
+        and overwrite != "always"
+    ):
+        return PlannedCell(cell, record, config, run=False, why="done")  # its files needn't be opened
     run, why = _verdict(record, config, overwrite)
     return PlannedCell(cell, record, config, run, why)
 

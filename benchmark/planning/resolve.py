@@ -62,7 +62,7 @@ def resolve_method(name: str, options: dict[str, Any], where: str = "") -> Resol
         UserError: Unknown method, unknown option, or a value of a wrong type.
         Skip: The method can't run here.
     """
-    code = _code(name)
+    code = code_behind(name)
     digests = code.digests()
     packages = {package: version_of(package) or "missing" for package in _packages(name, code)}
     found = _remembered(name, options, where, code, [digests, packages, _own_source(), __version__])
@@ -123,8 +123,8 @@ def _is_known(name: str) -> bool:
     return name in registry.TABLE or name.startswith("anomalib:")
 
 
-def _code(name: str) -> Code:
-    """The code behind a method that isn't the project's own; nothing for those, which have versions."""
+def code_behind(name: str) -> Code:
+    """Return the code behind a method that isn't the project's own; nothing for those, which have versions."""
     if _is_known(name):
         return Code()
     target = target_of(name, registry.TABLE, registry.GROUP)

@@ -74,7 +74,7 @@ def _model(method: str, source: Path, part: str | None) -> tuple[Path, CellRecor
 
 def _only_cell(method: str, run: Path) -> CellRecord:
     """Return the one finished cell of the method. Raises UserError."""
-    found = [cell for cell in RunDirectory(run).cells() if cell.state == "done" and cell.config["method"] == method]
+    found = [cell for cell in RunDirectory(run).cells() if cell.state == "done" and _is_of(cell, method)]
     if not found:
         raise UserError(f"{run}: no finished cell of {method!r}")
     if len(found) > 1:
@@ -83,7 +83,12 @@ def _only_cell(method: str, run: Path) -> CellRecord:
     return found[0]
 
 
+def _is_of(cell: CellRecord, method: str) -> bool:
+    """Whether a cell is of a method, by the name that the grid has for it or by that of the copy in the run."""
+    return method in (cell.config.get("method"), cell.config.get("method_source"))
+
+
 def _check_method(method: str, cell: CellRecord) -> None:
-    found = cell.config.get("method")
-    if method != found:
+    found = cell.config.get("method_source", cell.config.get("method"))
+    if not _is_of(cell, method):
         raise UserError(f"{cell.directory}: a cell of {found!r}; expected one of {method!r}")

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from rich.progress import track
 
-from diadbench import methods
 from diadbench.benchmark.cells.determinism import set_tf32
 from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size
 from diadbench.benchmark.cells.provenance import pick_device, seed_everything
 from diadbench.benchmark.cells.scratch import kept_model
 from diadbench.benchmark.records.store import CellRecord
+from diadbench.benchmark.reuse.cell_code import method_of
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_json, write_with
 from diadbench.common.heatmap import overlay, paint
@@ -100,9 +100,10 @@ def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str,
         directory=record.directory / "scratch",
         cache_dir=cache_dir(),
     )
-    method = methods.get_class(config["method"])(**config["method_options"])
+    cls, versions = method_of(record)
+    method: Method = cls(**config["method_options"])
     method.load(kept, run)
-    add(run.notes, [*origin_beside(kept).notes, *record.status.get("notes", [])])
+    add(run.notes, [*versions, *origin_beside(kept).notes, *record.status.get("notes", [])])
     return method, config, run.notes
 
 

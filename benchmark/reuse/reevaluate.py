@@ -1,32 +1,40 @@
-"""Metrics of finished cells again, from kept maps, without running any model."""
+"""Metrics of finished cells again, from kept maps, without running any model.
+
+Each class of each cell is a piece of work of its own: pieces are spread over the cores, each reads its maps batch by
+batch, and what is computed is kept, so that a killed evaluation goes on with the next class.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 import shutil
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 import yaml
 
 from diadbench import datasets
 from diadbench.benchmark.cells.cell import open_data
-from diadbench.benchmark.cells.evaluating import make_evaluator
+from diadbench.benchmark.cells.evaluating import has_views
 from diadbench.benchmark.cells.evaluation_size import evaluation_size, size_notes
-from diadbench.benchmark.cells.keep import limits_file, map_file, save_metrics, save_scores
-from diadbench.benchmark.metrics import get_protocol
+from diadbench.benchmark.cells.keep import save_metrics, save_scores
+from diadbench.benchmark.metrics import Evaluation, Evaluator, get_protocol
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
+from diadbench.benchmark.reuse.class_results import ClassResults
+from diadbench.benchmark.reuse.kept_maps import KeptMaps, updates
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
-from diadbench.common.half import from_half
-
-if TYPE_CHECKING:
-    from diadbench.benchmark.metrics import Evaluation
-    from diadbench.datasets.decoding.data import TestData
+from diadbench.datasets.base import Dataset, Part
+from diadbench.datasets.decoding.data_module import DataModule
 
 #: Sums over the same scores in another order differ by less.
 ROUNDING = 1e-13
@@ -37,7 +45,8 @@ def evaluate_run(run: Path, protocol: str, out: Path | None, progress: ProgressC
     """Evaluate every finished cell of a run under another protocol, into a run directory of its own.
 
     The new directory holds metrics, scores and curves, marked with the new protocol; reports read it like any
-    other. Maps, models and pictures stay where they are.
+    other. Maps, models and pictures stay where they are. What an earlier, killed call has finished there of the same
+    cells, whole or by class, is not computed again.
 
     Args:
         run: A run directory whose cells kept their maps (``keep_maps: float16`` or ``float32``).
@@ -58,48 +67,171 @@ def evaluate_run(run: Path, protocol: str, out: Path | None, progress: ProgressC
         raise UserError(f"{target.path}: --out must be another directory than the run")
     write_text(target.path / "grid.yaml", yaml.safe_dump({**source.grid, "protocol": protocol}, sort_keys=False))
     write_json(target.path / "environment.json", source.environment)
-    left_out = []
     done = [cell for cell in source.cells() if cell.state == "done"]
-    for place, cell in enumerate(done):
-        progress(place, len(done), f"{cell.dataset} / {cell.method}")
-        try:
-            evaluate_cell(cell, protocol, target)
-        except UserError as error:
-            left_out.append(f"{cell.dataset} / {cell.method} / {cell.setting} / seed {cell.seed}: {error}")
+    left_out = _evaluate([Task(cell.directory, target.path, protocol) for cell in done], progress)
     if len(left_out) == len(done):
         raise UserError(left_out[0] if left_out else f"{run}: no cell is done; nothing to evaluate")
     target.write_results()
     return target, left_out
 
 
-def evaluate_cell(cell: CellRecord, name: str, target: RunDirectory) -> None:
-    """Evaluate one cell's kept maps and scores. Raises UserError when it has none, or the data have changed."""
-    protocol = get_protocol(name)
-    config = {**cell.config, "protocol": name}
-    dataset = datasets.get(config["dataset"], config["root"], **config["dataset_options"])
-    data = open_data(dataset, config, protocol.mask_rule, lambda done, total, what: None)
+@dataclass(frozen=True)
+class Task:
+    """A cell to evaluate: its directory, the run directory that the result goes to, the protocol's name."""
+
+    cell: Path
+    target: Path
+    protocol: str
+
+    @property
+    def source(self) -> CellRecord:
+        """The cell."""
+        return CellRecord(self.cell)
+
+    @property
+    def record(self) -> CellRecord:
+        """Where the result goes."""
+        cell = self.source
+        return RunDirectory(self.target, must_exist=False).cell(cell.dataset, cell.method, cell.setting, cell.seed)
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """What the result is made from: a result that says the same needn't be computed again."""
+        status = self.source.status
+        return {"identity": status.get("identity"), "finished": status.get("finished"), "protocol": self.protocol}
+
+    def __str__(self) -> str:
+        cell = self.source
+        return f"{cell.dataset} / {cell.method} / {cell.setting} / seed {cell.seed}"
+
+
+def _evaluate(tasks: Sequence[Task], progress: ProgressCall) -> list[str]:
+    """Evaluate cells; return a line for each that couldn't be."""
+    left_out: dict[Task, str] = {}
+    pieces: list[tuple[Task, str]] = []
+    open_cells: dict[Task, set[str]] = {}
+    for task in tasks:
+        if task.record.state == "done" and task.record.status.get("evaluated_from") == task.made_from:
+            continue
+        try:
+            names = checked_classes(task)
+        except UserError as error:
+            left_out[task] = str(error)
+            continue
+        open_cells[task] = set(names)
+        pieces += [(task, name) for name in names]
+    for done, (task, name, error) in enumerate(_computed(pieces)):
+        progress(done, len(pieces), f"{task}: {name}")
+        open_cells[task].discard(name)
+        if error:
+            left_out.setdefault(task, error)
+        elif not open_cells[task] and task not in left_out:
+            finish_cell(task)
+    return [f"{task}: {left_out[task]}" for task in tasks if task in left_out]
+
+
+def _computed(pieces: Sequence[tuple[Task, str]]) -> Iterator[tuple[Task, str, str]]:
+    """Compute the classes on all cores; yield each as it ends, with the reason where it couldn't be computed."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = min(cores, len(pieces))
+    if count < 2:
+        yield from ((*piece, compute_class(*piece)) for piece in pieces)
+        return
+    from loky import ProcessPoolExecutor
+
+    pool = ProcessPoolExecutor(count, initializer=_begin)
+    try:
+        asked = {pool.submit(compute_class, *piece): piece for piece in pieces}
+        for future in as_completed(asked):
+            try:
+                yield (*asked[future], future.result())
+            except BrokenProcessPool:  # a process was killed, say for its memory: once more, alone
+                yield (*asked[future], compute_class(*asked[future]))
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
+
+
+def _begin() -> None:
+    """Begin a process. Ctrl-C goes to all processes of the terminal: the first one answers it, and ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def checked_classes(task: Task) -> list[str]:
+    """Return the classes that a cell was tested on. Raises UserError when its maps are gone or the data changed."""
+    dataset, data = _opened(task)
+    cell = task.source
     if data.fingerprint != cell.status["fingerprint"]:
-        raise UserError(f"the data at {config['root']} are not those that the cell was run on; run it again")
+        raise UserError(f"the data at {cell.config['root']} are not those that the cell was run on; run it again")
     if dataset.info.has_masks and not list((cell.directory / "maps").glob("*.npy")):
         raise UserError("no maps were kept; run the grid with keep_maps=float16 or float32")
-    record = target.cell(cell.dataset, cell.method, cell.setting, cell.seed)
-    record.directory.mkdir(parents=True, exist_ok=True)
-    evaluator = make_evaluator(dataset, protocol, record.directory / "spill")
+    parts = dataset.parts(cell.config["setting"])
+    return list(dict.fromkeys(name for part in parts for name in part.classes))
+
+
+@lru_cache(maxsize=2)
+def _opened(task: Task) -> tuple[Dataset, DataModule]:
+    config = task.source.config
+    dataset = datasets.get(config["dataset"], config["root"], **config["dataset_options"])
+    return dataset, open_data(dataset, config, get_protocol(task.protocol).mask_rule, lambda done, total, what: None)
+
+
+def compute_class(task: Task, name: str) -> str:
+    """Compute the metrics of one class, unless they are kept from an earlier call; return why that can't be, or ``""``.
+
+    Memory is bounded by the evaluator, which puts maps aside on disk; kept maps are read by batch.
+    """
+    results = ClassResults(task.record.directory, task.made_from)
+    if results.has(name):
+        return ""
+    try:
+        results.save(name, _evaluation(task, name))
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _evaluation(task: Task, name: str) -> Evaluation:
+    dataset, data = _opened(task)
+    cell = task.source
+    spill = task.record.directory / "spill" / str(dataset.classes.index(name))
+    evaluator = Evaluator(
+        [name],
+        get_protocol(task.protocol),
+        has_masks=dataset.info.has_masks,
+        samples=has_views(dataset),
+        grouped=True,
+        spill_dir=spill,
+    )
     scores = pd.read_parquet(cell.directory / "scores.parquet").set_index("index")
     kept = KeptMaps(cell.directory, dataset.classes, dataset.samples)
-    for part in dataset.parts(config["setting"]):
-        _, test = data.part(part)
-        for update in updates(test, kept, scores, dataset.samples, dataset.classes):
-            evaluator.update(**update)
-    evaluation = evaluator.compute()
-    shutil.rmtree(record.directory / "spill", ignore_errors=True)
+    _, test = data.part(Part(name, (name,)))
+    for update in updates(test, kept, scores, dataset.samples, (name,)):
+        evaluator.update(**update)
+    found = evaluator.compute()
+    shutil.rmtree(spill, ignore_errors=True)
+    return found
+
+
+def finish_cell(task: Task) -> None:
+    """Write a cell's result from those of its classes; ``status.json`` last."""
+    dataset, data = _opened(task)
+    cell, record, protocol = task.source, task.record, get_protocol(task.protocol)
+    config = {**cell.config, "protocol": task.protocol}
+    (record.directory / "status.json").unlink(missing_ok=True)  # of an earlier result, which is replaced now
+    results = ClassResults(record.directory, task.made_from)
+    evaluation = results.together(checked_classes(task), protocol)
+    scores = pd.read_parquet(cell.directory / "scores.parquet")
+    kept = KeptMaps(cell.directory, dataset.classes, dataset.samples)
     # the protocol's rule for masks may change what the data's notes say
     before = [*size_notes(config, get_protocol(cell.config["protocol"])), *cell.status.get("data_notes", [])]
     notes = [note for note in cell.status["notes"] if note not in before]
-    notes += [*data.notes, *size_notes(config, protocol), *kept.notes(), *_difference(cell, name, evaluation)]
+    notes += [*data.notes, *size_notes(config, protocol), *kept.notes(), *_difference(cell, task.protocol, evaluation)]
     text = protocol.describe(evaluation_size(config))
     said = {"notes": list(dict.fromkeys(notes)), "data_notes": list(data.notes), "protocol_text": text}
-    _write(record, cell, config, evaluation, scores, said)
+    _write(record, cell, config, evaluation, scores, {**said, "evaluated_from": task.made_from})
+    results.clear()
+    shutil.rmtree(record.directory / "spill", ignore_errors=True)
 
 
 def _difference(cell: CellRecord, protocol: str, evaluation: Evaluation) -> list[str]:
@@ -135,7 +267,7 @@ def _write(
 ) -> None:
     write_text(record.directory / "cell.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     save_metrics(record.directory, evaluation)
-    save_scores(record.directory, scores.reset_index(), evaluation)
+    save_scores(record.directory, scores, evaluation)
     for name in ("gallery", "history.csv"):
         source = cell.directory / name
         if source.is_dir():
@@ -143,65 +275,3 @@ def _write(
         elif source.is_file():
             shutil.copy2(source, record.directory / name)
     record.write_status(**{**cell.status, "protocol": config["protocol"], **said, "kept_maps": {}})
-
-
-class KeptMaps:
-    """The kept maps of a cell, memory-mapped.
-
-    Args:
-        directory: The cell's directory.
-        classes: Class names in the dataset's order.
-        samples: The dataset's sample table.
-    """
-
-    def __init__(self, directory: Path, classes: tuple[str, ...], samples: pd.DataFrame) -> None:
-        self._maps, self._limits = {}, {}
-        for position, name in enumerate(classes):
-            path, limits = map_file(directory, position), limits_file(directory, position)
-            if path.is_file():
-                self._maps[name] = np.load(path, mmap_mode="r")
-            if limits.is_file():
-                self._limits[name] = np.load(limits)
-        self._loss = (CellRecord(directory).status.get("kept_maps") or {}).get("loss")
-        test = samples[samples["split"] == "test"]
-        self._place = test.groupby("class", sort=False).cumcount()
-        self._class = test["class"]
-
-    def get(self, rows: list[int]) -> torch.Tensor | None:
-        """Return the maps ``(B,H,W)`` of rows of the sample table, all of one class; ``None`` when none were kept."""
-        name, places = str(self._class[rows[0]]), self._place[rows].to_numpy()
-        if name not in self._maps:
-            return None
-        maps = np.ascontiguousarray(self._maps[name][places])
-        return torch.from_numpy(from_half(maps, self._limits[name][places]) if name in self._limits else maps)
-
-    def notes(self) -> list[str]:
-        """Say at which precision maps were kept, and how far that is from what the method gave."""
-        kinds = {str(maps.dtype) for maps in self._maps.values()}
-        if not kinds:
-            return []
-        text = f"evaluated again from maps kept as {'/'.join(sorted(kinds))}"
-        if "float16" not in kinds:
-            return [text]
-        if len(self._limits) < len(self._maps):
-            return [f"{text} without their limits: values are off by up to 0.05 % of their size, infinite above 65504"]
-        return [text if self._loss is None else f"{text}, off by at most {100 * self._loss:.2g} % of a map's range"]
-
-
-def updates(
-    test: TestData, kept: KeptMaps, scores: pd.DataFrame, samples: pd.DataFrame, classes: tuple[str, ...]
-) -> Iterator[dict[str, Any]]:
-    """Yield what the evaluator wants, batch by batch."""
-    position = {name: place for place, name in enumerate(classes)}
-    for batch in test.batches(32):
-        rows = batch.index.tolist()
-        table = samples.loc[rows]
-        yield {
-            "class_id": torch.tensor([position[name] for name in table["class"]]),
-            "anomaly_map": kept.get(rows),
-            "mask": batch.mask,
-            "score": torch.tensor(scores.loc[rows, "method_score"].to_numpy()),
-            "label": batch.label,
-            "sample_id": list(table["sample_id"]),
-            "index": batch.index,
-        }

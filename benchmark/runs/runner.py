@@ -22,11 +22,13 @@ from diadbench.benchmark.engines.base import Engine, Job, Outcome
 from diadbench.benchmark.engines.gpus import named_gpu
 from diadbench.benchmark.planning.forecast import longest_first, remember, within_budget
 from diadbench.benchmark.planning.grid import Grid
+from diadbench.benchmark.planning.kept_code import with_kept_code
 from diadbench.benchmark.planning.paths import inside_relative
 from diadbench.benchmark.planning.plan import Overwrite, Plan, PlannedCell, make_plan
 from diadbench.benchmark.planning.takeover import take_over
 from diadbench.benchmark.planning.threads import gpus_of_a_cell
 from diadbench.benchmark.records.store import ENDED, FAILED, CellRecord, RunDirectory
+from diadbench.benchmark.runs.status import states_of
 from diadbench.benchmark.runs.watch import Watch
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
@@ -92,7 +94,7 @@ def run_grid(
     directory = RunDirectory(out if out is not None else Path("runs") / grid.name, must_exist=False)
     with Watch(quiet=quiet) as watch:
         plan = make_plan(grid, directory, overwrite, watch.step)
-        plan = _open(plan)
+        plan = open_directory(plan)
         engine = engine or make_engine(grid)
         engine.share_out(gpus_of_a_cell(plan.grid, plan.compute), named_gpu(plan.grid.device))
         cells = within_budget(plan.pending, budget, engine.at_once) if budget else plan.pending
@@ -102,8 +104,7 @@ def run_grid(
     if cells or not directory.results_are_current():
         with _disk(directory.path):
             directory.write_results()
-    states = {planned.cell.key: directory.as_wanted(planned.cell.key).state for planned in plan.cells}
-    run = Run(directory, states, interrupted)
+    run = Run(directory, states_of(directory), interrupted)
     if grid.notify and plan.pending:
         _notify(grid.notify, run)
     return run
@@ -136,7 +137,7 @@ def prepare(cells: list[PlannedCell], watch: Watch) -> None:
         open_data(dataset, config, get_protocol(config["protocol"]).mask_rule, watch.step)
 
 
-def _open(plan: Plan) -> Plan:
+def open_directory(plan: Plan) -> Plan:
     """Write ``grid.yaml``, ``plan.json`` and ``environment.json``, and move cells whose labels have changed.
 
     Returns the plan; a cell that could not be moved has to run.
@@ -151,6 +152,7 @@ def _open(plan: Plan) -> Plan:
             about = {**host(), "seeds": plan.grid.seeds, "threads": plan.compute["threads"]}
             write_json(path / "environment.json", about)
         plan.directory.keep(plan.to_keep())
+        plan = dataclasses.replace(plan, cells=with_kept_code(plan.cells, path))
         renamed = [planned for planned in plan.cells if planned.source is not None]
         left = take_over(renamed, path) if renamed else []
     again = {planned.cell.key: dataclasses.replace(planned, run=True, why="new", source=None) for planned in left}
@@ -250,9 +252,9 @@ class _Queue:
 def _work(plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch, started: float) -> bool:
     """Drive the engine until every one of the cells has ended. Returns whether Ctrl-C came."""
     queue = _Queue(plan, cells, engine, started)
-    last_results = last_look = time.monotonic()
+    last_look = time.monotonic()
     try:
-        with _disk(plan.directory.path), engine:
+        with _disk(plan.directory.path), plan.directory.recording() as add, engine:
             while not queue.over:
                 queue.fill()
                 for outcome in engine.poll():
@@ -262,16 +264,15 @@ def _work(plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch, st
                     elif _fresh(planned).state == "oom" and _retry(plan, planned):
                         queue.waiting.append(planned)
                     else:
-                        remember(_fresh(planned))
-                        watch.ended(_fresh(planned))
+                        ended = _fresh(planned)
+                        remember(ended)
+                        add(ended)
+                        watch.ended(ended)
                 for planned in queue.look_elsewhere():
                     watch.ended(_fresh(planned))
-                if time.monotonic() - last_look > 0.5:
+                if time.monotonic() - last_look > max(0.5, len(queue.under_way) / 1000):  # a cluster takes thousands
                     watch.look([_fresh(planned) for planned in (*queue.under_way.values(), *queue.elsewhere)])
                     last_look = time.monotonic()
-                if time.monotonic() - last_results > 60:
-                    plan.directory.write_results()
-                    last_results = time.monotonic()
                 time.sleep(0.05)
     except KeyboardInterrupt:
         return True

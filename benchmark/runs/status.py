@@ -5,33 +5,57 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from diadbench.benchmark.records.cell_labels import Key
 from diadbench.benchmark.records.store import FAILED, CellRecord, RunDirectory
+
+if TYPE_CHECKING:
+    from diadbench.benchmark.records.results import Glance
 
 STYLES = {"done": "green", "running": "cyan", "skipped": "yellow", "stale": "yellow", "waiting": "dim"}
 
 
 def states(run: RunDirectory) -> list[dict[str, Any]]:
     """Return one plain dict a cell: labels, state, reason, seconds, progress and the seconds that it may still take."""
-    return [_state(*key, record) for key, record in _cells(run)]
+    keys = list(_keys(run))
+    known = run.found_at(keys).glances()
+    return [_glanced(key, known[key]) if _stands(run, key, known) else _state(*key, run.as_wanted(key)) for key in keys]
 
 
-def _cells(run: RunDirectory) -> Iterator[tuple[tuple[str, str, str, int], CellRecord]]:
-    """Yield the grid's cells, also those that have no directory yet.
+def states_of(run: RunDirectory) -> dict[Key, str]:
+    """Return the state of each cell of the grid, by its labels."""
+    return {(each["dataset"], each["method"], each["setting"], each["seed"]): each["state"] for each in states(run)}
+
+
+def _keys(run: RunDirectory) -> Iterator[Key]:
+    """Yield the labels of the grid's cells, also of those that have no directory yet.
 
     In a directory of an earlier version, which keeps no plan, what else it holds comes after them.
     """
-    for key in run.planned():
-        yield key, run.as_wanted(key)
+    yield from run.planned()
     for record in run.left_over() if not run.wanted else ():
-        yield (record.dataset, record.method, record.setting, record.seed), record
+        yield record.dataset, record.method, record.setting, record.seed
+
+
+def _stands(run: RunDirectory, key: Key, known: Mapping[Key, Glance]) -> bool:
+    """Whether a cell has ended as what the grid asks for, so that its files needn't be opened."""
+    if key not in known:
+        return False
+    wanted = run.wanted.get(key)
+    return wanted is None or (known[key].identity, known[key].protocol) == (wanted.identity, wanted.protocol)
+
+
+def _glanced(key: Key, glance: Glance) -> dict[str, Any]:
+    seconds = None if glance.started is None else (glance.finished or time.time()) - glance.started
+    labels = dict(zip(("dataset", "method", "setting", "seed"), key))
+    return {**labels, "state": glance.state, "reason": glance.reason, "seconds": seconds}
 
 
 def left_over_note(run: RunDirectory) -> str:
@@ -72,8 +96,20 @@ def _eta(progress: dict[str, Any]) -> float | None:
     return seconds
 
 
-def show(path: str, *, follow: bool, as_json: bool, interval: float) -> int:
-    """Print the state of a run; with ``follow`` until nothing runs or waits. Returns 1 when cells failed."""
+#: So many cells are printed one by one; of more, those that run or failed come first.
+MOST = 200
+
+
+def show(path: str, *, follow: bool, as_json: bool, interval: float, every: bool = False) -> int:
+    """Print the state of a run; with ``follow`` until nothing runs or waits. Returns 1 when cells failed.
+
+    Args:
+        path: The run directory.
+        follow: Print again and again.
+        as_json: Print JSON, with every cell.
+        interval: Seconds between two looks.
+        every: Print every cell; by default :data:`MOST`, and how many there are besides.
+    """
     run = RunDirectory(path)
     console = Console()
     if as_json:
@@ -82,7 +118,7 @@ def show(path: str, *, follow: bool, as_json: bool, interval: float) -> int:
         return _code(found)
     found = states(run)
     if not follow:
-        console.print(table(run, found))
+        console.print(table(run, found, None if every else MOST))
         return _code(found)
     most = console.height - 6 if console.is_terminal else None  # beside title, head and the line about the rest
     with Live(table(run, found, most), console=console, auto_refresh=False) as live:
@@ -90,7 +126,9 @@ def show(path: str, *, follow: bool, as_json: bool, interval: float) -> int:
             time.sleep(interval)
             found = states(run)
             live.update(table(run, found, most), refresh=True)
-        live.update(table(run, found))  # the end stays on the screen, so that all can be scrolled to
+        live.update(
+            table(run, found, None if every else MOST)
+        )  # the end stays on the screen, so that all can be scrolled to
     return _code(found)
 
 
@@ -121,7 +159,7 @@ def table(run: RunDirectory, found: list[dict[str, Any]], most: int | None = Non
         )
     captions = [note] if (note := left_over_note(run)) else []
     if len(shown) < len(found):
-        captions.insert(0, f"and {len(found) - len(shown)} more")
+        captions.insert(0, f"and {len(found) - len(shown)} more; --every prints them all")
     made.caption, made.caption_justify = Text("\n".join(captions)) if captions else None, "left"
     return made
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from diadbench.benchmark.records.store import CellRecord
 
+#: So many running cells have a bar of their own; a screen has no room for more.
+MOST = 16
 MARKS = {"done": "[green]done[/]", "skipped": "[yellow]skipped[/]"}
 
 
@@ -70,13 +72,23 @@ class Watch:
         text = f"{self._total} cells to run, {kept} kept, in {directory}"
         self._console.print(escape(text), highlight=False)
 
-    def look(self, running: list[CellRecord]) -> None:
-        """Show the progress of the cells that run now."""
+    def look(self, submitted: list[CellRecord]) -> None:
+        """Show the progress of the cells that run now, and how many others run or wait for their turn.
+
+        Args:
+            submitted: Cells that the engine has, running or not: a cluster takes thousands at once.
+        """
+        if not self._live:
+            return
+        begun = [record for record in submitted if (record.directory / "progress.json").exists()]
+        running = (begun or submitted)[:MOST]
+        others = [(len(begun) - len(running), "more run"), (len(submitted) - max(len(begun), len(running)), "wait")]
+        said = ["cells", *(f"{count} {what}" for count, what in others if count > 0)]
+        if self._grid is not None:
+            self._bars.update(self._grid, what=", ".join(said))
         names = {str(record.directory): record for record in running}
         for name in [name for name in self._cells if name not in names]:
             self._bars.remove_task(self._cells.pop(name))
-        if not self._live:
-            return
         for name, record in names.items():
             progress: dict[str, Any] = record.progress
             if name not in self._cells:

@@ -24,6 +24,8 @@ COMMANDS = {
     "compare": "set a method against a baseline, with significance",
     "evaluate": "recompute metrics from kept maps, under any protocol",
     "predict": "run a trained cell on any images",
+    "rerun": "run a finished cell once more, and compare",
+    "pack": "write a run as one archive, for another machine",
     "show": "print a grid, resolved",
     "grids": "the packaged grids: list",
     "methods": "methods: list, info, new, check, export",

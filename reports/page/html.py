@@ -32,6 +32,8 @@ from diadbench.reports.tables.plain_text import legend
 from diadbench.reports.tables.source import Source
 from diadbench.version import __version__
 
+#: images of all methods together; with many methods each shows fewer
+ALL_SHOTS = 720
 THUMB, SHOTS, LOG_LINES, LOG_CHARS = 128, 12, 40, 6000
 Figures = Mapping[str, tuple[str, list[Path]]]
 
@@ -294,7 +296,8 @@ def _classes(source: Source, dataset: str) -> dict[str, Any] | None:
 
 def _cells(source: Source) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    shots = {dataset: _shots(source, dataset) for dataset in source.datasets}
+    most = max(1, min(SHOTS, ALL_SHOTS // max(len(source.datasets) * len(source.methods), 1)))
+    shots = {dataset: _shots(source, dataset, most) for dataset in source.datasets}
     for row in records(source.facts):
         key = _key(source, row["dataset"], row["method"])
         cell = found.setdefault(
@@ -307,11 +310,12 @@ def _cells(source: Source) -> dict[str, Any]:
                 "seeds": [],
             },
         )
-        cell["seeds"].append(_seed(row))
+        cell["seeds"].append(_seed(row, with_config=not cell["seeds"] or row["state"] != "done"))
     return found
 
 
-def _seed(row: Mapping[str, Any]) -> dict[str, Any]:
+def _seed(row: Mapping[str, Any], *, with_config: bool) -> dict[str, Any]:
+    """Return a cell in full. Only what failed shows its log: thousands of logs are most of a page."""
     record: CellRecord = row["cell"]
     facts = [("run", row["run"]), ("setting", row["setting"]), ("protocol", evaluation(record))]
     for key in ("fit", "model", "testing", "images_per_second", "load", "cells", "n_train", "n_test"):
@@ -324,8 +328,8 @@ def _seed(row: Mapping[str, Any]) -> dict[str, Any]:
         "reason": row["reason"],
         "facts": facts,
         "traceback": _tail(str(record.status.get("traceback") or "")),
-        "log": _log(record),
-        "config": _config(record),
+        "log": _log(record) if row["state"] != "done" else "",
+        "config": _config(record) if with_config else "",
     }
 
 
@@ -358,10 +362,10 @@ def _tail(text: str) -> str:
     return "\n".join(_line(line) for line in lines)[-LOG_CHARS:]
 
 
-def _shots(source: Source, dataset: str) -> dict[str, list[dict[str, Any]]]:
+def _shots(source: Source, dataset: str, most: int = SHOTS) -> dict[str, list[dict[str, Any]]]:
     """Return, for each method, the chosen images of a dataset as small JPEGs."""
     gallery = gallery_of(source, dataset)
-    chosen = _few(choose(gallery))
+    chosen = _few(choose(gallery), most)
     bases: dict[int, list[tuple[str, str]]] = {}
     shown: dict[int, Any] = {}  # an image is the same in every method's gallery
     found: dict[str, list[dict[str, Any]]] = {}
@@ -389,12 +393,12 @@ def _shots(source: Source, dataset: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _few(chosen: list[Choice]) -> list[Choice]:
-    """Keep the page small: with many classes only each class's median, and at most twelve of them."""
-    if len(chosen) <= SHOTS:
+def _few(chosen: list[Choice], most: int) -> list[Choice]:
+    """Keep the page small: with many classes only each class's median, and at most ``most`` of them."""
+    if len(chosen) <= most:
         return chosen
     medians = [choice for choice in chosen if choice.why in ("median", "only")] or chosen
-    step = -(-len(medians) // SHOTS)
+    step = -(-len(medians) // most)
     return medians[::step]
 
 

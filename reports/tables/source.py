@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import numpy as np
 import pandas as pd
 
-from diadbench.benchmark.records.store import CSV_COLUMNS, RESULT_COLUMNS, CellRecord, RunDirectory, open_runs
+from diadbench.benchmark.records.store import CellRecord, RunDirectory, open_runs, results_of
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.common.show import Show, in_all_runs
@@ -26,33 +25,13 @@ from diadbench.reports.tables.frame import aggregate, complete, contradictions, 
 
 
 def read_results(run: RunDirectory, name: str = "") -> pd.DataFrame:
-    """Return a run's results: from ``results.csv`` while it was made from the cells as they are, else from the cells.
+    """Return a run's results, as its cells are.
 
     Args:
         run: The run directory.
         name: What the run is called in tables; by default the name of its directory.
     """
-    try:
-        table = _read_csv(run.path / "results.csv") if run.results_are_current() else run.results()
-    except (OSError, ValueError, KeyError):  # being replaced, or not as this version writes it
-        table = run.results()
-    # the directory may have been renamed or moved since
-    return table.assign(run=name or run.name, path=str(run.path.resolve()))[list(RESULT_COLUMNS)]
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    numbers = ("n_normal", "n_anomalous", "n_defined", "n_classes")
-    types: dict[str, Any] = {**dict.fromkeys(numbers, "float64"), "seed": "int64", "value": object}
-    table = pd.read_csv(
-        path,
-        dtype={key: types.get(key, str) for key in CSV_COLUMNS},
-        keep_default_na=False,
-        na_values={key: [""] for key in numbers},
-    )
-    # Python reads a figure to the last bit; before pandas 3.1, read_csv does so only by an option deprecated since
-    texts = table["value"].to_numpy()
-    table["value"] = np.where(texts == "", "nan", texts).astype("float64")
-    return table
+    return results_of([(name or run.name, run)])
 
 
 @dataclass
@@ -82,6 +61,7 @@ class Source:
         mix_protocols: bool = False,
         titles: bool = True,
         show: Show | Mapping[str, Any] | None = None,
+        means_alone: bool = False,
     ) -> Source:
         """Read run directories.
 
@@ -91,16 +71,18 @@ class Source:
             mix_protocols: Let several share a table.
             titles: Print ``PatchCore`` for ``patchcore`` (reads every status.json).
             show: How to show the results; laid over the ``show`` blocks of the runs' grids.
+            means_alone: Only means over classes are wanted: leave the rows of classes out where that changes none.
 
         Raises:
             UserError: Not a run directory, no cells, or several protocols and no choice.
         """
         opened = open_runs(paths)
         runs, names = [run for _, run in opened], [name for name, _ in opened]
-        raw = pd.concat([read_results(run, name) for name, run in opened], ignore_index=True)
+        how = shown(opened, Show.read(show))
+        raw = results_of(opened, means_alone=means_alone and not (how.classes or how.drop), lean=True)
         if raw.empty:
             raise UserError(f"{', '.join(str(run.path) for run in runs)}: no cells in it yet; run the grid first")
-        source = cls(runs, names, raw, raw, shown(opened, Show.read(show)))
+        source = cls(runs, names, raw, raw, how)
         found = source._titles() if titles else None
         source.results = prepare(raw, protocol=protocol, mix_protocols=mix_protocols, titles=found, show=source.show)
         if source.results.empty:
@@ -151,11 +133,10 @@ class Source:
         """Return the titles of methods and datasets, each from the first status file that has one."""
         found: dict[tuple[str, str], str] = {}
         for run in self.runs:
-            for path in sorted((run.path / "cells").glob("*/*/*/seed*/status.json")):
-                dataset, method = (unquote(part) for part in path.relative_to(run.path / "cells").parts[:2])
+            for dataset, method, setting, seed in sorted(run.found.keys):
                 if ("method", method) in found and ("dataset", dataset) in found:
                     continue
-                status = read_json(path) or {}
+                status = read_json(run.cell(dataset, method, setting, seed).directory / "status.json") or {}
                 for kind, label in (("method", method), ("dataset", dataset)):
                     title = (status.get(f"{kind}_info") or {}).get("title")
                     if title:

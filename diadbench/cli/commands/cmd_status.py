@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def command(run: str, *, follow: bool = False, json: bool = False, interval: float = 2.0) -> int:
+def command(run: str, *, follow: bool = False, json: bool = False, interval: float = 2.0, every: bool = False) -> int:
     """Show how a run goes: done, running with progress, failed with the reason, waiting.
 
     Args:
@@ -11,6 +11,7 @@ def command(run: str, *, follow: bool = False, json: bool = False, interval: flo
         follow: Show it again and again until everything is over.
         json: Print JSON.
         interval: Seconds between two looks of --follow.
+        every: Print every cell; by default 200, first those that run or have failed, and how many there are besides.
 
     Example::
 
@@ -18,4 +19,4 @@ def command(run: str, *, follow: bool = False, json: bool = False, interval: flo
     """
     from diadbench.benchmark.runs.status import show
 
-    return show(run, follow=follow, as_json=json, interval=interval)
+    return show(run, follow=follow, as_json=json, interval=interval, every=every)

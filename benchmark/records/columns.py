@@ -1,0 +1,31 @@
+"""Names of the columns that results have, in a cell's file, in a run's and in a table of several runs."""
+
+from __future__ import annotations
+
+METRIC_COLUMNS = (
+    "class",
+    "scope",
+    "metric",
+    "value",
+    "reason",
+    "n_normal",
+    "n_anomalous",
+    "n_defined",
+    "n_classes",
+)
+RESULT_COLUMNS = (
+    "run",
+    "dataset",
+    "method",
+    "setting",
+    "seed",
+    "protocol",
+    *METRIC_COLUMNS,
+    "state",
+    "flags",
+    "identity",
+    "configuration",
+    "path",
+)
+#: what ``results.csv`` holds: all but the place of the run directory, which may be moved
+CSV_COLUMNS = RESULT_COLUMNS[:-1]

@@ -1,0 +1,182 @@
+"""The run directory: its grid, its plan, its cells and their results."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diadbench.benchmark.records.cell_labels import Key, keys_of_grid
+from diadbench.benchmark.records.cell_record import CellRecord, cell_path, cell_place, load_yaml
+from diadbench.benchmark.records.identity import Wanted
+from diadbench.common.errors import UserError
+from diadbench.common.files import read_json, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from diadbench.benchmark.records.results import Results
+
+
+class RunDirectory:
+    """A run directory, new or old.
+
+    Args:
+        path: The directory.
+        must_exist: Raise when it is not a run directory.
+
+    Raises:
+        UserError: Not a run directory.
+    """
+
+    def __init__(self, path: Path | str, *, must_exist: bool = True) -> None:
+        self.path = Path(path)
+        if self.path.is_file():
+            raise UserError(f"{self.path}: a file; expected the directory of a run")
+        if must_exist and not (self.path / "grid.yaml").is_file():
+            raise UserError(f"{self.path}: not a run directory (no grid.yaml in it); give the directory of a run")
+
+    @property
+    def name(self) -> str:
+        """Name of the run, for tables."""
+        return self.path.resolve().name
+
+    @cached_property
+    def grid(self) -> dict[str, Any]:
+        """``grid.yaml``, resolved."""
+        return load_yaml(self.path / "grid.yaml")
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """``plan.json``; ``{}`` in a directory of an earlier version, and before the first run."""
+        return read_json(self.path / "plan.json") or {}
+
+    @cached_property
+    def wanted(self) -> dict[Key, Wanted]:
+        """What the grid asks of each cell, by its labels; empty where there is no ``plan.json``."""
+        decides = self.kept.get("configurations", {})
+        return {
+            (entry["dataset"], entry["method"], entry["setting"], entry["seed"]): Wanted(
+                entry["identity"],
+                entry["configuration"],
+                entry["protocol"],
+                decides[entry["configuration"]],
+                entry["earlier"],
+            )
+            for entry in self.kept.get("cells", [])
+        }
+
+    def keep(self, plan: dict[str, Any]) -> None:
+        """Write ``plan.json``."""
+        if plan != self.kept:
+            write_json(self.path / "plan.json", plan)
+        for name in ("kept", "wanted", "grid"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """``environment.json``: versions, hardware, commit."""
+        return read_json(self.path / "environment.json") or {}
+
+    def cell(self, dataset: str, method: str, setting: str, seed: int) -> CellRecord:
+        """Return the record of one cell as it is on disk, there or not."""
+        return CellRecord(self.path / "cells" / cell_path(dataset, method, setting, seed))
+
+    def as_wanted(self, key: Key) -> CellRecord:
+        """Return the record of one cell as the grid sees it: ``stale`` when it isn't what the grid asks for."""
+        return CellRecord(self.cell(*key).directory, self.wanted.get(key))
+
+    def cells(self) -> list[CellRecord]:
+        """Return the grid's cells that the disk holds, in the grid's order, as the grid sees them.
+
+        A directory without ``plan.json`` (of an earlier version) has all its cells in: the grid's first, then the rest
+        by path.
+        """
+        if not self.wanted:
+            return self.on_disk()
+        records = (self.as_wanted(key) for key in self.wanted)
+        return [record for record in records if (record.directory / "cell.yaml").is_file()]
+
+    def left_over(self) -> list[CellRecord]:
+        """Return the cells on disk that are not in the grid; they are no part of the results."""
+        planned = {cell_place(*key) for key in self.wanted or self.planned()}
+        others = [path for path in self._places() if path not in planned]
+        found = (self.path / "cells" / path for path in others)
+        return [CellRecord(path) for path in self._in_order(path for path in found if (path / "cell.yaml").is_file())]
+
+    def _places(self) -> Iterator[str]:
+        """Yield the places below ``cells/`` where cells may be; thousands of them are not looked at one by one."""
+        places = [""]
+        for _ in range(4):
+            places = [path for place in places for path in _folders(f"{self.path}/cells", place)]
+        yield from (path for path in places if path.rpartition("/")[2].startswith("seed"))
+
+    def on_disk(self) -> list[CellRecord]:
+        """Return all cells that the disk knows: the grid's order first, then the rest by path."""
+        found = (self.path / "cells" / path for path in self._places())
+        return [CellRecord(path) for path in self._in_order(path for path in found if (path / "cell.yaml").is_file())]
+
+    def _in_order(self, cells: Iterable[Path]) -> list[Path]:
+        found = list(cells)
+        if len(found) < 2:
+            return found
+        rank = {self.path / "cells" / cell_path(*key): place for place, key in enumerate(self.planned())}
+        return sorted(found, key=lambda path: (rank.get(path, len(rank)), str(path)))
+
+    def planned(self) -> Iterator[Key]:
+        """Yield the labels of the grid's cells, in its order."""
+        if self.wanted:
+            yield from self.wanted
+            return
+        if (self.path / "grid.yaml").is_file():
+            yield from keys_of_grid(self.grid)
+
+    @property
+    def found(self) -> Results:
+        """The results of the grid's cells, see :class:`~diadbench.benchmark.records.results.Results`."""
+        return self.found_at(self.wanted or [_key(record) for record in self.on_disk()])
+
+    def found_at(self, keys: Iterable[Key]) -> Results:
+        """The results of the cells with these labels, in this order."""
+        from diadbench.benchmark.records.results import Results
+
+        return Results(self.path, list(keys), self.wanted)
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[Callable[[CellRecord], None]]:
+        """Return a function that adds an ended cell to the results, in a few milliseconds; used by runners."""
+        from diadbench.benchmark.records.cell_figures import entry_of, may_be_kept
+        from diadbench.benchmark.records.ledger import Ledger
+
+        def add(record: CellRecord) -> None:
+            with contextlib.suppress(UserError):  # told by whoever asks for its figures
+                if may_be_kept(record):
+                    recorder.add(entry_of(record))
+
+        with Ledger(self.path).recording() as recorder:
+            yield add
+
+    def write_results(self) -> Path:
+        """Write ``results.csv`` from the cells as they are, atomically."""
+        return self.found.write_csv()
+
+    def results_are_current(self) -> bool:
+        """Whether ``results.csv`` was written from the cells as they are."""
+        return self.found.csv_is_current()
+
+    def results(self) -> pd.DataFrame:
+        """Return the results of the cells as they are, in long form (columns :data:`RESULT_COLUMNS`)."""
+        return self.found.frame()
+
+
+def _key(record: CellRecord) -> Key:
+    return record.dataset, record.method, record.setting, record.seed
+
+
+def _folders(top: str, place: str) -> Iterator[str]:
+    """Yield the folders in one below ``top``, by their paths from there."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{top}/{place}") as found:
+        yield from (f"{place}/{entry.name}" if place else entry.name for entry in found if entry.is_dir())

@@ -1,0 +1,46 @@
+"""The method of a finished cell: the code that the cell was made with, or a word that it is no longer there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diadbench import methods
+from diadbench.benchmark.planning.paths import kept_in
+from diadbench.benchmark.planning.resolve import code_behind
+from diadbench.benchmark.records.store import CellRecord
+from diadbench.common.errors import UserError
+
+
+def method_of(record: CellRecord) -> tuple[type[Any], list[str]]:
+    """Return the class of a cell's method, and what must be said where it isn't the version that the cell was made with.
+
+    Raises:
+        UserError: The code behind the class means something else than when the cell was run.
+    """
+    name = kept_in(record.run)("class", str(record.config["method"]), "method")
+    changed = changed_code(record, name)
+    if changed:
+        raise UserError(
+            f"{record.directory}: the code of {name} is no longer that of the cell (changed: {', '.join(changed)}); "
+            "restore it, or run the cell again"
+        )
+    found = methods.get_class(name)
+    return found, _versions(record, found)
+
+
+def changed_code(record: CellRecord, name: str) -> list[str]:
+    """Return the modules behind a class that mean something else than when the cell was run.
+
+    Cells of earlier versions, which didn't keep it, have none.
+    """
+    kept = (record.decides.get("code") or {}) if not record.decides.get("earlier_version") else {}
+    now = code_behind(name).digests() if kept else {}
+    return [module for module, digest in now.items() if module in kept and kept[module] != digest]
+
+
+def _versions(record: CellRecord, found: type[Any]) -> list[str]:
+    before = record.decides.get("version")
+    now = getattr(getattr(found, "info", None), "version", None)
+    if before is None or now is None or before == now:
+        return []
+    return [f"the cell was made with version {before} of the method, this is version {now}"]
