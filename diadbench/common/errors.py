@@ -28,3 +28,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "")
     place = f"{where}: " if where else ""
     hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
     return UserError(f"{place}unknown {kind} {name!r}; {hint}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that a CPU's or GPU's memory is exhausted."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -1,0 +1,143 @@
+"""From a fitted method to the metrics of its part: batch by batch, and after a kill from the first new batch on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from diadbench.benchmark.cells.evaluating import evaluate_batch
+from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size
+from diadbench.benchmark.cells.predictions import Arrays, Predictions, tensors
+from diadbench.benchmark.cells.provenance import random_state, set_random_state
+from diadbench.benchmark.metrics.class_result import ClassResult
+
+if TYPE_CHECKING:
+    from diadbench.benchmark.cells.keep import Keeper
+    from diadbench.benchmark.cells.phases import Phases
+    from diadbench.benchmark.metrics import Evaluator
+    from diadbench.datasets.base import Dataset
+    from diadbench.datasets.decoding.data import Batch, TestData
+    from diadbench.methods.base import Method, RunContext
+
+
+@dataclass
+class PartScorer:
+    """Scores the test images of one part of a cell.
+
+    Attributes:
+        cell: The cell's configuration.
+        dataset: The dataset.
+        test: Test images of the part.
+        run: The run as the method sees it.
+        scored: What an earlier process of this cell has scored of the part.
+        phases: Where time is counted.
+        evaluator: Gets all maps and scores.
+        keeper: Keeps what reports need.
+    """
+
+    cell: dict[str, Any]
+    dataset: Dataset
+    test: TestData
+    run: RunContext
+    scored: Predictions
+    phases: Phases
+    evaluator: Evaluator
+    keeper: Keeper
+
+    def __post_init__(self) -> None:
+        self._state: Arrays = {}
+        self._said: tuple[list[str], dict[str, Any]] = ([], {})
+        self._done = 0
+
+    def is_whole(self) -> bool:
+        """Whether all classes have been scored to their end, so that no model is needed."""
+        names = self._names()
+        return sum(1 for _ in self._over(names)) == len(names)
+
+    def restore(self) -> None:
+        """Take the classes that an earlier process has scored to their end, up to the first that isn't over."""
+        self._state = self.scored.start
+        counts = self.test.table["class"].value_counts()
+        for name, found in self._over(self._names()):
+            self.keeper.restore(name, _named(found, "kept/"))
+            self.evaluator.restore(self.dataset.classes.index(name), ClassResult.from_arrays(_named(found, "result/")))
+            self._state = _named(found, "random/")
+            self._done += int(counts[name])
+
+    def _names(self) -> list[str]:
+        """Classes in the order in which their images come."""
+        return [str(name) for name in self.test.table["class"].drop_duplicates()]
+
+    def _over(self, names: list[str]) -> Iterator[tuple[str, Arrays]]:
+        for name in names:
+            found = self.scored.finished(self.dataset.classes.index(name))
+            if found is None or not self.keeper.can_restore(name, _named(found, "kept/")):
+                return
+            yield name, found
+
+    def predict(self, method: Method) -> None:
+        """Score all other images, class after class."""
+        batches = self.test.batches(self.cell["batch_size"], first=self._done)
+        for name, of_class in itertools.groupby(batches, self._class_of):
+            for batch in of_class:
+                self._take(method, batch)
+                self._done += len(batch.index)
+                self.run.progress(self._done, len(self.test), "predict")
+            self._finish(name)
+            self._say(method)
+            self.phases.keep()
+
+    def _class_of(self, batch: Batch) -> str:
+        return self.test.class_names[int(batch.class_id[0])]
+
+    def _take(self, method: Method, batch: Batch) -> None:
+        found = self.scored.recall(batch.index)
+        if found is not None:
+            maps, scores = tensors(found)
+            self._state = _named(found, "random/")
+            self.keeper.keep(batch, maps, scores, None, again=True)
+        else:
+            if self._state:  # the first new batch: its random numbers go on where the killed process was
+                set_random_state(self._state, self.run.device)
+                self._state = {}
+            maps, scores, reconstruction = self._predicted(method, batch)
+            self.keeper.keep(batch, maps, scores, reconstruction)
+            self._say(method)
+            state = {f"random/{key}": value for key, value in random_state(self.run.device).items()}
+            self.scored.keep(batch.index, maps, scores, state)
+        evaluate_batch(self.evaluator, self.dataset, batch, maps, scores)
+
+    def _predicted(self, method: Method, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        with self.phases("model"), torch.inference_mode():
+            prediction = method.predict(batch.image.to(self.run.device))
+            maps, scores = prediction.anomaly_map.float().cpu(), prediction.score.float().cpu()
+        self.phases.count("model", len(scores))
+        maps = at_evaluation_size(maps, batch.image, evaluation_size(self.cell))
+        return maps.clone(), scores.clone(), prediction.reconstruction
+
+    def _finish(self, name: str) -> None:
+        """Compute a class and keep what it has come to in place of its maps."""
+        position = self.dataset.classes.index(name)
+        with self.phases("evaluate"):
+            result = self.evaluator.close(position)
+        state = self._state or random_state(self.run.device)
+        parts = (("result", result.to_arrays(name)), ("kept", self.keeper.close(name)), ("random", state))
+        self.scored.finish(
+            position, {f"{part}/{key}": value for part, arrays in parts for key, value in arrays.items()}
+        )
+
+    def _say(self, method: Method) -> None:
+        """Keep what the method says beside its results, where it has said something new."""
+        now = list(self.run.notes), dict(self.run.extras)
+        if now != self._said:
+            self._said = now
+            self.scored.say(notes=now[0], extras=now[1], parameters=method.parameters_count())
+
+
+def _named(arrays: Arrays, prefix: str) -> Arrays:
+    return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
