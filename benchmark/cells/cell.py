@@ -7,19 +7,19 @@ A cell is one method on one dataset in one setting with one seed. It runs in a p
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from diadbench import datasets, methods
 from diadbench.benchmark.cells.determinism import gpu_notes, set_tf32
-from diadbench.benchmark.cells.evaluating import evaluate_batch, make_evaluator
-from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size, size_notes
+from diadbench.benchmark.cells.evaluating import make_evaluator
+from diadbench.benchmark.cells.evaluation_size import evaluation_size, size_notes
+from diadbench.benchmark.cells.fitting import fit_or_load, tell
 from diadbench.benchmark.cells.keep import Keeper
 from diadbench.benchmark.cells.loggers import make_loggers
-from diadbench.benchmark.cells.phases import Phases
-from diadbench.benchmark.cells.predicting import answered, pinned, read_ahead
+from diadbench.benchmark.cells.predicting import PartScorer
 from diadbench.benchmark.cells.provenance import environment, pick_device, seed_everything
 from diadbench.benchmark.cells.scratch import Scratch
 from diadbench.benchmark.metrics import get_protocol
@@ -30,10 +30,9 @@ from diadbench.methods.base import Method, RunContext
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diadbench.benchmark.metrics import Evaluator
     from diadbench.benchmark.records.store import CellRecord
     from diadbench.datasets.base import Dataset, Part
-    from diadbench.datasets.decoding.data import TestData, TrainData
+    from diadbench.datasets.decoding.data import TrainData
     from diadbench.datasets.decoding.masks import MaskRule
 
 
@@ -48,7 +47,8 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         UserError: The input is wrong. Skip: the method can't run here. Anything else: the method failed.
     """
     cell = record.config
-    phases = Phases()
+    scratch = Scratch(record.directory, identity=cell["identity"], config=cell)
+    phases = scratch.phases()
     protocol = get_protocol(cell["protocol"])
     device, tf32 = pick_device(cell["device"]), cell.get("tf32", True)
     set_tf32(tf32)
@@ -60,10 +60,15 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         data = open_data(dataset, cell, protocol.mask_rule, progress)
 
     evaluator = make_evaluator(dataset, protocol, record.directory / "spill")
+    size = evaluation_size(cell)
     keeper = Keeper(
-        record.directory, dataset, keep_maps=cell["keep_maps"], size=evaluation_size(cell), resize=cell["resize"]
+        record.directory,
+        dataset,
+        keep_maps=cell["keep_maps"],
+        size=size,
+        resize=cell["resize"],
+        resumed=scratch.resumed,
     )
-    scratch = Scratch(record.directory, identity=cell["identity"], config=cell)
     notes: list[str] = [*dataset.flags, *data.notes, *size_notes(cell, protocol), *attempt_notes(cell)]
     notes += gpu_notes(cell["method"], device, tf32=tf32)
     extras: dict[str, Any] = {}
@@ -72,14 +77,22 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
     for part in dataset.parts(cell["setting"]):
         train, test = data.part(part)
         run = settings_for(part, train, cell, device, scratch, progress)
-        method = methods.get_class(cell["method"])(**cell["method_options"])
+        scored, checkpoint = scratch.predictions(part.name), scratch.checkpoint(part.name)
+        scorer = PartScorer(cell, dataset, test, run, scored, phases, evaluator, keeper)
+        whole = checkpoint.is_dir() and scorer.is_whole()
         with phases("fit"):
-            fit_or_load(method, train, run, scratch.checkpoint(part.name), scratch)
+            method = None if whole else fit_or_load(partial(make, cell), train, run, checkpoint, scratch, scored)
+        phases.keep()
         with phases("predict"):
-            predict_part(method, test, dataset, device, cell, phases, evaluator, keeper, progress)
+            scorer.restore()
+            if method is None:
+                scratch.recall(checkpoint, run)
+                tell(scored, run)
+            else:
+                scorer.predict(method)
         notes += [note for note in run.notes if note not in notes]
         extras[part.name] = run.extras
-        parameters = method.parameters_count() or parameters
+        parameters = (method.parameters_count() if method else scored.said.get("parameters")) or parameters
 
     with phases("evaluate"):
         progress(0, 1, "evaluate")
@@ -87,11 +100,10 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         keeper.save(evaluation)
         progress(1, 1, "evaluate")
 
-    scratch.clear(keep_checkpoints=cell["keep_checkpoints"])
     return {
         "protocol": protocol.name,
-        "protocol_text": protocol.describe(evaluation_size(cell)),
-        "evaluation_size": list(evaluation_size(cell)),
+        "protocol_text": protocol.describe(size),
+        "evaluation_size": list(size),
         "kept_maps": keeper.kept,
         "identity": cell["identity"],
         "fingerprint": data.fingerprint,
@@ -99,7 +111,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "vanished_masks": data.vanished if dataset.info.has_masks else {},
         "empty_masks": data.empty_masks if dataset.info.has_masks else {},
         "phases": phases.seconds,
-        "images_per_second": phases.rate("model", int((dataset.samples["split"] == "test").sum())),
+        "images_per_second": phases.rate("model"),
         "resumed": scratch.resumed,
         "parameters": parameters,
         "notes": notes,
@@ -107,6 +119,12 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "extras": extras if len(extras) > 1 else next(iter(extras.values()), {}),
         "environment": environment(device),
     }
+
+
+def make(cell: dict[str, Any]) -> Method:
+    """Return the cell's method, not fitted."""
+    method: Method = methods.get_class(cell["method"])(**cell["method_options"])
+    return method
 
 
 def open_data(dataset: Dataset, cell: dict[str, Any], mask_rule: MaskRule, progress: Any) -> DataModule:
@@ -143,42 +161,6 @@ def settings_for(
         progress=progress,
         logger=make_loggers(cell, part.name, directory),
     )
-
-
-def fit_or_load(method: Method, train: TrainData, run: RunContext, checkpoint: Path, scratch: Scratch) -> None:
-    """Fit the method and save it; or load it, when an earlier process of this cell was killed after it had."""
-    if checkpoint.is_dir():
-        method.load(checkpoint, run)
-        scratch.recall(checkpoint, run)
-    else:
-        method.fit(train, run)
-        scratch.save(checkpoint, method, run)
-
-
-def predict_part(
-    method: Method,
-    test: TestData,
-    dataset: Dataset,
-    device: torch.device,
-    cell: dict[str, Any],
-    phases: Phases,
-    evaluator: Evaluator,
-    keeper: Keeper,
-    progress: Callable[[int, int, str], None],
-) -> None:
-    """Feed all test images of a part, grouped by class, to the method and its answers to the evaluator."""
-    done = 0
-    batches = test.batches(cell["batch_size"])
-    if device.type == "cuda":  # on a CPU the thread would take the method's time
-        batches = read_ahead(pinned(batches))
-    for batch in batches:
-        with phases("model"), torch.inference_mode():
-            maps, scores, reconstruction = answered(method, batch.image, device)
-        maps = at_evaluation_size(maps, batch.image, evaluation_size(cell))
-        evaluate_batch(evaluator, dataset, batch, maps, scores)
-        keeper.keep(batch, maps, scores, reconstruction)
-        done += len(scores)
-        progress(done, len(test), "predict")
 
 
 def attempt_notes(cell: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,10 +60,18 @@ class Keeper:
             ``float32``.
         size: ``(H, W)`` of the evaluation: of the maps, the masks, and the pictures of the gallery.
         resize: The cell's resize filter of images.
+        resumed: Leave what an earlier process of the cell has kept, for :meth:`restore` and ``keep(again=True)``.
     """
 
     def __init__(
-        self, directory: Path, dataset: Dataset, *, keep_maps: str, size: tuple[int, int], resize: str = "bilinear"
+        self,
+        directory: Path,
+        dataset: Dataset,
+        *,
+        keep_maps: str,
+        size: tuple[int, int],
+        resize: str = "bilinear",
+        resumed: bool = False,
     ) -> None:
         self._directory = directory
         self._root, self._size, self._resize = dataset.root, size, resize
@@ -78,22 +87,64 @@ class Keeper:
         self._place = test.groupby("class", sort=False).cumcount()
         self._counts = test["class"].value_counts()
         self._positions = {name: place for place, name in enumerate(dataset.classes)}
-        for name in ("gallery", "maps"):
+        for name in ("gallery", "maps") if not resumed else ():
             shutil.rmtree(directory / name, ignore_errors=True)
 
-    def keep(self, batch: Batch, maps: Tensor, scores: Tensor, reconstruction: Tensor | None) -> None:
-        """Keep a batch's scores; of chosen images also the pictures, of all the maps if that was asked for."""
+    def keep(
+        self, batch: Batch, maps: Tensor, scores: Tensor, reconstruction: Tensor | None, *, again: bool = False
+    ) -> None:
+        """Keep a batch's scores; of chosen images also the pictures, of all the maps if that was asked for.
+
+        ``again``: a killed process has kept them before, so that the pictures are there, with their reconstructions.
+        """
         for place, row in enumerate(batch.index.tolist()):
             self._scores[row] = float(scores[place])
             if self._keep_maps != "none":
                 self._keep_map(row, maps[place].numpy())
             if row in self._gallery_rows:
-                self._keep_picture(row, place, batch, maps, reconstruction)
+                if not (again and self._picture_file(row).is_file()):
+                    self._keep_picture(row, place, batch, maps, reconstruction)
+                self._index_picture(row)
+
+    def close(self, name: str) -> dict[str, np.ndarray[Any, Any]]:
+        """Return what is known of a class whose images have all come, as arrays for :meth:`restore`."""
+        rows = [row for row in self._scores if self._samples.at[row, "class"] == name]
+        arrays = {
+            "rows": np.array(rows, dtype=np.int64),
+            "scores": np.array([self._scores[row] for row in rows], dtype=np.float64),
+            "loss": np.array(self._loss),
+        }
+        if name in self._maps:
+            self._maps[name].flush()
+            arrays["limits"] = self._limits[name]
+        return arrays
+
+    def can_restore(self, name: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> bool:
+        """Whether the pictures and maps of a class are still there."""
+        pictures = [row for row in arrays["rows"].tolist() if row in self._gallery_rows]
+        maps = self._keep_maps == "none" or self._map_file(name).is_file()
+        return maps and all(self._picture_file(row).is_file() for row in pictures)
+
+    def restore(self, name: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Take a class as :meth:`close` returned it, in the process that goes on."""
+        for row, score in zip(arrays["rows"].tolist(), arrays["scores"].tolist(), strict=True):
+            self._scores[row] = score
+            if row in self._gallery_rows:
+                self._index_picture(row)
+        self._loss = max(self._loss, float(arrays["loss"]))
+        if self._keep_maps != "none":
+            self._maps[name], self._limits[name] = open_memmap(self._map_file(name), mode="r+"), arrays["limits"]
+
+    def _map_file(self, name: str) -> Path:
+        return map_file(self._directory, self._positions[name])
+
+    def _picture_file(self, row: int) -> Path:
+        return self._directory / "gallery" / f"{row}.npz"
 
     def _keep_map(self, row: int, values: np.ndarray[Any, Any]) -> None:
         name = str(self._samples.at[row, "class"])
         if name not in self._maps:
-            path = map_file(self._directory, self._positions[name])
+            path = self._map_file(name)
             path.parent.mkdir(exist_ok=True)
             count = int(self._counts[name])
             with writing(path.parent, MOVE_RUN):
@@ -124,8 +175,9 @@ class Keeper:
             arrays["mask"] = batch.mask[place].numpy().astype(bool)
         if reconstruction is not None:
             arrays["reconstruction"] = _uint8(reconstruction[place])
-        path = self._directory / "gallery" / f"{row}.npz"
-        write_with(path, lambda name: np.savez_compressed(name, **arrays))  # type: ignore[arg-type]
+        write_with(self._picture_file(row), lambda name: np.savez_compressed(name, **arrays))  # type: ignore[arg-type]
+
+    def _index_picture(self, row: int) -> None:
         sample = self._samples.loc[row]
         entry = {key: str(sample[key]) for key in ("class", "defect", "image")}
         self._gallery.append({"row": row, **entry, "label": int(str(sample["label"])), "score": self._scores[row]})

@@ -1,17 +1,28 @@
-"""Time of a cell, by phase."""
+"""Time of a cell, by phase, over all processes that worked at it."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
+
+from diadbench.common.files import read_json, write_json
 
 
 class Phases:
-    """Wall seconds by phase. Phases may nest and repeat; times add up."""
+    """Wall seconds by phase. Phases may nest and repeat; times add up.
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    Args:
+        path: Where they are kept, so that a cell that was killed counts what it took before; what a process took since
+            it last kept them is lost with it.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        said = (read_json(path) if path is not None else None) or {}
+        self.seconds: dict[str, float] = said.get("seconds", {})
+        self._counts: dict[str, int] = said.get("counts", {})
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
@@ -22,7 +33,16 @@ class Phases:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
-    def rate(self, name: str, count: int) -> float | None:
-        """Return ``count`` over the seconds of a phase."""
+    def count(self, name: str, items: int) -> None:
+        """Count items that a phase has got through."""
+        self._counts[name] = self._counts.get(name, 0) + items
+
+    def rate(self, name: str) -> float | None:
+        """Return the items of a phase a second."""
         seconds = self.seconds.get(name, 0.0)
-        return count / seconds if seconds > 0 else None
+        return self._counts.get(name, 0) / seconds if seconds > 0 else None
+
+    def keep(self) -> None:
+        """Write them down."""
+        if self._path is not None:
+            write_json(self._path, {"seconds": self.seconds, "counts": self._counts})

@@ -1,81 +1,145 @@
-"""A method's answers to test images: the next batch is read while one is computed, answers come in one copy."""
+"""From a fitted method to the metrics of its part: batch by batch, and after a kill from the first new batch on."""
 
 from __future__ import annotations
 
-import queue
-import threading
+import itertools
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from diadbench.benchmark.cells.evaluating import evaluate_batch
+from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size
+from diadbench.benchmark.cells.predictions import Arrays, Predictions, tensors
+from diadbench.benchmark.cells.reading_ahead import answered, pinned, read_ahead
+from diadbench.benchmark.cells.provenance import random_state, set_random_state
+from diadbench.benchmark.metrics.class_result import ClassResult
+
 if TYPE_CHECKING:
-    from diadbench.datasets.decoding.data import Batch
-    from diadbench.methods.base import Method
+    from diadbench.benchmark.cells.keep import Keeper
+    from diadbench.benchmark.cells.phases import Phases
+    from diadbench.benchmark.metrics import Evaluator
+    from diadbench.datasets.base import Dataset
+    from diadbench.datasets.decoding.data import Batch, TestData
+    from diadbench.methods.base import Method, RunContext
 
-T = TypeVar("T")
 
+@dataclass
+class PartScorer:
+    """Scores the test images of one part of a cell.
 
-def answered(method: Method, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return maps ``float32 (B,H,W)``, scores ``float32 (B,)``, both on the CPU, and the reconstructions.
-
-    On a GPU both come back in one copy, for which the host waits once.
-
-    Args:
-        method: A fitted method.
-        images: ``float32 (B,C,H,W)`` in [0,1], on the CPU; in pinned memory the copy waits for nothing.
-        device: Where the method is.
+    Attributes:
+        cell: The cell's configuration.
+        dataset: The dataset.
+        test: Test images of the part.
+        run: The run as the method sees it.
+        scored: What an earlier process of this cell has scored of the part.
+        phases: Where time is counted.
+        evaluator: Gets all maps and scores.
+        keeper: Keeps what reports need.
     """
-    found = method.predict(images.to(device, non_blocking=True))
-    maps, scores = found.anomaly_map.float(), found.score.float()
-    if maps.device.type == "cpu" or maps.device != scores.device:
-        return maps.cpu(), scores.cpu(), found.reconstruction
-    both = torch.cat([maps.flatten(), scores.flatten()]).cpu()
-    return both[: maps.numel()].view(maps.shape), both[maps.numel() :].view(scores.shape), found.reconstruction
 
+    cell: dict[str, Any]
+    dataset: Dataset
+    test: TestData
+    run: RunContext
+    scored: Predictions
+    phases: Phases
+    evaluator: Evaluator
+    keeper: Keeper
 
-def pinned(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Yield batches with their images in pinned memory, from which a copy to a GPU doesn't keep the host waiting."""
-    for batch in batches:
-        yield replace(batch, image=batch.image.pin_memory())
+    def __post_init__(self) -> None:
+        self._state: Arrays = {}
+        self._said: tuple[list[str], dict[str, Any]] = ([], {})
+        self._done = 0
 
+    def is_whole(self) -> bool:
+        """Whether all classes have been scored to their end, so that no model is needed."""
+        names = self._names()
+        return sum(1 for _ in self._over(names)) == len(names)
 
-def read_ahead(batches: Iterator[T]) -> Iterator[T]:
-    """Yield what an iterator yields; a thread of its own makes the next one meanwhile. Its errors are raised here."""
-    ready: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(maxsize=1)
-    over = threading.Event()
+    def restore(self) -> None:
+        """Take the classes that an earlier process has scored to their end, up to the first that isn't over."""
+        self._state = self.scored.start
+        counts = self.test.table["class"].value_counts()
+        for name, found in self._over(self._names()):
+            self.keeper.restore(name, _named(found, "kept/"))
+            self.evaluator.restore(self.dataset.classes.index(name), ClassResult.from_arrays(_named(found, "result/")))
+            self._state = _named(found, "random/")
+            self._done += int(counts[name])
 
-    def put(kind: str, value: T | BaseException | None) -> None:
-        while not over.is_set():
-            try:
-                return ready.put((kind, value), timeout=0.1)
-            except queue.Full:
-                continue
+    def _names(self) -> list[str]:
+        """Classes in the order in which their images come."""
+        return [str(name) for name in self.test.table["class"].drop_duplicates()]
 
-    def make() -> None:
-        try:
-            for batch in batches:
-                put("batch", batch)
-                if over.is_set():
-                    return
-            put("end", None)
-        except BaseException as error:
-            put("error", error)
-
-    thread = threading.Thread(target=make, name="read ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, value = ready.get()
-            if kind == "batch":
-                yield value  # type: ignore[misc]
-            elif kind == "error":
-                assert isinstance(value, BaseException)
-                raise value
-            else:
+    def _over(self, names: list[str]) -> Iterator[tuple[str, Arrays]]:
+        for name in names:
+            found = self.scored.finished(self.dataset.classes.index(name))
+            if found is None or not self.keeper.can_restore(name, _named(found, "kept/")):
                 return
-    finally:
-        over.set()
-        thread.join()
+            yield name, found
+
+    def predict(self, method: Method) -> None:
+        """Score all other images, class after class."""
+        batches = self.test.batches(self.cell["batch_size"], first=self._done)
+        if self.run.device.type == "cuda":  # on a CPU the thread would take the method's time
+            batches = read_ahead(pinned(batches))
+        for name, of_class in itertools.groupby(batches, self._class_of):
+            for batch in of_class:
+                self._take(method, batch)
+                self._done += len(batch.index)
+                self.run.progress(self._done, len(self.test), "predict")
+            self._finish(name)
+            self._say(method)
+            self.phases.keep()
+
+    def _class_of(self, batch: Batch) -> str:
+        return self.test.class_names[int(batch.class_id[0])]
+
+    def _take(self, method: Method, batch: Batch) -> None:
+        found = self.scored.recall(batch.index)
+        if found is not None:
+            maps, scores = tensors(found)
+            self._state = _named(found, "random/")
+            self.keeper.keep(batch, maps, scores, None, again=True)
+        else:
+            if self._state:  # the first new batch: its random numbers go on where the killed process was
+                set_random_state(self._state, self.run.device)
+                self._state = {}
+            maps, scores, reconstruction = self._predicted(method, batch)
+            self.keeper.keep(batch, maps, scores, reconstruction)
+            self._say(method)
+            state = {f"random/{key}": value for key, value in random_state(self.run.device).items()}
+            self.scored.keep(batch.index, maps, scores, state)
+        evaluate_batch(self.evaluator, self.dataset, batch, maps, scores)
+
+    def _predicted(self, method: Method, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        with self.phases("model"), torch.inference_mode():
+            maps, scores, reconstruction = answered(method, batch.image, self.run.device)
+        self.phases.count("model", len(scores))
+        maps = at_evaluation_size(maps, batch.image, evaluation_size(self.cell))
+        return maps.clone(), scores.clone(), reconstruction
+
+    def _finish(self, name: str) -> None:
+        """Compute a class and keep what it has come to in place of its maps."""
+        position = self.dataset.classes.index(name)
+        with self.phases("evaluate"):
+            result = self.evaluator.close(position)
+        state = self._state or random_state(self.run.device)
+        parts = (("result", result.to_arrays(name)), ("kept", self.keeper.close(name)), ("random", state))
+        self.scored.finish(
+            position, {f"{part}/{key}": value for part, arrays in parts for key, value in arrays.items()}
+        )
+
+    def _say(self, method: Method) -> None:
+        """Keep what the method says beside its results, where it has said something new."""
+        now = list(self.run.notes), dict(self.run.extras)
+        if now != self._said:
+            self._said = now
+            self.scored.say(notes=now[0], extras=now[1], parameters=method.parameters_count())
+
+
+def _named(arrays: Arrays, prefix: str) -> Arrays:
+    return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}

@@ -18,7 +18,10 @@ from diadbench.common.errors import Skip
 from diadbench.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
+    from numpy.typing import NDArray
 
 PACKAGES = (
     "torch",
@@ -53,6 +56,39 @@ def seed_everything(seed: int, method: str = "") -> None:
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     be_deterministic(method)
+
+
+def random_state(device: torch.device) -> dict[str, NDArray[Any]]:
+    """Return the state of all global random numbers as arrays: Python's, numpy's, torch's, and the device's."""
+    import numpy as np
+    import torch
+
+    version, words, gauss = random.getstate()
+    _, keys, place, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - what seed_everything seeds
+    state = {
+        "python": np.array([version, *words], dtype=np.int64),
+        "python_gauss": np.array([] if gauss is None else [gauss]),
+        "numpy": np.asarray(keys),
+        "numpy_gauss": np.array([place, has_gauss, cached], dtype=np.float64),
+        "torch": torch.get_rng_state().numpy(),
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device).numpy()
+    return state
+
+
+def set_random_state(state: Mapping[str, NDArray[Any]], device: torch.device) -> None:
+    """Go on with the random numbers of :func:`random_state`."""
+    import numpy as np
+    import torch
+
+    version, *words = state["python"].tolist()
+    random.setstate((version, tuple(words), state["python_gauss"].tolist()[0] if len(state["python_gauss"]) else None))
+    place, has_gauss, cached = state["numpy_gauss"].tolist()
+    np.random.set_state(("MT19937", state["numpy"], int(place), int(has_gauss), cached))  # noqa: NPY002
+    torch.set_rng_state(torch.from_numpy(state["torch"]))
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(torch.from_numpy(state["cuda"]), device)
 
 
 def pick_device(name: str) -> torch.device:

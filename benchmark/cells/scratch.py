@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diadbench.benchmark.cells import OWNER
+from diadbench.benchmark.cells.phases import Phases
+from diadbench.benchmark.cells.predictions import Predictions
 from diadbench.common.errors import UserError
 from diadbench.common.files import atomic_directory, write_text
 from diadbench.methods.features.origin import Origin, keep, kept
@@ -17,10 +20,14 @@ if TYPE_CHECKING:
     from diadbench.methods.base import Method, RunContext
 
 
-class Scratch:
-    """``scratch/<part>`` for the method while it trains, ``checkpoint/<part>`` for the fitted model.
+#: What a cell goes on from, with what it has kept of scored images.
+OWNED = ("scratch", "checkpoint", "scored", "gallery", "maps")
 
-    Both belong to one identity: what another configuration left behind is removed, never used.
+
+class Scratch:
+    """``scratch/<part>`` for the method while it trains, ``checkpoint/<part>`` for the fitted model, ``scored/<part>``.
+
+    All belong to one identity: what another configuration left behind is removed, never used.
 
     Args:
         directory: The cell's directory.
@@ -31,11 +38,11 @@ class Scratch:
     def __init__(self, directory: Path, identity: str, config: dict[str, Any] | None = None) -> None:
         self._cell = directory
         self._config = config or {}
-        owner = directory / "scratch" / "identity"
+        owner = directory / OWNER
         #: Whether an earlier process of the cell has been at work here.
         self.resumed = owner.is_file() and owner.read_text(encoding="utf-8") == identity
         if not self.resumed:
-            for name in ("scratch", "checkpoint"):
+            for name in OWNED:
                 shutil.rmtree(directory / name, ignore_errors=True)
             write_text(owner, identity)
 
@@ -62,12 +69,22 @@ class Scratch:
         run.notes[:] = said.notes
         run.extras.update(said.extras)
 
-    def clear(self, *, keep_checkpoints: bool) -> None:
-        """Remove what only a resume would have needed. Training curves stay (``history.csv``)."""
-        shutil.rmtree(self._cell / "spill", ignore_errors=True)
-        shutil.rmtree(self._cell / "scratch", ignore_errors=True)
-        if not keep_checkpoints:
-            shutil.rmtree(self._cell / "checkpoint", ignore_errors=True)
+    def predictions(self, part: str) -> Predictions:
+        """Return what is scored of a part."""
+        return Predictions(self._cell / "scored" / _safe(part))
+
+    def phases(self) -> Phases:
+        """Return the times of the cell, those of earlier processes among them."""
+        return Phases(self._cell / "scratch" / "phases.json")
+
+
+def tidy(cell: Path, *, keep_checkpoints: bool) -> None:
+    """Remove from the directory of a cell that is done what only a resume would have needed.
+
+    Training curves stay (``history.csv``).
+    """
+    for name in ("spill", "scored", "scratch", *(() if keep_checkpoints else ("checkpoint",))):
+        shutil.rmtree(cell / name, ignore_errors=True)
 
 
 def cell_origin(config: dict[str, Any]) -> Origin:

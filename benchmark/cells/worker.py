@@ -20,11 +20,21 @@ from typing import Any
 
 from filelock import Timeout
 
+from diadbench.benchmark.cells import OWNER
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common import plugins  # noqa: F401 - processes that train together import this, then the user's file
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import write_text
-from diadbench.common.processes.interrupt import Terminated, die_with_parent, install
+from diadbench.common.processes.interrupt import (
+    Interruptible,
+    Terminated,
+    check,
+    die_with_parent,
+    is_pending,
+    note_for_good,
+    noted,
+    pending_name,
+)
 from diadbench.common.processes.out_of_memory import is_out_of_memory
 
 #: Exit codes that a runner understands; everything else is read from ``status.json``.
@@ -32,7 +42,16 @@ EXIT_ENDED, EXIT_BUSY = 0, 75
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the cell whose directory is given. Returns an exit code."""
+    """Run the cell whose directory is given. Returns an exit code.
+
+    A signal that comes before the cell's work begins, or after its end is known, is noted and ends nothing halfway:
+    what ends the cell is always in ``status.json``.
+    """
+    with noted():
+        return _main(argv)
+
+
+def _main(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m diadbench.benchmark.cells.worker", description=__doc__)
     parser.add_argument("cell", type=Path, help="directory of the cell, with cell.yaml in it")
     parser.add_argument("--since", type=float, default=0.0, help="a result older than this (Unix time) is run again")
@@ -53,6 +72,8 @@ def _run(record: CellRecord, since: float, threads: int) -> int:
     cell = record.config
     if _is_done(record, cell["identity"], since):
         return EXIT_ENDED
+    if record.status["state"] == "done":
+        (record.directory / OWNER).unlink(missing_ok=True)  # it is asked for once more: nothing of it is gone on with
     record.clear()
     start = time.time()
     base = {
@@ -72,10 +93,12 @@ def _run(record: CellRecord, since: float, threads: int) -> int:
     from diadbench.benchmark.cells.meter import Meter  # psutil isn't needed to see that a cell is done
 
     with Meter() as meter:
-        install()
         end = _outcome(record, threads)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is known: it will be written, not interrupted
     record.write_status(**{**base, **end, **meter.result(), "finished": time.time()})
+    if end["state"] == "done" and (record.directory / OWNER).is_file():
+        from diadbench.benchmark.cells.scratch import tidy
+
+        tidy(record.directory, keep_checkpoints=cell["keep_checkpoints"])  # only now: a kill before it costs nothing
     _say(f"diadbench: {end['state']} after {time.time() - start:.1f} s")
     (record.directory / "progress.json").unlink(missing_ok=True)
     return EXIT_ENDED
@@ -91,24 +114,35 @@ def _say(text: str) -> None:
 def _outcome(record: CellRecord, threads: int) -> dict[str, Any]:
     """Run the cell; turn whatever happens into a state, a reason and a traceback."""
     try:
-        import torch
-
-        if threads:
-            torch.set_num_threads(threads)
-        from diadbench.benchmark.cells.cell import run_cell
-
-        return {"state": "done", "reason": "", **run_cell(record, Progress(record.directory))}
+        with Interruptible():
+            return {"state": "done", "reason": "", **_run_cell(record, threads)}
+    except Terminated:
+        return _ended_by_signal()
     except Skip as error:
         return {"state": "skipped", "reason": str(error)}
     except UserError as error:
         return {"state": "error", "reason": str(error), "traceback": traceback.format_exc()}
-    except Terminated:
-        return {"state": "killed", "reason": "ended by SIGTERM; the same command goes on from here"}
     except BaseException as error:
         traceback.print_exc()
+        if is_pending():  # its children got the signal too, and their end is what it tripped over
+            return _ended_by_signal()
         state = "oom" if is_out_of_memory(error) else "error"
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         return {"state": state, "reason": reason, "traceback": traceback.format_exc()}
+
+
+def _run_cell(record: CellRecord, threads: int) -> dict[str, Any]:
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    from diadbench.benchmark.cells.cell import run_cell
+
+    return run_cell(record, Progress(record.directory))
+
+
+def _ended_by_signal() -> dict[str, Any]:
+    return {"state": "killed", "reason": f"ended by {pending_name()}; the same command goes on from here"}
 
 
 class Progress:
@@ -120,7 +154,8 @@ class Progress:
         self._what, self._since, self._first = "", 0.0, 0
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        """Note that ``done`` of ``total`` steps of ``what`` are over."""
+        """Note that ``done`` of ``total`` steps of ``what`` are over. Raises Terminated when the cell has to end."""
+        check()
         now = time.time()
         if what != self._what:  # a training that is resumed doesn't start at 0: the first is kept for the time left
             self._what, self._since, self._first = what, now, int(done)
@@ -148,4 +183,5 @@ def _die_with_parent(parent: int) -> None:
 
 
 if __name__ == "__main__":
+    note_for_good()  # also between the end of main and that of the process
     sys.exit(main())

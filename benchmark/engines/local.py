@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
 from diadbench.benchmark.engines.gpus import Gpus, environment_for, offered
-from diadbench.benchmark.engines.process import CellProcess
+from diadbench.benchmark.engines.process import CellProcess, end_all
 
 
 class LocalEngine(Engine):
@@ -51,7 +51,6 @@ class LocalEngine(Engine):
         return ended
 
     def cancel(self) -> None:
-        """End all processes and their children."""
-        for process, _ in self._running:
-            process.end()
+        """End all processes and their children, all at once."""
+        end_all([process for process, _ in self._running])
         self._running = []

@@ -1,4 +1,4 @@
-"""One job as a process: start it, watch its time and memory, end its whole group."""
+"""One job as a process: start it, watch its time and memory, end its whole group: asked first, then killed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from diadbench.benchmark.cells.meter import own_bytes
@@ -32,6 +33,8 @@ class CellProcess:
         self._peak = 0
         self._start = time.monotonic()
         self._last_look = 0.0
+        self._until: float | None = None
+        self._verdict: Outcome | None = None
         self._log = open(job.cell / "log.txt", "ab")  # noqa: SIM115 - lives as long as the process
         # -P: the working directory must not shadow installed packages (a repository may hold a folder `datasets`)
         command = [sys.executable, "-P", "-m", "diadbench.benchmark.cells.worker", str(job.cell.absolute())]
@@ -51,27 +54,41 @@ class CellProcess:
         )
 
     def poll(self) -> Outcome | None:
-        """Return how the job ended, or ``None`` while it runs. Ends it when it is over a limit."""
+        """Return how the job ended, or ``None`` while it runs. Ends it when it is over a limit. Never waits."""
         code = self._process.poll()
         if code is not None:
             self._log.close()
-            return self._judge(code)
-        if self.job.time_limit and time.monotonic() - self._start > self.job.time_limit:
-            self.end()
-            return Outcome(self.job, "timeout", f"over its time limit of {self.job.time_limit:g} s", self._peak)
-        if self._over_memory():
+            found = self._judge(code)
+            return self._verdict or found
+        if self._until is not None:
+            if time.monotonic() > self._until:
+                self._signal(signal.SIGKILL)
+        elif self.job.time_limit and time.monotonic() - self._start > self.job.time_limit:
+            self._verdict = Outcome(
+                self.job, "timeout", f"over its time limit of {self.job.time_limit:g} s", self._peak
+            )
+            self.ask()
+        elif self._over_memory():
             limit = self.job.memory_limit or 0
-            self.end(grace=0)
             reason = f"over its memory limit of {limit / 1e9:.3g} GB (it held {self._peak / 1e9:.3g} GB)"
-            return Outcome(self.job, "oom", reason, self._peak)
+            self._verdict = Outcome(self.job, "oom", reason, self._peak)
+            self.ask(grace=0)
         return None
 
-    def end(self, grace: float = GRACE) -> None:
-        """End the whole process group: SIGTERM, then SIGKILL after ``grace`` seconds."""
-        if grace:
-            self._signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=grace)
+    def ask(self, grace: float | None = None) -> None:
+        """Ask the whole process group to end; from ``grace`` seconds on, by default :data:`GRACE`, it is killed."""
+        grace = GRACE if grace is None else grace
+        self._until = time.monotonic() + grace
+        self._signal(signal.SIGTERM if grace else signal.SIGKILL)
+
+    def end(self) -> None:
+        """End the whole process group and wait for it: SIGTERM, then SIGKILL after :data:`GRACE` seconds."""
+        end_all([self])
+
+    def confirm(self) -> None:
+        """Wait for the end of a process that was asked to; kill it when its time is over."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=max((self._until or 0) - time.monotonic(), 0))
         self._signal(signal.SIGKILL)
         self._process.wait()
         self._log.close()
@@ -101,6 +118,14 @@ class CellProcess:
         held = own_bytes(self._process.pid)
         self._peak = max(self._peak, held)
         return bool(self.job.memory_limit) and held > (self.job.memory_limit or 0)
+
+
+def end_all(processes: Sequence[CellProcess]) -> None:
+    """End several processes in the time that the slowest takes: all are asked, then all are waited for."""
+    for process in processes:
+        process.ask()
+    for process in processes:
+        process.confirm()
 
 
 def _thread_variables(threads: int) -> dict[str, str]:

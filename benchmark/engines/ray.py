@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import socket
 import time
 import uuid
@@ -39,6 +40,7 @@ from diadbench.benchmark.engines.remote import (
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
 from diadbench.common.processes.held import LOOKED_AT
+from diadbench.common.processes.interrupt import listening
 
 #: Seconds that a cluster's address has to answer.
 KNOCK = 10.0
@@ -122,10 +124,7 @@ class RayEngine(Engine):
 
     def cancel(self) -> None:
         """Cancel all tasks, give their cells time to write checkpoints, and leave Ray if we started it."""
-        for task in self._tasks:
-            ray.cancel(task)
-        if self._tasks:
-            ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=GRACE + 2, fetch_local=False)
+        _cancel(list(self._tasks))
         self._tasks = {}
         gone = [coming.leave() for coming in self._coming.values()]
         if gone:
@@ -287,16 +286,32 @@ def _run(
 
     ``kept`` are Ray's references to pieces, of which one at a time is in memory.
     """
-    if token.exists():
-        return wait(CellProcess(job)), None
-    home = new_home()
-    try:
-        here = settle(job, itertools.chain(sent, (ray.get(piece) for piece in kept)), dict(files), home)
-        outcome = wait(CellProcess(here))
-        return outcome, _Place(ray.get_runtime_context().get_node_id(), home, listing(here.cell))
-    except BaseException:
-        shutil.rmtree(home, ignore_errors=True)
-        raise
+    with listening(signal.SIGINT) as asked:
+        if token.exists():
+            return wait(CellProcess(job), asked), None
+        home = new_home()
+        try:
+            here = settle(job, itertools.chain(sent, (ray.get(piece) for piece in kept)), dict(files), home)
+            outcome = wait(CellProcess(here), asked)
+            return outcome, _Place(ray.get_runtime_context().get_node_id(), home, listing(here.cell))
+        except BaseException:
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+
+
+def _cancel(tasks: list[Any]) -> None:
+    """Cancel tasks, all at once; what hasn't ended is told again, for it may not have listened yet; then killed.
+
+    Ray cancels by an interrupt, which a worker that inherited to ignore SIGINT hears from the first line of
+    :func:`_run` on. A cell whose worker is killed is ended by the system.
+    """
+    until = time.monotonic() + GRACE + 2
+    while tasks and time.monotonic() < until:
+        for task in tasks:
+            ray.cancel(task)
+        _, tasks = ray.wait(tasks, num_returns=len(tasks), timeout=1, fetch_local=False)
+    for task in tasks:
+        ray.cancel(task, force=True)
 
 
 def _remove(home: Path) -> None:

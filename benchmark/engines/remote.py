@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,21 @@ PIECE = 8 * 2**20
 LEFT_AFTER = 24 * 3600.0
 
 
-def wait(process: CellProcess, interval: float = 0.1) -> Outcome:
-    """Wait for the end of a cell's process. Whatever interrupts the wait ends the process too."""
+def wait(process: CellProcess, asked: Callable[[], bool] = lambda: False, interval: float = 0.1) -> Outcome:
+    """Wait for the end of a cell's process. Whatever interrupts the wait ends the process too.
+
+    Args:
+        process: The process.
+        asked: Says whether the process has to end.
+        interval: Seconds between two looks.
+
+    Raises:
+        KeyboardInterrupt: ``asked`` said so, and the process has ended.
+    """
     try:
         while (outcome := process.poll()) is None:
+            if asked():
+                raise KeyboardInterrupt
             time.sleep(interval)
     except BaseException:
         process.end()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 import submitit
 from submitit.helpers import DelayedSubmission
 
 from diadbench.benchmark.engines.base import Engine, Job, Outcome, State
 from diadbench.benchmark.engines.gpus import Gpus, environment_for, visible_gpus
-from diadbench.benchmark.engines.process import CellProcess
+from diadbench.benchmark.engines.process import GRACE, CellProcess
 from diadbench.benchmark.engines.remote import in_batches, last_line, wait
 from diadbench.benchmark.planning.grid import parse_memory, parse_time
 from diadbench.common.errors import UserError
+from diadbench.common.processes.interrupt import listening
 
 #: Lightning takes a job of this name for an interactive one, and leaves processes and signals to us.
 QUIET_LIGHTNING = {"SLURM_JOB_NAME": "interactive"}
@@ -124,14 +128,14 @@ class SlurmEngine(Engine):
         return [outcome for _, _, outcome in looked if outcome is not None]
 
     def cancel(self) -> None:
-        """Cancel what is queued or runs; SLURM ends it politely."""
+        """Cancel what is queued or runs, and say so to all at once; SLURM ends it politely, here we do."""
         self._waiting = []
-        for task, _ in self._tasks:
+        tasks, self._tasks = [task for task, _ in self._tasks], []
+        if self._cluster == "local":
+            _end_here(tasks)
+            return
+        for task in tasks:
             task.cancel(check=False)
-        until = time.monotonic() + 5
-        while self._cluster == "local" and time.monotonic() < until and not all(task.done() for task, _ in self._tasks):
-            time.sleep(0.1)
-        self._tasks = []
 
     def _send_what_fits(self) -> None:
         """Submit arrays of what waits. Together they run no more cells at once than the cap allows.
@@ -186,7 +190,7 @@ class SlurmEngine(Engine):
     def _task(self, job: Job) -> CellTask:
         """What runs on the node. submitit's local executor names GPUs from 0 on, whichever this process may use."""
         self._given[job.cell] = names = self._gpus.take(job.gpus)
-        return CellTask(job, environment_for(names))
+        return CellTask(job, environment_for(names), ends_by_sigterm=self._cluster == "local")
 
     def _outcome(self, task: submitit.Job[Outcome], job: Job) -> Outcome | None:
         extra = {"slurm_job": task.job_id}
@@ -216,21 +220,60 @@ class _Array:
         return sum(id(task) in under_way for task in self.tasks)
 
 
-class CellTask:
-    """What runs on the node: the cell's process, watched. submitit calls :meth:`checkpoint` before a preemption."""
+def _end_here(tasks: list[submitit.Job[Outcome]]) -> None:
+    """End the processes of submitit's local executor: SIGTERM until all have gone, SIGKILL for what doesn't.
 
-    def __init__(self, job: Job, environment: dict[str, str] | None = None) -> None:
+    submitit itself would send SIGINT, which processes ignore that were started in the background. It passes SIGTERM
+    on, but a task that is about to start its cell may not listen yet, so it is told again.
+    """
+    processes: list[Any] = [task._process for task in tasks if task._process is not None]  # type: ignore[attr-defined]
+    until = time.monotonic() + GRACE + 2
+    while (left := [process for process in processes if process.poll() is None]) and time.monotonic() < until:
+        for process in left:
+            process.send_signal(signal.SIGTERM)
+        time.sleep(0.25)
+    for process in left:
+        _kill_tree(process.pid)
+        process.wait()
+
+
+def _kill_tree(pid: int) -> None:
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+
+
+class CellTask:
+    """What runs on the node: the cell's process, watched. submitit calls :meth:`checkpoint` before a preemption.
+
+    Args:
+        job: The cell's job.
+        environment: Environment variables for its process.
+        ends_by_sigterm: Let SIGTERM to this process end the cell. SLURM sends it to the cell's process as well, and
+            submitit, which waits for SIGUSR2, passes over it.
+    """
+
+    def __init__(self, job: Job, environment: dict[str, str] | None = None, *, ends_by_sigterm: bool = False) -> None:
         self.job = job
         self._environment = environment or {}
+        self._ends_by_sigterm = ends_by_sigterm
         self._process: CellProcess | None = None
 
     def __call__(self) -> Outcome:
         """Run the cell's process to its end."""
+        if not self._ends_by_sigterm:
+            return wait(self._start())
+        with listening(signal.SIGTERM) as asked:
+            return wait(self._start(), asked)
+
+    def _start(self) -> CellProcess:
         self._process = CellProcess(self.job, {**QUIET_LIGHTNING, **self._environment})
-        return wait(self._process)
+        return self._process
 
     def checkpoint(self) -> DelayedSubmission:
         """End the cell, which writes its checkpoint, and queue it again."""
         if self._process is not None:
             self._process.end()
-        return DelayedSubmission(CellTask(self.job, self._environment))
+        return DelayedSubmission(CellTask(self.job, self._environment, ends_by_sigterm=self._ends_by_sigterm))

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics.curves import Curves, curves
+from diadbench.benchmark.metrics.class_result import ClassResult
+from diadbench.benchmark.metrics.curves import curves
 from diadbench.benchmark.metrics.evaluation import Evaluation, mean_of_seven
 from diadbench.benchmark.metrics.exact.inputs import as_array, as_binary, as_column, as_floats, as_maps, as_masks
 from diadbench.benchmark.metrics.exact.pixels import PixelClass, Values
@@ -42,14 +43,6 @@ class _Images:
                 "sample_id": pd.Series(self.sample, dtype=object),
             }
         )
-
-
-@dataclass(frozen=True)
-class _ClassResult:
-    rows: list[tuple[str, str, float, str, int, int]]
-    scores: pd.DataFrame
-    curves: Curves
-    thresholds: list[tuple[str, str, float]]
 
 
 class Evaluator:
@@ -97,7 +90,7 @@ class Evaluator:
         self._budget = Budget(self._memory, self._directory)
         self._images: dict[int, _Images] = {}
         self._pixels: dict[int, PixelClass] = {}
-        self._closed: dict[int, _ClassResult] = {}
+        self._closed: dict[int, ClassResult] = {}
         self._count = 0
 
     def update(
@@ -169,6 +162,18 @@ class Evaluator:
             ),
         )
 
+    def close(self, class_id: int) -> ClassResult:
+        """Compute a class whose images have all come, and free its state. An update of it is an error from now on."""
+        if class_id not in self._closed:
+            self._closed[class_id] = self._class_result(class_id)
+            self._images.pop(class_id, None)
+            self._pixels.pop(class_id, None)
+        return self._closed[class_id]
+
+    def restore(self, class_id: int, result: ClassResult) -> None:
+        """Take a class as :meth:`close` returned it, in place of its images."""
+        self._closed[class_id] = result
+
     # -- checks ---------------------------------------------------------------------------------------------
 
     def _class_ids(self, class_id: Any) -> NDArray[np.int64]:
@@ -216,13 +221,11 @@ class Evaluator:
             )
         if self.grouped:
             for other in [key for key in self._images if key != one]:
-                self._closed[other] = self._class_result(other)
-                del self._images[other]
-                self._pixels.pop(other, None)
+                self.close(other)
             if not self._pixels:
                 self._budget = Budget(self._memory, self._directory)
 
-    def _class_result(self, one: int) -> _ClassResult:
+    def _class_result(self, one: int) -> ClassResult:
         name = self.classes[one]
         frame = self._images.get(one, _Images()).frame(name)
         scores, labels = frame["score"].to_numpy(), frame["label"].to_numpy().astype(bool)
@@ -240,7 +243,7 @@ class Evaluator:
             found, _, _ = score_metrics(grouped["score"].to_numpy(), sample_labels, self.protocol, "s", "sample")
             values |= found
             counts |= dict.fromkeys(SAMPLE, (int((~sample_labels).sum()), int(sample_labels.sum())))
-        return _ClassResult(
+        return ClassResult(
             rows=[(name, key, *values[key], *counts[key]) for key in METRICS if key in values],
             scores=frame,
             curves=curves(image_ranking, result.ranking) if self.with_curves else {},

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 import urllib.parse
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -223,11 +222,12 @@ class CellRecord:
         return get_protocol(self.status.get("protocol") or "exact").pro_limit
 
     def clear(self) -> None:
-        """Forget results and status, keep what a resumed training needs (``scratch``) and the log."""
+        """Forget results and status; keep the log and what a cell goes on from, which its process judges.
+
+        That is ``scratch``, ``scored``, ``checkpoint``, and pictures and maps of what is scored.
+        """
         for name in ("status.json", "metrics.csv", "scores.parquet", "curves.npz", "history.csv", "progress.json"):
             (self.directory / name).unlink(missing_ok=True)
-        for name in ("gallery", "maps", "checkpoint"):
-            shutil.rmtree(self.directory / name, ignore_errors=True)
 
     def write_status(self, **status: Any) -> None:
         """Write ``status.json`` atomically."""

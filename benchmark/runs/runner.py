@@ -32,6 +32,7 @@ from diadbench.benchmark.runs.status import states_of
 from diadbench.benchmark.runs.watch import Watch
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
+from diadbench.common.processes.interrupt import as_ctrl_c
 from diadbench.common.processes.systems import need_posix
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Run:
     Attributes:
         directory: The run directory.
         states: State of each cell of the grid, by its labels.
-        interrupted: Ctrl-C ended it.
+        interrupted: Ctrl-C or SIGTERM ended it.
     """
 
     directory: RunDirectory
@@ -90,6 +91,19 @@ def run_grid(
         UserError: The input is wrong; no cell has run. A failing cell raises nothing: look at the result.
     """
     need_posix("diadbench run")
+    with as_ctrl_c():
+        return _run_grid(grid, out, overwrite, engine, budget, quiet=quiet)
+
+
+def _run_grid(
+    grid: Grid,
+    out: Path | str | None,
+    overwrite: Overwrite,
+    engine: Engine | None,
+    budget: str | None,
+    *,
+    quiet: bool,
+) -> Run:
     started = time.time()
     directory = RunDirectory(out if out is not None else Path("runs") / grid.name, must_exist=False)
     with Watch(quiet=quiet) as watch:
@@ -250,7 +264,7 @@ class _Queue:
 
 
 def _work(plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch, started: float) -> bool:
-    """Drive the engine until every one of the cells has ended. Returns whether Ctrl-C came."""
+    """Drive the engine until every one of the cells has ended. Returns whether Ctrl-C or SIGTERM came."""
     queue = _Queue(plan, cells, engine, started)
     last_look = time.monotonic()
     try:

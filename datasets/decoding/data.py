@@ -155,13 +155,18 @@ class TestData:
         """``int64 (N,)``: 0 normal, 1 anomalous."""
         return torch.from_numpy(self.table["label"].to_numpy(dtype=np.int64, copy=True))
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield all samples once. A batch holds one class only, and classes follow one another."""
+    def batches(self, batch_size: int, first: int = 0) -> Iterator[Batch]:
+        """Yield all samples once. A batch holds one class only, and classes follow one another.
+
+        Args:
+            batch_size: Most samples of a batch.
+            first: Position (0..N-1) of the first sample; those before it are left out.
+        """
         rows = self.table.index.to_numpy(dtype=np.int64, copy=True)
         ids = self.class_ids.numpy()
         edges = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), len(ids)]
-        for first, last in itertools.pairwise(edges):
-            for start in range(first, last, batch_size):
+        for begin, last in itertools.pairwise(edges):
+            for start in range(max(begin, first), last, batch_size):
                 part = slice(start, min(start + batch_size, last))
                 yield Batch(
                     self._store.read(rows[part]),

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 from diadbench.benchmark.engines.base import Job
 
 sys.path.insert(0, str(Path(__file__).parent))  # engine_tools
-from engine_tools import FAKE
+from engine_tools import FAKE, ignoring
 
 
 @pytest.fixture
@@ -30,6 +31,13 @@ def make_job(tmp_path: Path, cheap_cells: None) -> Callable[..., Job]:
         return Job(directory, **{"threads": 1, **(limits or {})})
 
     return make
+
+
+@pytest.fixture
+def in_background() -> Iterator[None]:
+    """What processes inherit that are started by ``nohup ... &``: they ignore SIGINT and SIGHUP."""
+    with ignoring(signal.SIGINT, signal.SIGHUP):
+        yield
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def test_how_a_process_ends_is_told(make_job: MakeJob) -> None:
 
 
 def test_time_limit_ends_a_process_that_ignores_sigterm(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diadbench.benchmark.engines.process.CellProcess.end.__defaults__", (0.5,))
+    monkeypatch.setattr("diadbench.benchmark.engines.process.GRACE", 0.5)
     job = make_job("slow", {"time_limit": 1.0}, hang=True)
     start = time.monotonic()
     with LocalEngine(gpus=0) as engine:

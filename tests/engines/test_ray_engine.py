@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from engine_tools import FAKE, drain, is_over, state, trace, wait_for
+from engine_tools import FAKE, drain, ignoring, is_over, state, trace, wait_for
 
 from diadbench.benchmark.engines import make
 from diadbench.benchmark.engines.base import Engine, Job
@@ -23,7 +23,8 @@ MakeJob = Callable[..., Job]
 
 @pytest.fixture(scope="module")
 def ray_here() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
+    """A Ray that is started in the background: its workers ignore SIGINT unless somebody tells them otherwise."""
+    with pytest.MonkeyPatch.context() as patch, ignoring(signal.SIGINT, signal.SIGHUP):
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(FAKE), os.environ.get("PYTHONPATH")])))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)

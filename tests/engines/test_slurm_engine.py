@@ -56,15 +56,26 @@ def test_preemption_queues_again_and_the_cell_resumes(make_job: MakeJob) -> None
     assert trace(job) == ["start", "start", "resumed 4", "end"]
 
 
-def test_leaving_ends_tasks_and_their_cells(make_job: MakeJob) -> None:
-    job = make_job("long", sleep=60)
+def test_leaving_ends_tasks_and_their_cells(make_job: MakeJob, in_background: None) -> None:
+    jobs = [make_job(name, sleep=60) for name in "ab"]
+    with make("slurm", jobs=2, cluster="local") as engine:
+        for job in jobs:
+            engine.submit(job)
+        engine.poll()
+        wait_for(lambda: {state(job) for job in jobs} == {"running"})
+        pids = [CellRecord(job.cell).status["pid"] for job in jobs]
+    assert all(is_over(pid) for pid in pids), "leaving waits for the end"
+    assert all(CellRecord(job.cell).status["reason"].startswith("ended by SIGTERM") for job in jobs)
+
+
+def test_leaving_at_once_leaves_nothing_behind(make_job: MakeJob, in_background: None) -> None:
+    job = make_job("young", sleep=60)
     with make("slurm", cluster="local") as engine:
         engine.submit(job)
         engine.poll()
-        wait_for(lambda: state(job) == "running")
-        pid = CellRecord(job.cell).status["pid"]
-    wait_for(lambda: is_over(pid), 60)
-    assert state(job) == "killed"
+        controller = engine._tasks[0][0]._process
+    assert controller.poll() is not None
+    assert not [one for one in psutil.process_iter(["cmdline"]) if str(job.cell) in (one.info["cmdline"] or [])]
 
 
 def test_limits_hold_in_a_task_too(make_job: MakeJob) -> None:

@@ -64,11 +64,13 @@ def _unchanged() -> Iterator[None]:
     """Put back what a cell sets for its whole process: seeds, threads, determinism, the answer to SIGTERM."""
     state = random.getstate(), np.random.get_state(), torch.get_rng_state(), torch.get_num_threads()  # noqa: NPY002
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    handler, installed = signal.getsignal(signal.SIGTERM), interrupt._State.installed
+    handlers = {number: signal.getsignal(number) for number in interrupt.POLITE}
+    installed = interrupt._State.installed
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         interrupt._State.installed = installed
         random.setstate(state[0])
         np.random.set_state(state[1])  # noqa: NPY002

@@ -19,6 +19,13 @@ if "diadbench.benchmark.cells.worker" in sys.orig_argv:
     sys.modules["torch"] = torch
 
     def run_cell(record, progress):
+        try:
+            return do(record, progress)
+        except BaseException:
+            time.sleep(record.config.get("does", {}).get("linger", 0))  # as long as it takes to write a checkpoint
+            raise
+
+    def do(record, progress):
         does = record.config.get("does", {})
         with open(record.directory / "trace", "a") as trace:
             trace.write("start\n")

@@ -1,0 +1,155 @@
+"""What is scored of a part, kept batch by batch: a cell that is killed while it predicts goes on with the next batch.
+
+Of the class that is being scored the maps are kept, in a file a batch. When the class is over, one file with its
+metrics takes their place; so the disk holds the maps of one class at a time, as the evaluator does. Files are renamed
+into place. Those of batches are not fsynced: one that a failing machine left broken is found out by its checksum, and
+its images are scored again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diadbench.common.files import read_json, write_json
+
+Arrays = dict[str, NDArray[Any]]
+
+#: What reading a file raises that is cut off, empty or something else.
+BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+class Predictions:
+    """The kept predictions of one part of a cell.
+
+    Args:
+        directory: Where they lie.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._places: dict[int, tuple[Path, int]] = {}
+        self._open: tuple[Path, Arrays] | None = None
+        self._full = False
+        for path in sorted(directory.glob("batch-*.npz")):
+            found = _read(path)
+            for place, row in enumerate(found["rows"].tolist() if found else ()):
+                self._places[row] = path, place
+
+    def drop(self) -> None:
+        """Forget everything: the model is another one."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self.__init__(self._directory)  # type: ignore[misc]
+
+    # -- what the method said -----------------------------------------------------------------------------------
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What :meth:`say` wrote last; ``{}`` before."""
+        return read_json(self._directory / "said.json") or {}
+
+    def say(self, **values: Any) -> None:
+        """Keep plain values beside the predictions: notes, extra values."""
+        if values != self.said:
+            write_json(self._directory / "said.json", values)
+
+    # -- the state of random numbers before the first image -------------------------------------------------------
+
+    def begin(self, state: Arrays) -> None:
+        """Keep the state that the method's random numbers are drawn from, before its first image."""
+        self._write(self._directory / "start.npz", state)
+
+    @property
+    def start(self) -> Arrays:
+        """What :meth:`begin` kept; ``{}`` where nothing is."""
+        return _read(self._directory / "start.npz") or {}
+
+    # -- images ---------------------------------------------------------------------------------------------------
+
+    def recall(self, rows: Tensor) -> Arrays | None:
+        """Return ``maps`` ``float32 (B,H,W)``, ``scores`` ``float32 (B,)`` and what else was kept with images.
+
+        Args:
+            rows: ``int64 (B,)``: rows of the sample table.
+
+        Returns:
+            ``None`` unless all of them are kept. What isn't by image is that of the last image's batch.
+        """
+        places = [self._places.get(row) for row in rows.tolist()]
+        found = [(self._load(place[0]), place[1]) for place in places if place is not None]
+        if len(found) < len(places) or any(arrays is None for arrays, _ in found):
+            return None
+        whole = [(arrays, place) for arrays, place in found if arrays is not None]
+        stacked = {key: np.stack([arrays[key][place] for arrays, place in whole]) for key in ("maps", "scores")}
+        return {**whole[-1][0], **stacked}
+
+    def keep(self, rows: Tensor, maps: Tensor, scores: Tensor, more: Arrays) -> None:
+        """Keep a batch that was scored. See :meth:`recall`."""
+        path = self._directory / f"batch-{int(rows[0])}.npz"
+        self._write(path, {"rows": rows.numpy(), "maps": maps.numpy(), "scores": scores.numpy(), **more})
+
+    def finish(self, position: int, arrays: Arrays) -> None:
+        """Keep what a class has come to in place of its batches. ``position`` is its place among the classes."""
+        self._write(self._class_file(position), arrays, lasting=True)
+        for path in self._directory.glob("batch-*.npz"):
+            path.unlink(missing_ok=True)
+        self._places, self._open = {}, None
+
+    def finished(self, position: int) -> Arrays | None:
+        """Return what :meth:`finish` kept of a class; ``None`` where it isn't over."""
+        return _read(self._class_file(position))
+
+    def _class_file(self, position: int) -> Path:
+        return self._directory / f"class-{position}.npz"
+
+    def _load(self, path: Path) -> Arrays | None:
+        if self._open is None or self._open[0] != path:
+            self._open = path, _read(path) or {}
+        return self._open[1] or None
+
+    def _write(self, path: Path, arrays: Mapping[str, NDArray[Any]], *, lasting: bool = False) -> None:
+        """Write a file; none from the first time on that the disk is full: no cell fails for want of it."""
+        if self._full:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+                if lasting:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            self._full = True
+            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                print(f"predictions are not kept from here on, a kill costs them: {error}", flush=True)
+
+
+def _read(path: Path) -> Arrays | None:
+    """Return the arrays of a file, their checksums verified; ``None`` where there is none. A broken one is removed."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except FileNotFoundError:
+        return None
+    except BROKEN:
+        path.unlink(missing_ok=True)
+        return None
+
+
+def tensors(found: Arrays) -> tuple[Tensor, Tensor]:
+    """Return ``(maps, scores)`` of what :meth:`Predictions.recall` gave."""
+    return torch.from_numpy(found["maps"]), torch.from_numpy(found["scores"])
