@@ -27,12 +27,16 @@ def get_class(name: str) -> type[Dataset]:
 
 
 def get(name: str, root: Path | str | None = None, **options: Any) -> Dataset:
-    """Make the dataset ``name`` from its options. Raises UserError for unknown names and options."""
+    """Make the dataset ``name`` from its options; each takes ``limit``. Raises UserError for unknown names and options."""
     import inspect
 
     adapter = get_class(name)
+    limit = options.pop("limit", None)
     known = [key for key in inspect.signature(adapter).parameters if key != "root"]
     for key in options:
         if key not in known:
             raise unknown_name("option", key, known, where=f"dataset {name!r}")
-    return adapter(root, **options)
+    dataset = adapter(root, **options)
+    if limit is not None:
+        dataset.limit_to(limit)
+    return dataset
