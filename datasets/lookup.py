@@ -27,7 +27,7 @@ def get_class(name: str) -> type[Dataset]:
 
 
 def get(name: str, root: Path | str | None = None, **options: Any) -> Dataset:
-    """Make the dataset ``name`` from its options; each takes ``limit``. Raises UserError for unknown names and options."""
+    """Make the dataset ``name`` from its options; each takes ``limit``. Raises UserError for unknown ones."""
     import inspect
 
     adapter = get_class(name)

@@ -56,8 +56,7 @@ def remember(record: CellRecord) -> None:
     }
     with contextlib.suppress(OSError):  # a full or read-only cache costs the next plan its forecast, no more
         write_json(cache_dir() / "costs" / f"{_key(record.config)}.json", seen)
-        images = status.get("n_train", 0) + status.get("n_test", 0)
-        write_json(cache_dir() / "costs" / f"{_key(record.config, _ALIKE)}.json", {**seen, "images": images})
+        write_json(cache_dir() / "costs" / f"{_key(record.config, _ALIKE)}.json", {**seen, **_growing(status)})
 
 
 def forecast(config: dict[str, Any]) -> Forecast:
@@ -66,16 +65,31 @@ def forecast(config: dict[str, Any]) -> Forecast:
     return Forecast(**{key: seen.get(key) for key in Forecast.__dataclass_fields__})
 
 
-def estimate(planned: PlannedCell) -> Forecast | None:
-    """Return what a cell may need by the same method's last cell on other data: time by the number of images.
+def _growing(status: dict[str, Any]) -> dict[str, Any]:
+    """Return how many images a cell had, and the seconds of its phases that grow with their number."""
+    phases = status.get("phases", {})
+    return {
+        "train": status.get("n_train", 0),
+        "images": status.get("n_train", 0) + status.get("n_test", 0),
+        "fit": phases.get("fit", 0.0),
+        "others": sum(seconds for name, seconds in phases.items() if name in ("prepare", "predict", "evaluate")),
+    }
 
-    ``None`` where the method has not run here with these options, or nobody knows how many images there are.
+
+def estimate(planned: PlannedCell) -> Forecast | None:
+    """Return what a cell may need by the same method's last cell on other data.
+
+    Time grows with the number of images; but for the start of a process, and for a training whose length is an option
+    in steps. ``None`` where the method has not run here with these options, or nobody knows how many images there are.
     """
     seen = read_json(cache_dir() / "costs" / f"{_key(planned.config, _ALIKE)}.json") or {}
-    if not seen.get("images") or planned.images is None:
+    if not seen.get("train") or planned.images is None:
         return None
-    seconds = seen["seconds"] * sum(planned.images) / seen["images"]
-    return Forecast(seconds, seen.get("gpu_bytes"), seen.get("cpu_bytes"))
+    options = planned.config["method_options"]
+    by_steps = any(options.get(name) for name in ("steps", "train_steps", "max_steps"))
+    more = 0.0 if by_steps else planned.images[0] / seen["train"] - 1
+    seconds = seen["seconds"] + seen["fit"] * more + seen["others"] * (sum(planned.images) / seen["images"] - 1)
+    return Forecast(max(seconds, 0.0), seen.get("gpu_bytes"), seen.get("cpu_bytes"))
 
 
 #: What cells have in common whose costs differ by their data alone, and what the same cell has with another seed.
@@ -126,6 +140,7 @@ def plan_table(plan: Plan, budget: str | None = None) -> Table:
     at_once = cells_at_once(plan.grid, plan.compute)
     fits = {id(planned) for planned in within_budget(plan.pending, budget, at_once)} if budget else None
     costs = [(planned, *_cost(planned)) for planned in plan.cells]
+    reasons = plan.missing
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("cell", "what", "images", "why", "time", "memory", "GPU", "disk"):
         made.add_column(name, overflow="fold")
@@ -137,7 +152,7 @@ def plan_table(plan: Plan, budget: str | None = None) -> Table:
             Text(str(planned.cell)),
             what,
             "?" if planned.images is None else f"{planned.images[0]:,} + {planned.images[1]:,}",
-            Text(planned.why.removeprefix("missing: ")),
+            f"see ({reasons.index(planned.missing) + 1})" if planned.missing else Text(planned.why),
             f"{about}{clock(cost.seconds)}" if cost.seconds is not None else "?",
             _gigabytes(cost.cpu_bytes),
             _gigabytes(cost.gpu_bytes),

@@ -381,6 +381,16 @@ def preset_names(folder: str) -> list[str]:
     return sorted(path.name.removesuffix(".yaml") for path in _configs(folder).iterdir() if path.name.endswith(".yaml"))
 
 
+def method_presets(*, with_own: bool = False) -> dict[str, dict[str, Any]]:
+    """Return the packaged presets of methods by name: ``method``, ``options`` and the like.
+
+    Args:
+        with_own: Also presets that bear their method's own name.
+    """
+    found = {name: {"method": name, **(_preset("methods", name) or {})} for name in preset_names("methods")}
+    return {name: values for name, values in found.items() if with_own or values["method"] != name}
+
+
 def _method(label: str, entry: Any, where: str) -> MethodSpec:
     known = ["method", "options", "image_size", "time_limit", "datasets", "by_dataset", RESOLVED]
     values = _entry(f"methods.{label}", entry, known, where)

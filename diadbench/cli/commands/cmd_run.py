@@ -28,7 +28,7 @@ def command(
 
     Args:
         grid: A packaged name (see `diadbench grids list`), a YAML file, or a run directory to go on with; then keys of
-            the grid as key=value with dots: 'seeds=[0,1]' methods.patchcore.options.num_neighbors=5. Without a grid,
+            the grid as key=value with dots: 'seeds=[0,1]' methods.patchcore.options.neighbours=5. Without a grid,
             --method and --dataset say what is run.
         out: The run directory; runs/NAME by default.
         method: Add methods: a registered name, anomalib:NAME, or file.py:Class. What the grid has stays as it is.
@@ -120,6 +120,6 @@ def _dry_run(checked: Any, out: str | None, overwrite: Any, budget: str | None, 
     plan = make_plan(checked, directory, overwrite, only=only, missing="show")
     print(plan_title(plan))
     Console().print(plan_table(plan, budget))
-    for line in plan.missing:
-        print(f"missing: {line}")
+    for place, line in enumerate(plan.missing, 1):
+        print(f"({place}) {line}")
     return 0
