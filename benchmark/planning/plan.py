@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diadbench.benchmark.planning.absent import AbsentDataset, Problems, absent_method
+from diadbench.benchmark.planning.backbone_sizes import refuse_size
 from diadbench.benchmark.planning.contents import with_contents
-from diadbench.benchmark.planning.grid import Cell, DatasetSpec, Grid, absolute_paths, parse_memory, parse_time
+from diadbench.benchmark.planning.grid import (
+    Cell,
+    DatasetSpec,
+    Grid,
+    MethodSpec,
+    absolute_paths,
+    parse_memory,
+    parse_time,
+)
 from diadbench.benchmark.planning.planned import PlannedCell
 from diadbench.benchmark.planning.resolve import ResolvedMethod, checked_options, resolve_method
 from diadbench.benchmark.planning.takeover import Finished
@@ -129,7 +138,7 @@ def _resolved(
             chosen = spec.for_dataset(place)
             methods[label, place] = problems.of(
                 f"methods.{label}",
-                partial(resolve_method, spec.method, chosen.options, f"methods.{label}"),
+                partial(_method, grid, chosen),
                 partial(absent_method, chosen),
             )
     datasets = {
@@ -145,6 +154,14 @@ def _resolved(
             needed[where] = needed.get(where, False) or (chosen_cell and missing == "refuse")
     problems.refuse(needed=needed)
     return methods, datasets
+
+
+def _method(grid: Grid, spec: MethodSpec) -> ResolvedMethod:
+    """Resolve a method, and refuse a backbone that doesn't take the grid's images. Raises UserError."""
+    where = f"methods.{spec.label}"
+    found = resolve_method(spec.method, spec.options, where)
+    refuse_size(found, grid.size_for(spec), where)
+    return found
 
 
 def _without(planned: PlannedCell, why: str) -> PlannedCell:
