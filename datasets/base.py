@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pandas as pd
 
-from diadbench.common.errors import UserError
+from diadbench.common.errors import Missing, UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.reading import Reading
 
@@ -57,6 +57,8 @@ class Dataset(ABC):
     """
 
     info: ClassVar[DatasetInfo]
+    #: At most so many training and test samples of each class; ``None``: all. See :meth:`limit_to`.
+    limit: int | None = None
 
     def __init__(self, root: Path | str | None = None, *, classes: Sequence[str] | None = None) -> None:
         self._root = Path(root).expanduser() if root is not None else None
@@ -74,12 +76,12 @@ class Dataset(ABC):
     def root(self) -> Path:
         """Directory that ``image`` paths are relative to. An adapter that makes its data overrides this."""
         if self._root is None:
-            raise UserError(
+            raise Missing(
                 f"dataset {self.info.name!r}: no data root; set `root` for it or `data_root` in the grid, "
                 "or the environment variable DIADBENCH_DATA"
             )
         if not self._root.is_dir():
-            raise UserError(
+            raise Missing(
                 f"dataset {self.info.name!r}: {self._root} is not a directory; "
                 f"expected the data there ({self.info.homepage or 'see diadbench datasets info'})"
             )
@@ -117,9 +119,18 @@ class Dataset(ABC):
     @cached_property
     def samples(self) -> pd.DataFrame:
         """The checked sample table: wanted classes in order, train before test, index ``0..n-1``."""
-        from diadbench.datasets.table import checked
+        from diadbench.datasets.table import checked, limited
 
-        return checked(self.index(), self.info, wanted=self._wanted, where=str(self._root or self.info.name))
+        table = checked(self.index(), self.info, wanted=self._wanted, where=str(self._root or self.info.name))
+        return table if self.limit is None else limited(table, self.limit)
+
+    def limit_to(self, count: int | None) -> None:
+        """Keep at most so many training and test samples of each class (:func:`~diadbench.datasets.table.limited`).
+
+        A flag says so in every table. ``None`` keeps all.
+        """
+        self.limit = count
+        self.__dict__.pop("samples", None)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -162,4 +173,8 @@ class Dataset(ABC):
         subset: tuple[str, ...] = (f"{there} of {known} classes",) if there < known else ()
         subset += (f"{more} classes that the published set has not",) if known and more else ()
         synthetic = self._root is not None and (self._root / SAMPLE_MARKER).is_file()
-        return (*self.info.flags, *self.reading.flags, *subset, *(("synthetic sample data",) if synthetic else ()))
+        few = (
+            "" if self.limit is None else f"a quick look: at most {self.limit} training and test samples of each class"
+        )
+        notes = ("synthetic sample data" if synthetic else "", few)
+        return (*self.info.flags, *self.reading.flags, *subset, *filter(None, notes))

@@ -26,8 +26,12 @@ def get_class(name: str) -> type[Dataset]:
 
 
 def get(name: str, root: Path | str | None = None, **options: Any) -> Dataset:
-    """Make the dataset ``name`` from its options. Raises UserError for unknown names and options."""
+    """Make the dataset ``name`` from its options; each takes ``limit``. Raises UserError for unknown ones."""
     from diadbench.common.values.arguments import named_arguments
 
     adapter = get_class(name)
-    return adapter(root, **named_arguments(adapter, options, f"dataset {name!r}"))
+    limit = options.pop("limit", None)
+    dataset = adapter(root, **named_arguments(adapter, options, f"dataset {name!r}"))
+    if limit is not None:
+        dataset.limit_to(limit)
+    return dataset

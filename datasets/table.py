@@ -190,3 +190,43 @@ def _check_masks(table: pd.DataFrame, place: str) -> None:
             f"{place}: {bare['image'].iloc[0]}: anomalous test image without a mask{more}; add its mask, or, for image "
             "metrics only, set masks=false (dataset folder)"
         )
+
+
+# -- a few samples ----------------------------------------------------------------------------------------------
+
+
+def limited(table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return a sample table with at most ``count`` training and ``count`` test samples of each class.
+
+    Samples are taken at even steps through their order. Half of the test samples are normal, half anomalous, where
+    there are enough of both; one at least of each where there is one. Anomalous ones are spread over the defects. All
+    views of a physical sample stay together, so there may be more images than samples.
+
+    Args:
+        table: A checked sample table.
+        count: At least 2.
+
+    Returns:
+        The rows that stay, in their order, index ``0..n-1``.
+    """
+    firsts = table.drop_duplicates(["class", "split", "sample_id"])
+    kept: set[tuple[str, str, str]] = set()
+    for (name, split), rows in firsts.groupby(["class", "split"], sort=False):
+        chosen = _even(rows, count) if split == "train" else _few_tests(rows, table, count)
+        kept |= {(str(name), str(split), sample) for sample in chosen["sample_id"]}
+    keys = zip(table["class"], table["split"], table["sample_id"], strict=True)
+    return table[[key in kept for key in keys]].reset_index(drop=True)
+
+
+def _few_tests(rows: pd.DataFrame, table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Choose test samples of a class; a physical sample is anomalous where one of its views is."""
+    views = table[(table["class"] == rows["class"].iloc[0]) & (table["split"] == "test")]
+    bad = rows["sample_id"].isin(views.loc[views["label"] == 1, "sample_id"])
+    wanted = min(int(bad.sum()), max(count - int((~bad).sum()), count - count // 2))
+    anomalous = _even(rows[bad].sort_values("defect", kind="stable"), wanted)
+    return pd.concat([_even(rows[~bad], count - wanted), anomalous])
+
+
+def _even(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
+    return rows.iloc[places]

@@ -13,8 +13,8 @@ from torch import Tensor
 from diadbench.benchmark.cells.evaluating import evaluate_batch
 from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size
 from diadbench.benchmark.cells.predictions import Arrays, Predictions, tensors
-from diadbench.benchmark.cells.reading_ahead import answered, pinned, read_ahead
 from diadbench.benchmark.cells.provenance import random_state, set_random_state
+from diadbench.benchmark.cells.reading_ahead import answered, pinned, read_ahead
 from diadbench.benchmark.metrics.class_result import ClassResult
 
 if TYPE_CHECKING:

@@ -56,6 +56,7 @@ def remember(record: CellRecord) -> None:
     }
     with contextlib.suppress(OSError):  # a full or read-only cache costs the next plan its forecast, no more
         write_json(cache_dir() / "costs" / f"{_key(record.config)}.json", seen)
+        write_json(cache_dir() / "costs" / f"{_key(record.config, _ALIKE)}.json", {**seen, **_growing(status)})
 
 
 def forecast(config: dict[str, Any]) -> Forecast:
@@ -64,10 +65,41 @@ def forecast(config: dict[str, Any]) -> Forecast:
     return Forecast(**{key: seen.get(key) for key in Forecast.__dataclass_fields__})
 
 
-def _key(config: dict[str, Any]) -> str:
+def _growing(status: dict[str, Any]) -> dict[str, Any]:
+    """Return how many images a cell had, and the seconds of its phases that grow with their number."""
+    phases = status.get("phases", {})
+    return {
+        "train": status.get("n_train", 0),
+        "images": status.get("n_train", 0) + status.get("n_test", 0),
+        "fit": phases.get("fit", 0.0),
+        "others": sum(seconds for name, seconds in phases.items() if name in ("prepare", "predict", "evaluate")),
+    }
+
+
+def estimate(planned: PlannedCell) -> Forecast | None:
+    """Return what a cell may need by the same method's last cell on other data.
+
+    Time grows with the number of images; but for the start of a process, and for a training whose length is an option
+    in steps. ``None`` where the method has not run here with these options, or nobody knows how many images there are.
+    """
+    seen = read_json(cache_dir() / "costs" / f"{_key(planned.config, _ALIKE)}.json") or {}
+    if not seen.get("train") or planned.images is None:
+        return None
+    options = planned.config["method_options"]
+    by_steps = any(options.get(name) for name in ("steps", "train_steps", "max_steps"))
+    more = 0.0 if by_steps else planned.images[0] / seen["train"] - 1
+    seconds = seen["seconds"] + seen["fit"] * more + seen["others"] * (sum(planned.images) / seen["images"] - 1)
+    return Forecast(max(seconds, 0.0), seen.get("gpu_bytes"), seen.get("cpu_bytes"))
+
+
+#: What cells have in common whose costs differ by their data alone, and what the same cell has with another seed.
+_ALIKE = ("method", "method_options", "setting", "image_size", "device", "devices")
+_SAME = (*_ALIKE, "fingerprint")
+
+
+def _key(config: dict[str, Any], names: tuple[str, ...] = _SAME) -> str:
     import hashlib
 
-    names = ("method", "method_options", "fingerprint", "setting", "image_size", "device", "devices")
     text = json.dumps({name: config.get(name) for name in names}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -107,28 +139,48 @@ def plan_table(plan: Plan, budget: str | None = None) -> Table:
     """Return the plan as a rich table: what runs, why, and what it may cost."""
     at_once = cells_at_once(plan.grid, plan.compute)
     fits = {id(planned) for planned in within_budget(plan.pending, budget, at_once)} if budget else None
-    costs = [(planned, forecast(planned.config)) for planned in plan.cells]
+    costs = [(planned, *_cost(planned)) for planned in plan.cells]
+    reasons = plan.missing
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("cell", "what", "why", "time", "memory", "GPU", "disk"):
+    for name in ("cell", "what", "images", "why", "time", "memory", "GPU", "disk"):
         made.add_column(name, overflow="fold")
-    for planned, cost in costs:
-        what = "run" if planned.run else "keep"
+    for planned, cost, about in costs:
+        what = "run" if planned.run else "missing" if planned.missing else "keep"
         if planned.run and fits is not None and id(planned) not in fits:
             what = "over budget"
         made.add_row(
             Text(str(planned.cell)),
             what,
-            Text(planned.why),
-            clock(cost.seconds) or "?",
+            "?" if planned.images is None else f"{planned.images[0]:,} + {planned.images[1]:,}",
+            f"see ({reasons.index(planned.missing) + 1})" if planned.missing else Text(planned.why),
+            f"{about}{clock(cost.seconds)}" if cost.seconds is not None else "?",
             _gigabytes(cost.cpu_bytes),
             _gigabytes(cost.gpu_bytes),
             _gigabytes(cost.disk_bytes),
         )
-    known = [cost.seconds for planned, cost in costs if planned.run and cost.seconds is not None]
-    unknown = len(plan.pending) - len(known)
-    made.caption = f"predicted: {clock(sum(known)) or '0:00'} for {len(known)} cells; {unknown} never timed here"
+    made.caption = _caption(costs)
     made.caption_justify = "left"
     return made
+
+
+def _cost(planned: PlannedCell) -> tuple[Forecast, str]:
+    """Return what a cell may cost, and ``~`` where that is by the cost of the same method on other data."""
+    exact = forecast(planned.config)
+    if exact.seconds is not None:
+        return exact, ""
+    found = estimate(planned)
+    return (exact, "") if found is None else (found, "~")
+
+
+def _caption(costs: Sequence[tuple[PlannedCell, Forecast, str]]) -> str:
+    """Sum up the time of all cells that have to run or would, if what they miss were here."""
+    wanted = [(cost.seconds, about) for planned, cost, about in costs if planned.run or planned.missing]
+    known = [seconds for seconds, _ in wanted if seconds is not None]
+    told = (
+        f"predicted: {clock(sum(known)) or '0:00'} for {len(known)} cells; {len(wanted) - len(known)} never timed here"
+    )
+    rough = sum(bool(about) for _, about in wanted)
+    return f"{told}; ~: {rough} by the same method on other data" if rough else told
 
 
 def plan_title(plan: Plan) -> str:

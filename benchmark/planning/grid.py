@@ -17,6 +17,7 @@ A grid file::
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib.resources
 import re
@@ -138,6 +139,8 @@ class Grid:
         notify: A shell command that is run at the end and on a failure (``DIADBENCH_EVENT``, ``DIADBENCH_RUN``).
         note: A sentence for the report.
         show: How reports show the results: :class:`~diadbench.common.show.Show`. It decides no result.
+        limit: For a quick look: at most so many training and test samples of each class, from 2 on; every table says
+            so. ``None``: all.
     """
 
     name: str
@@ -167,6 +170,7 @@ class Grid:
     notify: str | None = None
     note: str = ""
     show: dict[str, Any] = field(default_factory=dict)
+    limit: int | None = None
 
     def cells(self) -> Iterator[Cell]:
         """Yield all cells, dataset by dataset. Their methods have the options of the cell's dataset."""
@@ -192,8 +196,9 @@ class Grid:
         values = dataclasses.asdict(self)
         if run is not None:
             values = with_paths(values, relative(run))
-        if not self.show:
-            del values["show"]
+        for key in ("show", "limit"):
+            if not values[key]:
+                del values[key]
         for group, key in (("methods", "method"), ("datasets", "dataset")):
             values[group] = {label: _plain_entry(group, key, spec) for label, spec in values[group].items()}
         return dump(values)
@@ -259,11 +264,20 @@ def load_grid(source: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise UserError(f"{where}: expected keys and values at the top, found {type(raw).__name__}")
     if (base / "cells").is_dir():
         raw = recalled(raw, base)
-    raw = with_paths(with_paths(raw, absolute(base)), kept_in(base))
-    for key, value in (overrides or {}).items():
-        _lay(raw, key, over_the_file(key, value, _names(key)))
-    raw.setdefault("name", name)
-    return parse_grid(raw, where)
+    return laid_over(
+        {"name": name, **with_paths(with_paths(raw, absolute(base)), kept_in(base))}, overrides or {}, where
+    )
+
+
+def laid_over(raw: Mapping[str, Any], overrides: Mapping[str, Any], where: str = "grid") -> Grid:
+    """Check a grid given as plain values with dotted keys laid over it. Their paths are relative to the working place.
+
+    Raises UserError as :func:`load_grid` does.
+    """
+    values = copy.deepcopy(dict(raw))
+    for key, value in overrides.items():
+        _lay(values, key, over_the_file(key, value, _names(key)))
+    return parse_grid(values, where)
 
 
 def parse_grid(raw: Mapping[str, Any], where: str = "grid") -> Grid:
@@ -299,6 +313,8 @@ def _check_values(grid: Grid, where: str) -> None:
             raise UserError(f"{where}: seeds: expected whole numbers from 0 to {2**32 - 1}, found {seed!r}")
     for key in ("image_size", "evaluation_size", "batch_size", "devices", "threads", "jobs"):
         _check_positive(getattr(grid, key), f"{where}: {key}")
+    if grid.limit is not None and grid.limit < 2:
+        raise UserError(f"{where}: limit: expected at least 2, a normal and an anomalous image, found {grid.limit!r}")
     if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", grid.device):
         raise UserError(f"{where}: device: expected auto, cpu, cuda or cuda:1, found {grid.device!r}")
     if ":" in grid.device:
@@ -376,6 +392,16 @@ def _preset(folder: str, name: str) -> dict[str, Any] | None:
 def preset_names(folder: str) -> list[str]:
     """Return the names of the packaged presets in ``configs/<folder>`` (``methods`` or ``datasets``)."""
     return sorted(path.name.removesuffix(".yaml") for path in _configs(folder).iterdir() if path.name.endswith(".yaml"))
+
+
+def method_presets(*, with_own: bool = False) -> dict[str, dict[str, Any]]:
+    """Return the packaged presets of methods by name: ``method``, ``options`` and the like.
+
+    Args:
+        with_own: Also presets that bear their method's own name.
+    """
+    found = {name: {"method": name, **(_preset("methods", name) or {})} for name in preset_names("methods")}
+    return {name: values for name, values in found.items() if with_own or values["method"] != name}
 
 
 def _method(label: str, entry: Any, where: str) -> MethodSpec:

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from diadbench.benchmark.planning.absent import AbsentDataset, Problems, absent_method
+from diadbench.benchmark.planning.backbone_sizes import refuse_size
 from diadbench.benchmark.planning.contents import with_contents
-from diadbench.benchmark.planning.grid import Cell, DatasetSpec, Grid, absolute_paths, parse_memory, parse_time
+from diadbench.benchmark.planning.grid import (
+    Cell,
+    DatasetSpec,
+    Grid,
+    MethodSpec,
+    absolute_paths,
+    parse_memory,
+    parse_time,
+)
 from diadbench.benchmark.planning.planned import PlannedCell
 from diadbench.benchmark.planning.resolve import ResolvedMethod, checked_options, resolve_method
 from diadbench.benchmark.planning.takeover import Finished
 from diadbench.benchmark.planning.threads import settled
+from diadbench.benchmark.planning.typed_grid import is_chosen
 from diadbench.benchmark.records.identity import EARLIER_KEYS, Wanted, difference, digest
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.common.bibtex import bibtex
-from diadbench.common.errors import UserError
+from diadbench.common.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from diadbench.benchmark.records.results import Glance
 
 Overwrite = Literal["never", "stale", "failed", "always"]
+MissingRule = Literal["refuse", "skip", "show"]
 ProgressCall = Callable[[int, int, str], None]
 
 __all__ = ["Overwrite", "Plan", "PlannedCell", "make_plan"]
@@ -46,6 +59,11 @@ class Plan:
         """Cells that have to run."""
         return [planned for planned in self.cells if planned.run]
 
+    @property
+    def missing(self) -> list[str]:
+        """What cells need that isn't on this machine, each once."""
+        return list(dict.fromkeys(planned.missing for planned in self.cells if planned.missing))
+
     def to_keep(self) -> dict[str, Any]:
         """Return ``plan.json``: what the grid asks of each cell, and what was decided once for the run directory."""
         wanted = {planned.cell.key: planned.wanted for planned in self.cells}
@@ -66,6 +84,9 @@ def make_plan(
     directory: RunDirectory,
     overwrite: Overwrite = "failed",
     progress: ProgressCall | None = None,
+    *,
+    only: Collection[str] = (),
+    missing: MissingRule = "refuse",
 ) -> Plan:
     """Resolve every method and dataset of the grid and compare with what the run directory holds.
 
@@ -76,32 +97,86 @@ def make_plan(
             configuration or of changed data. ``failed``: these, and cells that failed or were skipped.
             ``always``: everything.
         progress: Called while files are hashed.
+        only: Labels of methods and datasets: the other cells of the grid wait.
+        missing: What to do with cells whose data or packages aren't here. ``refuse``: raise. ``skip``: leave them out
+            with the reason. ``show``: plan them as far as that goes.
 
     Raises:
-        UserError: Anything that is wrong with names, options, roots or sample tables.
+        UserError: Anything that is wrong with names, options, roots or sample tables; all of it at once.
     """
     from diadbench.benchmark.metrics.protocols import get_protocol
 
     get_protocol(grid.protocol)
     grid = absolute_paths(grid)
     compute = settled(grid, directory)
-    methods = {
-        (label, dataset): resolve_method(spec.method, spec.for_dataset(dataset).options, f"methods.{label}")
-        for label, spec in grid.methods.items()
-        for dataset in ("", *spec.by_dataset)  # "": wherever it says nothing else
-    }
-    datasets = {label: ResolvedDataset(grid, spec, progress) for label, spec in grid.datasets.items()}
+    _check_only(grid, only)
+    methods, datasets = _resolved(grid, progress, only, missing)
     known = directory.found_at(cell.key for cell in grid.cells()).glances()
     alike: dict[tuple[str, str, str], dict[str, Any]] = {}
     planned = []
     for cell in grid.cells():
         name, place = cell.method.label, cell.dataset.label
+        method, dataset = methods.get((name, place), methods[name, ""]), datasets[place]
         if cell.key[:3] not in alike:
-            method, dataset = methods.get((name, place), methods[name, ""]), datasets[place]
             alike[cell.key[:3]] = _configuration(grid, cell, method, dataset, directory.path, compute)
         config = _for_seed(alike[cell.key[:3]], cell.seed)
-        planned.append(_decide(cell, directory.cell(*cell.key), config, overwrite, known.get(cell.key)))
+        made = _decide(cell, directory.cell(*cell.key), config, overwrite, known.get(cell.key))
+        made = replace(made, images=dataset.images)
+        absent = getattr(method, "why", "") or getattr(dataset, "why", "")
+        made = _without(made, absent) if absent else made
+        chosen = is_chosen(only, name, place, grid)
+        planned.append(made if chosen else replace(made, run=False, missing="", why=f"{made.why}, not in --only"))
     return Plan(grid, directory, _with_sources(planned, directory, overwrite), compute)
+
+
+def _check_only(grid: Grid, only: Collection[str]) -> None:
+    for label in only:
+        if label not in grid.methods and label not in grid.datasets:
+            raise unknown_name("method or dataset", label, [*grid.methods, *grid.datasets], where="--only")
+
+
+def _resolved(
+    grid: Grid, progress: ProgressCall | None, only: Collection[str], missing: MissingRule
+) -> tuple[dict[tuple[str, str], ResolvedMethod], dict[str, ResolvedDataset | AbsentDataset]]:
+    """Resolve all methods, by their labels and those of datasets with other options, and all datasets."""
+    problems = Problems()
+    methods = {}
+    for label, spec in grid.methods.items():
+        for place in ("", *spec.by_dataset):  # "": wherever it says nothing else
+            chosen = spec.for_dataset(place)
+            methods[label, place] = problems.of(
+                f"methods.{label}",
+                partial(_method, grid, chosen),
+                partial(absent_method, chosen),
+            )
+    datasets = {
+        label: problems.of(
+            f"datasets.{label}", partial(ResolvedDataset, grid, spec, progress), partial(AbsentDataset, spec)
+        )
+        for label, spec in grid.datasets.items()
+    }
+    needed = {}
+    for cell in grid.cells():
+        chosen_cell = is_chosen(only, cell.method.label, cell.dataset.label, grid)
+        for where in (f"methods.{cell.method.label}", f"datasets.{cell.dataset.label}"):
+            needed[where] = needed.get(where, False) or (chosen_cell and missing == "refuse")
+    problems.refuse(needed=needed)
+    return methods, datasets
+
+
+def _method(grid: Grid, spec: MethodSpec) -> ResolvedMethod:
+    """Resolve a method, and refuse a backbone that doesn't take the grid's images. Raises UserError."""
+    where = f"methods.{spec.label}"
+    found = resolve_method(spec.method, spec.options, where)
+    refuse_size(found, grid.size_for(spec), where)
+    return found
+
+
+def _without(planned: PlannedCell, why: str) -> PlannedCell:
+    """Return a cell that can't run here. A result that it has is kept as it is: nothing says that it is wrong."""
+    if planned.record.state == "done" and planned.record.config.get("earlier"):
+        return replace(planned, config=planned.record.config, run=False, why="done", missing="")
+    return replace(planned, run=False, why=f"missing: {why}", missing=why)
 
 
 class ResolvedDataset:
@@ -110,6 +185,8 @@ class ResolvedDataset:
     Attributes:
         root: Absolute path, or ``None`` where the adapter makes its data.
         options: Every keyword argument, defaults included.
+        images: Numbers of training and test images.
+        is_cut: Whether the grid's ``limit`` left something out.
         info: :class:`~diadbench.datasets.base.DatasetInfo` as a dict, with the flags that the options bring and
             ``source``: the list or the folders that the samples were read from.
     """
@@ -128,6 +205,13 @@ class ResolvedDataset:
         self._dataset = cls(root, **self.options)
         self.root = None if root is None else str(Path(root).absolute())
         refuse(self._dataset)
+        count = len(self._dataset.samples)
+        if grid.limit is not None:
+            self._dataset.limit_to(grid.limit)
+            self.options["limit"] = grid.limit
+        self.is_cut = len(self._dataset.samples) < count
+        splits = self._dataset.samples["split"].value_counts()
+        self.images: tuple[int, int] | None = int(splits.get("train", 0)), int(splits.get("test", 0))
         self.info = {
             **asdict(self._dataset.info),
             "flags": list(self._dataset.flags),
@@ -149,7 +233,7 @@ def _configuration(
     grid: Grid,
     cell: Cell,
     method: ResolvedMethod,
-    dataset: ResolvedDataset,
+    dataset: ResolvedDataset | AbsentDataset,
     run_directory: Path,
     compute: dict[str, Any],
 ) -> dict[str, Any]:
@@ -164,6 +248,7 @@ def _configuration(
         "resize": grid.resize,
         # only where it differs, so that cells of earlier versions keep their identity
         **({} if grid.evaluated_at == grid.size_for(cell.method) else {"evaluation_size": list(grid.evaluated_at)}),
+        **({"limit": grid.limit} if dataset.is_cut else {}),
         **_decided_by_method(method),
         **_decided_by_machine(grid, method, compute),
     }

@@ -18,6 +18,8 @@ class PlannedCell:
         run: Whether it has to run.
         why: ``new``, ``unfinished``, ``failed``, ``stale``, ``overwrite``; or why it is kept.
         source: A finished cell of the same identity under a label that is no longer in the grid: it becomes this one.
+        missing: What the cell needs and this machine hasn't.
+        images: Training and test images; by the published counts where the data aren't here; ``None``: unknown.
     """
 
     cell: Cell
@@ -26,6 +28,8 @@ class PlannedCell:
     run: bool
     why: str
     source: CellRecord | None = None
+    missing: str = ""
+    images: tuple[int, int] | None = None
 
     @property
     def wanted(self) -> Wanted:

@@ -1,94 +1,176 @@
-"""A trained cell on images that no dataset knows: maps, overlays, a table of scores."""
+"""A trained cell on images that no dataset knows: scores and what they mean, maps, overlays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
-from PIL import Image
-from rich.progress import track
 
 from diadbench.benchmark.cells.determinism import set_tf32
 from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size
 from diadbench.benchmark.cells.provenance import pick_device, seed_everything
 from diadbench.benchmark.cells.scratch import kept_model
-from diadbench.benchmark.records.store import CellRecord
+from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.cell_code import method_of
+from diadbench.benchmark.reuse.normal_scores import (
+    USUAL_SHARE,
+    NormalScores,
+    Threshold,
+    normal_scores,
+    placed,
+    threshold_from,
+)
+from diadbench.benchmark.reuse.overlays import paint_all
+from diadbench.benchmark.reuse.photos import Photo, find_photos
+from diadbench.benchmark.reuse.predictions import Entry, Predictions
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_json, write_with
-from diadbench.common.heatmap import overlay, paint
 from diadbench.datasets.decoding.images import read_image, resize_image
-from diadbench.methods.base import RunContext
+from diadbench.methods.base import RunContext, no_progress
 from diadbench.methods.features.origin import add
 from diadbench.methods.features.origin import kept as origin_beside
 
 if TYPE_CHECKING:
     from diadbench.methods.base import Method
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+Pixels = npt.NDArray[np.uint8]
+#: Threads that read images ahead of the model.
+READERS = 4
 
 
-def predict_images(cell: Path, images: Path, out: Path, part: str | None = None) -> Path:
-    """Run a trained cell on every image below a directory.
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions of a model on images.
 
-    Writes to ``out``: ``scores.csv`` (image, score, and the map's maximum), ``maps/*.npy`` (float32, the size at which
-    the cell was evaluated), ``maps/*.png`` and ``overlays/*.png`` (the size of the image; one colour scale for all),
-    ``notes.json`` (what must be said beside these scores).
+    Attributes:
+        out: The directory that holds them.
+        table: A row for each image, greatest score first: ``image``, ``score``, ``percentile`` (how many percent of the
+            normal test images score less), ``decision``, ``threshold``, ``map_max``, ``map`` and ``overlay`` (files).
+        threshold: Where the decision changes, and why there.
+        normal: The normal test images that scores are compared with.
+        broken: ``{image: reason}`` of images that can't be read or that the model can't score.
+        passed_over: How many files were no images, hidden or predictions, by reason.
+        notes: What must be said beside these scores.
+    """
+
+    out: Path
+    table: pd.DataFrame
+    threshold: Threshold
+    normal: NormalScores
+    broken: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def scores(self) -> Path:
+        """The table as a file, ``scores.csv``."""
+        return self.out / "scores.csv"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values; what is not known is ``None``."""
+        rows = self.table.astype(object).where(self.table.notna(), None)
+        return {
+            "out": str(self.out),
+            "threshold": {"value": self.threshold.value, "why": self.threshold.why},
+            "compared_with": self.normal.of,
+            "images": rows.to_dict("records"),
+            "broken": self.broken,
+            "passed_over": self.passed_over,
+            "notes": self.notes,
+        }
+
+
+def predict_images(
+    cell: Path,
+    images: Path | Sequence[Path],
+    out: Path,
+    part: str | None = None,
+    *,
+    among: str = "",
+    threshold: str = USUAL_SHARE,
+    progress: Callable[[int, int, str], None] = no_progress,
+) -> Predicted:
+    """Run a trained cell on images. Killed, the same call goes on with the images that are missing.
+
+    Writes to ``out``: ``scores.csv``, ``maps/*.npy`` (float32, the size at which the cell was evaluated),
+    ``maps/*.png`` and ``overlays/*.png`` (the size of the image; one colour scale for all), ``notes.json``,
+    ``predictions.json`` (model, threshold, what was passed over) and ``predictions.jsonl`` (for going on). What an
+    earlier call with the same model predicted into ``out`` is removed where this call doesn't ask for it.
 
     Args:
-        cell: Directory of a cell that is done, with its checkpoint.
-        images: A directory, read with all below it, or one image.
+        cell: Directory of a cell that is done, with its checkpoint; or of a run that has one such cell.
+        images: Images and directories, read with all below them.
         out: Directory for the results.
         part: Name of the model, where the cell has several (``one-per-class``: the class).
-
-    Returns:
-        The path of ``scores.csv``.
+        among: Compare with the normal test images of this class alone.
+        threshold: A score, or ``95%``: that many normal test images lie at or below it.
+        progress: Called as ``progress(done, total, what)``.
 
     Raises:
-        UserError: No such cell, no checkpoint, no images.
+        UserError: No such cell, no checkpoint, no images, not one that can be read; ``out`` holds predictions of
+            another model or is written by another process.
     """
-    record = CellRecord(cell)
-    paths = list(find_images(images))
-    if not paths:
-        raise UserError(f"{images}: no images ({', '.join(SUFFIXES)}) in it")
+    record = _cell(cell)
+    found = find_photos([images] if isinstance(images, Path) else images, out)
+    model = _model(record, part)
+    normal = normal_scores(record, kept_model(record.directory, part).name, among)
+    chosen = threshold_from(threshold, normal)
     method, config, notes = load_method(record, part)
-    device = pick_device(config["device"])
-    rows, maps = [], []
-    for path in track(paths, description="predict", transient=True):
-        image = read_image(path)
-        tensor = to_tensor(resize_image(image, tuple(config["image_size"]), config["resize"]))
-        with torch.inference_mode():
-            prediction = method.predict(tensor.to(device))
-        found = at_evaluation_size(prediction.anomaly_map.float().cpu(), tensor, evaluation_size(config))
-        maps.append(found[0].numpy())
-        rows.append({"image": _name(path, images), "score": float(prediction.score[0]), "map_max": float(found.max())})
-    write_pictures(out, paths, images, maps)
-    table = pd.DataFrame(rows).sort_values("score", ascending=False)
-    write_json(out / "notes.json", notes)
-    write_with(out / "scores.csv", lambda name: table.to_csv(name, index=False))
-    return out / "scores.csv"
+    kept = Predictions(out, model, evaluation_size(config))
+    with kept.opened(found.photos):
+        kept.tell(cell=str(record.directory.absolute()))
+        _predict_missing(kept, found.photos, method, config, progress)
+        broken = {image: entry["broken"] for image, entry in kept.entries.items() if "broken" in entry}
+        if len(broken) == len(found.photos):
+            raise UserError(f"{len(broken)} images, none of which can be predicted: {next(iter(broken.values()))}")
+        paint_all(kept, found.photos, progress)
+        made = Predicted(
+            out, placed(_table(kept), normal, chosen), chosen, normal, broken, dict(found.passed_over), notes
+        )
+        said = {key: value for key, value in made.to_json().items() if key not in ("images", "out")}
+        kept.tell(**said)
+        write_json(out / "notes.json", notes)
+        write_with(made.scores, lambda name: made.table.to_csv(name, index=False))
+    return made
 
 
-def find_images(path: Path) -> Iterator[Path]:
-    """Yield all image files below a directory, in order of their names; or the one image that was given."""
-    if not path.exists():
-        raise UserError(f"{path}: no such file or directory; give images or a directory of images")
-    if path.is_file():
-        yield path
-        return
-    yield from sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
+def _cell(path: Path) -> CellRecord:
+    """Return a cell by its directory, or the only one of a run that is done. Raises UserError."""
+    if not (path / "grid.yaml").is_file():
+        return CellRecord(path)
+    done = [cell for cell in RunDirectory(path).cells() if cell.state == "done"]
+    if len(done) != 1:
+        names = ", ".join(str(cell.directory.relative_to(path)) for cell in done[:3])
+        more = f" and {len(done) - 3} more" if len(done) > 3 else ""
+        told = f"; give one of its cells: {names}{more}" if done else "; nothing to predict with"
+        raise UserError(f"{path}: a run with {len(done)} finished cells{told}")
+    return done[0]
+
+
+def _model(record: CellRecord, part: str | None) -> dict[str, Any]:
+    """Return what decides the predictions of a cell's model. Raises UserError for no cell and for other channels."""
+    config = record.config
+    if not config:
+        raise UserError(f"{record.directory}: no cell (no cell.yaml); expected RUN/cells/DATASET/METHOD/SETTING/seedN")
+    channels = list(config.get("method_info", {}).get("channels", ["rgb"]))
+    if channels != ["rgb"]:
+        raise UserError(f"{record.directory}: the model needs the channels {', '.join(channels)}; pictures have rgb")
+    keys = ("identity", "method", "dataset", "setting", "seed", "image_size", "evaluation_size")
+    told = {key: config[key] for key in keys if key in config}
+    return {**told, "part": kept_model(record.directory, part).name}
 
 
 def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str, Any], list[str]]:
     """Return the trained method of a cell, the cell's configuration and its notes. Raises UserError."""
     config = record.config
-    if not config:
-        raise UserError(f"{record.directory}: no cell (no cell.yaml); expected RUN/cells/DATASET/METHOD/SETTING/seedN")
     kept = kept_model(record.directory, part)
     seed_everything(config["seed"], config["method"])
     set_tf32(config.get("tf32", True))
@@ -107,23 +189,88 @@ def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str,
     return method, config, run.notes
 
 
-def to_tensor(image: np.ndarray[Any, Any]) -> torch.Tensor:
-    """``uint8 (H,W,3)`` -> ``float32 (1,3,H,W)`` in [0,1]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+def _predict_missing(
+    kept: Predictions,
+    photos: Sequence[Photo],
+    method: Method,
+    config: dict[str, Any],
+    progress: Callable[[int, int, str], None],
+) -> None:
+    """Predict what is not kept yet. Batches are cut from the whole list, so that a kill doesn't change them."""
+    step = max(int(config.get("batch_size", 1)), 1)
+    batches = (photos[start : start + step] for start in range(0, len(photos), step))
+    left = ([photo for photo in batch if photo.image not in kept.entries] for batch in batches)
+    missing = [batch for batch in left if batch]
+    done = len(photos) - sum(map(len, missing))
+    for batch, read in _read_ahead(missing, config):
+        _predict_batch(kept, batch, read, method, config)
+        done += len(batch)
+        progress(done, len(photos), "predict")
 
 
-def _name(path: Path, base: Path) -> str:
-    return path.name if base.is_file() else path.relative_to(base).as_posix()
+def _read_ahead(batches: list[list[Photo]], config: dict[str, Any]) -> Iterator[tuple[list[Photo], list[Any]]]:
+    """Yield each batch with its images at the model's size, or the error that reading one gave; one batch ahead."""
+
+    def read(photo: Photo) -> Pixels | UserError:
+        try:
+            return resize_image(read_image(photo.path), tuple(config["image_size"]), config["resize"])
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+        waiting = pool.map(read, batches[0]) if batches else iter(())
+        for place, batch in enumerate(batches):
+            ahead = pool.map(read, batches[place + 1]) if place + 1 < len(batches) else iter(())
+            yield batch, list(waiting)
+            waiting = ahead
 
 
-def write_pictures(out: Path, paths: list[Path], base: Path, maps: list[np.ndarray[Any, Any]]) -> None:
-    """Write maps and overlays. All share one colour scale, from the least to the greatest value of all maps."""
-    low, high = min(float(each.min()) for each in maps), max(float(each.max()) for each in maps)
-    for path, values in zip(paths, maps, strict=True):
-        stem = Path(_name(path, base)).with_suffix("").as_posix().replace("/", "__")
-        image = Image.fromarray(read_image(path))
-        colours = Image.fromarray(paint(values, low, high)).resize(image.size, Image.Resampling.BILINEAR)
-        write_with(out / "maps" / f"{stem}.npy", partial(np.save, arr=values))
-        write_with(out / "maps" / f"{stem}.png", colours.save)
-        laid_over = Image.fromarray(overlay(np.asarray(image), np.asarray(colours)))
-        write_with(out / "overlays" / f"{stem}.png", laid_over.save)
+def _predict_batch(
+    kept: Predictions, batch: Sequence[Photo], read: list[Any], method: Method, config: dict[str, Any]
+) -> None:
+    """Predict the readable images of a batch and keep what was found."""
+    entries: list[Entry] = [_entry(kept, photo) for photo in batch]
+    whole = [place for place, pixels in enumerate(read) if not isinstance(pixels, UserError)]
+    for entry, pixels in zip(entries, read, strict=True):
+        if isinstance(pixels, UserError):
+            entry["broken"] = str(pixels)
+    maps: dict[str, npt.NDArray[np.float32]] = {}
+    if whole:
+        images = to_tensor(np.stack([read[place] for place in whole]))
+        with torch.inference_mode():
+            prediction = method.predict(images.to(pick_device(config["device"])))
+        found = at_evaluation_size(prediction.anomaly_map.float().cpu(), images, evaluation_size(config)).numpy()
+        for row, place in enumerate(whole):
+            _note(entries[place], float(prediction.score[row]), found[row], maps)
+    kept.keep(entries, maps)
+
+
+def _entry(kept: Predictions, photo: Photo) -> Entry:
+    return {"image": photo.image, "name": kept.names[photo.image], "state": photo.state()}
+
+
+def _note(entry: Entry, score: float, values: npt.NDArray[np.float32], maps: dict[str, Any]) -> None:
+    """Note an image's score and map; values that are not finite make it one that can't be predicted."""
+    if not (np.isfinite(score) and np.isfinite(values).all()):
+        entry["broken"] = f"{entry['image']}: the model gives values that are not finite (NaN or infinity)"
+        return
+    entry |= {"score": score, "map_min": float(values.min()), "map_max": float(values.max())}
+    maps[entry["image"]] = values
+
+
+def to_tensor(images: npt.NDArray[Any]) -> torch.Tensor:
+    """``uint8 (B,H,W,3)`` -> ``float32 (B,3,H,W)`` in [0,1]."""
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+def _table(kept: Predictions) -> pd.DataFrame:
+    rows = [entry for _, entry in sorted(kept.entries.items()) if "broken" not in entry]
+    return pd.DataFrame(
+        {
+            "image": [entry["image"] for entry in rows],
+            "score": [entry["score"] for entry in rows],
+            "map_max": [entry["map_max"] for entry in rows],
+            "map": [f"maps/{entry['name']}.npy" for entry in rows],
+            "overlay": [f"overlays/{entry['name']}.png" for entry in rows],
+        }
+    )

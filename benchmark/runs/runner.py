@@ -8,8 +8,8 @@ import errno
 import os
 import subprocess
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from diadbench.benchmark.planning.forecast import longest_first, remember, withi
 from diadbench.benchmark.planning.grid import Grid
 from diadbench.benchmark.planning.kept_code import with_kept_code
 from diadbench.benchmark.planning.paths import inside_relative
-from diadbench.benchmark.planning.plan import Overwrite, Plan, PlannedCell, make_plan
+from diadbench.benchmark.planning.plan import MissingRule, Overwrite, Plan, PlannedCell, make_plan
 from diadbench.benchmark.planning.takeover import take_over
 from diadbench.benchmark.planning.threads import gpus_of_a_cell
 from diadbench.benchmark.records.store import ENDED, FAILED, CellRecord, RunDirectory
@@ -63,6 +63,12 @@ class Run:
         """Labels of the cells that failed."""
         return [key for key, state in self.states.items() if state in FAILED]
 
+    def left_out(self) -> list[str]:
+        """Return why cells were skipped: each reason once, with how many cells it cost."""
+        skipped = [key for key, state in self.states.items() if state == "skipped"]
+        reasons = Counter(str(self.directory.as_wanted(key).status["reason"]) for key in skipped)
+        return [f"{count} cell{'' if count == 1 else 's'}: {reason}" for reason, count in reasons.items()]
+
     def results(self) -> pd.DataFrame:
         """Return the results in long form, one row a (cell, class, metric)."""
         return self.directory.results()
@@ -76,6 +82,8 @@ def run_grid(
     engine: Engine | None = None,
     budget: str | None = None,
     quiet: bool = False,
+    only: Collection[str] = (),
+    skip_missing: bool = False,
 ) -> Run:
     """Run all cells of a grid that have to run, and write ``results.csv``.
 
@@ -86,6 +94,8 @@ def run_grid(
         engine: Where cells run; by default what the grid names.
         budget: Run only cells that are predicted to fit into this wall time (``24h``).
         quiet: Print nothing.
+        only: Labels of methods and datasets whose cells are run; the others wait.
+        skip_missing: Run what is there; cells whose data or packages aren't are ``skipped``, with the reason.
 
     Raises:
         UserError: The input is wrong; no cell has run. A failing cell raises nothing: look at the result.
@@ -107,7 +117,8 @@ def _run_grid(
     started = time.time()
     directory = RunDirectory(out if out is not None else Path("runs") / grid.name, must_exist=False)
     with Watch(quiet=quiet) as watch:
-        plan = make_plan(grid, directory, overwrite, watch.step)
+        rule: MissingRule = "skip" if skip_missing else "refuse"
+        plan = make_plan(grid, directory, overwrite, watch.step, only=only, missing=rule)
         plan = open_directory(plan)
         engine = engine or make_engine(grid)
         engine.share_out(gpus_of_a_cell(plan.grid, plan.compute), named_gpu(plan.grid.device))
@@ -169,8 +180,19 @@ def open_directory(plan: Plan) -> Plan:
         plan = dataclasses.replace(plan, cells=with_kept_code(plan.cells, path))
         renamed = [planned for planned in plan.cells if planned.source is not None]
         left = take_over(renamed, path) if renamed else []
+        for planned in plan.cells:
+            if planned.missing:
+                _skip(planned)
     again = {planned.cell.key: dataclasses.replace(planned, run=True, why="new", source=None) for planned in left}
     return dataclasses.replace(plan, cells=[again.get(planned.cell.key, planned) for planned in plan.cells])
+
+
+def _skip(planned: PlannedCell) -> None:
+    """Write the end of a cell whose data or packages aren't on this machine, unless another process has it."""
+    planned.record.directory.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(Timeout), planned.record.hold():
+        _write_cell(planned)
+        planned.record.write_status(**_head(planned), state="skipped", reason=planned.missing, finished=time.time())
 
 
 @contextlib.contextmanager
@@ -312,15 +334,19 @@ def _write_end(planned: PlannedCell, outcome: Outcome, status: dict[str, Any]) -
     if outcome.state == "died" and "exit code" in outcome.reason:
         state = "error"
     kept = {key: value for key, value in status.items() if key not in ("state", "reason")}
-    keys = ("identity", "configuration", "decides", "protocol", "method_info", "dataset_info")
-    head = {key: planned.config[key] for key in keys}
     end = {
         "state": state,
         "reason": outcome.reason,
         "peak_memory": {"cpu_bytes": outcome.peak_bytes, "gpu_bytes": None},
         "finished": time.time(),
     }
-    planned.record.write_status(**{"notes": [], "traceback": "", **head, **kept, **outcome.extra, **end})
+    planned.record.write_status(**{**_head(planned), **kept, **outcome.extra, **end})
+
+
+def _head(planned: PlannedCell) -> dict[str, Any]:
+    """Return what the status of every cell says that couldn't write its own."""
+    keys = ("identity", "configuration", "decides", "protocol", "method_info", "dataset_info")
+    return {"notes": [], "traceback": "", **{key: planned.config[key] for key in keys}}
 
 
 def _retry(plan: Plan, planned: PlannedCell) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.errors import Missing, UserError, unknown_name
 from diadbench.datasets.facts.known_sets import CATALOG
 
 #: A root of this name means: make a small synthetic data set in the owner's layout, once, and use that.
@@ -58,7 +58,7 @@ def find_root(
         tried.append(f"{place} ({source})")
     if tried and folder_names(name):
         names = ", ".join(folder_names(name)[:4])
-        raise UserError(
+        raise Missing(
             f"dataset {name!r}: not found in {'; '.join(tried)}; expected a folder named like {names}: "
             f"put it there, or give its `root`"
         )

@@ -59,9 +59,23 @@ def _options_last(parser: CommandParser, argv: list[str]) -> list[str]:
             continue
         options.append(word)
         if word in many:
-            while place + 1 < len(argv) and not argv[place + 1].startswith("--"):
-                place = next(words)
-                options.append(argv[place])
+            count = _words_of_list(argv[place + 1 :], parser)
+            options += argv[place + 1 : place + 1 + count]
+            for _ in range(count):
+                next(words)
         elif word in known and not known[word] and place + 1 < len(argv):
             options.append(argv[next(words)])
     return [*positional, *options]
+
+
+def _words_of_list(rest: list[str], parser: CommandParser) -> int:
+    """Return how many words belong to an option that takes several.
+
+    They end at the next option. Where the command takes ``key=value`` words by themselves they end there too, unless
+    the option takes such words.
+    """
+    has_loose = any(action.nargs == "*" and not action.option_strings for action in parser._actions)
+    for count, word in enumerate(rest):
+        if word.startswith("--") or (has_loose and count and "=" in word and "=" not in rest[0]):
+            return count
+    return len(rest)

@@ -14,6 +14,10 @@ class Skip(UserError):
     """This cell can't run here (a missing optional package, no GPU, no network). Recorded as ``skipped``."""
 
 
+class Missing(UserError):
+    """Data that aren't on this machine."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "") -> UserError:
     """Build the error for a name that nobody registered.
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ from torch import Tensor
 from diadbench.common.errors import Skip, UserError
 from diadbench.methods.authoring.guarded_data import GuardedData, LabelPeekError
 from diadbench.methods.authoring.small_data import anomalous_images, normal_images, small_train
-from diadbench.methods.base import Method, Prediction, RunContext
+from diadbench.methods.base import Method, Prediction, RunContext, no_progress
 from diadbench.methods.info import MethodInfo
 
 #: Differences below this share of the values' size are rounding (other batch sizes take other routes in a library).
@@ -69,6 +70,10 @@ SMALL_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+#: How a check ends, see :class:`Outcome`.
+Status = Literal["passed", "failed", "skipped", "open"]
+
+
 class CheckFailed(Exception):
     """A method doesn't keep to the contract; the text is a sentence for its author."""
 
@@ -79,13 +84,14 @@ class Outcome:
 
     Attributes:
         name: What was checked.
-        status: ``passed``, ``failed``, or ``skipped`` when something that the method needs is not there.
+        status: ``passed``, ``failed``, ``skipped`` when something that the method needs is not there, or ``open`` when
+            an earlier failure leaves nothing to tell: one fault fails once.
         text: Why it failed or was skipped.
         seconds: Wall time.
     """
 
     name: str
-    status: Literal["passed", "failed", "skipped"]
+    status: Status
     text: str = ""
     seconds: float = 0.0
 
@@ -97,6 +103,7 @@ def check_method(
     size: int = 64,
     images: int = 8,
     device: str = "cpu",
+    progress: Callable[[int, int, str], None] = no_progress,
 ) -> Iterator[Outcome]:
     """Yield the outcome of every check.
 
@@ -106,22 +113,31 @@ def check_method(
         size: Side of the square images in pixels.
         images: Training images a class.
         device: ``cpu``, or ``cuda``: then what a GPU adds is checked too, with full float32 products.
+        progress: Called as ``progress(done, total, what)``: with each check, and with what the method tells of its fit.
 
     Raises:
         Skip: There is no such device.
     """
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise Skip(f"device {device!r} was asked for, but torch finds no GPU; use cpu")
-    bench = _Bench(cls, dict(options or {}), size, images, torch.device(device))
-    checks = CHECKS if bench.device.type == "cpu" else {**CHECKS, **GPU_CHECKS}
+    bench = _Bench(cls, dict(options or {}), size, images, torch.device(device), progress)
     with _full_products(bench.device):
-        yield from _outcomes(bench, checks)
+        yield from _outcomes(bench)
 
 
-def _outcomes(bench: _Bench, checks: dict[str, Callable[[_Bench], None]]) -> Iterator[Outcome]:
-    for name, check in checks.items():
+def _outcomes(bench: _Bench) -> Iterator[Outcome]:
+    failed: list[str] = []
+    for place, (name, check) in enumerate(bench.checks.items()):
         began = time.monotonic()
-        status, text = _outcome(lambda check=check: check(bench))  # type: ignore[misc]
+        bench.tell(place, name)
+        told_by = next((other for other in RESTS_ON.get(name, ()) if other in failed), "")
+        if told_by:
+            failed.append(name)
+            yield Outcome(name, "open", f"rests on {told_by!r}, which failed")
+            continue
+        status, text = _outcome(partial(check, bench))
+        if status != "passed":
+            failed.append(name)
         yield Outcome(name, status, text, time.monotonic() - began)
         if status != "passed" and name in ("interface", "fits many classes"):
             return  # nothing else can be checked
@@ -151,7 +167,7 @@ def assert_conforms(cls: type[Method], options: dict[str, Any] | None = None, **
         raise Skip(skipped[0].text)
 
 
-def _outcome(check: Callable[[], None]) -> tuple[Literal["passed", "failed", "skipped"], str]:
+def _outcome(check: Callable[[], None]) -> tuple[Status, str]:
     try:
         check()
     except CheckFailed as failure:
@@ -179,13 +195,30 @@ class _Bench:
     """A fitted method on small data, and the means to fit more of them."""
 
     def __init__(
-        self, cls: type[Method], options: dict[str, Any], size: int, images: int, device: torch.device
+        self,
+        cls: type[Method],
+        options: dict[str, Any],
+        size: int,
+        images: int,
+        device: torch.device,
+        progress: Callable[[int, int, str], None] = no_progress,
     ) -> None:
+        self._progress, self._name = progress, ""
         self.cls, self.options, self.size, self.count, self.device = cls, options, size, images, device
+        self.checks = CHECKS if device.type == "cpu" else {**CHECKS, **GPU_CHECKS}
         parts = [(normal_images(2, i, size=size, seed=7), anomalous_images(2, i, size=size)[0]) for i in range(2)]
         self.images = torch.cat([image for pair in parts for image in pair])
         self.method: Method | None = None
         self.first: Prediction | None = None
+
+    def tell(self, place: int, name: str) -> None:
+        """Tell which check comes now."""
+        self._name = name
+        self._progress(place, len(self.checks), name)
+
+    def _fitting(self, done: int, total: int, what: str) -> None:
+        """Pass on what the method tells of its fit."""
+        self._progress(done, total, f"{self._name}: {what}")
 
     @contextmanager
     def settings(self, classes: int = 2, seed: int = 0, device: torch.device | None = None) -> Iterator[RunContext]:
@@ -197,7 +230,9 @@ class _Bench:
             random.seed(seed)
             np.random.seed(seed)  # noqa: NPY002 - as the runner does, for methods that use it
             torch.manual_seed(seed)
-            yield RunContext(seed, device or self.device, (self.size, self.size), names, directory, cache)
+            size = (self.size, self.size)
+            where = device or self.device
+            yield RunContext(seed, where, size, names, directory, cache, progress=self._fitting)
 
     def given(self, images: Tensor) -> Tensor:
         """A copy of images on the device, as a cell gives them."""
@@ -347,11 +382,20 @@ CHECKS: dict[str, Callable[[_Bench], None]] = {
     "fits many classes": _many_classes,
     "shapes and finite values": _shapes,
     "predict repeats": _repeat,
-    "batch size": _batch_size,
     "order of images": _order,
+    "batch size": _batch_size,
     "save and load": _kept,
     "same seed": _same_seed,
     "fits one class": _one_class,
+}
+#: Checks whose failure would be another's once more.
+RESTS_ON = {
+    "predict repeats": ("shapes and finite values",),
+    "order of images": ("shapes and finite values", "predict repeats"),
+    "batch size": ("shapes and finite values", "predict repeats", "order of images"),
+    "save and load": ("shapes and finite values", "predict repeats"),
+    "same seed": ("shapes and finite values", "predict repeats"),
+    "fits one class": ("shapes and finite values",),
 }
 
 

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import write_text
+from diadbench.common.values.arguments import arguments_of
 
 if TYPE_CHECKING:
     from diadbench.methods.base import Method
 
 
-def write_template(name: str, directory: Path | str = ".") -> tuple[Path, str]:
-    """Write the template of a method called ``name``. Returns the file and the class's name. Raises UserError."""
+def write_template(name: str, directory: Path | str = ".", *, trained: bool = False) -> tuple[Path, str]:
+    """Write the template of a method.
+
+    Args:
+        name: What the method is called, such as ``my-method``.
+        directory: Where the file goes.
+        trained: The template of a method that is trained by gradient.
+
+    Returns:
+        The file and the name of the class in it.
+
+    Raises:
+        UserError: No such name can be, or the file is there.
+    """
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
     if not words or not words[0][0].isalpha() or re.search(r"[^\w\- ]", name):
         raise UserError(f"method name {name!r}: expected letters, digits, - and _, such as my-method")
@@ -23,7 +37,8 @@ def write_template(name: str, directory: Path | str = ".") -> tuple[Path, str]:
     path = Path(directory) / f"{snake}.py"
     if path.exists():
         raise UserError(f"{path}: exists already; choose another name or directory")
-    text = Path(__file__).with_name("template.py").read_text(encoding="utf-8")
+    source = "trained_template.py" if trained else "template.py"
+    text = Path(__file__).with_name(source).read_text(encoding="utf-8")
     title = " ".join(words)
     for old, fresh in (
         ("MyMethod", cls),
@@ -52,6 +67,32 @@ def method_to_check(name: str) -> type[Method]:
         if missing:
             raise Skip(f"the package {missing} is not installed") from error
         raise
+
+
+#: Options that say how long a method is trained, and values that show in seconds whether it runs.
+SHORT_BUDGETS = {
+    "steps": 6,
+    "train_steps": 3,
+    "max_steps": 6,
+    "autoencoder_steps": 2,
+    "epochs": 1,
+    "max_epochs": 1,
+}
+
+
+def short_budget(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options that make a method's training short; those that are given stay as they are."""
+    known = arguments_of(cls).parameters
+    return {
+        name: short
+        for name, short in SHORT_BUDGETS.items()
+        if name in known and name not in given and _is_longer(known[name].default, short)
+    }
+
+
+def _is_longer(default: Any, short: int) -> bool:
+    """Whether a budget is above a short one; ``None`` and a negative one stand for no end."""
+    return default is None or (isinstance(default, int) and (default > short or default < 0))
 
 
 def _missing_package(error: BaseException) -> str:

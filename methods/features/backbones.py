@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import read_json
+from diadbench.methods.features.any_size import any_size_options, channels_last
 from diadbench.methods.features.backbone_tags import check_backbone, check_name, resolved_tag
 from diadbench.methods.features.hub import hub_access, no_network
 from diadbench.methods.features.weight_files import SUFFIXES, WRAPPERS, State, read_state
@@ -64,6 +65,7 @@ class Backbone(nn.Module):
         self.network = network
         self.name = name
         self.source = source
+        self._channels_last = channels_last(name.partition(".")[0]) if timm.is_model(name.partition(".")[0]) else False
         info = network.feature_info
         assert not isinstance(info, (Tensor, nn.Module))
         self.channels: tuple[int, ...] = tuple(info.channels())
@@ -93,7 +95,8 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the feature maps of ``float32 (B,3,H,W)`` RGB images in [0,1], one ``(B,C,h,w)`` per level."""
-        return list(self.network((images - self._mean) / self._std))
+        maps = self.network((images - self._mean) / self._std)
+        return [one.permute(0, 3, 1, 2).contiguous() for one in maps] if self._channels_last else list(maps)
 
 
 def load_backbone(
@@ -150,7 +153,8 @@ def load_backbone_weights(
 
 def _features(name: str, out_indices: Sequence[int]) -> nn.Module:
     try:
-        return _network(name, features_only=True, out_indices=tuple(out_indices))
+        options = any_size_options(name.partition(".")[0])
+        return _network(name, features_only=True, out_indices=tuple(out_indices), **options)
     except (AssertionError, IndexError, ValueError, RuntimeError) as error:
         levels = len(_network(name, features_only=True).feature_info)  # type: ignore[arg-type]
         raise UserError(

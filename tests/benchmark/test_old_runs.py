@@ -71,4 +71,4 @@ def test_kept_maps_are_evaluated_again(old_run: Path) -> None:
 def test_its_fitted_model_predicts(old_run: Path, tmp_path: Path) -> None:
     Image.new("RGB", (48, 48), (90, 120, 60)).save(tmp_path / "a.png")
     scores = predict_images(old_run / "cells/toy/mean-image/multi-class/seed0", tmp_path / "a.png", tmp_path / "out")
-    assert len(scores.read_text().splitlines()) == 2
+    assert len(scores.scores.read_text().splitlines()) == 2

@@ -141,7 +141,7 @@ def test_provenance(finished: Path) -> None:
 
 def test_predict_on_unknown_images(finished: Path, data: Path, tmp_path: Path) -> None:
     cell = finished / "cells/parts/mean/multi-class/seed0"
-    table = pd.read_csv(predict_images(cell, data / "nut" / "test", tmp_path / "out"))
+    table = pd.read_csv(predict_images(cell, data / "nut" / "test", tmp_path / "out").scores)
     assert len(table) == 9
     scores = pd.read_parquet(cell / "scores.parquet").set_index("image")["score"]
     found = table.set_index("image")["score"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import Tensor
 from diadbench.cli import main
 from diadbench.common.errors import Skip
 from diadbench.methods.authoring.conformance import SMALL_OPTIONS, assert_conforms, check_method
+from diadbench.methods.authoring.new_method import short_budget
 from diadbench.methods.authoring.template import MyMethod
 from diadbench.methods.base import Method, Prediction, RunContext
 from diadbench.methods.info import MethodInfo
@@ -146,6 +149,7 @@ def test_broken_methods_fail_with_the_right_sentence(cls: type[Method], check: s
     failed = {outcome.name: outcome.text for outcome in check_method(cls) if outcome.status == "failed"}
     if cls is NoLoad:
         sentence = "NoLoad has no"
+    assert list(failed) == [check]  # one fault, one failure
     assert sentence in failed[check]
     with pytest.raises(AssertionError, match=check):
         assert_conforms(cls)
@@ -185,6 +189,54 @@ def test_new_then_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "exists already" in capsys.readouterr().err
 
 
+def test_new_trained_then_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "new", "my-network", "--trained", "--directory", str(tmp_path)]) == 0
+    path = tmp_path / "my_network.py"
+    assert len([line for line in path.read_text().splitlines() if line.strip()]) < 80
+    assert main(["methods", "check", f"{path}:MyNetwork"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("passed") == 9
+    assert "options   steps=6" in told
+
+
+def test_a_long_training_is_checked_with_a_short_one() -> None:
+    assert short_budget(get_class("draem"), {}) == {"steps": 6}
+    assert short_budget(get_class("draem"), {"steps": 900}) == {}
+    assert short_budget(MyMethod, {}) == {}
+
+
+def test_check_speaks_before_it_imports_torch(tmp_path: Path) -> None:
+    main(["methods", "new", "mine", "--directory", str(tmp_path)])
+    code = (
+        "import builtins, sys\n"
+        "from diadbench.cli import main\n"
+        "say = print\n"
+        "def told(*words, **options):\n"
+        "    assert 'torch' not in sys.modules\n"
+        "    say(*words, **options)\n"
+        "    builtins.print = say\n"
+        "builtins.print = told\n"
+        f"sys.exit(main(['methods', 'check', {str(tmp_path / 'mine.py')!r} + ':Mine']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("checking  ")
+
+
+def test_progress_tells_the_check_and_the_fit() -> None:
+    told: list[str] = []
+    list(check_method(MyMethod, progress=lambda done, total, what: told.append(what)))
+    assert "fits many classes: images" in told
+    assert told[0] == "interface"
+
+
+def test_a_preset_is_checked_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "check", "padim-lite", "--options", "n_features=500"]) in (0, 1)
+    assert "checking  padim-lite" in capsys.readouterr().out
+    assert main(["methods", "check", "padim-lite", "--options", "n_featurs=5"]) == 2
+    assert "did you mean n_features" in capsys.readouterr().err
+
+
 def test_check_tells_failures_from_missing_packages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["methods", "new", "mine", "--directory", str(tmp_path)])
     good = (tmp_path / "mine.py").read_text()
@@ -218,3 +270,6 @@ def test_list_and_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert "anomalib:Padim" in capsys.readouterr().out
     assert main(["methods", "info", "patchcore"]) == 0
     assert "budget: int = 50000" in capsys.readouterr().out
+    assert main(["methods", "info", "padim-lite"]) == 0
+    assert "n_features: int | None = None   in a grid: 100" in capsys.readouterr().out
+    assert "patchcore-lite" in listed

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from gpu_recorder import Recorder
 
-from diadbench.benchmark.cells.reading_ahead import answered
 from diadbench.benchmark.cells.provenance import seed_everything
+from diadbench.benchmark.cells.reading_ahead import answered
 from diadbench.methods.base import Method, RunContext
 from diadbench.methods.registry import get_class
 

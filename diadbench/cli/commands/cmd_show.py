@@ -13,7 +13,7 @@ def command(grid: str, overrides: list[str], *, cells: bool = False) -> int:
 
     Example::
 
-        diadbench show demo seeds=[0,1]
+        diadbench show demo 'seeds=[0,1]'
     """
     import yaml
 

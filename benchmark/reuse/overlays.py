@@ -1,0 +1,50 @@
+"""Heat maps and overlays of predictions, painted from kept maps with one colour scale for all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from diadbench.benchmark.reuse.photos import Photo
+from diadbench.benchmark.reuse.predictions import Predictions, replace_file
+from diadbench.common.heatmap import overlay, paint
+from diadbench.datasets.decoding.images import read_image
+
+#: The most threads that paint: each holds a picture of full size.
+PAINTERS = 8
+
+
+def paint_all(kept: Predictions, photos: Collection[Photo], progress: Callable[[int, int, str], None]) -> None:
+    """Write ``maps/NAME.png`` and ``overlays/NAME.png`` of the size of each image, where they are not there yet.
+
+    All share one colour scale, from the least to the greatest value of all maps. A picture that is there is one of this
+    scale (:meth:`Predictions.rescaled`).
+    """
+    whole = [entry for entry in kept.entries.values() if "broken" not in entry]
+    low, high = min(entry["map_min"] for entry in whole), max(entry["map_max"] for entry in whole)
+    kept.rescaled(low, high)
+    paths = {photo.image: photo.path for photo in photos}
+    jobs = [(paths[entry["image"]], entry["name"]) for entry in whole]
+    with ThreadPoolExecutor(min(PAINTERS, os.cpu_count() or 1)) as pool:
+        painted = pool.map(lambda job: _paint(kept, *job, low, high), jobs)
+        for done, _ in enumerate(painted, 1):
+            progress(done, len(jobs), "paint")
+
+
+def _paint(kept: Predictions, path: Path, name: str, low: float, high: float) -> None:
+    heat, over = kept.out / "maps" / f"{name}.png", kept.out / "overlays" / f"{name}.png"
+    if over.is_file():  # it is written last
+        return
+    image = read_image(path)
+    values = np.load(kept.map_file(name))
+    size = (image.shape[1], image.shape[0])
+    colours = Image.fromarray(paint(values, low, high)).resize(size, Image.Resampling.BILINEAR)
+    laid_over = Image.fromarray(overlay(image, np.asarray(colours)))
+    replace_file(heat, partial(colours.save, format="PNG"))
+    replace_file(over, partial(laid_over.save, format="PNG"))

@@ -1,0 +1,180 @@
+"""Which pictures are to be predicted: any files and folders, without what is hidden, no image, or predict's own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diadbench.common.errors import UserError
+from diadbench.common.files import read_json
+from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, is_hidden
+
+#: The file by which a directory of predictions is known, and the key that only such a file has.
+MARK, MARK_KEY = "predictions.json", "predicted_by"
+#: Folders of a directory of predictions that hold pictures.
+PICTURES = ("maps", "overlays")
+#: The most bytes of a file's name, less what is added to it; file systems take 255.
+LONGEST_NAME = 180
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An image file.
+
+    Attributes:
+        path: Where it lies.
+        image: What it is called in tables: its path below the folder that was given, with ``/``.
+    """
+
+    path: Path
+    image: str
+
+    def state(self) -> list[int]:
+        """Return size and date of the file: as long as they stay, it is the same picture. Raises OSError."""
+        found = self.path.stat()
+        return [found.st_size, found.st_mtime_ns]
+
+
+@dataclass
+class Photos:
+    """What was found.
+
+    Attributes:
+        photos: The images, in order of their names; each file once.
+        passed_over: How many files were left out, by reason: ``hidden``, ``no image``, ``folders of
+            predictions``.
+    """
+
+    photos: list[Photo] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+
+def find_photos(given: Sequence[Path], out: Path) -> Photos:
+    """Find all images in the files and folders that were given.
+
+    A file that is given itself is taken whatever its name. In folders hidden files, files without the suffix of an
+    image, and what predictions were written into are passed over and counted.
+
+    Args:
+        given: Files and folders; folders are read with all below them.
+        out: Where the predictions go: no picture that is written there is read.
+
+    Raises:
+        UserError: Something that isn't there, or that is itself a part of predictions; no image at all.
+    """
+    for path in given:
+        _check(path)
+    found = Photos()
+    base = _base(given)
+    seen: set[str] = set()
+    for top in given:
+        for path in [top] if top.is_file() else _below(top, out, found.passed_over):
+            real = os.path.realpath(path)
+            if real not in seen:
+                seen.add(real)
+                found.photos.append(Photo(path, Path(os.path.abspath(path)).relative_to(base).as_posix()))
+    if not found.photos:
+        told = _counts(found.passed_over)
+        raise UserError(f"{', '.join(map(str, given))}: no images ({', '.join(SUFFIXES)}) in it{told and f'; {told}'}")
+    found.photos.sort(key=lambda photo: photo.image)
+    return found
+
+
+def _counts(passed_over: Mapping[str, int]) -> str:
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(passed_over.items()))
+    return f"passed over: {told}" if told else ""
+
+
+def _check(path: Path) -> None:
+    if not path.exists():
+        raise UserError(f"{path}: no such file or directory; give images or folders of images")
+    here = Path(os.path.abspath(path))
+    for folder in (here, *here.parents):
+        if folder.name in PICTURES and holds_predictions(folder.parent):
+            raise UserError(f"{path}: pictures that predict wrote into {folder.parent}; give the images themselves")
+
+
+def _base(given: Sequence[Path]) -> Path:
+    """Return the folder that names of images are relative to: the one given, or what all have in common."""
+    folders = [Path(os.path.abspath(path if path.is_dir() else path.parent)) for path in given]
+    return Path(os.path.commonpath(folders))
+
+
+def _below(top: Path, out: Path, passed_over: Counter[str]) -> Iterator[Path]:
+    """Yield the image files below a folder. Links to folders are followed, each folder is read once."""
+    visited: set[str] = set()
+    own = os.path.realpath(out)
+    for folder, below, names in os.walk(top, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in visited:
+            below.clear()
+            continue
+        visited.add(real)
+        shown = [name for name in names if not is_hidden(name)]
+        images = sorted(filter(has_image_suffix, shown))
+        written = PICTURES if real == own or holds_predictions(Path(folder)) else ()
+        left = {
+            "hidden": sum(map(is_hidden, (*below, *names))),
+            "no image": len(shown) - len(images),
+            "folders of predictions": sum(name in written for name in below),
+        }
+        passed_over.update({reason: count for reason, count in left.items() if count})
+        below[:] = sorted(name for name in below if not is_hidden(name) and name not in written)
+        yield from (Path(folder, name) for name in images)
+
+
+def holds_predictions(folder: Path) -> bool:
+    """Whether predictions were written into a folder. Earlier versions left no mark but the files."""
+    if (folder / MARK).is_file():
+        return MARK_KEY in (read_json(folder / MARK) or {})
+    return (folder / "scores.csv").is_file() and all((folder / name).is_dir() for name in PICTURES)
+
+
+def output_names(images: Collection[str], taken: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return a file name without a suffix for each image; no two are equal, also where case doesn't count.
+
+    ``line A/0001.png`` becomes ``line A__0001``. Where two images would share a name (``a.png`` and ``a.jpg``) both
+    keep their suffixes; where these are equal too (``x/y.png`` and ``x__y.png``) a number is added.
+
+    Args:
+        images: Names of images, relative paths with ``/``.
+        taken: Names that some images have from before; they keep them.
+    """
+    found = {image: name for image, name in (taken or {}).items() if image in images}
+    used = {name.casefold() for name in found.values()}
+    flat = {image: _fitting(image.replace("/", "__")) for image in sorted(images)}
+    stems = Counter(_stem(name).casefold() for name in flat.values())
+    for image, name in flat.items():
+        if image not in found:
+            stem = _stem(name)
+            found[image] = _free(stem if stems[stem.casefold()] == 1 else name, name, used)
+            used.add(found[image].casefold())
+    return found
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
+
+
+def _fitting(name: str) -> str:
+    """Return a name that a file system takes: a long one is cut and told apart by a digest of the whole."""
+    if len(os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    stem, suffix = os.path.splitext(name)
+    kept = os.fsencode(stem)[: LONGEST_NAME - 20].decode(errors="ignore")
+    return f"{kept}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}{suffix}"
+
+
+def _free(wish: str, name: str, used: set[str]) -> str:
+    """Return the first of a name's forms that is not used yet."""
+    for form in (wish, name):
+        if form.casefold() not in used:
+            return form
+    number = 2
+    while f"{name}-{number}".casefold() in used:
+        number += 1
+    return f"{name}-{number}"

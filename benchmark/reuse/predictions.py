@@ -1,0 +1,158 @@
+"""What predictions leave on disk, and how a killed one goes on.
+
+``predictions.jsonl`` gets a line for each image as soon as its map is kept. ``predictions.json`` says which model they
+are of; with it the directory is known as predictions, and is never read as images.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from diadbench.benchmark.reuse.photos import MARK, MARK_KEY, PICTURES, Photo, holds_predictions, output_names
+from diadbench.common.cache.disk_space import writing
+from diadbench.common.errors import UserError
+from diadbench.common.files import read_json, write_json
+from diadbench.version import __version__
+
+#: What helps where there is no room for predictions.
+MOVE_OUT = "free some space, or write to another disk with --out"
+Entry = dict[str, Any]
+
+
+class Predictions:
+    """A directory of predictions of one model.
+
+    Args:
+        out: The directory; it need not exist.
+        model: What decides the predictions: plain values. Predictions of another model there are refused.
+        size: ``(H, W)`` of the maps.
+
+    Raises:
+        UserError: Predictions of another model are there, or pictures that are none.
+    """
+
+    def __init__(self, out: Path, model: Mapping[str, Any], size: tuple[int, int]) -> None:
+        self.out, self._size = out, size
+        known = read_json(out / MARK) or {}
+        if known.get("model", dict(model)) != dict(model):
+            raise UserError(f"{out}: holds predictions of another model ({known.get('cell')}); choose another --out")
+        self._is_own = holds_predictions(out)
+        for name in PICTURES:
+            if not self._is_own and (out / name).is_dir() and any((out / name).iterdir()):
+                raise UserError(f"{out / name}: is there and was not written by predict; choose another --out")
+        self.head: Entry = {MARK_KEY: f"diadbench {__version__}", **known, "model": dict(model)}
+        self.entries: dict[str, Entry] = {}
+        self.names: dict[str, str] = {}
+
+    @contextmanager
+    def opened(self, photos: Collection[Photo]) -> Iterator[None]:
+        """Take the directory for oneself, with what is there of these photos already; forget other photos.
+
+        Raises:
+            UserError: Another process writes there, the disk is full, or the directory can't be written.
+        """
+        with writing(self.out, MOVE_OUT):
+            self.out.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.out / ".lock")
+            try:
+                lock.acquire(blocking=False)
+            except Timeout as error:
+                raise UserError(f"{self.out}: another process predicts into it; choose another --out") from error
+            try:
+                self._recall(photos)
+                yield
+            finally:
+                lock.release()
+
+    def _recall(self, photos: Collection[Photo]) -> None:
+        before = _read(self.out / "predictions.jsonl")
+        wanted = {photo.image: photo for photo in photos}
+        self.names = output_names(wanted.keys(), {image: entry["name"] for image, entry in before.items()})
+        self.entries = {
+            image: entry
+            for image, entry in before.items()
+            if image in wanted and entry["state"] == wanted[image].state() and self._is_whole(entry)
+        }
+        self.tell()
+        kept = {entry["name"] for entry in self.entries.values()}
+        for folder, suffix in (("maps", ".npy"), ("maps", ".png"), ("overlays", ".png")):
+            for path in (self.out / folder).glob(f"*{suffix}"):
+                if path.name.removesuffix(suffix) not in kept:
+                    path.unlink()
+        lines = [_line(entry) for entry in self.entries.values()]
+        write_lines(self.out / "predictions.jsonl", lines)
+
+    def _is_whole(self, entry: Entry) -> bool:
+        """Whether an image's map is there as far as its size says. A broken image has none."""
+        if "broken" in entry:
+            return True
+        path = self.map_file(entry["name"])
+        return path.is_file() and path.stat().st_size >= 4 * self._size[0] * self._size[1]
+
+    def tell(self, **values: Any) -> None:
+        """Write ``predictions.json`` with further values."""
+        self.head |= values
+        write_json(self.out / MARK, self.head)
+
+    def map_file(self, name: str) -> Path:
+        """Return where the map ``float32 (H,W)`` of an output name is."""
+        return self.out / "maps" / f"{name}.npy"
+
+    def keep(self, entries: Collection[Entry], maps: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Keep entries of images; those with maps first get their maps. What a kill leaves is whole or absent."""
+        for entry in entries:
+            if entry["image"] in maps:
+                replace_file(self.map_file(entry["name"]), partial(np.save, arr=maps[entry["image"]]))
+        with open(self.out / "predictions.jsonl", "ab") as journal:
+            journal.write(b"".join(map(_line, entries)))
+        self.entries |= {entry["image"]: entry for entry in entries}
+
+    def rescaled(self, low: float, high: float) -> None:
+        """Say which limits the pictures share. Those that were painted with others are removed."""
+        if self.head.get("scale", [low, high]) != [low, high]:
+            shutil.rmtree(self.out / "overlays", ignore_errors=True)
+            for path in (self.out / "maps").glob("*.png"):
+                path.unlink()
+        self.tell(scale=[low, high])
+
+
+def _line(entry: Entry) -> bytes:
+    return json.dumps(entry, ensure_ascii=True).encode() + b"\n"
+
+
+def write_lines(path: Path, lines: list[bytes]) -> None:
+    """Write a file of lines whole or not at all."""
+    replace_file(path, lambda file: file.write(b"".join(lines)))
+
+
+def replace_file(path: Path, write: Any) -> None:
+    """Let ``write(file)`` fill a file beside ``path``, then take its name. No fsync: a picture can be made again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "wb") as file:
+        write(file)
+    os.replace(temporary, path)
+
+
+def _read(path: Path) -> dict[str, Entry]:
+    """Return the entries of a journal by image. A last line that a kill cut short is none."""
+    found: dict[str, Entry] = {}
+    if path.is_file():
+        for line in path.read_bytes().splitlines():
+            try:
+                entry = json.loads(line)
+                found[entry["image"]] = entry
+            except (ValueError, KeyError, TypeError):
+                continue
+    return found
