@@ -17,6 +17,7 @@ A grid file::
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib.resources
 import re
@@ -253,6 +254,20 @@ def load_grid(source: str | Path, overrides: Mapping[str, Any] | None = None) ->
         _lay(raw, key, over_the_file(key, value, _names(key)))
     raw.setdefault("name", name)
     return parse_grid(raw, where)
+
+
+def with_overrides(grid: Grid | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Grid:
+    """Return a grid, given as plain values or checked already, with dotted keys laid over it as :func:`load_grid` does.
+
+    Raises:
+        UserError: As :func:`load_grid` does.
+    """
+    if isinstance(grid, Grid) and not overrides:
+        return grid
+    raw = load(grid.to_yaml()) if isinstance(grid, Grid) else {"name": "run", **copy.deepcopy(dict(grid))}
+    for key, value in (overrides or {}).items():
+        _lay(raw, key, over_the_file(key, value, _names(key)))
+    return parse_grid(raw)
 
 
 def parse_grid(raw: Mapping[str, Any], where: str = "grid") -> Grid:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from openpyxl import Workbook
@@ -18,7 +18,8 @@ from diadbench.common.files import write_with
 from diadbench.reports.tables.cut import Entry, Head, Table, marks_text
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.frame import DIGITS, printed
-from diadbench.reports.tables.plain_text import legend, note_text
+from diadbench.reports.tables.labels import legend
+from diadbench.reports.tables.plain_text import note_text
 
 FACE = "Calibri"
 HEAD = Font(name=FACE, bold=True, color="FFFFFF")
@@ -106,6 +107,11 @@ def put_head(sheet: Worksheet, row: int, column: int, head: Head) -> Cell:
     if head.published:
         cell.fill = PUBLISHED_FILL
     return cell
+
+
+def put_method(sheet: Worksheet, row: int, column: int, name: object, ours: Container[str]) -> Cell:
+    """Write the printed name of a method that has no marks, emphasised where it is ours."""
+    return put_head(sheet, row, column, Head(str(name), ours=str(name) in ours))
 
 
 def heads(sheet: Worksheet, row: int, names: Sequence[str], *, column: int = 1, group: bool = False) -> None:
