@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from diadbench.reports.inline import Figures, Report
     from diadbench.reports.tables.cut import Table
     from diadbench.reports.tables.verdicts import Versus
+
+# of tqdm, in notebooks without ipywidgets; nothing here needs them
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 __all__ = ["Run", "compare", "evaluate", "figure", "load_grid", "load_results", "open_run", "report", "run", "table"]
 

@@ -158,7 +158,7 @@ def critical_difference(source: Source, metric: str) -> Figure | None:
     names = max(text_width(f"{label(name)}  0.00", weight="bold") for name in methods) + 0.15
     width = COLUMN if COLUMN - 2 * names > 0.9 else PAGE
     step = 0.19
-    figure = new_figure(width, 0.65 + step * half + 0.09 * len(groups) + (0.2 if look.titles else 0))
+    figure = new_figure(width, 0.65 + step * half + 0.09 * len(groups) + (0.32 if look.titles else 0))
     axes = figure.add_subplot()
     bare(axes)
     low, high = 1, len(methods)
@@ -182,11 +182,12 @@ def critical_difference(source: Source, metric: str) -> Figure | None:
         y = 0.25 + 0.28 * place
         ends = [values[first] - 0.01 * span, values[last] + 0.01 * span]
         axes.plot(ends, [y, y], color="black", linewidth=2.2, solid_capstyle="round")
-    title = f"mean rank over {found.blocks} classes (Friedman p = {found.friedman_p:.2g})"
+    title = f"mean rank over {found.blocks} classes"
+    friedman = f"Friedman p = {found.friedman_p:.2g}"
     said = "Bars join methods that Nemenyi's test can't tell apart"
-    heading(figure, f"{Metric(metric).text}: {title}", [said], shown=False)
+    heading(figure, f"{Metric(metric).text}: {title}", [friedman, said], shown=False)
     if look.titles:
-        axes.set_title(f"{mathtext(metric)}: {title}")
+        axes.set_title(f"{mathtext(metric)}: {title}\n({friedman})")
     return figure
 
 

@@ -57,7 +57,7 @@ def _slim_font(path: Path, weight: str) -> None:
     from fontTools.subset import Options, Subsetter
     from fontTools.ttLib import TTFont
 
-    whole = font_manager.findfont(font_manager.FontProperties("DejaVu Sans", weight=weight))
+    whole = font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight=weight))
     font = TTFont(whole, recalcTimestamp=False)  # the same bytes tomorrow
     options = Options()
     options.layout_features = []

@@ -132,7 +132,7 @@ def name_points(axes: Axes, points: pd.DataFrame, ours: frozenset[str]) -> None:
     """
     if not len(points):
         return
-    scale = 72 / axes.get_figure(root=True).dpi
+    scale = 72 / axes.figure.dpi
     at = axes.transData.transform(points[["x", "y"]].to_numpy(float)) * scale
     inside = Bbox(axes.bbox.get_points() * scale)
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in at]

@@ -85,12 +85,23 @@ def explained() -> list[str]:
 def reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say what the marks mean, and each reason once."""
     found = {mark(row) for row in rows}
-    partial = dict.fromkeys(
-        f"{row['method']} on {row['dataset']}: {row['pairs']} of {row['classes']} classes have a value of both."
-        for row in rows
-        if row["pairs"] < row["classes"]
-    )
-    return [*(means for sign, means in MARKS.items() if sign in found), *map(clean, partial)]
+    return [*(means for sign, means in MARKS.items() if sign in found), *map(clean, _few(rows))]
+
+
+def _few(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say where classes are missing: a line for the metrics and methods that miss the same ones of a dataset."""
+    methods: dict[tuple[str, str, int, int], list[str]] = {}
+    for row in rows:
+        if row["pairs"] < row["classes"]:
+            key = (str(row["dataset"]), Metric(str(row["metric"])).text, int(row["pairs"]), int(row["classes"]))
+            methods.setdefault(key, []).append(str(row["method"]))
+    metrics: dict[tuple[str, int, int, str], list[str]] = {}
+    for (dataset, metric, pairs, classes), names in methods.items():
+        metrics.setdefault((dataset, pairs, classes, ", ".join(names)), []).append(metric)
+    return [
+        f"{dataset}, {', '.join(texts)}: {pairs} of {classes} classes have a value of both ({names})."
+        for (dataset, pairs, classes, names), texts in metrics.items()
+    ]
 
 
 def p_text(p: float) -> str:

@@ -133,17 +133,18 @@ def _summary_chart(sheet: Worksheet, table: Table, start: int, last: int, row: i
         _fill(series, NEUTRAL[len(chart.series) % len(NEUTRAL)])
         chart.series.append(series)
     chart.set_categories(Reference(sheet, min_col=1, min_row=start + 2, max_row=last))
-    _axes(chart)
+    _axes(chart, percent=True)
     sheet.add_chart(chart, f"A{row}")
 
 
-def _fill(series: Series, colour: str | None) -> None:
-    if colour:
-        series.graphicalProperties.solidFill = colour.lstrip("#")
-        series.graphicalProperties.line.solidFill = colour.lstrip("#")
+def _fill(series: Series, colour: str) -> None:
+    series.graphicalProperties.solidFill = colour.lstrip("#")
+    series.graphicalProperties.line.solidFill = colour.lstrip("#")
 
 
-def _axes(chart: BarChart | ScatterChart) -> None:
+def _axes(chart: BarChart | ScatterChart, *, percent: bool = False) -> None:
+    if percent:
+        chart.y_axis.scaling.min, chart.y_axis.scaling.max = 0, 100
     chart.x_axis.delete = False  # openpyxl 3.1 hides axes by default
     chart.y_axis.delete = False
     chart.y_axis.number_format = "0"
@@ -191,23 +192,31 @@ def _dataset(book: Workbook, source: Source, dataset: str, colours: Mapping[str,
     end = under(sheet, line + 1, _notes(table))
     finish(sheet, freeze="E5", head_row=4, last_row=line - 1, last_column=3 + len(table.columns),
            widths={1: 14, 2: 24, 3: 7, 0: 12})  # fmt: skip
-    _dataset_chart(sheet, blocks[0], len(table.columns), f"{table.rows[0][0].text} by class", end + 1, colours)
+    first, last = blocks[0]
+    names = [row[1].text for row in table.rows[: last - first + 1]]
+    title = f"{table.rows[0][0].text} by class"
+    _dataset_chart(sheet, blocks[0], names, len(table.columns), title, end + 1, colours)
 
 
 def _dataset_chart(
-    sheet: Worksheet, block: tuple[int, int], columns: int, title: str, row: int, colours: Mapping[str, str]
+    sheet: Worksheet,
+    block: tuple[int, int],
+    names: list[str],
+    columns: int,
+    title: str,
+    row: int,
+    colours: Mapping[str, str],
 ) -> None:
     first, last = block
-    names = [str(sheet.cell(line, 2).value) for line in range(first, last + 1)]
     chart = BarChart()
     chart.type, chart.style, chart.title = "col", 10, title
     chart.height, chart.width = 9, max(16, min(44, 2 + 0.35 * columns * len(names)))
     for line, name in list(zip(range(first, last + 1), names))[:12]:
         series = Series(Reference(sheet, min_col=4, max_col=3 + columns, min_row=line), title=name[:200])
-        _fill(series, colours.get(name))
+        _fill(series, colours[name])
         chart.series.append(series)
     chart.set_categories(Reference(sheet, min_col=4, max_col=3 + columns, min_row=4))
-    _axes(chart)
+    _axes(chart, percent=True)
     sheet.row_breaks.append(Break(id=row - 1))  # printed, the chart would stand on two pages
     sheet.add_chart(chart, f"A{row}")
 

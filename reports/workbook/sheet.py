@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Container, Sequence
 from pathlib import Path
 
@@ -130,8 +131,13 @@ def finish(
     letter = get_column_letter(max(1, last_column))
     if last_row > head_row:
         sheet.auto_filter.ref = f"A{head_row}:{letter}{last_row}"
+    lines = 1
     for column in range(1, last_column + 1):
-        sheet.column_dimensions[get_column_letter(column)].width = widths.get(column, widths.get(0, 11.0))
+        width = widths.get(column, widths.get(0, 11.0))
+        sheet.column_dimensions[get_column_letter(column)].width = width
+        words = str(sheet.cell(head_row, column).value or "")
+        lines = max(lines, len(textwrap.wrap(words, max(1, int(width / 1.15)))))  # heads are bold
+    sheet.row_dimensions[head_row].height = 15 * lines
     sheet.page_setup.orientation = "landscape"
     sheet.page_setup.paperSize = 9
     sheet.page_setup.fitToWidth = 1

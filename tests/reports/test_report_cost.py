@@ -58,7 +58,7 @@ def test_heads_and_notes_are_the_same_in_every_format(report: dict[str, Path], s
     figure = pareto(source.table, table, "mvtec", "i_auroc", Look.of(source), measured_at(source.facts))
     assert figure is not None
     assert HEADS["cpu_gib"] in {axes.get_xlabel() for axes in figure.axes}
-    assert "Measured while 1" in figure.get_suptitle().replace("\n", " ")
+    assert measured_at(source.facts) in figure.get_suptitle().replace("\n", " ")
 
 
 def test_old_cells_and_resumed_ones_are_told_apart(source: Source) -> None:
