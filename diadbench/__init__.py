@@ -2,7 +2,8 @@
 
 >>> import diadbench
 >>> run = diadbench.run("demo")        # doctest: +SKIP
->>> run.results()                      # doctest: +SKIP
+>>> run.table()                        # doctest: +SKIP
+>>> run.figure("bars")                 # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -13,11 +14,34 @@ from diadbench.common import moved
 from diadbench.version import __version__
 
 if TYPE_CHECKING:
-    from diadbench.api import evaluate, load_grid, load_results, report, run
+    from diadbench.api import (
+        Run,
+        compare,
+        evaluate,
+        figure,
+        load_grid,
+        load_results,
+        open_run,
+        report,
+        run,
+        table,
+    )
 
 moved.install()
 
-__all__ = ["__version__", "evaluate", "load_grid", "load_results", "report", "run"]
+__all__ = [
+    "Run",
+    "__version__",
+    "compare",
+    "evaluate",
+    "figure",
+    "load_grid",
+    "load_results",
+    "open_run",
+    "report",
+    "run",
+    "table",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,3 +51,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(api, name)
     raise AttributeError(f"module 'diadbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the interface, which is imported when it is first used, and what every module has."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -1,17 +1,60 @@
-"""The Python interface: what the command line does, as functions."""
+"""The Python interface: what the command line does, as functions; what they return shows itself in a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from diadbench.benchmark.planning.grid import Grid, load_grid, parse_grid
+from diadbench.benchmark.planning.grid import Grid, load_grid, with_overrides
 from diadbench.benchmark.planning.plan import Overwrite
-from diadbench.benchmark.records.store import load_results
-from diadbench.benchmark.runs.runner import Run, make_engine, run_grid
+from diadbench.benchmark.records.store import RunDirectory, load_results
+from diadbench.benchmark.runs import runner
+from diadbench.benchmark.runs.runner import make_engine, run_grid
 
-__all__ = ["evaluate", "load_grid", "load_results", "report", "run"]
+if TYPE_CHECKING:
+    from diadbench.reports.inline import Figures, Report
+    from diadbench.reports.tables.cut import Table
+    from diadbench.reports.tables.verdicts import Versus
+
+# of tqdm, in notebooks without ipywidgets; nothing here needs them
+warnings.filterwarnings("ignore", message="IProgress not found")
+
+__all__ = ["Run", "compare", "evaluate", "figure", "load_grid", "load_results", "open_run", "report", "run", "table"]
+
+
+class Run(runner.Run):
+    """A run of a grid, over or interrupted; a notebook shows how its cells ended.
+
+    Attributes:
+        directory: The run directory.
+        states: State of each cell of the grid, by its labels.
+        interrupted: Ctrl-C ended it.
+    """
+
+    def table(self, **wanted: Any) -> Table:
+        """Return a cut of the results; see :func:`table`."""
+        return table(self.path, **wanted)
+
+    def compare(self, **wanted: Any) -> Versus:
+        """Return each method against a baseline; see :func:`compare`."""
+        return compare(self.path, **wanted)
+
+    def figure(self, kind: str, **wanted: Any) -> Figures:
+        """Return one kind of figure; see :func:`figure`."""
+        return figure(self.path, kind=kind, **wanted)
+
+    def report(self, **wanted: Any) -> Report:
+        """Build the report; see :func:`report`."""
+        return report(self.path, **wanted)
+
+    def _repr_html_(self) -> str:
+        from diadbench.reports.inline import summary
+
+        wrong = {key: state for key, state in self.states.items() if state != "done"}
+        records = {key: self.directory.as_wanted(key).status for key in wrong}
+        return summary(self.states, self.path, {key: str(status.get("reason", "")) for key, status in records.items()})
 
 
 def run(
@@ -20,34 +63,146 @@ def run(
     *,
     overrides: Mapping[str, Any] | None = None,
     overwrite: Overwrite = "failed",
+    jobs: int | None = None,
+    engine: str | None = None,
+    budget: str | None = None,
     quiet: bool = False,
 ) -> Run:
     """Run a grid and return it; what is finished already is not run again.
 
     Args:
-        grid: A packaged name (``"demo"``), a YAML file, plain values, or a checked grid.
+        grid: A packaged name (``"demo"``), a YAML file, a run directory, plain values, or a checked grid.
         out: The run directory; ``runs/<name>`` by default.
-        overrides: Dotted keys and values: ``{"seeds": [0, 1, 2]}``.
+        overrides: Dotted keys and values, for every kind of grid: ``{"methods.patchcore.options.num_neighbors": 5}``.
         overwrite: ``never``, ``stale``, ``failed`` or ``always``.
+        jobs: Cells at once; by default what the grid says.
+        engine: Where cells run: ``local``, ``ray`` or ``slurm``; by default what the grid says.
+        budget: Run only cells that are predicted to fit into this wall time: ``24h``.
         quiet: Print nothing.
 
     Raises:
         UserError: The input is wrong; no cell has run.
     """
+    given = {key: value for key, value in (("jobs", jobs), ("engine", engine)) if value is not None}
+    changes = {**(overrides or {}), **given}
     if isinstance(grid, (str, Path)):
-        checked = load_grid(grid, overrides)
-    elif isinstance(grid, Grid):
-        checked = grid
+        checked = load_grid(grid, changes)
+        if out is None and (Path(grid) / "grid.yaml").is_file():
+            out = grid
     else:
-        checked = parse_grid({"name": "run", **grid, **(overrides or {})})
-    return run_grid(checked, out, overwrite=overwrite, engine=make_engine(checked), quiet=quiet)
+        checked = with_overrides(grid, changes)
+    done = run_grid(checked, out, overwrite=overwrite, engine=make_engine(checked), budget=budget, quiet=quiet)
+    return Run(done.directory, done.states, done.interrupted)
 
 
-def report(*runs: str | Path, out: str | Path | None = None, **show: Any) -> dict[str, Path]:
+def open_run(path: str | Path) -> Run:
+    """Return a run that is on disk, with the state of each cell of its grid, without running anything.
+
+    Raises:
+        UserError: Not a run directory.
+    """
+    directory = RunDirectory(path)
+    states = {cell.key: directory.as_wanted(cell.key).state for cell in load_grid(directory.path).cells()}
+    return Run(directory, states)
+
+
+def table(
+    *runs: str | Path,
+    rows: Sequence[str] = ("method",),
+    columns: Sequence[str] = ("dataset", "metric"),
+    metrics: Sequence[str] | None = None,
+    protocol: str = "",
+    mix_protocols: bool = False,
+    **show: Any,
+) -> Table:
+    """Return a cut of the results of one or several runs; a notebook shows it.
+
+    Args:
+        runs: Run directories.
+        rows: Of ``method dataset class seed metric``.
+        columns: The same.
+        metrics: Metric keys; by default the seven and mAD.
+        protocol: Use the results of this protocol alone.
+        mix_protocols: Let several protocols share the table.
+        **show: How to show, see :func:`report`.
+
+    Raises:
+        UserError: Not a run directory, or a name that it doesn't have.
+    """
+    from diadbench.reports.tables.source import Source
+
+    source = Source.load(list(runs), protocol=protocol, mix_protocols=mix_protocols, show=show)
+    return source.cut(rows=rows, columns=columns, metrics=metrics)
+
+
+def compare(
+    *runs: str | Path,
+    methods: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    protocol: str = "",
+    mix_protocols: bool = False,
+    seed: int = 0,
+    **show: Any,
+) -> Versus:
+    """Return each method against a baseline, class by class; a notebook shows a line a method and metric.
+
+    Args:
+        runs: Run directories.
+        methods: Compare these alone, by label or printed name; Holm's correction then counts these alone.
+        metrics: Metric keys; by default the seven and mAD, as far as they are there.
+        protocol: Use the results of this protocol alone.
+        mix_protocols: Let several protocols be compared.
+        seed: Of the bootstrap.
+        **show: How to show, see :func:`report`; ``baseline`` is one of them.
+
+    Raises:
+        UserError: Not a run directory, or a name that it doesn't have.
+    """
+    from diadbench.reports.tables.source import Source
+    from diadbench.reports.terminal import compared_methods
+
+    source = Source.load(list(runs), protocol=protocol, mix_protocols=mix_protocols, show=show)
+    return compared_methods(source, methods, metrics, seed)
+
+
+def figure(
+    *runs: str | Path,
+    kind: str,
+    metric: str = "",
+    dataset: str = "",
+    protocol: str = "",
+    mix_protocols: bool = False,
+    **show: Any,
+) -> Figures:
+    """Return one kind of figure, as wide as a column or a page of a paper; a notebook shows it.
+
+    Args:
+        runs: Run directories.
+        kind: ``bars``, ``ranks``, ``heatmap``, ``pareto``, ``curves``, ``histograms``, ``training``, ``qualitative``.
+        metric: Of bars, ranks and heat maps.
+        dataset: Of all but bars and ranks; the first by default.
+        protocol: Use the results of this protocol alone.
+        mix_protocols: Let several protocols share it.
+        **show: How to show, see :func:`report`: ``titles=False``, ``images=["best", "worst"]``.
+
+    Raises:
+        UserError: Not a run directory, a name that it doesn't have, or results that don't have what the figure shows.
+    """
+    from diadbench.reports.inline import draw
+    from diadbench.reports.tables.source import Source
+
+    source = Source.load(list(runs), protocol=protocol, mix_protocols=mix_protocols, show=show)
+    return draw(source, kind, metric=metric, dataset=dataset)
+
+
+def report(
+    *runs: str | Path, formats: Sequence[str] | None = None, out: str | Path | None = None, **show: Any
+) -> Report:
     """Build the report of one or several run directories; return what was written, by name.
 
     Args:
         runs: Run directories.
+        formats: Of ``xlsx latex markdown csv figures html``; by default all.
         out: Where to; ``report`` in the first run directory by default.
         **show: How to show: ``names={"RevDist": "Ours"}, drop=["toothbrush"], sort="mad"``, and all else that
             :class:`~diadbench.common.show.Show` has.
@@ -56,9 +211,9 @@ def report(*runs: str | Path, out: str | Path | None = None, **show: Any) -> dic
         UserError: Not a run directory, or a name that it doesn't have.
     """
     from diadbench import reports
+    from diadbench.reports.inline import Report
 
-    written: dict[str, Path] = reports.build(list(runs), out=out, show=show)
-    return written
+    return Report(reports.build(list(runs), formats, out, show=show))
 
 
 def evaluate(

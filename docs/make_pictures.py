@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-PLOTS = ("bars", "ranks", "heatmap", "radar", "pareto", "curves", "histograms", "training", "qualitative")
+PLOTS = ("bars", "ranks", "heatmap", "pareto", "curves", "histograms", "training", "qualitative")
 
 
 def tool(*names: str) -> str:

@@ -111,7 +111,10 @@ def _write(
 
     context = page_context(source, pairs, published) if "html" in wanted else {}  # while others draw
     figures = drawing.finish()
-    written += [path for _, paths in figures.values() for path in paths]
+    written += [path for drawn in figures.values() for path in drawn.files]
+    captions = "".join(f"{name}: {drawn.caption}\n" for name, drawn in figures.items())
+    write_text(folder / "figures" / "captions.txt", captions)
+    written.append(folder / "figures" / "captions.txt")
     if "html" in wanted:
         written.append(write_page(source, folder / "index.html", context, figures))
     return written

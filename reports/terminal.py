@@ -20,7 +20,8 @@ from diadbench.reports.tables.frame import printed, records
 from diadbench.reports.tables.labels import MAIN, Metric
 from diadbench.reports.tables.plain_text import to_csv, to_markdown, to_rich
 from diadbench.reports.tables.source import Source
-from diadbench.reports.tables.stats import ALPHA, versus
+from diadbench.reports.tables.stats import versus
+from diadbench.reports.tables.verdicts import COMPARED, Versus, compared, explained, reasons
 
 FORMATS = ("terminal", "latex", "markdown", "csv", "xlsx")
 
@@ -100,6 +101,30 @@ def _source(
     return Source.load(list(runs), protocol=protocol, mix_protocols=mix, show=show, means_alone=means_alone)
 
 
+def compared_methods(source: Source, methods: Sequence[str], metrics: Sequence[str], seed: int = 0) -> Versus:
+    """Return each method against the baseline that the results are shown with.
+
+    Args:
+        source: The results.
+        methods: Compare these alone, by label or printed name.
+        metrics: Metric keys; by default the seven and mAD, as far as they are there.
+        seed: Of the bootstrap.
+
+    Raises:
+        UserError: An unknown method or metric, or nothing to compare.
+    """
+    found = list(source.results["metric"].unique())
+    for key in metrics:
+        if key not in found:
+            raise unknown_name("metric", key, [key for key in found if key], where="--metrics")
+    chosen = list(metrics) or [key for key in MAIN if key in found] or None
+    baseline, names = source.method(source.show.baseline), [source.method(name) for name in methods]
+    table = versus(source.results, baseline, methods=names or None, metrics=chosen, seed=seed, table=source.table)
+    if table.empty:
+        raise UserError("there is nothing to compare: give two methods that both have results")
+    return table
+
+
 def print_comparison(
     runs: Sequence[str],
     *,
@@ -115,16 +140,8 @@ def print_comparison(
     if form not in ("terminal", "csv", "markdown"):
         raise unknown_name("format", form, ("terminal", "csv", "markdown"), where="--format")
     source = _source(runs, protocol, mix_protocols, show)
-    results, digits = source.results, source.show.digits
-    found = list(results["metric"].unique())
-    for key in metrics:
-        if key not in found:
-            raise unknown_name("metric", key, [key for key in found if key], where="--metrics")
-    chosen = metrics or [key for key in MAIN if key in found] or None
-    baseline, names = source.method(source.show.baseline), [source.method(name) for name in methods]
-    table = versus(results, baseline, methods=names or None, metrics=chosen, seed=seed, table=source.table)
-    if table.empty:
-        raise UserError("there is nothing to compare: give two methods that both have results")
+    digits = source.show.digits
+    table = compared_methods(source, methods, metrics, seed)
     if form == "csv":
         for column in ("dataset", "method", "baseline"):
             table[column] = table[column].map(csv_text)
@@ -135,15 +152,13 @@ def print_comparison(
         heads = ["dataset", *COMPARED, "in words"]
         print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
         for row in rows:
-            parts = [clean(row["dataset"]), *_compared(row, digits), str(row["verdict"])]
+            parts = [clean(row["dataset"]), *compared(row, digits), str(row["verdict"])]
             print("| " + " | ".join(markdown(part) for part in parts) + " |")
         return
     shown = comparison(rows, digits)
     _console(None, shown).print(shown)
 
 
-#: columns of a comparison
-COMPARED = ("metric", "method", "difference", "95 % interval", "W/T/L", "effect", "p", "")
 #: of the tables that fit 80 columns
 NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "header_style": "bold", "pad_edge": False, "padding": (0, 1, 0, 0)}
 
@@ -162,57 +177,10 @@ def comparison(rows: Sequence[Mapping[str, Any]], digits: int = 1) -> RichTable:
             dataset = str(row["dataset"])
             shown.add_section()
             shown.add_row(Text(""), Text(clean(dataset), style="italic"))
-        shown.add_row(*(Text(part) for part in _compared(row, digits)))
-    shown.caption = Text("\n".join(_reasons(rows)))
+        shown.add_row(*(Text(part) for part in compared(row, digits)))
+    shown.caption = Text("\n".join([*explained(), *reasons(rows)]))
     shown.caption_justify = "left"
     return shown
-
-
-def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what the columns and the marks mean, and each reason once."""
-    lines = [
-        "Differences of means over classes, in points; wins/ties/losses over classes;",
-        "effect: matched-pairs rank-biserial correlation; p: Wilcoxon, Holm's correction.",
-    ]
-    marks = {_mark(row) for row in rows}
-    meanings = {
-        "+": "+ better, p < 0.05.",
-        "-": "- worse, p < 0.05.",
-        "=": "= no significant difference.",
-        "?": "? too few classes: even if one method wins on all of them, p stays above 0.05.",
-    }
-    lines += [text for mark, text in meanings.items() if mark in marks]
-    partial = dict.fromkeys(
-        f"{row['method']} on {row['dataset']}: {row['pairs']} of {row['classes']} classes have a value of both."
-        for row in rows
-        if row["pairs"] < row["classes"]
-    )
-    return [*lines, *map(clean, partial)]
-
-
-def _mark(row: Mapping[str, Any]) -> str:
-    """Return the verdict as a mark."""
-    if not row["pairs"]:
-        return ""
-    if row["p_least"] >= ALPHA:
-        return "?"
-    return "=" if not row["significant"] else "+" if row["difference"] > 0 else "-"
-
-
-def _compared(row: Mapping[str, Any], digits: int) -> list[str]:
-    keys = ("difference", "low", "high")
-    signed = {key: "–" if pd.isna(row[key]) else f"{100 * float(row[key]):+.{digits}f}" for key in keys}
-    p = "–" if pd.isna(row["p_holm"]) else "<.0001" if row["p_holm"] < 0.00005 else f"{float(row['p_holm']):.4f}"
-    return [
-        Metric(str(row["metric"])).text,
-        clean(row["method"]),
-        signed["difference"],
-        f"[{signed['low']}, {signed['high']}]",
-        f"{row['wins']}/{row['ties']}/{row['losses']}",
-        "–" if pd.isna(row["effect"]) else f"{float(row['effect']):+.2f}",
-        p,
-        _mark(row),
-    ]
 
 
 def print_published(dataset: str = "", method: str = "", run: str = "", setting: str = "") -> None:

@@ -280,6 +280,20 @@ def laid_over(raw: Mapping[str, Any], overrides: Mapping[str, Any], where: str =
     return parse_grid(values, where)
 
 
+def with_overrides(grid: Grid | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Grid:
+    """Return a grid, given as plain values or checked already, with dotted keys laid over it as :func:`load_grid` does.
+
+    Raises:
+        UserError: As :func:`load_grid` does.
+    """
+    if isinstance(grid, Grid) and not overrides:
+        return grid
+    raw = load(grid.to_yaml()) if isinstance(grid, Grid) else {"name": "run", **copy.deepcopy(dict(grid))}
+    for key, value in (overrides or {}).items():
+        _lay(raw, key, over_the_file(key, value, _names(key)))
+    return parse_grid(raw)
+
+
 def parse_grid(raw: Mapping[str, Any], where: str = "grid") -> Grid:
     """Check a grid given as plain values; relative paths are relative to the working directory.
 

@@ -1,7 +1,8 @@
-"""Show how a run goes: live bars in a terminal, plain lines elsewhere."""
+"""Show how a run goes: live bars in a terminal, one line that changes in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import builtins
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,36 @@ MOST = 16
 MARKS = {"done": "[green]done[/]", "skipped": "[yellow]skipped[/]"}
 
 
+#: letters of the line that changes in a notebook
+WIDTH = 120
+
+
+class Line:
+    """One line of output that changes, by returns of the carriage: what notebooks understand without widgets."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def show(self, text: str) -> None:
+        """Write over the line."""
+        text = text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+        if text != self._last:
+            print(f"\r{text.ljust(len(self._last))}", end="", flush=True)
+            self._last = text
+
+    def leave(self, text: str) -> None:
+        """Write over the line, and begin another below it."""
+        self.show(text)
+        print(flush=True)
+        self._last = ""
+
+
+def in_notebook() -> bool:
+    """Return whether the output goes to a notebook's cell."""
+    shell = getattr(builtins, "get_ipython", None)  # IPython puts it there
+    return shell is not None and type(shell()).__name__ == "ZMQInteractiveShell"
+
+
 class Watch:
     """Progress of planning, preparing and running. A context manager.
 
@@ -28,7 +59,8 @@ class Watch:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._console = Console(file=sys.stderr, quiet=quiet, soft_wrap=True)
+        self._line = Line() if in_notebook() and not quiet else None
+        self._console = Console(file=sys.stderr, quiet=quiet or self._line is not None, soft_wrap=True)
         self._live = self._console.is_terminal and not quiet
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -52,9 +84,13 @@ class Watch:
 
     def __exit__(self, *error: object) -> None:
         self._bars.stop()
+        if self._line is not None and self._total:
+            self._line.leave(f"{self._ended} of {self._total} cells have ended")
 
     def step(self, done: int, total: int, what: str) -> None:
         """Show a step before the cells run: ``done`` of ``total`` of ``what``."""
+        if self._line is not None:
+            self._line.show(f"prepare: {what} {done}/{total}")
         if self._step is None:
             self._step = self._bars.add_task("prepare", what=what, total=total)
         self._bars.update(self._step, completed=done, total=total, what=escape(what))
@@ -71,6 +107,8 @@ class Watch:
         self._grid = self._bars.add_task("grid", total=self._total, what="cells")
         text = f"{self._total} cells to run, {kept} kept, in {directory}"
         self._console.print(escape(text), highlight=False)
+        if self._line is not None:
+            self._line.leave(text)
 
     def look(self, submitted: list[CellRecord]) -> None:
         """Show the progress of the cells that run now, and how many others run or wait for their turn.
@@ -78,7 +116,7 @@ class Watch:
         Args:
             submitted: Cells that the engine has, running or not: a cluster takes thousands at once.
         """
-        if not self._live:
+        if not self._live and self._line is None:
             return
         begun = [record for record in submitted if (record.directory / "progress.json").exists()]
         running = (begun or submitted)[:MOST]
@@ -86,6 +124,11 @@ class Watch:
         said = ["cells", *(f"{count} {what}" for count, what in others if count > 0)]
         if self._grid is not None:
             self._bars.update(self._grid, what=", ".join(said))
+        if self._line is not None:
+            steps = "; ".join(f"{label(record)}: {_step(record)}" for record in running)
+            self._line.show(f"{self._ended}/{self._total} cells; {steps}")
+        if not self._live:
+            return
         names = {str(record.directory): record for record in running}
         for name in [name for name in self._cells if name not in names]:
             self._bars.remove_task(self._cells.pop(name))
@@ -111,6 +154,15 @@ class Watch:
         reason = f": {escape(str(status.get('reason', '')))}" if status.get("reason") else ""
         line = f"[{self._ended}/{self._total}] {escape(label(record))} {mark} in {seconds:.0f} s{reason}"
         self._console.print(line, highlight=False)
+        if self._line is not None and record.state != "done":
+            self._line.leave(f"{label(record)}: {record.state}: {status.get('reason', '')}")
+
+
+def _step(record: CellRecord) -> str:
+    """Say what a running cell does: ``train 40/200``."""
+    progress: dict[str, Any] = record.progress
+    what = str(progress.get("what", "starts"))
+    return f"{what} {progress['done']}/{progress['total']}" if progress.get("total") else what
 
 
 def label(record: CellRecord) -> str:

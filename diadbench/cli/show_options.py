@@ -17,6 +17,12 @@ _KINDS: dict[str, tuple[str, Any]] = {
     "names": ("list[str]", []),
     "digits": ("int | None", None),
     "std": ("bool", False),
+    "titles": ("bool", False),
+}
+#: switches that take something away, and what their options say
+_WITHOUT = {
+    "std": "Print no standard deviations over seeds.",
+    "titles": "Draw no titles in figures; figures/captions.txt has them.",
 }
 _LISTS = [key for key in KEYS if isinstance(getattr(Show(), key), tuple)]
 
@@ -48,7 +54,7 @@ def displayed(*keys: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
 
 
 def _option(key: str) -> str:
-    return "no_std" if key == "std" else key
+    return f"no_{key}" if key in _WITHOUT else key
 
 
 def _parameter(key: str) -> inspect.Parameter:
@@ -64,8 +70,8 @@ def _with_help(doc: str, added: Sequence[str]) -> str:
         text = about[key]
         if key == "names":
             text = "Printed names of methods and datasets: RevDist=Ours, several with spaces between."
-        elif key == "std":
-            text = "Print no standard deviations over seeds."
+        elif key in _WITHOUT:
+            text = _WITHOUT[key]
         elif key in _LISTS:
             text += " Comma-separated."
         lines.append(f"        {_option(key)}: {text.replace('`', '')}")
@@ -90,8 +96,7 @@ def _read(given: dict[str, Any]) -> Show:
             values[key] = [word.strip() for word in values[key].split(",") if word.strip()]
     if "names" in values:
         values["names"] = dict(_pair(text) for text in values["names"])
-    if "std" in values:
-        values["std"] = False
+    values |= dict.fromkeys(values.keys() & _WITHOUT.keys(), False)
     return Show.read(values, "options")
 
 

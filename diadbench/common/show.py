@@ -34,6 +34,9 @@ class Show:
         ours: Methods that are emphasised everywhere.
         baseline: Method that all others are compared with.
         published: Published rows to print in the summary: ``MambaAD``, or ``MambaAD@MambaAD README`` for one source.
+        images: Test images of the qualitative grid: ``best``, ``median`` and ``worst`` of each class, and paths or ends
+            of paths of kept images (``bottle/test/hole/000.png``). By default the median of each class.
+        titles: Draw titles in figures. ``figures/captions.txt`` has them, and all notes, in either case.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -49,6 +52,8 @@ class Show:
     ours: tuple[str, ...] = ()
     baseline: str = ""
     published: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    titles: bool = True
     _said: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @classmethod
@@ -90,6 +95,8 @@ class Show:
 
 KEYS = tuple(entry.name for entry in dataclasses.fields(Show) if not entry.name.startswith("_"))
 _PLAIN = Show()
+#: what only figures follow
+FIGURES = ("images", "titles")
 
 
 def _checked(key: str, value: Any, where: str) -> Any:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diadbench.reports.figures.curve_plots import finished
+from diadbench.reports.figures.look import Look
 from diadbench.reports.figures.overview import mathtext
-from diadbench.reports.figures.palette import styles
-from diadbench.reports.figures.style import COLUMN, GREY, PAGE, bare, label, new_figure
+from diadbench.reports.figures.style import (
+    COLUMN,
+    GREY,
+    PAGE,
+    bare,
+    heading,
+    label,
+    legend,
+    new_figure,
+    panels,
+    text_width,
+)
+from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.stats import ranks
 
@@ -47,25 +61,43 @@ def histograms(source: Source, dataset: str) -> Figure | None:
         found[method] = table.dropna()
     if not found:
         return None
-    columns = min(4, len(found))
-    lines = -(-len(found) // columns)
-    figure = new_figure(PAGE if columns > 2 else COLUMN, 0.7 + 1.15 * lines)
-    panels = figure.subplots(lines, columns, squeeze=False, sharex=True).ravel()
-    edges = np.linspace(0, 1, 31)
-    for axes, (method, table) in zip(panels, found.items()):
-        for value, name, colour in ((0, "normal", "#0072B2"), (1, "anomalous", "#D55E00")):
+    look = Look.of(source)
+    most = 4 if len(found) > 2 else 2
+    figure = new_figure(PAGE if len(found) > 2 else COLUMN, 0.75 + 1.2 * -(-len(found) // most))
+    every = panels(figure, len(found), most, sharey=True, sharex=True)
+    drawn: dict[str, Any] = {}
+    for axes, (method, table) in zip(every, found.items()):
+        for value, name, colour, hatch in ((0, "normal", "#56B4E9", ""), (1, "anomalous", "#D55E00", "//////")):
             part = table.loc[table["label"] == value, "score"]
             if len(part):
-                axes.hist(part, edges, density=True, histtype="stepfilled", alpha=0.5, color=colour, label=name)
-        axes.set_title(label(method))
-        axes.set_yticks([])
-    for axes in panels[len(found) :]:
-        bare(axes)
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2, handlelength=1)
+                drawn[name] = _histogram(axes, part, colour, hatch)
+        axes.set_title(label(method), fontweight="bold" if method in look.ours else "normal")
+        axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    for axes in every:
+        if axes.get_subplotspec().is_last_row():
+            axes.set_xlabel("Image score, scaled")
+    figure.supylabel("Share of images (%)")
+    legend(figure, drawn)
     cut = _first(len(found), len(paths), "methods")
-    figure.suptitle(f"{label(dataset)}: image scores, scaled within each class\n({seed}{cut})", fontsize=8)
+    heading(
+        figure,
+        f"{dataset}: image scores ({seed}{cut})",
+        ["Scaled within each class, from its least score to its largest"],
+        shown=look.titles,
+    )
     return figure
+
+
+def _histogram(axes: Axes, scores: pd.Series[float], colour: str, hatch: str) -> Any:
+    """Draw the share of images in each of 20 parts of [0, 1], told apart by hatches too; return what a legend shows."""
+    share = np.full(len(scores), 100 / len(scores))
+    _, _, (drawn, *_) = axes.hist(
+        scores, np.linspace(0, 1, 21), weights=share, histtype="stepfilled", alpha=0.55, facecolor=colour, hatch=hatch,
+        edgecolor="white" if hatch else colour,
+    )  # fmt: skip
+    axes.hist(scores, np.linspace(0, 1, 21), weights=share, histtype="step", color=colour, linewidth=0.8)
+    return drawn
 
 
 def training(source: Source, dataset: str) -> Figure | None:
@@ -81,16 +113,15 @@ def training(source: Source, dataset: str) -> Figure | None:
     if not series:
         return None
     names = sorted(series, key=lambda name: (-len(series[name]), name))[:PANELS]
-    colours = styles(source.methods)
-    columns = min(3, len(names))
-    lines = -(-len(names) // columns)
-    figure = new_figure((COLUMN, COLUMN * 1.6, PAGE)[columns - 1], 0.6 + 1.5 * lines)
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes, name in zip(panels, names):
+    look = Look.of(source)
+    figure = new_figure(COLUMN if len(names) == 1 else PAGE, 0.7 + 1.45 * -(-len(names) // 3))
+    drawn: dict[str, Any] = {}
+    for axes, name in zip(panels(figure, len(names), 3), names):
         for method, part in series[name]:
-            axes.plot(
-                part["step"], part["value"], color=colours[method][0], linestyle=colours[method][2], label=label(method)
-            )
+            style = look.styles[method]
+            wide = 1.8 if method in look.ours else 1.2
+            (line,) = axes.plot(part["step"], part["value"], color=style.colour, linestyle=style.line, linewidth=wide)
+            drawn[label(method)] = line
         values = np.concatenate([part["value"].to_numpy(float) for _, part in series[name]])
         values = values[np.isfinite(values)]
         if len(values) and values.min() > 0 and values.max() > 30 * values.min():
@@ -98,17 +129,9 @@ def training(source: Source, dataset: str) -> Figure | None:
         axes.set_title(label(name))
         axes.set_xlabel("step")
         axes.grid()
-    for axes in panels[len(names) :]:
-        bare(axes)
-    handles, texts = [], []
-    for axes in panels:
-        for handle, text in zip(*axes.get_legend_handles_labels()):
-            if text not in texts:
-                handles.append(handle)
-                texts.append(text)
-    figure.legend(handles, texts, loc="outside lower center", ncols=min(2 + columns, len(texts)), handlelength=1.6)
+    legend(figure, {name: drawn[name] for name in map(label, look.methods) if name in drawn}, look.bold)
     cut = _first(len(names), len(series), "values") + _first(min(len(paths), MOST), len(paths), "methods")
-    figure.suptitle(f"{label(dataset)}: training ({seed}{cut})", fontsize=8)
+    heading(figure, f"{dataset}: training ({seed}{cut})", shown=look.titles)
     return figure
 
 
@@ -128,52 +151,56 @@ def critical_difference(source: Source, metric: str) -> Figure | None:
     mean = found.mean_rank
     if len(mean) < 3 or not np.isfinite(found.critical):
         return None
+    look = Look.of(source)
     methods, values = list(mean.index), mean.to_numpy(float)
     groups = cliques(values, found.critical)
     half = -(-len(methods) // 2)
-    step = 0.17
-    figure = new_figure(PAGE if len(methods) > 12 else COLUMN * 1.3, 0.75 + step * half + 0.09 * len(groups))
+    names = max(text_width(f"{label(name)}  0.00", weight="bold") for name in methods) + 0.15
+    width = COLUMN if COLUMN - 2 * names > 0.9 else PAGE
+    step = 0.19
+    figure = new_figure(width, 0.65 + step * half + 0.09 * len(groups) + (0.32 if look.titles else 0))
     axes = figure.add_subplot()
     bare(axes)
     low, high = 1, len(methods)
     depth = 0.25 + 0.28 * len(groups)
     span = high - low
-    axes.set_xlim(low - 0.45 * span, high + 0.45 * span)
-    axes.set_ylim(depth + 0.55 * half + 0.2, -1.1)
-    axes.plot([low, high], [0, 0], color="black", linewidth=0.8)
-    for tick in range(low, high + 1, 1 if span <= 14 else 5):
-        axes.plot([tick, tick], [0, -0.12], color="black", linewidth=0.8)
-        axes.text(tick, -0.2, str(tick), ha="center", va="bottom", fontsize=6.5)
-    axes.plot([low, low + min(found.critical, span)], [-0.8, -0.8], color=GREY, linewidth=1.4)
-    axes.text(
-        low + min(found.critical, span) + 0.02 * span,
-        -0.8,
-        f"critical difference {found.critical:.2f}",
-        va="center",
-        fontsize=6.5,
-        color=GREY,
-    )
-    colours = styles(source.methods)
+    room = span * names / (width - 2 * names)  # of the names, in ranks
+    axes.set_xlim(low - room, high + room)
+    axes.set_ylim(depth + 0.55 * half + 0.2, -1.2)
+    _ruler(axes, low, high, found.critical)
     for place, (method, value) in enumerate(zip(methods, values)):
         left = place < half
         line = depth + 0.55 * ((place if left else len(methods) - 1 - place) + 0.4)
         edge = low - 0.03 * span if left else high + 0.03 * span
-        axes.plot([float(value), float(value), edge], [0.0, line, line], color=colours[method][0], linewidth=0.9)
-        text = f"{label(method, 22)}  {value:.2f}" if left else f"{value:.2f}  {label(method, 22)}"
+        wide = 1.6 if method in look.ours else 0.9
+        axes.plot([value, value, edge], [0.0, line, line], color=look.styles[method].colour, linewidth=wide)
+        text = f"{label(method)}  {value:.2f}" if left else f"{value:.2f}  {label(method)}"
         gap = -0.015 * span if left else 0.015 * span
-        axes.text(edge + gap, line, text, ha="right" if left else "left", va="center", fontsize=6.8)
+        weight = "bold" if method in look.ours else "normal"
+        axes.text(edge + gap, line, text, ha="right" if left else "left", va="center", fontweight=weight)
     for place, (first, last) in enumerate(groups):
         y = 0.25 + 0.28 * place
-        axes.plot(
-            [values[first] - 0.01 * span, values[last] + 0.01 * span],
-            [y, y],
-            color="black",
-            linewidth=2.2,
-            solid_capstyle="round",
-        )
-    title = f"{mathtext(metric)}: mean rank over {found.blocks} classes (Friedman p = {found.friedman_p:.2g})"
-    axes.set_title(title, fontsize=7.5)
+        ends = [values[first] - 0.01 * span, values[last] + 0.01 * span]
+        axes.plot(ends, [y, y], color="black", linewidth=2.2, solid_capstyle="round")
+    title = f"mean rank over {found.blocks} classes"
+    friedman = f"Friedman p = {found.friedman_p:.2g}"
+    said = "Bars join methods that Nemenyi's test can't tell apart"
+    heading(figure, f"{Metric(metric).text}: {title}", [friedman, said], shown=False)
+    if look.titles:
+        axes.set_title(f"{mathtext(metric)}: {title}\n({friedman})")
     return figure
+
+
+def _ruler(axes: Axes, low: int, high: int, critical: float) -> None:
+    """Draw the axis of ranks and, above it, the critical difference."""
+    span = high - low
+    axes.plot([low, high], [0, 0], color="black", linewidth=0.8)
+    for tick in range(low, high + 1, 1 if span <= 14 else 5):
+        axes.plot([tick, tick], [0, -0.12], color="black", linewidth=0.8)
+        axes.text(tick, -0.2, str(tick), ha="center", va="bottom")
+    end = low + min(critical, span)
+    axes.plot([low, end], [-0.95, -0.95], color=GREY, linewidth=1.4)
+    axes.text(end + 0.02 * span, -0.95, f"CD {critical:.2f}", va="center", color=GREY)
 
 
 def cliques(values: np.ndarray, critical: float) -> list[tuple[int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,11 +9,22 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from diadbench.benchmark.records.store import CURVES, CellRecord, CurveInfo
+from diadbench.reports.figures.look import Look
 from diadbench.reports.figures.overview import MANY, mathtext
-from diadbench.reports.figures.palette import styles
-from diadbench.reports.figures.style import PAGE, bare, label, new_figure
+from diadbench.reports.figures.style import (
+    COLUMN,
+    PAGE,
+    bare,
+    embolden,
+    heading,
+    label,
+    legend,
+    new_figure,
+    panels,
+)
 from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.source import Source
 
@@ -119,42 +129,46 @@ def curves(source: Source, dataset: str, only: str | None = None) -> Figure | No
         return None
     what = "mean over classes and seeds" if only is None else f"{label(only)}, mean over seeds"
     notes = [*_left_out(source, found), *_other_areas(source, dataset, found, only)]
-    title = [f"{label(dataset)} ({what})", *textwrap.wrap("; ".join(notes).replace("$", r"\$"), 130)]
-    lines = -(-len(kinds) // 3)
-    figure = new_figure(PAGE, 0.6 + 2.1 * lines + 0.12 * len(title))
-    figure.suptitle("\n".join(title), fontsize=7.5)
-    panels = figure.subplots(lines, min(3, len(kinds)), squeeze=False).ravel()
-    colours = styles(source.methods)
-    for axes, kind in zip(panels, kinds):
-        _panel(axes, CURVES[kind], found[kind], colours)
-    for axes in panels[len(kinds) :]:
-        bare(axes)
-    _legend(figure, panels[len(kinds)] if len(kinds) < len(panels) else None)
+    look = Look.of(source)
+    one = len(kinds) == 1
+    figure = new_figure(COLUMN if one else PAGE, 0.6 + 1.9 * -(-len(kinds) // 3))
+    heading(figure, f"{dataset} ({what})", ["; ".join(notes)], shown=look.titles)
+    spare = not one and len(kinds) % 3 == 2 and len(kinds) > 3  # the legend fills the last line
+    every = panels(figure, len(kinds) + spare, 3)
+    for axes, kind in zip(every, kinds):
+        _panel(axes, CURVES[kind], found[kind], look)
+    _legend(figure, every[-1] if spare else None, look)
     return figure
 
 
-def _legend(figure: Figure, spare: Axes | None) -> None:
+def _legend(figure: Figure, spare: Axes | None, look: Look) -> None:
     """Name the methods in the panel that is left, else below all panels."""
     handles = {text: line for axes in figure.axes for line, text in zip(*axes.get_legend_handles_labels())}
+    handles = {name: handles[name] for name in map(label, look.methods) if name in handles}
     if spare is not None:
-        spare.legend(handles.values(), handles.keys(), loc="center")
+        bare(spare)
+        drawn = spare.legend(handles.values(), handles.keys(), loc="center", handlelength=3)
+        embolden(drawn.get_texts(), look.bold)
     else:
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))
+        legend(figure, handles, look.bold)
 
 
-def _panel(
-    axes: Axes, info: CurveInfo, found: Mapping[str, MeanCurve | str], colours: Mapping[str, tuple[str, str, str]]
-) -> None:
-    """Draw one kind of curve. A line's gid is the key of its kind."""
+def _panel(axes: Axes, info: CurveInfo, found: Mapping[str, MeanCurve | str], look: Look) -> None:
+    """Draw one kind of curve. A line's gid is the key of its kind; dash and marker tell it apart without colour."""
     drawn = {method: curve for method, curve in found.items() if isinstance(curve, MeanCurve)}
-    for method, curve in drawn.items():
-        colour, _, dash = colours[method]
-        axes.plot(curve.x, curve.y, color=colour, linestyle=dash, label=label(method), gid=info.key)
+    for place, (method, curve) in enumerate(drawn.items()):
+        style = look.styles[method]
+        axes.plot(
+            curve.x, curve.y, color=style.colour, linestyle=style.line, marker=style.marker, markersize=3.2,
+            markevery=(0.04 + 0.2 * place / len(drawn), 0.2), markeredgewidth=0, label=label(method), gid=info.key,
+            linewidth=1.8 if method in look.ours else 1.1,
+        )  # fmt: skip
     axes.set_xlabel(info.x)
     axes.set_ylabel(info.y)
     axes.set_title(f"{info.label} ({mathtext(info.metric, mean=False)})")
     axes.set_xlim(0, max(curve.limit for curve in drawn.values()))
     axes.set_ylim(0, 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid()
 
 

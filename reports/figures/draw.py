@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,15 +11,18 @@ from matplotlib.figure import Figure
 
 from diadbench.reports.figures import behaviour, overview
 from diadbench.reports.figures import curve_plots as curves
+from diadbench.reports.figures.gallery import check_images
+from diadbench.reports.figures.look import Look
 from diadbench.reports.figures.qualitative import qualitative
 from diadbench.reports.figures.style import save
-from diadbench.reports.tables.costs import cost, measured_at
+from diadbench.reports.figures.tradeoff import pareto
+from diadbench.reports.tables.costs import cost, measured_at, unlike
 from diadbench.reports.tables.escape import file_names
 from diadbench.reports.tables.source import Source
 
-Drawn = Figure | None | list[Figure]
-Plan = tuple[str, str, Callable[[], Drawn]]
-PER_DATASET: tuple[tuple[str, str, Callable[[Source, str], Drawn]], ...] = (
+Result = Figure | None | list[Figure]
+Plan = tuple[str, str, Callable[[], Result]]
+PER_DATASET: tuple[tuple[str, str, Callable[[Source, str], Result]], ...] = (
     ("curves", "ROC, PR, PRO", curves.curves),
     ("histograms", "image scores", behaviour.histograms),
     ("training", "training", behaviour.training),
@@ -26,44 +30,63 @@ PER_DATASET: tuple[tuple[str, str, Callable[[Source, str], Drawn]], ...] = (
 )
 
 
-def plan(source: Source) -> Iterator[Plan]:
-    """Yield ``(file name, what it shows, function that draws it)``."""
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that was written.
+
+    Attributes:
+        what: What it shows, in a few words.
+        files: Its PDF and its PNG.
+        caption: Its title and all notes, also where no title is drawn.
+    """
+
+    what: str
+    files: list[Path]
+    caption: str
+
+
+def plan(source: Source, metrics: Sequence[str] = ()) -> Iterator[Plan]:
+    """Yield ``(file name, what it shows, function that draws it)``.
+
+    Args:
+        source: The results.
+        metrics: Of bars, ranks and heat maps; by default those that most papers show.
+    """
     table = source.table
-    spent, note = cost(source.facts), measured_at(source.facts)
-    methods = source.methods
-    found = [key for key in ("i_auroc", "mad", "p_ap", "aupro") if (table["metric"] == key).any()] or list(
-        table["metric"].unique()[:1]
-    )
+    spent, note, hollow = cost(source.facts), measured_at(source.facts), unlike(source.facts)
+    look = Look.of(source)
+    check_images(source)
+    usual = [key for key in ("i_auroc", "mad", "p_ap", "aupro") if (table["metric"] == key).any()]
+    found = list(metrics) or usual or list(table["metric"].unique()[:1])
     for metric in found:
-        yield f"bars_{metric}", f"{metric}: methods and datasets", partial(overview.bars, table, metric, methods)
+        yield f"bars_{metric}", f"{metric}: methods and datasets", partial(overview.bars, table, metric, look)
     for metric in found:
         yield f"ranks_{metric}", f"{metric}: mean ranks", partial(behaviour.critical_difference, source, metric)
     names = file_names(source.datasets)
     for dataset in source.datasets:
         short = names[dataset]
-        for metric in ("i_auroc", "aupro"):
-            heat_map = partial(overview.heat_map, table, dataset, metric, methods, source.show.digits)
+        for metric in metrics or ("i_auroc", "aupro"):
+            heat_map = partial(overview.heat_map, table, dataset, metric, look)
             yield f"heatmap_{metric}_{short}", f"{dataset}: {metric} by class", heat_map
-        yield f"radar_{short}", f"{dataset}: all metrics", partial(overview.radar, table, dataset, methods)
+        own = {method: why for (where, method), why in hollow.items() if where == dataset}
         for metric in found[:1]:  # none where no cell has a result
-            pareto = partial(overview.pareto, table, spent, dataset, metric, methods, note)
-            yield f"pareto_{short}", f"{dataset}: accuracy against cost", pareto
+            trade_off = partial(pareto, table, spent, dataset, metric, look, note, own)
+            yield f"pareto_{short}", f"{dataset}: accuracy against cost", trade_off
         for name, what, function in PER_DATASET:
             yield f"{name}_{short}", f"{dataset}: {what}", partial(function, source, dataset)
 
 
-def draw_one(entry: Plan, folder: Path) -> dict[str, tuple[str, list[Path]]]:
-    """Draw one entry of the plan, inside :func:`style`.
-
-    Returns:
-        ``{name: (what it shows, written files)}``; empty when the results don't allow the figure.
-    """
-    name, what, function = entry
+def figures_of(entry: Plan) -> dict[str, Figure]:
+    """Draw one entry of the plan, inside :func:`style`: ``{name: figure}``; empty when the results don't allow it."""
+    name, _, function = entry
     figures = function()
     several = figures if isinstance(figures, list) else [figures]
-    written = {}
-    for number, figure in enumerate(several):
-        if figure is not None:
-            numbered = name if len(several) == 1 else f"{name}_{number + 1}"
-            written[numbered] = (what, save(figure, folder, numbered))
-    return written
+    numbered = [name if len(several) == 1 else f"{name}_{number}" for number in range(1, len(several) + 1)]
+    return {text: figure for text, figure in zip(numbered, several) if figure is not None}
+
+
+def draw_one(entry: Plan, folder: Path) -> dict[str, Drawn]:
+    """Draw and write one entry of the plan, inside :func:`style`: ``{name: what was written}``."""
+    figures = figures_of(entry)
+    captions = {name: figure.get_label() for name, figure in figures.items()}
+    return {name: Drawn(entry[1], save(figure, folder, name), str(captions[name])) for name, figure in figures.items()}

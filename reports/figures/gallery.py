@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -12,12 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from diadbench.benchmark.records.store import CellRecord
+from diadbench.common.errors import unknown_name
 from diadbench.common.half import from_half
 from diadbench.reports.tables.source import Source
 
 Array = npt.NDArray[Any]
 #: how many methods judge which image is best, median or worst: the first of the grid
 JUDGES = 8
+#: what chooses an image of a class by rule
+WHY = ("best", "median", "worst")
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def quality(picture: Picture) -> float:
 
 @dataclass(frozen=True)
 class Choice:
-    """One image that a report shows, and why: ``best``, ``median`` or ``worst`` of its class."""
+    """One image that a report shows, and why: ``best``, ``median`` or ``worst`` of its class, or ``""``: asked for."""
 
     kind: str
     why: str
@@ -151,11 +155,15 @@ def _limits(files: tuple[Path, ...]) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1)
 
 
-def choose(gallery: dict[str, list[Picture]]) -> list[Choice]:
-    """Choose the best, the median and the worst image of each class by the mean rank over (at most eight) methods.
+def choose(gallery: dict[str, list[Picture]], wanted: Sequence[str] = WHY) -> list[Choice]:
+    """Choose images: the best, the median and the worst of each class by the mean rank over (at most eight) methods.
 
     Anomalous images come first; a class without any shows its normal ones. Only images that all methods kept count, so
     that nobody picks by hand, and nobody picks for one method.
+
+    Args:
+        gallery: ``{method: pictures}``.
+        wanted: Of ``best``, ``median`` and ``worst``, and paths of images or ends of them, which stand for themselves.
     """
     if not gallery:
         return []
@@ -167,15 +175,52 @@ def choose(gallery: dict[str, list[Picture]]) -> list[Choice]:
         kinds.setdefault(rows[0][row].kind, []).append(row)
     chosen = []
     for kind, members in kinds.items():
-        candidates = [row for row in members if rows[0][row].label] or members
-        values = np.array([[quality(part[row]) for row in candidates] for part in rows])
-        order = np.argsort(np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1).mean(axis=0), kind="stable")
-        places = {(len(order) - 1) // 2: "median", 0: "best", len(order) - 1: "worst"}
-        if len(order) == 1:
-            places = {0: "only"}
-        for place in sorted(places):
-            chosen.append(Choice(kind, places[place], candidates[order[place]]))
+        chosen += _by_rank(kind, members, rows, wanted) if set(wanted) & set(WHY) else []
+        asked = [row for row in members if any(named(rows[0][row], text) for text in wanted)]
+        chosen += [Choice(kind, "", row) for row in asked]
     return chosen
+
+
+def _by_rank(kind: str, members: list[int], rows: list[dict[int, Picture]], wanted: Sequence[str]) -> list[Choice]:
+    """Return the images of a class that are the best, the median and the worst, as far as they are wanted."""
+    candidates = [row for row in members if rows[0][row].label] or members
+    values = np.array([[quality(part[row]) for row in candidates] for part in rows])
+    order = np.argsort(np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1).mean(axis=0), kind="stable")
+    places = {(len(order) - 1) // 2: "median", 0: "best", len(order) - 1: "worst"}
+    if len(order) == 1:
+        places = {0: "only"}
+    elif len(order) == 2 and "median" in wanted and "best" not in wanted:  # the better one is both
+        places[0] = "median"
+    return [
+        Choice(kind, places[place], candidates[order[place]])
+        for place in sorted(places)
+        if places[place] in (*wanted, "only")
+    ]
+
+
+def named(picture: Picture, text: str) -> bool:
+    """Return whether a text is the path of a picture's image, or the end of it in whole names."""
+    return text not in WHY and f"/{picture.name}".endswith(f"/{text.strip('/')}")
+
+
+def check_images(source: Source) -> None:
+    """Refuse images that no dataset has kept.
+
+    Raises:
+        UserError: One of ``show.images`` is neither ``best``, ``median``, ``worst`` nor a kept image.
+    """
+    asked = [text for text in source.show.images if text not in WHY]
+    if not asked:
+        return
+    found = {
+        picture.name: picture
+        for dataset in source.datasets
+        for shown in gallery_of(source, dataset).values()
+        for picture in shown
+    }
+    for text in asked:
+        if not any(named(picture, text) for picture in found.values()):
+            raise unknown_name("image (best, median, worst, or one that the cells keep)", text, found, where="images")
 
 
 def scale(shown: list[Picture]) -> tuple[float, float]:

@@ -1,8 +1,13 @@
-"""One colour and marker for a method in every figure and chart, safe for colour-blind readers."""
+"""One colour, marker and line for a method in every figure, sheet and page; they differ without colour too."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from diadbench.reports.tables.escape import squeeze
+from diadbench.reports.tables.source import Source
 
 #: Okabe and Ito's colours without yellow (unreadable on white) and with black last, then Paul Tol's muted ones
 COLOURS = (
@@ -11,37 +16,58 @@ COLOURS = (
 )  # fmt: skip
 #: methods that are in many reports keep their colour in all of them
 FIXED = {"diad": 0, "uniad": 1, "patchcore": 2, "draem": 3, "padim": 4, "meanimage": 15, "pixelknn": 9, "globalknn": 5}
-MARKERS = "osD^vPX*<>hpd8"
-LINES = ("-", "--", "-.", ":")
+#: thirteen and eight: no two of a hundred methods share both
+MARKERS = "osD^vPX*<>hpd"
+LINES: tuple[str | tuple[float, tuple[float, ...]], ...] = (
+    "-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (2, 1)), (0, (7, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)),
+)  # fmt: skip
 
 
-def styles(methods: list[str]) -> dict[str, tuple[str, str, str]]:
-    """Return ``{method: (colour, marker, line)}``; beyond sixteen methods colours repeat with other markers and lines.
+class Style(NamedTuple):
+    """How a method is drawn: colour ``#RRGGBB``, matplotlib's marker, and its line."""
+
+    colour: str
+    marker: str
+    line: str | tuple[float, tuple[float, ...]]
+
+
+def styles(methods: Iterable[str], titles: Mapping[str, str] | None = None) -> dict[str, Style]:
+    """Return ``{method: style}``.
 
     The eight methods of this project have their own colour. Any other method takes a colour by its name, moved to the
     next free one, so that it keeps its colour when the set of methods hardly changes.
-    """
-    from diadbench.reports.tables.escape import squeeze
 
+    Args:
+        methods: Names.
+        titles: Printed names of some; a title that is one of the eight has its colour.
+    """
+    methods, titles = list(methods), titles or {}
+    known = {name: FIXED.get(squeeze(name), FIXED.get(squeeze(titles.get(name, "")))) for name in methods}
     taken: dict[int, int] = {}
-    chosen: dict[str, int] = {}
-    for method in sorted(methods, key=lambda name: (squeeze(name) not in FIXED, name)):
-        start = FIXED.get(squeeze(method))
+    chosen: dict[str, Style] = {}
+    for method in sorted(methods, key=lambda name: (known[name] is None, name)):
+        start = known[method]
         if start is None:
             start = hashlib.sha256(method.encode("utf-8", "replace")).digest()[0] % len(COLOURS)
         least = min((taken.get(index, 0) for index in range(len(COLOURS))), default=0)
-        index = next(
-            (start + step) % len(COLOURS)
-            for step in range(len(COLOURS))
-            if taken.get((start + step) % len(COLOURS), 0) == least
-        )
-        chosen[method] = index + len(COLOURS) * taken.get(index, 0)
+        tries = [(start + step) % len(COLOURS) for step in range(len(COLOURS))]
+        index = next(place for place in tries if taken.get(place, 0) == least)
+        place = index + len(COLOURS) * taken.get(index, 0)
+        chosen[method] = Style(COLOURS[index], MARKERS[place % len(MARKERS)], LINES[place % len(LINES)])
         taken[index] = taken.get(index, 0) + 1
-    return {
-        method: (
-            COLOURS[place % len(COLOURS)],
-            MARKERS[place % len(MARKERS)],
-            LINES[place // len(COLOURS) % len(LINES)],
-        )
-        for method, place in chosen.items()
-    }
+    return {method: chosen[method] for method in methods}
+
+
+def styles_of(source: Source) -> dict[str, Style]:
+    """Return the style of each method by its printed name.
+
+    It follows from the labels of all methods of the runs, so that renaming, choosing and sorting change no colour.
+    Several printed names of one label (``kNN (k=2)``) take styles of their own.
+    """
+    printed = source.results.drop_duplicates(["method_label", "method"])
+    pairs = list(zip(printed["method_label"].astype(str), printed["method"].astype(str)))
+    first = dict(reversed(pairs))
+    keys = {name: label if first[label] == name else name for label, name in pairs}
+    labels = [str(label) for label in source.raw["method"].unique()]
+    found = styles([*labels, *(key for key in keys.values() if key not in labels)], first)
+    return {name: found[key] for name, key in keys.items()}

@@ -14,14 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from diadbench.reports.figures.draw import Plan, draw_one, plan
+from diadbench.reports.figures.draw import Drawn, Plan, draw_one, plan
 from diadbench.reports.figures.style import style
 from diadbench.reports.tables.source import Source
 
 if TYPE_CHECKING:
     from loky import ProcessPoolExecutor
 
-Written = dict[str, tuple[str, list[Path]]]
+Written = dict[str, Drawn]
 #: with fewer figures than this a second process costs more than it saves
 MANY = 24
 #: more processes would mostly wait for the first one's tables
@@ -58,7 +58,7 @@ class Drawing:
             self._pool.shutdown(wait=True, kill_workers=True)
 
     def finish(self) -> Written:
-        """Draw what no process has begun, from the end; wait for the rest. Return ``{name: (what it shows, files)}``.
+        """Draw what no process has begun, from the end; wait for the rest. Return what was written, by name.
 
         What a process that has ended can't deliver any more is drawn here.
         """

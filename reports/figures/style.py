@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import math
 import shutil
 import tempfile
+import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -18,36 +20,45 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.textpath import text_to_path
 
 from diadbench.common.files import write_with
 from diadbench.reports.tables.escape import clean
 
-#: widths of a column and of a page of a two-column paper, in inches
-COLUMN, PAGE = 3.4, 7.0
+#: widths of a column and of a page of a two-column paper, in inches: those of CVPR, which fit IEEE's too
+COLUMN, PAGE = 3.25, 6.875
+#: of all text, in points; figures in the cells of a heat map may have the smaller one
+SIZE, SMALL = 8.0, 7.0
 GREY = "#59636E"
 #: of the PNGs
 DPI = 160
 
 
 CJK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Source Han Sans SC", "Arial Unicode MS")
+#: name of the slim copy of the main font
+SLIM = "diadbench DejaVu"
 #: what the slim copy of the main font keeps: ASCII, Latin-1 and what labels and axes use
 KEPT = [*range(0x20, 0x17F), 0x2013, 0x2014, 0x2018, 0x2019, 0x2022, 0x2026, 0x2212, 0xB1, 0xD7]
 
 
 @lru_cache(maxsize=1)
 def _fonts() -> list[str]:
-    """Return DejaVu Sans (a slim copy first) and, for what it lacks, a CJK font that is installed."""
+    """Return DejaVu Sans (slim copies first) and, for what it lacks, a CJK font that is installed."""
     names = {font.name for font in font_manager.fontManager.ttflist}
-    return [_slim_font(), "DejaVu Sans", *(name for name in CJK if name in names)]
+    folder = Path(tempfile.mkdtemp(prefix="diadbench-font-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for weight in ("normal", "bold"):
+        _slim_font(folder / f"{weight}.ttf", weight)
+    return [SLIM, "DejaVu Sans", *(name for name in CJK if name in names)]
 
 
-def _slim_font() -> str:
-    """Register a copy of DejaVu Sans with few letters, which embeds ten times faster in a PDF; return its name."""
+def _slim_font(path: Path, weight: str) -> None:
+    """Register a copy of DejaVu Sans with few letters, which embeds ten times faster in a PDF."""
     from fontTools.subset import Options, Subsetter
     from fontTools.ttLib import TTFont
 
-    name = "diadbench DejaVu"
-    font = TTFont(font_manager.findfont("DejaVu Sans"), recalcTimestamp=False)  # the same bytes tomorrow
+    whole = font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight=weight))
+    font = TTFont(whole, recalcTimestamp=False)  # the same bytes tomorrow
     options = Options()
     options.layout_features = []
     options.name_IDs = ["*"]
@@ -58,12 +69,9 @@ def _slim_font() -> str:
     subsetter.subset(font)
     for record in font["name"].names:
         if record.nameID in (1, 4, 16):
-            record.string = name
-    folder = Path(tempfile.mkdtemp(prefix="diadbench-font-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    font.save(folder / "slim.ttf")
-    font_manager.fontManager.addfont(str(folder / "slim.ttf"))
-    return name
+            record.string = SLIM
+    font.save(path)
+    font_manager.fontManager.addfont(str(path))
 
 
 @contextmanager
@@ -73,12 +81,10 @@ def style() -> Iterator[None]:
         "font.family": _fonts(),
         "mathtext.fontset": "custom",
         **{f"mathtext.{name}": _fonts()[0] for name in ("rm", "it", "bf", "sf", "tt", "cal")},
-        "font.size": 7.5,
-        "axes.titlesize": 8,
-        "axes.labelsize": 7.5,
-        "xtick.labelsize": 7,
-        "ytick.labelsize": 7,
-        "legend.fontsize": 7,
+        "font.size": SIZE,
+        **dict.fromkeys(("axes.titlesize", "axes.labelsize", "figure.titlesize", "figure.labelsize"), SIZE),
+        **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), SIZE),
+        "hatch.linewidth": 0.5,
         "axes.linewidth": 0.6,
         "axes.edgecolor": GREY,
         "axes.spines.top": False,
@@ -103,13 +109,85 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def legend_columns(names: Sequence[str], width: float) -> int:
-    """Return how many entries of a legend of 7 pt stand beside each other in ``width`` inches."""
-    widest = max(len(name) for name in names) * 0.058 + 0.32  # DejaVu Sans: 0.058 inches a letter, then the handle
-    return int(np.clip(width / widest, 1, len(names)))
+def heading(figure: Figure, title: str, notes: Iterable[str] = (), *, shown: bool = True) -> None:
+    """Keep a figure's title and notes as its caption (its label), and draw them above it where ``shown``.
+
+    Args:
+        figure: The figure, with its width.
+        title: One line.
+        notes: What the figure lacks or what limits it; wrapped to the figure's width.
+        shown: Whether anything is drawn.
+    """
+    said = [text for text in notes if text]
+    figure.set_label(" ".join(clean(text).rstrip(".") + "." for text in (title, *said)))
+    if shown:
+        width = int(figure.get_figwidth() / 0.062)  # letters of 8 pt
+        lines = textwrap.wrap(title, width) + [line for note in said for line in textwrap.wrap(note, width)]
+        figure.suptitle("\n".join(line.replace("$", r"\$") for line in lines))
 
 
-def label(text: object, limit: int = 28) -> str:
+def text_width(text: str, size: float = SIZE, weight: str = "normal") -> float:
+    """Return the width of the widest line of a text in inches, inside :func:`style`; mathematics is read."""
+    properties = font_manager.FontProperties(family=mpl.rcParams["font.family"], size=size, weight=weight)
+    lines = (line.replace(r"\$", "") for line in text.split("\n"))
+    measure = text_to_path.get_text_width_height_descent
+    return max(float(measure(line, properties, ismath="$" in line)[0]) for line in lines) / 72 if text.strip() else 0.0
+
+
+def legend(figure: Figure, entries: Mapping[str, Any], ours: Container[str] = (), *, where: str = "lower") -> None:
+    """Put a legend outside, read line by line in the order of the entries; those of ``ours`` are bold.
+
+    Args:
+        figure: The figure.
+        entries: ``{text: artist}``.
+        ours: Texts that are emphasised.
+        where: ``upper`` or ``lower``.
+    """
+    names = list(entries)
+    widest = max(text_width(name, weight="bold") for name in names) + 0.4  # the handle, and air
+    most = int(np.clip(figure.get_figwidth() / widest, 1, len(names)))
+    lines = -(-len(names) // most)
+    columns = -(-len(names) // lines)
+    # matplotlib fills columns; the last ones hold one entry less
+    order = [name for first in range(columns) for name in names[first::columns]]
+    drawn = figure.legend([entries[name] for name in order], order, loc=f"outside {where} center", ncols=columns,
+                          handlelength=2.2, columnspacing=1.2)  # fmt: skip
+    for text in drawn.get_texts():
+        text.set_fontweight("bold" if text.get_text() in ours else "normal")
+
+
+def panels(figure: Figure, count: int, most: int, **options: Any) -> list[Axes]:
+    """Return ``count`` axes in lines of at most ``most``, whose panels fill the figure's width in each line."""
+    lines = -(-count // most)
+    wide, more = divmod(count, lines)
+    counts = [wide + (line < more) for line in range(lines)]
+    every = math.lcm(*counts)
+    grid = figure.add_gridspec(lines, every)
+    found: list[Axes] = []
+    for line, columns in enumerate(counts):
+        span = every // columns
+        for place in range(columns):
+            shared = {key: found[0] for key, value in options.items() if value and found}
+            found.append(figure.add_subplot(grid[line, place * span : (place + 1) * span], **shared))
+    return found
+
+
+def upright(axes: Axes, names: Sequence[str], width: float, ours: Container[str] = ()) -> None:
+    """Name the columns of a figure below it, level where every name fits its ``width`` (in inches), else turned."""
+    level = all(text_width(name, weight="bold" if name in ours else "normal") < width - 0.04 for name in names)
+    turned: dict[str, Any] = {} if level else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(names)), list(names), **turned)
+    embolden(axes.get_xticklabels(), ours)
+
+
+def embolden(texts: Iterable[Any], ours: Container[str]) -> None:
+    """Make the texts of methods that are emphasised bold."""
+    for text in texts:
+        if text.get_text() in ours:
+            text.set_fontweight("bold")
+
+
+def label(text: object, limit: int = 40) -> str:
     """Return text for a figure: one line, not too long, and never read as mathematics."""
     plain = clean(text)
     plain = plain if len(plain) <= limit else plain[: limit - 1] + "…"

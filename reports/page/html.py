@@ -19,39 +19,42 @@ from PIL import Image
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.files import write_text
 from diadbench.common.heatmap import level, overlay, paint
+from diadbench.reports.figures.draw import Drawn
 from diadbench.reports.figures.gallery import Choice, Picture, choose, gallery_of, scale
-from diadbench.reports.figures.palette import styles
+from diadbench.reports.figures.look import Look
 from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.literature import check_published
 from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
-from diadbench.reports.tables.cut import Entry, marks_text
+from diadbench.reports.tables.cut import Entry, marks_text, ours_of
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.frame import printed, records
-from diadbench.reports.tables.labels import MAIN, Metric, known_metrics
-from diadbench.reports.tables.plain_text import legend
+from diadbench.reports.tables.labels import MAIN, Metric, known_metrics, legend
 from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.verdicts import MARKS, effect_text, mark, reasons
 from diadbench.version import __version__
 
 #: images of all methods together; with many methods each shows fewer
 ALL_SHOTS = 720
 THUMB, SHOTS, LOG_LINES, LOG_CHARS = 128, 12, 40, 6000
-Figures = Mapping[str, tuple[str, list[Path]]]
+Figures = Mapping[str, Drawn]
 
 
 def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) -> dict[str, Any]:
     """Return all that the page shows, but for the figures."""
     templates = files("diadbench.reports") / "page" / "templates"
+    ours = ours_of(source.results, source.show)
     return {
         **_head(source),
         "summary": _summary(source),
-        "failures": _failures(source),
+        "failures": _failures(source, ours),
         "problems": records(source.problems),
-        "versus": _versus(versus, source.show.digits),
+        "versus": _versus(versus, source.show.digits, ours),
+        "versus_notes": reasons(records(versus[versus["pairs"] > 0])) if len(versus) else [],
         "baseline": str(versus["baseline"].iloc[0]) if len(versus) else "",
         "published": _published(published, source.show.digits),
         "published_all": len(published),
         "published_heads": [_metric(Metric(key)) for key in MAIN],
-        "cost": _cost(source),
+        "cost": _cost(source, ours),
         "cost_heads": [column.head for column in COSTS],
         "cost_notes": cost_notes(source.facts),
         "environments": [(clean(name), provenance(run.environment)) for name, run in zip(source.names, source.runs)],
@@ -166,24 +169,30 @@ def _shown(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _failures(source: Source) -> list[dict[str, Any]]:
+def _failures(source: Source, ours: set[str]) -> list[dict[str, Any]]:
     rows = records(failures(source.facts))
-    return [{**row, "key": _key(source, row["dataset"], row["method"])} for row in rows]
+    keys = [_key(source, row["dataset"], row["method"]) for row in rows]
+    return [{**row, "key": key, "ours": row["method"] in ours} for row, key in zip(rows, keys)]
 
 
-def _versus(table: pd.DataFrame, digits: int) -> list[dict[str, Any]]:
+def _versus(table: pd.DataFrame, digits: int, ours: set[str]) -> list[dict[str, Any]]:
     rows = []
     for row in records(table[table["pairs"] > 0]) if len(table) else []:
         rows.append(
             {
                 **row,
+                "ours": row["method"] in ours,
                 "metric": Metric(row["metric"]).text,
                 "v": f"{row['difference']:.6g}",
                 "difference": f"{100 * row['difference']:+.{digits}f}",
                 "interval": "–" if math.isnan(row["low"]) else _interval(row, digits),
                 "record": f"{row['wins']}/{row['ties']}/{row['losses']}",
+                "effect_v": f"{row['effect']:.6g}",
+                "effect": effect_text(row["effect"]),
                 "p": f"{row['p_holm']:.6g}",
                 "p_text": "<0.001" if row["p_holm"] < 0.0005 else f"{row['p_holm']:.3f}",
+                "mark": mark(row),
+                "means": MARKS[mark(row)][2:],
             }
         )
     return rows
@@ -232,19 +241,21 @@ def _decimals(value: float, digits: int) -> str:
     return printed(value / 100, digits)
 
 
-def _cost(source: Source) -> list[dict[str, Any]]:
+def _cost(source: Source, ours: set[str]) -> list[dict[str, Any]]:
     rows = []
     for row in records(cost(source.facts)):
         values = [(row[column.key], column.digits or 0) for column in COSTS]
         figures = [("nan", "–") if math.isnan(v) else (f"{v:.6g}", f"{v:.{digits}f}") for v, digits in values]
-        rows.append({"dataset": row["dataset"], "method": row["method"], "figures": figures})
+        names = {"dataset": row["dataset"], "method": row["method"], "ours": row["method"] in ours}
+        rows.append({**names, "figures": figures})
     return rows
 
 
 def _figures(source: Source, figures: Figures) -> list[tuple[str, list[dict[str, Any]]]]:
     groups: dict[str, list[dict[str, Any]]] = {}
-    for name, (what, paths) in figures.items():
-        png = next((path for path in paths if path.suffix == ".png"), None)
+    for name, drawn in figures.items():
+        what = drawn.what
+        png = next((path for path in drawn.files if path.suffix == ".png"), None)
         if png is None:
             continue
         with Image.open(png) as image:
@@ -252,16 +263,22 @@ def _figures(source: Source, figures: Figures) -> list[tuple[str, list[dict[str,
         source_text = "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
         group = next((d for d in source.datasets if what.startswith(f"{d}: ")), "All datasets")
         groups.setdefault(group, []).append(
-            {"name": name, "what": what, "src": source_text, "width": round(width * 0.7), "height": round(height * 0.7)}
+            {
+                "name": name,
+                "what": what,
+                "caption": drawn.caption,
+                "src": source_text,
+                "width": round(width * 0.7),
+                "height": round(height * 0.7),
+            }
         )
     return list(groups.items())
 
 
 def _data(source: Source) -> dict[str, Any]:
     """Return what the page's script needs: tables by class, and every cell in full."""
-    colours = styles(source.methods)
     return {
-        "colours": [colours[method][0] for method in source.methods],
+        "colours": [style.colour for style in Look.of(source).styles.values()],
         "classes": [_classes(source, dataset) for dataset in source.datasets],
         "cells": _cells(source),
     }
@@ -282,6 +299,7 @@ def _classes(source: Source, dataset: str) -> dict[str, Any] | None:
             "method": method.text,
             "key": _key(source, dataset, method.text),
             "m": source.methods.index(method.text),
+            "ours": method.ours,
             "entries": shown,
         }
         values.setdefault(metric.metric.key, []).append(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from diadbench.reports.paper.latex import COMMANDS, Column, Rows, breakable, not
 from diadbench.reports.paper.macros import macro_names, metric_name, to_macros
 from diadbench.reports.paper.references import bbl, citations, source_key
 from diadbench.reports.published.literature import check_published
-from diadbench.reports.tables.cut import Table
+from diadbench.reports.tables.cut import Table, ours_of
 from diadbench.reports.tables.escape import file_names, latex
 from diadbench.reports.tables.frame import printed, records
 from diadbench.reports.tables.labels import MAIN, Metric
 from diadbench.reports.tables.source import Source
-from diadbench.reports.tables.stats import ALPHA
+from diadbench.reports.tables.verdicts import ALPHA
 
 PREAMBLE = r"""\usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
@@ -58,7 +59,11 @@ def write_latex(
     keys, references = citations(source)
     texts = _table_texts(source, tables, keys, colours=colours)
     digits = source.show.digits
-    extra = {"versus": versus_latex(versus, digits=digits), "published": published_latex(published, digits=digits)}
+    ours = ours_of(source.results, source.show)
+    extra = {
+        "versus": versus_latex(versus, digits=digits, ours=ours),
+        "published": published_latex(published, digits=digits),
+    }
     texts.update({name: text for name, text in extra.items() if text})
     inputs = list(texts)
     label = source.show.label or "tab:summary"
@@ -154,9 +159,16 @@ def _pages(table: Table) -> list[Table]:
 
 
 def versus_latex(
-    table: pd.DataFrame, metrics: tuple[str, ...] = ("i_auroc", "p_ap", "aupro"), *, digits: int = 1
+    table: pd.DataFrame,
+    metrics: tuple[str, ...] = ("i_auroc", "p_ap", "aupro"),
+    *,
+    digits: int = 1,
+    ours: Container[str] = (),
 ) -> str:
-    """Return the comparison with the baseline: difference, interval, wins/ties/losses, effect and p, a line each."""
+    """Return the comparison with the baseline: difference, interval, wins/ties/losses, effect and p, a line each.
+
+    Methods of ``ours`` are bold.
+    """
     shown = table[table["metric"].isin(metrics) & (table["pairs"] > 0)]
     if shown.empty:
         return ""
@@ -185,7 +197,7 @@ def versus_latex(
         "versus",
         f"Each method against {latex(shown['baseline'].iloc[0])}.",
         "Method",
-        [latex(row["method"]) for row in lines],
+        [rf"\textbf{{{latex(row['method'])}}}" if row["method"] in ours else latex(row["method"]) for row in lines],
         [Column((name,), cells) for name, cells in columns.items()],
         {n: [*_words(f"{places[n][0]},"), _metric(str(places[n][1]))] for n in starts},
         notes=notes,

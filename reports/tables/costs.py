@@ -96,6 +96,7 @@ def cost_notes(facts: pd.DataFrame) -> list[str]:
     if not len(done):
         return []
     notes = [measured_at(facts)]
+    notes += [f"{method} on {dataset}: measured {why}." for (dataset, method), why in unlike(facts).items()]
     notes.append(
         f"{HEADS['model']}: the model alone. {HEADS['cpu_gib']}: pages of the cell's processes that no other shares, "
         "looked at ten times a second."
@@ -116,11 +117,45 @@ def measured_at(facts: pd.DataFrame) -> str:
     known = done.dropna(subset=["cells"])
     if not len(known):
         return "How busy the machine was while the cells ran was not recorded."
-    words = f"Measured while {_range(known['cells'])} cells ran at once on a machine of {_range(known['cores'])} cores"
+    cells = _range(known["cells"])
+    what = "1 cell ran" if cells == "1" else f"{cells} cells ran at once"
+    words = f"Measured while {what} on a machine of {_range(known['cores'])} cores"
     if known["load"].notna().any():
         words += f", at a load average of {_range(known['load'])}"
     unknown = len(done) - len(known)
     return words + (f"; not recorded for {unknown} of {len(done)} cells." if unknown else ".")
+
+
+def unlike(facts: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return the (dataset, method) whose costs were measured under another load than most of the dataset's, and which.
+
+    Loads are alike when as many cells ran at once (within a half) and the load average, in shares of the machine's
+    cores, differs by less than a half from the dataset's median.
+    """
+    done = facts[facts["state"] == "done"] if len(facts) else facts
+    found: dict[tuple[str, str], str] = {}
+    if not len(done):
+        return found
+    for dataset, rows in done.groupby("dataset", sort=False):
+        busy = (
+            rows.assign(share=rows["load"] / rows["cores"])
+            .groupby("method", sort=False)[["cells", "load", "share"]]
+            .mean()
+        )
+        usual = busy.median()
+        for method, cells, load, share in busy.itertuples():
+            if pd.isna(cells):
+                if busy["cells"].notna().any():
+                    found[str(dataset), str(method)] = "under a load that was not recorded"
+            elif abs(cells - usual["cells"]) > 0.5 or abs(share - usual["share"]) > 0.5:
+                found[str(dataset), str(method)] = _busy(cells, load, usual)
+    return found
+
+
+def _busy(cells: float, load: float, usual: pd.Series[float]) -> str:
+    if abs(cells - usual["cells"]) > 0.5:
+        return f"with {cells:.1f} cells at once, the others with {usual['cells']:.1f}"
+    return f"at a load average of {load:.1f}, the others at {usual['load']:.1f}"
 
 
 def _range(values: pd.Series[float]) -> str:

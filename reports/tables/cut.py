@@ -24,7 +24,8 @@ from diadbench.reports.tables.frame import (
     records,
     tuples,
 )
-from diadbench.reports.tables.labels import MAIN, Metric, known_metrics
+from diadbench.reports.tables.inline_html import element, escaped, group_heads, row_of
+from diadbench.reports.tables.labels import MAIN, Metric, known_metrics, legend
 from diadbench.reports.tables.means import over_classes_shown
 
 DIMENSIONS = ("method", "dataset", "class", "seed", "metric")
@@ -118,6 +119,33 @@ class Table:
         if len(counts) == 1:
             return f"{what} over {counts[0]} seeds."
         return f"{what} over seeds ({counts[0]} to {counts[-1]} seeds, marked where it differs)."
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: best bold, second best underlined, marks of notes, the notes below."""
+        stub = len(self.row_names)
+        levels = range(len(self.column_names) - 1)
+        lines = [group_heads([_html_head(column[level]) for column in self.columns], stub) for level in levels]
+        names = [*map(escaped, self.row_names), *(_html_head(column[-1]) for column in self.columns)]
+        lines.append(row_of(names, "th", stub))
+        for heads, entries in zip(self.rows, self.entries):
+            lines.append(row_of([*map(_html_head, heads), *map(_html_entry, entries)], stub=stub))
+        said = [f"{legend()} {self.seeds_text()}", *(f"({mark}) {note}" if mark else note for mark, note in self.notes)]
+        return element(self.caption, lines, said)
+
+
+def _html_marks(marks: tuple[int, ...]) -> str:
+    return f"<sup>{escaped(marks_text(marks))}</sup>" if marks else ""
+
+
+def _html_head(head: Head) -> str:
+    if head.metric is None:
+        return escaped(head.text, "mark" if head.ours else "i" if head.published else "") + _html_marks(head.marks)
+    return escaped(head.metric.base) + escaped(head.metric.level, "sub") + _html_marks(head.marks)
+
+
+def _html_entry(entry: Entry) -> str:
+    shown = escaped(entry.text, {1: "b", 2: "u"}.get(entry.rank, ""))
+    return shown + (f" ± {entry.spread}" if entry.spread else "") + _html_marks(entry.marks)
 
 
 def cut(

@@ -55,3 +55,8 @@ class Metric:
 def known_metrics(found: list[str]) -> list[str]:
     """Return the metric keys of ``found`` in the order of the tables; what nobody registered comes last."""
     return [key for key in METRICS if key in found] + [key for key in found if key not in METRICS]
+
+
+def legend() -> str:
+    """Say what the values are and what bold and underlined mean."""
+    return "Values times 100; best bold, second best underlined, by the printed digit."

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from diadbench.reports.tables.cut import Entry, Head, Table, mark_text, marks_text
 from diadbench.reports.tables.escape import clean, csv_text, markdown
+from diadbench.reports.tables.labels import legend
 
 
 def entry_text(entry: Entry) -> str:
@@ -29,11 +30,6 @@ def to_markdown(table: Table) -> str:
     lines += ["", " ".join(filter(None, [legend(), table.seeds_text()])), ""]
     lines += [f"- {f'<sup>{mark}</sup> ' if mark else ''}{markdown(text)}" for mark, text in table.notes]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def legend() -> str:
-    """Say what the values are and what bold and underlined mean."""
-    return "Values times 100; best bold, second best underlined, by the printed digit."
 
 
 def _md_marks(marks: tuple[int, ...]) -> str:

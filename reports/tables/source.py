@@ -98,6 +98,10 @@ class Source:
         """Return the printed name of the method that a text means; ``""`` stays ``""``. Raises UserError."""
         return resolve("method", wanted, self.results)[0] if wanted else ""
 
+    def named(self, kind: str, wanted: str) -> str:
+        """Return the printed name of the method or dataset that a text means; ``""`` stays ``""``. Raises UserError."""
+        return resolve(kind, wanted, self.results)[0] if wanted else ""
+
     @cached_property
     def published(self) -> pd.DataFrame:
         """All published rows, those that belong to the runs included."""

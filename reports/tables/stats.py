@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,9 @@ from diadbench.common.errors import unknown_name
 from diadbench.reports.tables.display import in_order
 from diadbench.reports.tables.escape import squeeze
 from diadbench.reports.tables.frame import aggregate, one_experiment_a_row, tuples
+from diadbench.reports.tables.verdicts import ALPHA, Versus, verdict
 
 ALL = "all datasets"
-ALPHA = 0.05
 RESAMPLES = 10_000
 Floats = npt.NDArray[np.float64]
 
@@ -126,7 +125,7 @@ def versus(
     metrics: Sequence[str] | None = None,
     seed: int = 0,
     table: pd.DataFrame | None = None,
-) -> pd.DataFrame:
+) -> Versus:
     """Compare each method with a baseline, for each dataset (and over all of them) and each metric.
 
     The block is the class: a pair is one class's value of the two methods, each the mean over its seeds. Classes in
@@ -141,7 +140,8 @@ def versus(
         table: What ``aggregate`` returned for ``results``, when it is at hand.
 
     Returns:
-        One row a (dataset, metric, method): ``pairs``, ``classes`` (how many either method was run on),
+        A frame that a notebook shows short. One row a (dataset, metric, method): ``pairs``, ``classes`` (how many
+        either method was run on),
         ``method_mean``, ``baseline_mean`` (over the pairs), ``difference``, ``low`` and ``high`` (95 % bootstrap
         interval), ``wins``, ``ties``, ``losses``, ``effect`` (matched-pairs rank-biserial correlation, -1 to 1, the
         effect size of the test; NaN without a difference), ``p`` (Wilcoxon), ``p_holm`` (corrected over the methods
@@ -183,7 +183,7 @@ def versus(
     columns = ["dataset", "metric", "method", "baseline", "pairs", "classes", "method_mean", "baseline_mean",
                "difference", "low", "high", "wins", "ties", "losses", "effect", "p", "p_holm", "p_least", "significant",
                "verdict"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    return Versus(rows, columns=columns)
 
 
 def _wide(table: pd.DataFrame, dataset: str, metric: str) -> pd.DataFrame:
@@ -245,35 +245,6 @@ def rank_biserial(differences: Floats) -> float:
         return float("nan")
     ranks = pd.Series(np.abs(some)).rank().to_numpy()
     return float((ranks * np.sign(some)).sum() / ranks.sum())
-
-
-def verdict(row: Mapping[str, Any], tests: int = 1) -> str:
-    """Say in one or two plain sentences what a row of :func:`versus` shows.
-
-    Args:
-        row: ``pairs``, ``classes``, ``difference``, ``baseline``, ``p_holm`` and ``p_least``.
-        tests: How many methods Holm's correction counts.
-    """
-    pairs, p = int(row["pairs"]), float(row["p_holm"])
-    if not pairs:
-        return "No class has a value of both."
-    if float(row["p_least"]) >= ALPHA:
-        said = f"Too few classes: {_cannot(pairs, tests, float(row['p_least']))}"
-    elif p < ALPHA:
-        word = "Better" if float(row["difference"]) > 0 else "Worse"
-        said = f"{word} than {row['baseline']} (p = {p:.2g} after Holm's correction)."
-    else:
-        said = f"No significant difference (p = {p:.2g} after Holm's correction)."
-    return said if pairs == row["classes"] else f"{said} Only {pairs} of {row['classes']} classes have a value of both."
-
-
-def _cannot(pairs: int, tests: int, least: float) -> str:
-    classes = "class" if pairs == 1 else "classes"
-    family = f" and Holm's correction over {tests} methods" if tests > 1 else ""
-    return (
-        f"with {pairs} {classes}{family} this test can't fall below p = {least:.2g}, even if one method wins on all of "
-        "them; nothing can be said about significance."
-    )
 
 
 @dataclass(frozen=True)

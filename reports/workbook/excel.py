@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from openpyxl import Workbook
 from openpyxl.chart import BarChart, Reference, ScatterChart, Series
+from openpyxl.chart.marker import DataPoint
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.pagebreak import Break
 from openpyxl.worksheet.worksheet import Worksheet
 
 from diadbench.common.files import write_with
-from diadbench.reports.figures.palette import styles
+from diadbench.reports.figures.palette import styles_of
 from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.literature import VALUES, check_published
 from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
-from diadbench.reports.tables.cut import Table, marks_text
+from diadbench.reports.tables.cut import Table, marks_text, ours_of
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.frame import aggregate, records, tuples
-from diadbench.reports.tables.labels import Metric, known_metrics
-from diadbench.reports.tables.plain_text import legend, note_text
+from diadbench.reports.tables.labels import Metric, known_metrics, legend
+from diadbench.reports.tables.plain_text import note_text
 from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.verdicts import mark, reasons
 from diadbench.reports.workbook import sheet as cells
 from diadbench.reports.workbook.sheet import (
     colour_scale,
@@ -33,8 +36,12 @@ from diadbench.reports.workbook.sheet import (
     put,
     put_entry,
     put_head,
+    put_method,
     under,
 )
+
+#: of datasets in charts: no method has any of them
+NEUTRAL = ("#33465C", "#8497B0", "#C9D3E0", "#5B6B7E", "#A8B4C4", "#DDE3EB")
 
 
 def write_excel(source: Source, path: Path, versus: pd.DataFrame, published: pd.DataFrame) -> Path:
@@ -43,16 +50,16 @@ def write_excel(source: Source, path: Path, versus: pd.DataFrame, published: pd.
     book.remove(book.worksheets[0])
     book.properties.title = f"diadbench: {source.title}"
     book.properties.creator = "diadbench"
-    results = source.results
     table = source.table
     if len(table):
         _summary(book, source)
+        colours = {method: style.colour for method, style in styles_of(source).items()}
         for dataset in source.datasets:
-            _dataset(book, source, dataset)
-        _versus(book, versus, source.show.digits)
-        _seeds(book, results, table, source.show.digits)
+            _dataset(book, source, dataset, colours)
+        _versus(book, source, versus)
+        _seeds(book, source)
         _published(book, published)
-        _cost(book, source)
+        _cost(book, source, colours)
     _failures(book, source)
     _provenance(book, source)
     write_with(path, book.save)
@@ -124,13 +131,21 @@ def _summary_chart(sheet: Worksheet, table: Table, start: int, last: int, row: i
             continue
         values = Reference(sheet, min_col=3 + position, min_row=start + 2, max_row=last)
         series = Series(values, title=clean(table.columns[position][0].text)[:200])
+        _fill(series, NEUTRAL[len(chart.series) % len(NEUTRAL)])
         chart.series.append(series)
     chart.set_categories(Reference(sheet, min_col=1, min_row=start + 2, max_row=last))
-    _axes(chart)
+    _axes(chart, percent=True)
     sheet.add_chart(chart, f"A{row}")
 
 
-def _axes(chart: BarChart | ScatterChart) -> None:
+def _fill(series: Series, colour: str) -> None:
+    series.graphicalProperties.solidFill = colour.lstrip("#")
+    series.graphicalProperties.line.solidFill = colour.lstrip("#")
+
+
+def _axes(chart: BarChart | ScatterChart, *, percent: bool = False) -> None:
+    if percent:
+        chart.y_axis.scaling.min, chart.y_axis.scaling.max = 0, 100
     chart.x_axis.delete = False  # openpyxl 3.1 hides axes by default
     chart.y_axis.delete = False
     chart.y_axis.number_format = "0"
@@ -138,7 +153,7 @@ def _axes(chart: BarChart | ScatterChart) -> None:
     chart.legend.position = "b"
 
 
-def _dataset(book: Workbook, source: Source, dataset: str) -> None:
+def _dataset(book: Workbook, source: Source, dataset: str, colours: Mapping[str, str]) -> None:
     """One block of rows for each metric; the filter of the first column switches between them."""
     results = source.results[source.results["dataset"] == dataset]
     metrics = known_metrics([key for key in results["metric"].unique() if key])
@@ -178,29 +193,39 @@ def _dataset(book: Workbook, source: Source, dataset: str) -> None:
     end = under(sheet, line + 1, _notes(table))
     finish(sheet, freeze="E5", head_row=4, last_row=line - 1, last_column=3 + len(table.columns),
            widths={1: 14, 2: 24, 3: 7, 0: 12})  # fmt: skip
-    _dataset_chart(sheet, blocks[0], len(table.columns), table.rows[0][0].text, end + 1)
+    first, last = blocks[0]
+    names = [row[1].text for row in table.rows[: last - first + 1]]
+    title = f"{table.rows[0][0].text} by class"
+    _dataset_chart(sheet, blocks[0], names, len(table.columns), title, end + 1, colours)
 
 
-def _dataset_chart(sheet: Worksheet, block: tuple[int, int], columns: int, metric: str, row: int) -> None:
+def _dataset_chart(
+    sheet: Worksheet,
+    block: tuple[int, int],
+    names: list[str],
+    columns: int,
+    title: str,
+    row: int,
+    colours: Mapping[str, str],
+) -> None:
     first, last = block
-    names = [str(sheet.cell(line, 2).value) for line in range(first, last + 1)]
-    colours = styles(names)
     chart = BarChart()
-    chart.type, chart.style, chart.title = "col", 10, f"{metric} by class"
+    chart.type, chart.style, chart.title = "col", 10, title
     chart.height, chart.width = 9, max(16, min(44, 2 + 0.35 * columns * len(names)))
     for line, name in list(zip(range(first, last + 1), names))[:12]:
         series = Series(Reference(sheet, min_col=4, max_col=3 + columns, min_row=line), title=name[:200])
-        series.graphicalProperties.solidFill = colours[name][0].lstrip("#")
+        _fill(series, colours[name])
         chart.series.append(series)
     chart.set_categories(Reference(sheet, min_col=4, max_col=3 + columns, min_row=4))
-    _axes(chart)
+    _axes(chart, percent=True)
     sheet.row_breaks.append(Break(id=row - 1))  # printed, the chart would stand on two pages
     sheet.add_chart(chart, f"A{row}")
 
 
-def _versus(book: Workbook, table: pd.DataFrame, digits: int) -> None:
+def _versus(book: Workbook, source: Source, table: pd.DataFrame) -> None:
     if table.empty:
         return
+    digits, ours = source.show.digits, ours_of(source.results, source.show)
     sheet = new_sheet(book, "Versus")
     baseline = table["baseline"].iloc[0]
     put(sheet, 1, 1, f"Each method against {baseline}").font = cells.TITLE
@@ -208,17 +233,18 @@ def _versus(book: Workbook, table: pd.DataFrame, digits: int) -> None:
         sheet,
         2,
         "Difference of means over classes (points of percent, method minus baseline), 95 % bootstrap interval over "
-        "classes (10,000 draws, seeded), wins/ties/losses over classes, Wilcoxon signed-rank, Holm's correction over "
-        "the methods of one dataset and metric.",
+        "classes (10,000 draws, seeded), wins/ties/losses over classes, effect: matched-pairs rank-biserial "
+        "correlation, Wilcoxon signed-rank test, Holm's correction over the methods of one dataset and metric.",
         last_column=15,
     )
     names = ["Dataset", "Metric", "Method", "Classes", "Mean", f"Mean of {baseline}", "Difference", "Low", "High",
-             "Wins", "Ties", "Losses", "p", "p (Holm)", "In words"]  # fmt: skip
+             "Wins", "Ties", "Losses", "Effect", "p (Holm)", "Verdict"]  # fmt: skip
     heads(sheet, 4, names)
-    for line, row in enumerate(records(table), 5):
+    rows = records(table)
+    for line, row in enumerate(rows, 5):
         put(sheet, line, 1, row["dataset"])
         put(sheet, line, 2, Metric(str(row["metric"]), mean=True).text)
-        put(sheet, line, 3, row["method"])
+        put_method(sheet, line, 3, row["method"], ours)
         put(sheet, line, 4, _pairs(row))
         for column, key in enumerate(("method_mean", "baseline_mean"), 5):
             put(sheet, line, column, cells.percent(float(row[key]), digits), cells.decimals(digits))
@@ -226,14 +252,15 @@ def _versus(book: Workbook, table: pd.DataFrame, digits: int) -> None:
             put(sheet, line, column, 100 * float(row[key]), cells.signed(digits))
         for column, key in enumerate(("wins", "ties", "losses"), 10):
             put(sheet, line, column, row[key])
-        for column, key in enumerate(("p", "p_holm"), 13):
-            put(sheet, line, column, row[key], "0.0000")
-        put(sheet, line, 15, row["verdict"])
+        put(sheet, line, 13, row["effect"], "+0.00;-0.00;0.00")
+        put(sheet, line, 14, row["p_holm"], "0.0000")
+        put(sheet, line, 15, mark(row)).alignment = cells.CENTRE
         if row["significant"]:
             sheet.cell(line, 14).font = cells.BEST
     last = 4 + len(table)
+    under(sheet, last + 2, reasons(rows))
     finish(sheet, freeze="D5", head_row=4, last_row=last, last_column=15,
-           widths={1: 16, 2: 13, 3: 24, 0: 9.5, 15: 70})  # fmt: skip
+           widths={1: 16, 2: 13, 3: 24, 0: 9.5})  # fmt: skip
 
 
 def _pairs(row: dict[str, Any]) -> object:
@@ -241,7 +268,9 @@ def _pairs(row: dict[str, Any]) -> object:
     return row["pairs"] if row["pairs"] == row["classes"] else f"{row['pairs']} of {row['classes']}"
 
 
-def _seeds(book: Workbook, results: pd.DataFrame, means: pd.DataFrame, digits: int) -> None:
+def _seeds(book: Workbook, source: Source) -> None:
+    results, means, digits = source.results, source.table, source.show.digits
+    ours = ours_of(results, source.show)
     sheet = new_sheet(book, "Seeds")
     put(sheet, 1, 1, "Each seed: means over classes").font = cells.TITLE
     each = aggregate(results[results["scope"] != "class"], by_seed=True)
@@ -255,7 +284,7 @@ def _seeds(book: Workbook, results: pd.DataFrame, means: pd.DataFrame, digits: i
     line = 4
     for row in records(means):
         put(sheet, line, 1, row["dataset"])
-        put(sheet, line, 2, row["method"])
+        put_method(sheet, line, 2, row["method"], ours)
         put(sheet, line, 3, Metric(str(row["metric"])).text)
         put(sheet, line, 4, row["hole"] or cells.percent(float(row["value"]), digits), cells.decimals(digits))
         put(sheet, line, 5, cells.percent(float(row["std"]), digits), cells.decimals(digits))
@@ -332,16 +361,17 @@ def _published(book: Workbook, table: pd.DataFrame) -> None:
     finish(sheet, freeze="C5", head_row=4, last_row=4 + len(table), last_column=end + 2, widths=widths)
 
 
-def _cost(book: Workbook, source: Source) -> None:
+def _cost(book: Workbook, source: Source, colours: Mapping[str, str]) -> None:
     table = cost(source.facts)
     if table.empty:
         return
     sheet = new_sheet(book, "Cost")
     put(sheet, 1, 1, "Cost: means over seeds of the cells that ended").font = cells.TITLE
     heads(sheet, 3, ["Dataset", "Method", *(column.head for column in COSTS)])
+    ours = ours_of(source.results, source.show)
     for line, row in enumerate(records(table), 4):
         put(sheet, line, 1, row["dataset"])
-        put(sheet, line, 2, row["method"])
+        put_method(sheet, line, 2, row["method"], ours)
         for place, column in enumerate(COSTS, 3):
             put(sheet, line, place, row[column.key], f"0.{'0' * column.digits}" if column.digits else "")
     last = 3 + len(table)
@@ -352,7 +382,12 @@ def _cost(book: Workbook, source: Source) -> None:
     chart = BarChart()
     chart.type, chart.style, chart.title = "bar", 10, "Images a second"
     place = 3 + list(HEADS).index("images_per_second")
-    chart.series.append(Series(Reference(sheet, min_col=place, min_row=4, max_row=last), title="Images a second"))
+    series = Series(Reference(sheet, min_col=place, min_row=4, max_row=last), title="Images a second")
+    for number, method in enumerate(table["method"]):
+        point = DataPoint(number)
+        point.graphicalProperties.solidFill = colours[method].lstrip("#")
+        series.dPt.append(point)
+    chart.series.append(series)
     chart.set_categories(Reference(sheet, min_col=1, max_col=2, min_row=4, max_row=last))
     chart.height, chart.width = max(7.0, min(30.0, 2 + 0.6 * len(table))), 18
     _axes(chart)
@@ -362,13 +397,14 @@ def _cost(book: Workbook, source: Source) -> None:
 
 def _failures(book: Workbook, source: Source) -> None:
     sheet = new_sheet(book, "Failures")
-    table = failures(source.facts)
+    table, ours = failures(source.facts), ours_of(source.results, source.show)
     put(sheet, 1, 1, f"Cells that have no result: {len(table)} of {len(source.facts)}").font = cells.TITLE
     names = ["Run", "Dataset", "Method", "Setting", "Seed", "State", "Why"]
     heads(sheet, 3, names)
     for line, row in enumerate(records(table), 4):
         for column, key in enumerate(("run", "dataset", "method", "setting", "seed", "state", "reason"), 1):
             put(sheet, line, column, row[key])
+        put_method(sheet, line, 3, row["method"], ours)
         sheet.cell(line, 6).fill = cells.WARN_FILL
     line = 4 + len(table)
     if not len(table):
@@ -413,8 +449,10 @@ def _provenance(book: Workbook, source: Source) -> None:
     ]
     heads(sheet, line, names)
     keys = ("dataset", "method", "setting", "seed", "protocol", "state", "identity", "fingerprint", "notes", "run")
+    ours = ours_of(source.results, source.show)
     for offset, row in enumerate(records(source.facts), line + 1):
         for column, key in enumerate(keys, 1):
             put(sheet, offset, column, evaluation(row["cell"]) if key == "protocol" else row[key])
+        put_method(sheet, offset, 2, row["method"], ours)
     finish(sheet, freeze="A2", head_row=line, last_row=line + len(source.facts), last_column=10,
            widths={1: 24, 2: 24, 7: 20, 8: 20, 9: 50, 0: 13})  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from openpyxl import Workbook
@@ -18,7 +19,8 @@ from diadbench.common.files import write_with
 from diadbench.reports.tables.cut import Entry, Head, Table, marks_text
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.frame import DIGITS, printed
-from diadbench.reports.tables.plain_text import legend, note_text
+from diadbench.reports.tables.labels import legend
+from diadbench.reports.tables.plain_text import note_text
 
 FACE = "Calibri"
 HEAD = Font(name=FACE, bold=True, color="FFFFFF")
@@ -108,6 +110,11 @@ def put_head(sheet: Worksheet, row: int, column: int, head: Head) -> Cell:
     return cell
 
 
+def put_method(sheet: Worksheet, row: int, column: int, name: object, ours: Container[str]) -> Cell:
+    """Write the printed name of a method that has no marks, emphasised where it is ours."""
+    return put_head(sheet, row, column, Head(str(name), ours=str(name) in ours))
+
+
 def heads(sheet: Worksheet, row: int, names: Sequence[str], *, column: int = 1, group: bool = False) -> None:
     """Write a line of column heads."""
     for offset, name in enumerate(names):
@@ -124,8 +131,13 @@ def finish(
     letter = get_column_letter(max(1, last_column))
     if last_row > head_row:
         sheet.auto_filter.ref = f"A{head_row}:{letter}{last_row}"
+    lines = 1
     for column in range(1, last_column + 1):
-        sheet.column_dimensions[get_column_letter(column)].width = widths.get(column, widths.get(0, 11.0))
+        width = widths.get(column, widths.get(0, 11.0))
+        sheet.column_dimensions[get_column_letter(column)].width = width
+        words = str(sheet.cell(head_row, column).value or "")
+        lines = max(lines, len(textwrap.wrap(words, max(1, int(width / 1.15)))))  # heads are bold
+    sheet.row_dimensions[head_row].height = 15 * lines
     sheet.page_setup.orientation = "landscape"
     sheet.page_setup.paperSize = 9
     sheet.page_setup.fitToWidth = 1

@@ -11,7 +11,8 @@ import pytest
 from openpyxl import load_workbook
 
 from diadbench.benchmark.records.store import RunDirectory
-from diadbench.reports.figures import overview
+from diadbench.reports.figures.look import Look
+from diadbench.reports.figures.tradeoff import pareto
 from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, measured_at
 from diadbench.reports.tables.source import Source
 
@@ -54,10 +55,10 @@ def test_heads_and_notes_are_the_same_in_every_format(report: dict[str, Path], s
     table = cost(source.facts)
     first = [sheet.cell(4, 3 + place).value for place in range(len(COSTS))]
     assert first == [pytest.approx(table.iloc[0][column.key]) for column in COSTS]
-    figure = overview.pareto(source.table, table, "mvtec", "i_auroc", source.methods, measured_at(source.facts))
+    figure = pareto(source.table, table, "mvtec", "i_auroc", Look.of(source), measured_at(source.facts))
     assert figure is not None
     assert HEADS["cpu_gib"] in {axes.get_xlabel() for axes in figure.axes}
-    assert "Measured while 1" in figure.get_suptitle().replace("\n", " ")
+    assert measured_at(source.facts) in figure.get_suptitle().replace("\n", " ")
 
 
 def test_old_cells_and_resumed_ones_are_told_apart(source: Source) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from diadbench.cli.show_options import displayed
-from diadbench.common.show import Show
+from diadbench.common.show import FIGURES, KEYS, Show
 
 
-@displayed()
+@displayed(*(key for key in KEYS if key not in FIGURES))
 def command(
     runs: list[str],
     *,

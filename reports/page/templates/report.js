@@ -104,7 +104,7 @@
     table.tBodies[0].replaceChildren(...rows.map((row) => {
       const open = make("button", { type: "button", class: "open", "data-cell": row.key },
         make("i", { class: `dot dot${row.m}`, "aria-hidden": "true" }), row.method);
-      return make("tr", {}, make("th", { scope: "row" }, open), ...row.entries.map((entry) => figure(entry, row.key)));
+      return make("tr", row.ours ? { class: "ours" } : {}, make("th", { scope: "row" }, open), ...row.entries.map((entry) => figure(entry, row.key)));
     }));
     sortable(table);
   };

@@ -1,0 +1,52 @@
+"""What all figures of a report follow: styles of the methods, which of them are emphasised, titles, digits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from diadbench.reports.figures.palette import Style, styles, styles_of
+from diadbench.reports.figures.style import label
+from diadbench.reports.tables.cut import ours_of
+from diadbench.reports.tables.frame import DIGITS
+from diadbench.reports.tables.source import Source
+
+
+@dataclass(frozen=True)
+class Look:
+    """How figures are drawn.
+
+    Attributes:
+        styles: Style of each method, by its printed name, in the order of tables.
+        ours: Printed names of the methods that are emphasised.
+        titles: Draw titles.
+        digits: Decimals of figures that are written in cells.
+    """
+
+    styles: Mapping[str, Style]
+    ours: frozenset[str] = field(default_factory=frozenset)
+    titles: bool = True
+    digits: int = DIGITS
+
+    @classmethod
+    def of(cls, source: Source) -> Look:
+        """Return the look of a report."""
+        found = styles_of(source)
+        show = source.show
+        ordered = {method: found[method] for method in source.methods}
+        return cls(ordered, frozenset(ours_of(source.results, show)), show.titles, show.digits)
+
+    @classmethod
+    def plain(cls, *methods: str) -> Look:
+        """Return the look of methods without a report."""
+        return cls(styles(methods))
+
+    @property
+    def methods(self) -> list[str]:
+        """Printed names, in the order of tables."""
+        return list(self.styles)
+
+    @property
+    def bold(self) -> set[str]:
+        """Labels of the methods that are emphasised, as figures write them."""
+        return {label(method) for method in self.ours}

@@ -1,0 +1,144 @@
+"""What a comparison says: its verdict as a mark, in words, and as a line of text, for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from diadbench.reports.tables.escape import clean
+from diadbench.reports.tables.frame import records
+from diadbench.reports.tables.inline_html import element, escaped, row_of
+from diadbench.reports.tables.labels import Metric
+
+ALPHA = 0.05
+#: columns of a comparison that is printed
+COMPARED = ("metric", "method", "difference", "95 % interval", "W/T/L", "effect", "p", "")
+#: marks of verdicts, and what each means
+MARKS = {
+    "+": "+ better, p < 0.05.",
+    "-": "- worse, p < 0.05.",
+    "=": "= no significant difference.",
+    "?": "? too few classes: even if one method wins on all of them, p stays above 0.05.",
+}
+
+
+class Versus(pd.DataFrame):
+    """What :func:`diadbench.reports.versus` returns: a frame that a notebook shows as one line a method and metric.
+
+    What is selected from it is a plain frame.
+    """
+
+    def _repr_html_(self) -> str:
+        if not {"baseline", "p_least", "effect"} <= set(self.columns):
+            return str(pd.DataFrame(self)._repr_html_())
+        return to_html(records(self))
+
+
+def verdict(row: Mapping[str, Any], tests: int = 1) -> str:
+    """Say in one or two plain sentences what a row of :func:`versus` shows.
+
+    Args:
+        row: ``pairs``, ``classes``, ``difference``, ``baseline``, ``p_holm`` and ``p_least``.
+        tests: How many methods Holm's correction counts.
+    """
+    pairs, p = int(row["pairs"]), float(row["p_holm"])
+    if not pairs:
+        return "No class has a value of both."
+    if float(row["p_least"]) >= ALPHA:
+        said = f"Too few classes: {_cannot(pairs, tests, float(row['p_least']))}"
+    elif p < ALPHA:
+        word = "Better" if float(row["difference"]) > 0 else "Worse"
+        said = f"{word} than {row['baseline']} (p = {p:.2g} after Holm's correction)."
+    else:
+        said = f"No significant difference (p = {p:.2g} after Holm's correction)."
+    return said if pairs == row["classes"] else f"{said} Only {pairs} of {row['classes']} classes have a value of both."
+
+
+def _cannot(pairs: int, tests: int, least: float) -> str:
+    classes = "class" if pairs == 1 else "classes"
+    family = f" and Holm's correction over {tests} methods" if tests > 1 else ""
+    return (
+        f"with {pairs} {classes}{family} this test can't fall below p = {least:.2g}, even if one method wins on all of "
+        "them; nothing can be said about significance."
+    )
+
+
+def mark(row: Mapping[str, Any]) -> str:
+    """Return the verdict of a row of ``versus`` as a mark: ``+``, ``-``, ``=``, ``?``, or ``""`` without a pair."""
+    if not row["pairs"]:
+        return ""
+    if row["p_least"] >= ALPHA:
+        return "?"
+    return "=" if not row["significant"] else "+" if row["difference"] > 0 else "-"
+
+
+def explained() -> list[str]:
+    """Say what the columns of a comparison are, in lines of 80 letters."""
+    return [
+        "Differences of means over classes, in points; wins/ties/losses over classes;",
+        "effect: matched-pairs rank-biserial correlation; p: Wilcoxon, Holm's correction.",
+    ]
+
+
+def reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what the marks mean, and each reason once."""
+    found = {mark(row) for row in rows}
+    return [*(means for sign, means in MARKS.items() if sign in found), *map(clean, _few(rows))]
+
+
+def _few(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say where classes are missing: a line for the metrics and methods that miss the same ones of a dataset."""
+    methods: dict[tuple[str, str, int, int], list[str]] = {}
+    for row in rows:
+        if row["pairs"] < row["classes"]:
+            key = (str(row["dataset"]), Metric(str(row["metric"])).text, int(row["pairs"]), int(row["classes"]))
+            methods.setdefault(key, []).append(str(row["method"]))
+    metrics: dict[tuple[str, int, int, str], list[str]] = {}
+    for (dataset, metric, pairs, classes), names in methods.items():
+        metrics.setdefault((dataset, pairs, classes, ", ".join(names)), []).append(metric)
+    return [
+        f"{dataset}, {', '.join(texts)}: {pairs} of {classes} classes have a value of both ({names})."
+        for (dataset, pairs, classes, names), texts in metrics.items()
+    ]
+
+
+def p_text(p: float) -> str:
+    """Return a p value as printed."""
+    return "–" if pd.isna(p) else "<.0001" if p < 0.00005 else f"{p:.4f}"
+
+
+def effect_text(effect: float) -> str:
+    """Return an effect size as printed: ``+0.71``."""
+    return "–" if pd.isna(effect) else f"{effect:+.2f}"
+
+
+def compared(row: Mapping[str, Any], digits: int) -> list[str]:
+    """Return a row of ``versus`` as texts, in the columns of :data:`COMPARED`."""
+    keys = ("difference", "low", "high")
+    signed = {key: "–" if pd.isna(row[key]) else f"{100 * float(row[key]):+.{digits}f}" for key in keys}
+    return [
+        Metric(str(row["metric"])).text,
+        clean(row["method"]),
+        signed["difference"],
+        f"[{signed['low']}, {signed['high']}]",
+        f"{row['wins']}/{row['ties']}/{row['losses']}",
+        effect_text(float(row["effect"])),
+        p_text(float(row["p_holm"])),
+        mark(row),
+    ]
+
+
+def to_html(rows: Sequence[Mapping[str, Any]], digits: int = 1) -> str:
+    """Return a comparison as an HTML table, each dataset under its heading, the reasons once below."""
+    if not rows:
+        return element("Nothing to compare", [])
+    lines = [row_of([escaped(head) for head in COMPARED], "th")]
+    dataset = ""
+    for row in rows:
+        if row["dataset"] != dataset:
+            dataset = str(row["dataset"])
+            lines.append(row_of([escaped(dataset, "i")], stub=1))
+        lines.append(row_of([escaped(part) for part in compared(row, digits)], stub=2))
+    return element(f"Each method against {rows[0]['baseline']}", lines, [*explained(), *reasons(rows)])
