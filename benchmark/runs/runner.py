@@ -102,7 +102,7 @@ def run_grid(
     """
     need_posix("diadbench run")
     with as_ctrl_c():
-        return _run_grid(grid, out, overwrite, engine, budget, quiet=quiet)
+        return _run_grid(grid, out, overwrite, engine, budget, quiet=quiet, only=only, skip_missing=skip_missing)
 
 
 def _run_grid(
@@ -113,6 +113,8 @@ def _run_grid(
     budget: str | None,
     *,
     quiet: bool,
+    only: Collection[str],
+    skip_missing: bool,
 ) -> Run:
     started = time.time()
     directory = RunDirectory(out if out is not None else Path("runs") / grid.name, must_exist=False)
