@@ -68,6 +68,8 @@ def _key(config: dict[str, Any]) -> str:
     import hashlib
 
     names = ("method", "method_options", "fingerprint", "setting", "image_size", "device", "devices")
+    if "train_subset" in config:
+        names += ("train_subset",)
     text = json.dumps({name: config.get(name) for name in names}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

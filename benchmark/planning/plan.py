@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from diadbench.benchmark.planning.contents import with_contents
 from diadbench.benchmark.planning.grid import Cell, DatasetSpec, Grid, absolute_paths, parse_memory, parse_time
@@ -17,6 +17,9 @@ from diadbench.benchmark.records.identity import EARLIER_KEYS, Wanted, differenc
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.common.bibtex import bibtex
 from diadbench.common.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Overwrite = Literal["never", "stale", "failed", "always"]
 ProgressCall = Callable[[int, int, str], None]
@@ -129,6 +132,11 @@ class ResolvedDataset:
         self._progress = progress
         self._fingerprints: dict[tuple[str, ...], str] = {}
 
+    @property
+    def samples(self) -> pd.DataFrame:
+        """The dataset's checked sample table."""
+        return self._dataset.samples
+
     def fingerprint(self, channels: tuple[str, ...]) -> str:
         """Return the digest of the table and of the files that a method with these channels reads."""
         from diadbench.datasets.decoding.fingerprint import fingerprint
@@ -148,6 +156,7 @@ def _configuration(
 ) -> dict[str, Any]:
     """Return ``cell.yaml``: everything that the cell's process needs to know."""
     fingerprint = dataset.fingerprint(tuple(method.info["channels"]))
+    subset = _subset(grid, cell, dataset)
     decides = {
         "method": method.identity,
         "method_options": with_contents(method.options),
@@ -157,6 +166,7 @@ def _configuration(
         "resize": grid.resize,
         # only where it differs, so that cells of earlier versions keep their identity
         **({} if grid.evaluated_at == grid.size_for(cell.method) else {"evaluation_size": list(grid.evaluated_at)}),
+        **subset,
         **_decided_by_method(method),
         **_decided_by_machine(grid, method, compute),
     }
@@ -169,6 +179,7 @@ def _configuration(
         "dataset": cell.dataset.dataset,
         "root": dataset.root,
         "dataset_options": dataset.options,
+        **subset,
         "method": cell.method.method,
         "method_options": method.options,
         "image_size": list(grid.size_for(cell.method)),
@@ -193,6 +204,18 @@ def _configuration(
         "identity": digest({**decides, "seed": cell.seed}),
         "earlier": digest({**{key: earlier[key] for key in EARLIER_KEYS}, "seed": cell.seed}),
     }
+
+
+def _subset(grid: Grid, cell: Cell, dataset: ResolvedDataset) -> dict[str, Any]:
+    """Return which training images the cell gets, where it doesn't get all; refuse what the data can't give."""
+    subset = grid.subset_for(cell)
+    if subset is None:
+        return {}
+    try:
+        subset.apply(dataset.samples)
+    except UserError as error:
+        raise UserError(f"datasets.{cell.dataset.label}: {error}") from error
+    return {"train_subset": subset.to_dict()}
 
 
 def _decided_by_method(method: ResolvedMethod) -> dict[str, Any]:

@@ -18,20 +18,25 @@ def setting_of(text: str) -> str:
     """Return a published row's setting as one of a few words.
 
     Returns:
-        ``multi-class`` (one model for the classes of one dataset), ``one-per-class``, ``few-shot``, ``zero-shot``, or
-        the text itself where it is another (one model over several datasets, several views at once).
+        ``multi-class`` (one model for the classes of one dataset), ``one-per-class``, ``few-shot-4`` (one model, four
+        images of each class), ``few-shot`` (other few-shot settings), ``zero-shot``, or the text itself where it is
+        another (one model over several datasets, several views at once).
     """
     plain = str(text).strip().lower()
     if re.fullmatch(r"multi-class( \(\d+ classes\))?", plain):
         return "multi-class"
     if plain.startswith(("single-class", "one-per-class")):
         return "one-per-class"
+    shots = re.match(r"few-shot multi-class, (\d+) per class", plain)
+    if shots:
+        return f"few-shot-{shots[1]}"
     return next((word for word in ("few-shot", "zero-shot") if plain.startswith(word)), plain)
 
 
 def same_setting(text: str, wanted: str) -> bool:
     """Whether a published setting is the wanted one, given by its word or by its whole text."""
-    return squeeze(wanted) in (squeeze(setting_of(text)), squeeze(text))
+    word = setting_of(text)
+    return squeeze(wanted) in (squeeze(word), squeeze(text), squeeze(re.sub(r"-\d+$", "", word)))
 
 
 def disagreements(rows: Sequence[Row]) -> dict[int, str]:
