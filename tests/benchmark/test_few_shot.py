@@ -61,7 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 def test_every_cell_is_done_and_shots_are_settings(run: RunDirectory) -> None:
     cells = run.cells()
     assert {cell.state for cell in cells} == {"done"}
-    assert [cell.setting for cell in cells][:6:2] == ["multi-class", "few-shot-2", "few-shot-6"]
+    assert {cell.setting for cell in cells} == {"multi-class", "few-shot-2", "few-shot-6"}
     assert len(cells) == 2 * 2 * 3
 
 
