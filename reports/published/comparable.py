@@ -14,6 +14,16 @@ Row = Mapping[str, Any]
 ROUNDING = 0.051
 
 
+#: our registered names of datasets -> what the tables call them
+ALIASES = {"mvtec": "mvtecad", "mvtec3dad": "mvtec3d", "coco": "cocoad"}
+
+
+def dataset_key(name: str) -> str:
+    """Return one key for a dataset's label here and its name in papers: ``mvtec`` and ``MVTec AD`` give ``mvtecad``."""
+    key = squeeze(name)
+    return ALIASES.get(key, key)
+
+
 def setting_of(text: str) -> str:
     """Return a published row's setting as one of a few words.
 
@@ -49,8 +59,6 @@ def disagreements(rows: Sequence[Row]) -> dict[int, str]:
         Position of a row -> what the others print, for rows that don't stand alone. Figures of equal size and budget
         contradict each other; others differ.
     """
-    from diadbench.reports.published.literature import dataset_key
-
     groups: dict[tuple[str, ...], list[int]] = {}
     for place, row in enumerate(rows):
         key = (squeeze(_bare(str(row["method"]))), dataset_key(str(row["dataset"])), squeeze(str(row["setting"])))
