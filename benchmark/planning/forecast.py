@@ -67,9 +67,9 @@ def forecast(config: dict[str, Any]) -> Forecast:
 def _key(config: dict[str, Any]) -> str:
     import hashlib
 
-    names = ("method", "method_options", "fingerprint", "setting", "image_size", "device", "devices")
-    if "train_subset" in config:
-        names += ("train_subset",)
+    names = ["method", "method_options", "fingerprint", "setting", "image_size", "device", "devices"]
+    if "train_subset" in config:  # only there, so that what earlier versions remembered is still found
+        names.append("train_subset")
     text = json.dumps({name: config.get(name) for name in names}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
