@@ -137,9 +137,9 @@ class Dataset(ABC):
         """Class names, in the order of all tables. A class id is a position in this tuple."""
         return tuple(self.samples["class"].drop_duplicates())
 
-    def parts(self, setting: Setting) -> list[Part]:
-        """Return the shares that get one model each in ``setting``."""
-        if setting == "multi-class":
+    def parts(self, setting: str) -> list[Part]:
+        """Return the shares that get one model each in ``setting``; few-shot settings have one for all classes."""
+        if setting != "one-per-class":
             return self.groups()
         return [Part(name, (name,)) for group in self.groups() for name in group.classes]
 

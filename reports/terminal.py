@@ -192,8 +192,8 @@ def print_published(dataset: str = "", method: str = "", run: str = "", setting:
         run: A run directory whose own rows are listed too.
         setting: Keep this setting: ``multi-class``, ``one-per-class``, ``few-shot``, ``zero-shot``, or one as printed.
     """
-    from diadbench.reports.published.comparable import same_setting, setting_of
-    from diadbench.reports.published.literature import dataset_key, load_published
+    from diadbench.reports.published.comparable import dataset_key, same_setting, setting_of
+    from diadbench.reports.published.literature import load_published
 
     table = load_published([run] if run else [])
     for column, wanted, key in (("dataset", dataset, dataset_key), ("method", method, squeeze)):

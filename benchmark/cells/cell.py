@@ -23,8 +23,9 @@ from diadbench.benchmark.cells.predicting import PartScorer
 from diadbench.benchmark.cells.provenance import environment, pick_device, seed_everything
 from diadbench.benchmark.cells.scratch import Scratch
 from diadbench.benchmark.metrics import get_protocol
-from diadbench.common.files import cache_dir
+from diadbench.common.files import cache_dir, write_with
 from diadbench.datasets.decoding.data_module import DataModule
+from diadbench.datasets.decoding.train_subset import TrainSubset
 from diadbench.methods.base import Method, RunContext
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from diadbench.datasets.base import Dataset, Part
     from diadbench.datasets.decoding.data import TrainData
     from diadbench.datasets.decoding.masks import MaskRule
+
+#: File of a cell that names the images it was trained on, where these aren't all.
+TRAIN_IMAGES = "train_images.csv"
 
 
 def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> dict[str, Any]:
@@ -69,7 +73,8 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         resize=cell["resize"],
         resumed=scratch.resumed,
     )
-    notes: list[str] = [*dataset.flags, *data.notes, *size_notes(cell, protocol), *attempt_notes(cell)]
+    chosen = keep_train_images(record.directory, data, cell)
+    notes: list[str] = [*dataset.flags, *chosen, *data.notes, *size_notes(cell, protocol), *attempt_notes(cell)]
     notes += gpu_notes(cell["method"], device, tf32=tf32)
     extras: dict[str, Any] = {}
     parameters: int | None = None
@@ -107,7 +112,8 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "kept_maps": keeper.kept,
         "identity": cell["identity"],
         "fingerprint": data.fingerprint,
-        **{f"n_{split}": int(count) for split, count in dataset.samples["split"].value_counts().items()},
+        "n_train": data.n_train,
+        "n_test": data.n_test,
         "vanished_masks": data.vanished if dataset.info.has_masks else {},
         "empty_masks": data.empty_masks if dataset.info.has_masks else {},
         "phases": phases.seconds,
@@ -137,9 +143,20 @@ def open_data(dataset: Dataset, cell: dict[str, Any], mask_rule: MaskRule, progr
         resize=cell["resize"],
         channels=tuple(cell["method_info"]["channels"]),
         progress=progress,
+        subset=TrainSubset.read(cell.get("train_subset")),
     )
     data.prepare()
     return data
+
+
+def keep_train_images(directory: Path, data: DataModule, cell: dict[str, Any]) -> list[str]:
+    """Write ``train_images.csv`` where a cell isn't trained on all training images; return what a table must say."""
+    subset = TrainSubset.read(cell.get("train_subset"))
+    if subset is None:
+        return []
+    train = data.used[data.used["split"] == "train"][["image", "class", "label"]]
+    write_with(directory / TRAIN_IMAGES, lambda name: train.to_csv(name, index=False))
+    return subset.notes(data.samples)
 
 
 def settings_for(

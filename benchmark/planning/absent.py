@@ -47,6 +47,7 @@ class AbsentDataset:
 
     root: str | None = None
     is_cut = False
+    samples = None
 
     def __init__(self, spec: DatasetSpec, why: str) -> None:
         known = DATASETS.get(spec.dataset)

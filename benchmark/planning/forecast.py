@@ -100,6 +100,8 @@ _SAME = (*_ALIKE, "fingerprint")
 def _key(config: dict[str, Any], names: tuple[str, ...] = _SAME) -> str:
     import hashlib
 
+    if "train_subset" in config:  # only there, so that what earlier versions remembered is still found
+        names = (*names, "train_subset")
     text = json.dumps({name: config.get(name) for name in names}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

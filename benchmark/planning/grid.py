@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -38,16 +38,19 @@ from diadbench.benchmark.planning.paths import (
     relative,
     with_paths,
 )
-from diadbench.benchmark.records.cell_labels import cell_keys
+from diadbench.benchmark.records.cell_labels import FEW_SHOT, cell_keys, cell_settings, shots_of
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.show import Show
 from diadbench.common.utf8 import read_user_text
 from diadbench.common.values.typed import check, hints_of, plain, spelled
 from diadbench.common.values.yaml_values import dump, load, load_pairs
 
+if TYPE_CHECKING:
+    from diadbench.datasets.decoding.train_subset import TrainSubset
+
 #: Key of an entry whose options are all written out: no preset of that name is laid below them.
 RESOLVED = "resolved"
-Setting = Literal["multi-class", "one-per-class"]
+Setting = Literal["multi-class", "one-per-class", "few-shot"]
 KeepMaps = Literal["none", "float16", "float32"]
 
 
@@ -75,12 +78,18 @@ class MethodSpec:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A dataset of the grid: what it is called here, what it is, where it lies, its options as written."""
+    """A dataset of the grid: what it is called here, what it is, where it lies, its options as written.
+
+    ``train_fraction`` and ``contamination`` change which images are trained on, see
+    :class:`~diadbench.datasets.decoding.train_subset.TrainSubset`.
+    """
 
     label: str
     dataset: str
     root: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    train_fraction: float | None = None
+    contamination: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,10 @@ class Grid:
         name: Name of the run directory below ``runs/``.
         methods: Methods by label.
         datasets: Datasets by label.
-        settings: ``multi-class`` (one model for all classes), ``one-per-class``.
+        settings: ``multi-class`` (one model for all classes), ``one-per-class``, ``few-shot`` (one model for all
+            classes, trained on ``shots`` images of each).
+        shots: Training images a class of the setting ``few-shot``; each number is a setting of its own.
+        data_seed: Decides which images few-shot, ``train_fraction`` and ``contamination`` draw.
         seeds: Seeds of the methods.
         image_size: Side in pixels, or ``[H, W]``, of all images; a method may have its own.
         evaluation_size: Side in pixels, or ``[H, W]``, at which every method is evaluated: maps are resized to it,
@@ -148,6 +160,8 @@ class Grid:
     datasets: dict[str, DatasetSpec]
     settings: list[Setting] = field(default_factory=lambda: ["multi-class"])
     seeds: list[int] = field(default_factory=lambda: [0])
+    shots: list[int] = field(default_factory=list)
+    data_seed: int = 0
     image_size: int | list[int] = 256
     evaluation_size: int | list[int] | None = None
     resize: Literal["bilinear", "bicubic"] = "bilinear"
@@ -175,8 +189,21 @@ class Grid:
     def cells(self) -> Iterator[Cell]:
         """Yield all cells, dataset by dataset. Their methods have the options of the cell's dataset."""
         only = {label: method.datasets for label, method in self.methods.items()}
-        for dataset, method, setting, seed in cell_keys(self.datasets, only, self.settings, self.seeds):
+        settings = cell_settings(self.settings, self.shots)
+        for dataset, method, setting, seed in cell_keys(self.datasets, only, settings, self.seeds):
             yield Cell(self.datasets[dataset], self.methods[method].for_dataset(dataset), setting, seed)
+
+    def subset_for(self, cell: Cell) -> TrainSubset | None:
+        """Return which training images a cell gets; ``None``: all. Raises UserError for values out of range."""
+        from diadbench.datasets.decoding.train_subset import TrainSubset  # pandas: a list of grids doesn't need it
+
+        shots, dataset = shots_of(cell.setting), cell.dataset
+        if shots is None and dataset.train_fraction is None and dataset.contamination is None:
+            return None
+        try:
+            return TrainSubset(shots, dataset.train_fraction, dataset.contamination, self.data_seed)
+        except UserError as error:
+            raise UserError(f"datasets.{dataset.label}: {error}") from error
 
     def size_for(self, method: MethodSpec) -> tuple[int, int]:
         """Return ``(H, W)`` at which a method is run."""
@@ -322,6 +349,12 @@ def _check_values(grid: Grid, where: str) -> None:
         entries = getattr(grid, name)
         if not entries or len(set(entries)) != len(entries):
             raise UserError(f"{where}: {name}: expected at least one and none twice, found {entries!r}")
+    if (FEW_SHOT in grid.settings) != bool(grid.shots):
+        raise UserError(f"{where}: shots: setting few-shot needs numbers (shots: [1, 2, 4, 8]), and they need it")
+    for count in grid.shots:
+        _check_positive(count, f"{where}: shots")
+    if len(set(grid.shots)) != len(grid.shots) or grid.data_seed < 0:
+        raise UserError(f"{where}: expected shots without repeats and a data_seed of 0 or more")
     for seed in grid.seeds:
         if not 0 <= seed < 2**32:  # NumPy takes no others
             raise UserError(f"{where}: seeds: expected whole numbers from 0 to {2**32 - 1}, found {seed!r}")
@@ -431,7 +464,9 @@ def _method(label: str, entry: Any, where: str) -> MethodSpec:
 
 
 def _dataset(label: str, entry: Any, where: str) -> DatasetSpec:
-    values = _entry(f"datasets.{label}", entry, ["dataset", "root", "options", RESOLVED], where)
+    values = _entry(
+        f"datasets.{label}", entry, ["dataset", "root", "options", "train_fraction", "contamination", RESOLVED], where
+    )
     return DatasetSpec(
         label, **_checked(DatasetSpec, f"datasets.{label}.", _with_preset("dataset", "datasets", label, values), where)
     )

@@ -31,6 +31,8 @@ from diadbench.common.bibtex import bibtex
 from diadbench.common.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from diadbench.benchmark.records.results import Glance
 
 Overwrite = Literal["never", "stale", "failed", "always"]
@@ -220,6 +222,11 @@ class ResolvedDataset:
         self._progress = progress
         self._fingerprints: dict[tuple[str, ...], str] = {}
 
+    @property
+    def samples(self) -> pd.DataFrame:
+        """The dataset's checked sample table."""
+        return self._dataset.samples
+
     def fingerprint(self, channels: tuple[str, ...]) -> str:
         """Return the digest of the table and of the files that a method with these channels reads."""
         from diadbench.datasets.decoding.fingerprint import fingerprint
@@ -239,6 +246,7 @@ def _configuration(
 ) -> dict[str, Any]:
     """Return ``cell.yaml``: everything that the cell's process needs to know; :func:`_for_seed` has the last word."""
     fingerprint = dataset.fingerprint(tuple(method.info["channels"]))
+    subset = _subset(grid, cell, dataset)
     decides = {
         "method": method.identity,
         "method_options": with_contents(method.options),
@@ -249,6 +257,7 @@ def _configuration(
         # only where it differs, so that cells of earlier versions keep their identity
         **({} if grid.evaluated_at == grid.size_for(cell.method) else {"evaluation_size": list(grid.evaluated_at)}),
         **({"limit": grid.limit} if dataset.is_cut else {}),
+        **subset,
         **_decided_by_method(method),
         **_decided_by_machine(grid, method, compute),
     }
@@ -261,6 +270,7 @@ def _configuration(
         "dataset": cell.dataset.dataset,
         "root": dataset.root,
         "dataset_options": dataset.options,
+        **subset,
         "method": cell.method.method,
         "method_options": method.options,
         "image_size": list(grid.size_for(cell.method)),
@@ -294,6 +304,19 @@ def _for_seed(config: dict[str, Any], seed: int) -> dict[str, Any]:
         key: digest({**config[of], "seed": seed}) for key, of in (("identity", "decides"), ("earlier", "earlier"))
     }
     return {**config, "seed": seed, **identities}
+
+
+def _subset(grid: Grid, cell: Cell, dataset: ResolvedDataset | AbsentDataset) -> dict[str, Any]:
+    """Return which training images the cell gets, where it doesn't get all; refuse what the data can't give."""
+    subset = grid.subset_for(cell)
+    if subset is None:
+        return {}
+    try:
+        if dataset.samples is not None:  # data that aren't here refuse nothing
+            subset.apply(dataset.samples)
+    except UserError as error:
+        raise UserError(f"datasets.{cell.dataset.label}: {error}") from error
+    return {"train_subset": subset.to_dict()}
 
 
 def _decided_by_method(method: ResolvedMethod) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from diadbench.datasets.decoding.mask_signs import Signs
 from diadbench.datasets.decoding.masks import RULES, MaskFacts, MaskRule, read_resized
 from diadbench.datasets.decoding.reading import depth_for
 from diadbench.datasets.decoding.rows import ImageStore, MaskStore, Rows, packed
+from diadbench.datasets.decoding.train_subset import TrainSubset
 from diadbench.datasets.decoding.workers import Make, Problems, Progress, cores, in_threads, telling
 
 #: Part of every key: raise it when decoding or resizing changes.
@@ -66,6 +67,7 @@ class DataModule:
         progress: Called as ``progress(done, total, what)`` while files are read.
         channels: ``("rgb",)``, or ``("rgb", "xyz")`` for a dataset with a column ``xyz``.
         workers: Threads that decode; ``None`` is one for each core.
+        subset: Which training images a method gets; ``None``: all. The cache holds all images whatever this says.
 
     Raises:
         UserError: A size, filter, rule or channel that is not known.
@@ -83,6 +85,7 @@ class DataModule:
         progress: Progress | None = None,
         channels: Sequence[str] = ("rgb",),
         workers: int | None = None,
+        subset: TrainSubset | None = None,
     ) -> None:
         self.dataset = dataset
         self.image_size = _checked_size(image_size, "image_size")
@@ -100,6 +103,7 @@ class DataModule:
         self.cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
         self._progress = progress
         self._workers = workers or cores()
+        self._subset = subset
 
     # -- what the rest of the house calls -------------------------------------------------------------------
 
@@ -107,6 +111,11 @@ class DataModule:
     def samples(self) -> pd.DataFrame:
         """The dataset's checked sample table."""
         return self.dataset.samples
+
+    @cached_property
+    def used(self) -> pd.DataFrame:
+        """The rows of :attr:`samples` that are trained on and tested, with their splits."""
+        return self.samples if self._subset is None else self._subset.apply(self.samples)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -136,12 +145,12 @@ class DataModule:
     @property
     def n_train(self) -> int:
         """Number of training images, over all parts."""
-        return int((self.samples["split"] == "train").sum())
+        return int((self.used["split"] == "train").sum())
 
     @property
     def n_test(self) -> int:
         """Number of test images, over all parts."""
-        return len(self.samples) - self.n_train
+        return len(self.used) - self.n_train
 
     def prepare(self) -> None:
         """Build what the cache doesn't hold yet. Every file that it needs is opened once, before any training.
@@ -162,7 +171,7 @@ class DataModule:
         for name in part.classes:
             if name not in self.dataset.classes:
                 raise unknown_name("class", name, self.dataset.classes, where=f"part {part.name!r}")
-        table = self.samples[self.samples["class"].isin(part.classes)]
+        table = self.used[self.used["class"].isin(part.classes)]
         train = table[table["split"] == "train"]
         ids = {name: i for i, name in enumerate(part.classes)}
         rows = train.index.to_numpy(dtype=np.int64)

@@ -22,6 +22,7 @@ _TITLES: dict[str, tuple[str, ...]] = {
     "kolektorsdd": ("KolektorSDD (four in five normal images trained on)",),
     "kolektorsdd2": ("KolektorSDD2",),
     "dagm": ("DAGM",),
+    "3cad": ("3CAD",),
 }
 
 

@@ -169,6 +169,25 @@ _DAGM = DatasetInfo(
     folder="dagm",
     classes=tuple(f"Class{i}" for i in range(1, 11)),
 )
+_3CAD = DatasetInfo(
+    name="3cad",
+    title="3CAD",
+    summary="8 kinds of parts of consumer electronics, 27,039 images of 288 to 1,024 pixels.",
+    homepage="https://github.com/EnquanYang2022/3CAD",
+    licence="not stated by the owner",
+    cite="yang2025threecad",
+    folder="3CAD",
+    classes=(
+        "Aluminum_Camera_Cover",
+        "Aluminum_Ipad",
+        "Aluminum_Middle_Frame",
+        "Aluminum_New_Ipad",
+        "Aluminum_New_Middle_Frame",
+        "Aluminum_Pc",
+        "Copper_Stator",
+        "Iron_Stator",
+    ),
+)
 _ELPV = DatasetInfo(
     name="elpv",
     title="ELPV",
@@ -249,6 +268,7 @@ CATALOG: dict[str, Entry] = _entries(
         "diadbench.datasets.sets.kolektorsdd2:KolektorSdd2", _KSDD2, ("kolektorsdd2", "KolektorSDD2", "KSDD2", "ksdd2")
     ),
     Entry("diadbench.datasets.sets.dagm:Dagm", _DAGM, ("dagm", "DAGM", "DAGM_KaggleUpload", "DAGM2007", "DAGM_2007")),
+    Entry("diadbench.datasets.sets.three_cad:ThreeCad", _3CAD, ("3CAD", "3cad")),
     Entry("diadbench.datasets.sets.elpv:Elpv", _ELPV),
     Entry("diadbench.datasets.toy.dataset:Toy", _TOY),
     Entry("diadbench.datasets.sets.folder:Folder", _FOLDER),

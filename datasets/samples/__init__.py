@@ -39,6 +39,7 @@ _WRITERS: dict[str, tuple[Writer, tuple[str, ...]]] = {
     "kolektorsdd": (write_kolektorsdd, ("owner",)),
     "kolektorsdd2": (write_kolektorsdd2, ("owner",)),
     "dagm": (write_dagm, ("owner",)),
+    "3cad": (partial(write_folders, "3cad"), ("owner",)),
 }
 
 

@@ -47,6 +47,7 @@ _BTAD_ODD = (("02", ".png", ".png"), ("03", ".bmp", ".bmp"))
 _NAMES = {
     "mpdd": Names(defects=("hole", "scratches")),
     "btad": Names(normal="ok", defects=("ko",), suffix=".bmp", mask=".png", digits=4, odd=_BTAD_ODD),
+    "3cad": Names(defects=("scratch", "pit"), mask=".png"),
     "unimedical": Names(defects=("Ungood",), mask=".png"),
     "mvtec_loco": Names(defects=("logical_anomalies", "structural_anomalies"), mask=""),
 }

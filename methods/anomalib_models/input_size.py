@@ -100,7 +100,7 @@ def cropped_inside(name: str, model: Any, place: Place) -> list[str]:
 
 def _inner_size(name: str, network: Any, size: tuple[int, int]) -> tuple[int, int]:
     if name == "AnomalyDINO":
-        patch = int(network.patch_size)
+        patch = int(getattr(network, "patch_size", 1))
         return size[0] - size[0] % patch, size[1] - size[1] % patch
     crop = getattr(network, "crop_size", None) if name == "Patchflow" else None
     return (int(crop[0]), int(crop[1])) if crop is not None else size

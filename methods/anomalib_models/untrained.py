@@ -25,8 +25,8 @@ def untrained_networks() -> Iterator[list[Any]]:
         made.append(self)
         make(self, *args, **{**kwargs, "pre_trained": False})
 
-    TimmFeatureExtractor.__init__ = untrained
+    TimmFeatureExtractor.__init__ = untrained  # type: ignore[method-assign]
     try:
         yield made
     finally:
-        TimmFeatureExtractor.__init__ = make
+        TimmFeatureExtractor.__init__ = make  # type: ignore[method-assign]

@@ -14,24 +14,39 @@ Row = Mapping[str, Any]
 ROUNDING = 0.051
 
 
+#: our registered names of datasets -> what the tables call them
+ALIASES = {"mvtec": "mvtecad", "mvtec3dad": "mvtec3d", "coco": "cocoad"}
+
+
+def dataset_key(name: str) -> str:
+    """Return one key for a dataset's label here and its name in papers: ``mvtec`` and ``MVTec AD`` give ``mvtecad``."""
+    key = squeeze(name)
+    return ALIASES.get(key, key)
+
+
 def setting_of(text: str) -> str:
     """Return a published row's setting as one of a few words.
 
     Returns:
-        ``multi-class`` (one model for the classes of one dataset), ``one-per-class``, ``few-shot``, ``zero-shot``, or
-        the text itself where it is another (one model over several datasets, several views at once).
+        ``multi-class`` (one model for the classes of one dataset), ``one-per-class``, ``few-shot-4`` (one model, four
+        images of each class), ``few-shot`` (other few-shot settings), ``zero-shot``, or the text itself where it is
+        another (one model over several datasets, several views at once).
     """
     plain = str(text).strip().lower()
     if re.fullmatch(r"multi-class( \(\d+ classes\))?", plain):
         return "multi-class"
     if plain.startswith(("single-class", "one-per-class")):
         return "one-per-class"
+    shots = re.match(r"few-shot multi-class, (\d+) per class", plain)
+    if shots:
+        return f"few-shot-{shots[1]}"
     return next((word for word in ("few-shot", "zero-shot") if plain.startswith(word)), plain)
 
 
 def same_setting(text: str, wanted: str) -> bool:
     """Whether a published setting is the wanted one, given by its word or by its whole text."""
-    return squeeze(wanted) in (squeeze(setting_of(text)), squeeze(text))
+    word = setting_of(text)
+    return squeeze(wanted) in (squeeze(word), squeeze(text), squeeze(re.sub(r"-\d+$", "", word)))
 
 
 def disagreements(rows: Sequence[Row]) -> dict[int, str]:
@@ -44,8 +59,6 @@ def disagreements(rows: Sequence[Row]) -> dict[int, str]:
         Position of a row -> what the others print, for rows that don't stand alone. Figures of equal size and budget
         contradict each other; others differ.
     """
-    from diadbench.reports.published.literature import dataset_key
-
     groups: dict[tuple[str, ...], list[int]] = {}
     for place, row in enumerate(rows):
         key = (squeeze(_bare(str(row["method"]))), dataset_key(str(row["dataset"])), squeeze(str(row["setting"])))

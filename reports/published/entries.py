@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.reports.published.comparable import setting_of
-from diadbench.reports.published.literature import VALUES, check_published, dataset_key, load_published
+from diadbench.reports.published.comparable import dataset_key, setting_of
+from diadbench.reports.published.literature import VALUES, check_published, load_published
 from diadbench.reports.tables.cut import Entry, Head, Table, mark_text
 from diadbench.reports.tables.escape import squeeze
 from diadbench.reports.tables.frame import records, tuples

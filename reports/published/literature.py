@@ -19,7 +19,7 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
-from diadbench.reports.published.comparable import setting_of
+from diadbench.reports.published.comparable import dataset_key, setting_of
 from diadbench.reports.tables.escape import squeeze
 from diadbench.reports.tables.frame import records
 from diadbench.reports.tables.labels import SEVEN
@@ -36,8 +36,6 @@ FLOORS = {
     "mvtecad": 83.43, "visa": 71.93, "mvtec3d": 88.17, "realiad": 61.13, "unimedical": 70.45, "cocoad": 61.59,
     "mpdd": 72.49, "mvtecloco": 77.33, "madreal": 89.61, "btad": 64.13,
 }  # fmt: skip
-#: our registered names of datasets -> what the tables call them
-ALIASES = {"mvtec": "mvtecad", "mvtec3dad": "mvtec3d", "coco": "cocoad"}
 
 
 def user_file() -> Path:
@@ -182,12 +180,6 @@ def _pc(value: float) -> str:
 
 def _iou(f1: float) -> float:
     return max(0.0, f1 / (2 - f1))
-
-
-def dataset_key(name: str) -> str:
-    """Return one key for a dataset's label here and its name in papers: ``mvtec`` and ``MVTec AD`` give ``mvtecad``."""
-    key = squeeze(name)
-    return ALIASES.get(key, key)
 
 
 def check_published(row: Mapping[str, object]) -> list[str]:

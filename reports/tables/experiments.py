@@ -198,10 +198,16 @@ def _method_names(names: Sequence[str], groups: Sequence[Sequence[str]], made: M
 
 def _decides(entry: Made) -> Values:
     """Return what decides as one level: options by their own names, unless another key has it."""
-    left_out = ("method_options", "setting", CODE_OF, EARLIER)
+    left_out = ("method_options", "setting", *_few_shot(entry), CODE_OF, EARLIER)
     rest = _flat({key: value for key, value in entry.decides.items() if key not in left_out})
     options = _flat(entry.decides.get("method_options") or {})
     return {**{f"options.{key}" if key in rest else key: value for key, value in options.items()}, **rest}
+
+
+def _few_shot(entry: Made) -> tuple[str, ...]:
+    """Return the key of the training images where the setting's name says all of it."""
+    subset = entry.decides.get("train_subset") or {}
+    return ("train_subset",) if "shots" in subset and "contamination" not in subset else ()
 
 
 def _is_alike(name: str, group: Sequence[str], texts: Mapping[str, str]) -> bool:

@@ -27,7 +27,36 @@ def test_the_smoke_grid_has_every_method_on_all_six() -> None:
     assert grid.threads == 1, "numbers are equal to the last bit for equal numbers of threads"
 
 
-@pytest.mark.parametrize("name", ["diad-ablation", "paper", "paper-fast", "smoke"])
+def test_the_rivals_are_compared_at_one_size_with_their_authors_settings() -> None:
+    grid = load_grid("rivals")
+    assert set(grid.datasets) == {"mvtec", "visa", "realiad"}
+    assert grid.evaluated_at == (256, 256)
+    assert grid.size_for(grid.methods["dinomaly"]) == (448, 448)
+    realiad = next(cell for cell in grid.cells() if (cell.dataset.label, cell.method.label) == ("realiad", "dinomaly"))
+    assert realiad.method.options["max_steps"] == 50_000
+    assert realiad.method.options["bottleneck_dropout"] == 0.4
+    assert not any(cell.method.label == "rad" and cell.dataset.label == "realiad" for cell in grid.cells())
+
+
+def test_few_shot_cells_are_settings_of_their_own() -> None:
+    grid = load_grid("few-shot")
+    assert {cell.setting for cell in grid.cells()} == {f"few-shot-{shots}" for shots in (1, 2, 4, 8)}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "diad-ablation",
+        "few-shot",
+        "mvtec-ad-2",
+        "paper",
+        "paper-fast",
+        "rivals",
+        "robustness",
+        "smoke",
+        "smoke-rivals",
+    ],
+)
 def test_options_are_options_of_the_methods(name: str) -> None:
     for label, spec in load_grid(name).methods.items():
         resolved = resolve_method(spec.method, spec.options, f"methods.{label}")

@@ -11,8 +11,8 @@ import pytest
 from diadbench.cli import main
 from diadbench.common.errors import UserError
 from diadbench.reports import load_published
-from diadbench.reports.published.comparable import disagreements, same_setting, setting_of
-from diadbench.reports.published.literature import SHIPPED, VALUES, add, check_published, dataset_key, read_table
+from diadbench.reports.published.comparable import dataset_key, disagreements, same_setting, setting_of
+from diadbench.reports.published.literature import SHIPPED, VALUES, add, check_published, read_table
 from diadbench.reports.tables.escape import squeeze
 from diadbench.reports.tables.frame import records
 from diadbench.reports.terminal import print_published
@@ -59,7 +59,8 @@ def test_no_row_is_there_twice() -> None:
         ("multi-class", "multi-class"),
         ("multi-class (160 classes)", "multi-class"),
         ("single-class (one model per class)", "one-per-class"),
-        ("few-shot multi-class, 4 per class (one model)", "few-shot"),
+        ("few-shot multi-class, 4 per class (one model)", "few-shot-4"),
+        ("few-shot, 4 per class", "few-shot"),
         ("zero-shot (one model trained on another data set)", "zero-shot"),
         ("multi-class over 3 datasets (one model)", "multi-class over 3 datasets (one model)"),
     ],
@@ -68,6 +69,7 @@ def test_settings_are_told_apart(text: str, setting: str) -> None:
     assert setting_of(text) == setting
     assert same_setting(text, text)
     assert same_setting(text, "multi-class") == (setting == "multi-class")
+    assert same_setting(text, "few-shot") == setting.startswith("few-shot")
 
 
 def test_sources_that_contradict_each_other_are_named() -> None:

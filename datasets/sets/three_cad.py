@@ -1,0 +1,20 @@
+"""3CAD: parts of computers, communication and consumer electronics, in MVTec-AD's manner."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from diadbench.datasets.dataset_info import DatasetInfo
+from diadbench.datasets.facts.known_sets import info
+from diadbench.datasets.layouts.detect import Layout, LayoutDataset, mvtec_like
+from diadbench.datasets.layouts.folders import MvtecLayout
+
+
+class ThreeCad(LayoutDataset):
+    """3CAD in its owner's layout: masks have the names of their images. See :class:`LayoutDataset` for the options."""
+
+    info: ClassVar[DatasetInfo] = info("3cad")
+
+    def layouts(self) -> list[Layout]:
+        """The owner's folders."""
+        return [mvtec_like("owner", self.info.classes, self._wanted, MvtecLayout(mask_suffixes=("", "_mask")))]
