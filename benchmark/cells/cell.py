@@ -58,7 +58,12 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
 
     evaluator = make_evaluator(dataset, protocol, record.directory / "spill")
     keeper = Keeper(
-        record.directory, dataset, keep_maps=cell["keep_maps"], size=evaluation_size(cell), resize=cell["resize"]
+        record.directory,
+        dataset,
+        keep_maps=cell["keep_maps"],
+        size=evaluation_size(cell),
+        resize=cell["resize"],
+        depth=data.bit_depth,
     )
     scratch = Scratch(record.directory, identity=cell["identity"], config=cell)
     notes: list[str] = [*dataset.flags, *data.notes, *size_notes(cell, protocol), *attempt_notes(cell)]
@@ -91,6 +96,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "kept_maps": keeper.kept,
         "identity": cell["identity"],
         "fingerprint": data.fingerprint,
+        "bit_depth": data.bit_depth,
         **{f"n_{split}": int(count) for split, count in dataset.samples["split"].value_counts().items()},
         "vanished_masks": data.vanished if dataset.info.has_masks else {},
         "empty_masks": data.empty_masks if dataset.info.has_masks else {},

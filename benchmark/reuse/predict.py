@@ -57,16 +57,17 @@ def predict_images(cell: Path, images: Path, out: Path, part: str | None = None)
         raise UserError(f"{images}: no images ({', '.join(SUFFIXES)}) in it")
     method, config, notes = load_method(record, part)
     device = pick_device(config["device"])
+    depth = int(record.status.get("bit_depth") or 16)  # as the training images were read
     rows, maps = [], []
     for path in track(paths, description="predict", transient=True):
-        image = read_image(path)
+        image = read_image(path, depth)
         tensor = to_tensor(resize_image(image, tuple(config["image_size"]), config["resize"]))
         with torch.inference_mode():
             prediction = method.predict(tensor.to(device))
         found = at_evaluation_size(prediction.anomaly_map.float().cpu(), tensor, evaluation_size(config))
         maps.append(found[0].numpy())
         rows.append({"image": _name(path, images), "score": float(prediction.score[0]), "map_max": float(found.max())})
-    write_pictures(out, paths, images, maps)
+    write_pictures(out, paths, images, maps, depth)
     table = pd.DataFrame(rows).sort_values("score", ascending=False)
     write_json(out / "notes.json", notes)
     write_with(out / "scores.csv", lambda name: table.to_csv(name, index=False))
@@ -113,12 +114,12 @@ def _name(path: Path, base: Path) -> str:
     return path.name if base.is_file() else path.relative_to(base).as_posix()
 
 
-def write_pictures(out: Path, paths: list[Path], base: Path, maps: list[np.ndarray[Any, Any]]) -> None:
+def write_pictures(out: Path, paths: list[Path], base: Path, maps: list[np.ndarray[Any, Any]], depth: int = 16) -> None:
     """Write maps and overlays. All share one colour scale, from the least to the greatest value of all maps."""
     low, high = min(float(each.min()) for each in maps), max(float(each.max()) for each in maps)
     for path, values in zip(paths, maps, strict=True):
         stem = Path(_name(path, base)).with_suffix("").as_posix().replace("/", "__")
-        image = Image.fromarray(read_image(path))
+        image = Image.fromarray(read_image(path, depth))
         colours = Image.fromarray(paint(values, low, high)).resize(image.size, Image.Resampling.BILINEAR)
         write_with(out / "maps" / f"{stem}.npy", partial(np.save, arr=values))
         write_with(out / "maps" / f"{stem}.png", colours.save)
