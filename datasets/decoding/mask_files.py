@@ -115,8 +115,9 @@ def _decoded(content: bytes, path: Path) -> tuple[Values, bool, bool]:
     return _eight_bit(values), lossy, in_alpha
 
 
-def _eight_bit(values: npt.NDArray[Any]) -> Values:
+def _eight_bit(raw: npt.NDArray[Any]) -> Values:
     """Return a mask's values in 8 bits; what is not 0 stays so."""
+    values: Any = raw  # mypy takes numpy's numbers of any kind for no numbers
     if values.dtype == np.uint8:
         return np.array(values, dtype=np.uint8)
     if values.dtype == np.bool_:
