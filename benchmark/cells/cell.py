@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -72,6 +73,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         size=size,
         resize=cell["resize"],
         resumed=scratch.resumed,
+        depth=data.bit_depth,
     )
     chosen = keep_train_images(record.directory, data, cell)
     notes: list[str] = [*dataset.flags, *chosen, *data.notes, *size_notes(cell, protocol), *attempt_notes(cell)]
@@ -114,6 +116,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "fingerprint": data.fingerprint,
         "n_train": data.n_train,
         "n_test": data.n_test,
+        "bit_depth": data.bit_depth,
         "vanished_masks": data.vanished if dataset.info.has_masks else {},
         "empty_masks": data.empty_masks if dataset.info.has_masks else {},
         "phases": phases.seconds,

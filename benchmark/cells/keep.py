@@ -61,6 +61,7 @@ class Keeper:
         size: ``(H, W)`` of the evaluation: of the maps, the masks, and the pictures of the gallery.
         resize: The cell's resize filter of images.
         resumed: Leave what an earlier process of the cell has kept, for :meth:`restore` and ``keep(again=True)``.
+        depth: Bits that the set's 16-bit images use, 8 to 16.
     """
 
     def __init__(
@@ -72,9 +73,10 @@ class Keeper:
         size: tuple[int, int],
         resize: str = "bilinear",
         resumed: bool = False,
+        depth: int = 16,
     ) -> None:
         self._directory = directory
-        self._root, self._size, self._resize = dataset.root, size, resize
+        self._root, self._size, self._resize, self._depth = dataset.root, size, resize, depth
         self._samples = dataset.samples
         self._gallery_rows = gallery_rows(self._samples)
         self._keep_maps = keep_maps
@@ -186,7 +188,7 @@ class Keeper:
         """Return the test image ``uint8 (H,W,3)`` at the evaluation size: the same for all methods of a grid."""
         if tuple(seen.shape[-2:]) == self._size:
             return _uint8(seen)
-        native = read_image(inside(self._root, str(self._samples.at[row, "image"])))
+        native = read_image(inside(self._root, str(self._samples.at[row, "image"])), self._depth)
         return resize_image(native, self._size, self._resize)
 
     def save(self, evaluation: Evaluation) -> None:

@@ -20,11 +20,13 @@ from diadbench.datasets.decoding.images import read_image
 PAINTERS = 8
 
 
-def paint_all(kept: Predictions, photos: Collection[Photo], progress: Callable[[int, int, str], None]) -> None:
+def paint_all(
+    kept: Predictions, photos: Collection[Photo], progress: Callable[[int, int, str], None], depth: int = 16
+) -> None:
     """Write ``maps/NAME.png`` and ``overlays/NAME.png`` of the size of each image, where they are not there yet.
 
     All share one colour scale, from the least to the greatest value of all maps. A picture that is there is one of this
-    scale (:meth:`Predictions.rescaled`).
+    scale (:meth:`Predictions.rescaled`). ``depth``: bits that 16-bit images use.
     """
     whole = [entry for entry in kept.entries.values() if "broken" not in entry]
     low, high = min(entry["map_min"] for entry in whole), max(entry["map_max"] for entry in whole)
@@ -32,19 +34,19 @@ def paint_all(kept: Predictions, photos: Collection[Photo], progress: Callable[[
     paths = {photo.image: photo.path for photo in photos}
     jobs = [(paths[entry["image"]], entry["name"]) for entry in whole]
     with ThreadPoolExecutor(min(PAINTERS, os.cpu_count() or 1)) as pool:
-        painted = pool.map(lambda job: _paint(kept, *job, low, high), jobs)
+        painted = pool.map(lambda job: _paint(kept, job[0], job[1], (low, high), depth), jobs)
         for done, _ in enumerate(painted, 1):
             progress(done, len(jobs), "paint")
 
 
-def _paint(kept: Predictions, path: Path, name: str, low: float, high: float) -> None:
+def _paint(kept: Predictions, path: Path, name: str, limits: tuple[float, float], depth: int) -> None:
     heat, over = kept.out / "maps" / f"{name}.png", kept.out / "overlays" / f"{name}.png"
     if over.is_file():  # it is written last
         return
-    image = read_image(path)
+    image = read_image(path, depth)
     values = np.load(kept.map_file(name))
     size = (image.shape[1], image.shape[0])
-    colours = Image.fromarray(paint(values, low, high)).resize(size, Image.Resampling.BILINEAR)
+    colours = Image.fromarray(paint(values, *limits)).resize(size, Image.Resampling.BILINEAR)
     laid_over = Image.fromarray(overlay(image, np.asarray(colours)))
     replace_file(heat, partial(colours.save, format="PNG"))
     replace_file(over, partial(laid_over.save, format="PNG"))

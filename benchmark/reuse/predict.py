@@ -131,7 +131,7 @@ def predict_images(
         broken = {image: entry["broken"] for image, entry in kept.entries.items() if "broken" in entry}
         if len(broken) == len(found.photos):
             raise UserError(f"{len(broken)} images, none of which can be predicted: {next(iter(broken.values()))}")
-        paint_all(kept, found.photos, progress)
+        paint_all(kept, found.photos, progress, config["bit_depth"])
         made = Predicted(
             out, placed(_table(kept), normal, chosen), chosen, normal, broken, dict(found.passed_over), notes
         )
@@ -169,8 +169,11 @@ def _model(record: CellRecord, part: str | None) -> dict[str, Any]:
 
 
 def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str, Any], list[str]]:
-    """Return the trained method of a cell, the cell's configuration and its notes. Raises UserError."""
-    config = record.config
+    """Return the trained method of a cell, the cell's configuration and its notes. Raises UserError.
+
+    The configuration also has ``bit_depth``: how 16-bit images are read, as the training images were.
+    """
+    config = {**record.config, "bit_depth": int(record.status.get("bit_depth") or 16)}
     kept = kept_model(record.directory, part)
     seed_everything(config["seed"], config["method"])
     set_tf32(config.get("tf32", True))
@@ -213,7 +216,9 @@ def _read_ahead(batches: list[list[Photo]], config: dict[str, Any]) -> Iterator[
 
     def read(photo: Photo) -> Pixels | UserError:
         try:
-            return resize_image(read_image(photo.path), tuple(config["image_size"]), config["resize"])
+            return resize_image(
+                read_image(photo.path, config["bit_depth"]), tuple(config["image_size"]), config["resize"]
+            )
         except UserError as error:
             return error
 

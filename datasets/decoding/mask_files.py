@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -114,8 +115,9 @@ def _decoded(content: bytes, path: Path) -> tuple[Values, bool, bool]:
     return _eight_bit(values), lossy, in_alpha
 
 
-def _eight_bit(values: npt.NDArray[np.generic]) -> Values:
+def _eight_bit(raw: npt.NDArray[Any]) -> Values:
     """Return a mask's values in 8 bits; what is not 0 stays so."""
+    values: Any = raw  # mypy takes numpy's numbers of any kind for no numbers
     if values.dtype == np.uint8:
         return np.array(values, dtype=np.uint8)
     if values.dtype == np.bool_:

@@ -48,9 +48,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = data_module.decode_image
 
-    def spy(content: bytes, path: Path | str) -> np.ndarray:
+    def spy(content: bytes, path: Path | str, depth: int = 16) -> np.ndarray:
         names.append(Path(path).as_posix())
-        return real(content, path)
+        return real(content, path, depth)
 
     monkeypatch.setattr(data_module, "decode_image", spy)
     return names
