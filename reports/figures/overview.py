@@ -91,7 +91,7 @@ def _short_bars(values: pd.DataFrame, spread: pd.DataFrame, metric: str, look: L
     axes.set_ylabel(f"{mathtext(metric)} (%)")
     axes.grid(axis="y")
     axes.tick_params(axis="x", length=0)
-    legend(figure, drawn, look.bold, where="upper")
+    legend(figure, drawn, look.bold, above=True)
     return figure
 
 
