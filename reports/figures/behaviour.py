@@ -75,7 +75,8 @@ def histograms(source: Source, dataset: str) -> Figure | None:
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     for axes in every:
-        if axes.get_subplotspec().is_last_row():
+        spec = axes.get_subplotspec()
+        if spec is not None and spec.is_last_row():
             axes.set_xlabel("Image score, scaled")
     figure.supylabel("Share of images (%)")
     legend(figure, drawn)
@@ -92,12 +93,14 @@ def histograms(source: Source, dataset: str) -> Figure | None:
 def _histogram(axes: Axes, scores: pd.Series[float], colour: str, hatch: str) -> Any:
     """Draw the share of images in each of 20 parts of [0, 1], told apart by hatches too; return what a legend shows."""
     share = np.full(len(scores), 100 / len(scores))
-    _, _, (drawn, *_) = axes.hist(
-        scores, np.linspace(0, 1, 21), weights=share, histtype="stepfilled", alpha=0.55, facecolor=colour, hatch=hatch,
+    edges = [place / 20 for place in range(21)]
+    draw: Any = axes.hist  # what it returns depends on its options
+    drawn = draw(
+        scores, edges, weights=share, histtype="stepfilled", alpha=0.55, facecolor=colour, hatch=hatch,
         edgecolor="white" if hatch else colour,
-    )  # fmt: skip
-    axes.hist(scores, np.linspace(0, 1, 21), weights=share, histtype="step", color=colour, linewidth=0.8)
-    return drawn
+    )[2]  # fmt: skip
+    draw(scores, edges, weights=share, histtype="step", color=colour, linewidth=0.8)
+    return drawn[0]
 
 
 def training(source: Source, dataset: str) -> Figure | None:
@@ -168,7 +171,7 @@ def critical_difference(source: Source, metric: str) -> Figure | None:
     axes.set_xlim(low - room, high + room)
     axes.set_ylim(depth + 0.55 * half + 0.2, -1.2)
     _ruler(axes, low, high, found.critical)
-    for place, (method, value) in enumerate(zip(methods, values)):
+    for place, (method, value) in enumerate(zip(methods, values.tolist())):
         left = place < half
         line = depth + 0.55 * ((place if left else len(methods) - 1 - place) + 0.4)
         edge = low - 0.03 * span if left else high + 0.03 * span

@@ -91,7 +91,7 @@ def _short_bars(values: pd.DataFrame, spread: pd.DataFrame, metric: str, look: L
     axes.set_ylabel(f"{mathtext(metric)} (%)")
     axes.grid(axis="y")
     axes.tick_params(axis="x", length=0)
-    legend(figure, drawn, look.bold, where="upper")
+    legend(figure, drawn, look.bold, above=True)
     return figure
 
 
@@ -119,7 +119,7 @@ def _long_bars(values: pd.DataFrame, spread: pd.DataFrame, metric: str, look: Lo
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
     for axes, (dataset, row) in zip(panels, values.iterrows()):
         height = row[order].to_numpy(float)
-        lengths = whiskers(np.nan_to_num(height), spread.loc[dataset, order].to_numpy(float))
+        lengths = whiskers(np.nan_to_num(height), spread.loc[[dataset], order].iloc[0].to_numpy(float))
         axes.barh(
             range(len(order)), height, 0.72, color=[look.styles[m].colour for m in order],
             xerr=lengths if lengths.any() else None, error_kw={"elinewidth": 0.6, "ecolor": "#222222"},

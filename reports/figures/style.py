@@ -134,14 +134,14 @@ def text_width(text: str, size: float = SIZE, weight: str = "normal") -> float:
     return max(float(measure(line, properties, ismath="$" in line)[0]) for line in lines) / 72 if text.strip() else 0.0
 
 
-def legend(figure: Figure, entries: Mapping[str, Any], ours: Container[str] = (), *, where: str = "lower") -> None:
+def legend(figure: Figure, entries: Mapping[str, Any], ours: Container[str] = (), *, above: bool = False) -> None:
     """Put a legend outside, read line by line in the order of the entries; those of ``ours`` are bold.
 
     Args:
         figure: The figure.
         entries: ``{text: artist}``.
         ours: Texts that are emphasised.
-        where: ``upper`` or ``lower``.
+        above: Above the figure, else below it.
     """
     names = list(entries)
     widest = max(text_width(name, weight="bold") for name in names) + 0.4  # the handle, and air
@@ -150,8 +150,14 @@ def legend(figure: Figure, entries: Mapping[str, Any], ours: Container[str] = ()
     columns = -(-len(names) // lines)
     # matplotlib fills columns; the last ones hold one entry less
     order = [name for first in range(columns) for name in names[first::columns]]
-    drawn = figure.legend([entries[name] for name in order], order, loc=f"outside {where} center", ncols=columns,
-                          handlelength=2.2, columnspacing=1.2)  # fmt: skip
+    drawn = figure.legend(
+        [entries[name] for name in order],
+        order,
+        loc="outside upper center" if above else "outside lower center",
+        ncols=columns,
+        handlelength=2.2,
+        columnspacing=1.2,
+    )
     for text in drawn.get_texts():
         text.set_fontweight("bold" if text.get_text() in ours else "normal")
 

@@ -32,7 +32,7 @@ class Versus(pd.DataFrame):
 
     def _repr_html_(self) -> str:
         if not {"baseline", "p_least", "effect"} <= set(self.columns):
-            return str(pd.DataFrame(self)._repr_html_())
+            return str(pd.DataFrame(self).to_html(max_rows=60, notebook=True))
         return to_html(records(self))
 
 
