@@ -142,7 +142,7 @@ def _resolved(
 ) -> tuple[dict[tuple[str, str], ResolvedMethod], dict[str, ResolvedDataset | AbsentDataset]]:
     """Resolve all methods, by their labels and those of datasets with other options, and all datasets."""
     problems = Problems()
-    methods = {}
+    methods: dict[tuple[str, str], ResolvedMethod] = {}
     for label, spec in grid.methods.items():
         for place in ("", *spec.by_dataset):  # "": wherever it says nothing else
             chosen = spec.for_dataset(place)
@@ -151,13 +151,13 @@ def _resolved(
                 partial(_method, grid, chosen),
                 partial(absent_method, chosen),
             )
-    datasets = {
+    datasets: dict[str, ResolvedDataset | AbsentDataset] = {
         label: problems.of(
             f"datasets.{label}", partial(ResolvedDataset, grid, spec, progress), partial(AbsentDataset, spec)
         )
         for label, spec in grid.datasets.items()
     }
-    needed = {}
+    needed: dict[str, bool] = {}
     for cell in grid.cells():
         chosen_cell = is_chosen(only, cell.method.label, cell.dataset.label, grid)
         for where in (f"methods.{cell.method.label}", f"datasets.{cell.dataset.label}"):

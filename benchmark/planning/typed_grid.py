@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diadbench.benchmark.planning.grid import DatasetSpec, Grid, MethodSpec, laid_over, load_grid, parse_overrides
+from diadbench.benchmark.planning.grid import Grid, laid_over, load_grid, parse_overrides
 from diadbench.common.errors import UserError
 
 #: Keys of overrides that hold a whole group; they come before what is added to it.
@@ -68,10 +68,11 @@ def typed_grid(typed: Typed, tell: Callable[[str], None]) -> Grid:
         return _without_file(typed, whole, rest)
     there = load_grid(typed.source, whole)
     added: dict[str, Any] = {}
-    for kind, names, known in (
+    sides: list[tuple[str, Sequence[str], Mapping[str, Any]]] = [
         ("method", typed.methods, there.methods),
         ("dataset", typed.datasets, there.datasets),
-    ):
+    ]
+    for kind, names, known in sides:
         labels = labels_for(kind, names, known)
         for name in names:
             if labels[name] in known:
@@ -111,7 +112,7 @@ def _name(methods: Sequence[str], datasets: Sequence[str]) -> str:
 def labels_for(
     kind: str,
     names: Sequence[str],
-    known: Mapping[str, MethodSpec] | Mapping[str, DatasetSpec],
+    known: Mapping[str, Any],
 ) -> dict[str, str]:
     """Return a label for each method or dataset that is named.
 
@@ -121,7 +122,7 @@ def labels_for(
     Args:
         kind: ``method`` or ``dataset``.
         names: Names as typed.
-        known: The grid's own, by label.
+        known: The grid's own :class:`MethodSpec` or :class:`DatasetSpec`, by label.
     """
     files = {name: os.path.abspath(os.path.expanduser(name)) if ".py:" in name else name for name in names}
     holds = {label: getattr(spec, kind) for label, spec in known.items()}

@@ -61,8 +61,9 @@ class MyMethod(LightningMethod[Net]):
 
     def build(self, run: RunContext, *, trained_before: bool = False) -> Net:
         """Return the untrained network, which follows from options and seed; the base trains, saves and loads it."""
-        names = {"weights": self.weights, "out_indices": (self.level,), "trained_before": trained_before}
-        backbone = load_backbone(self.backbone, **names)
+        backbone = load_backbone(
+            self.backbone, weights=self.weights, out_indices=(self.level,), trained_before=trained_before
+        )
         backbone.tell(run)  # random weights become a note of every table, and so does run.notes.append("...")
         torch.manual_seed(run.seed)
         return Net(backbone, self.width, self.lr)

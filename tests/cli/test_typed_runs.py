@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import yaml
 
-import diadbench
 from diadbench import datasets
 from diadbench.benchmark.planning.grid import load_grid, parse_grid
 from diadbench.benchmark.planning.plan import make_plan
@@ -224,13 +223,3 @@ def test_a_limit_is_noted_and_decides_the_result(tmp_path: Path) -> None:
     assert len(again.samples) == 7
     with pytest.raises(UserError, match="limit: expected at least 2"):
         parse_grid({**values, "limit": 1})
-
-
-@pytest.mark.slow
-def test_it_all_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_images(tmp_path / "data" / "MVTec-AD", ["bottle", "cable"], 8)
-    typed = ["run", "--method", "mean-image", "a/first.py:Mine", "b/first.py:Mine", "--dataset", "mvtec"]
-    typed += ["--data-root", "data", "--seeds", "0", "1", "--limit", "4", "image_size=32", "threads=1", "--no-report"]
-    assert main([*typed, "--only", "mean-image", "datasets.mvtec.options.classes=[bottle,cable]"]) in (0, 2)
-    told = capsys.readouterr()
-    assert "published" in told.err or diadbench.load_results(next(Path("runs").iterdir()))["state"].eq("done").any()
