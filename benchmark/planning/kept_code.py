@@ -43,7 +43,7 @@ def _replaced(config: dict[str, Any], copies: Mapping[str, str]) -> dict[str, An
 
 
 def _kept(name: str, run: Path) -> str | None:
-    """Copy the code of ``file.py:Class``; return the copy's ``file.py:Class``, or ``None`` where it isn't to be used."""
+    """Copy the code of ``file.py:Class``; return that of the copy, or ``None`` where the copy isn't to be used."""
     text, _, attribute = name.rpartition(":")
     path = Path(text).expanduser().resolve()
     if path.is_relative_to(run.resolve() / "code") or not path.is_file():

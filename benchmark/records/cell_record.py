@@ -55,6 +55,7 @@ def _why_unknown(cell: Path) -> str:
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
+    """Return the keys and values of a YAML file that this program wrote; ``{}`` for an empty one."""
     return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
 
 

@@ -12,7 +12,7 @@ from diadbench.common.errors import UserError
 
 
 def method_of(record: CellRecord) -> tuple[type[Any], list[str]]:
-    """Return the class of a cell's method, and what must be said where it isn't the version that the cell was made with.
+    """Return the class of a cell's method, and what must be said where its version isn't that of the cell.
 
     Raises:
         UserError: The code behind the class means something else than when the cell was run.

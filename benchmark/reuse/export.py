@@ -9,6 +9,7 @@ from pathlib import Path
 from diadbench import methods
 from diadbench.benchmark.cells.scratch import cell_origin, kept_model
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
+from diadbench.benchmark.reuse.cell_code import method_of
 from diadbench.common.errors import UserError
 from diadbench.methods.features.origin import Origin, kept
 
@@ -41,6 +42,8 @@ def export_model(method: str, source: Path, format: str, out: Path | None = None
     if out is None and target.exists():
         raise UserError(f"{target}: exists already; name another place with --out")
     model, cell = _model(method, source, part)
+    if cell is not None:
+        write = method_of(cell)[0].export  # by the code that the cell was made with
     if "origin" in inspect.signature(write).parameters:
         write(model, format, target, origin=_origin(model, cell))
     else:

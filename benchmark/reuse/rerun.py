@@ -33,7 +33,7 @@ class Rerun:
     again: CellRecord
 
     def differences(self) -> pd.DataFrame:
-        """Return one row a class and metric: ``class, scope, metric, first, again, difference`` (NaN where undefined)."""
+        """Return one row a class and metric: ``class, scope, metric, first, again, difference``; NaN: undefined."""
         keys = ["class", "scope", "metric"]
         tables = [pd.DataFrame(cell.metrics())[[*keys, "value"]] for cell in (self.first, self.again)]
         both = tables[0].merge(tables[1], on=keys, how="outer", sort=False, suffixes=("_first", "_again"))

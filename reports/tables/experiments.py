@@ -246,8 +246,8 @@ def class_notes(table: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
     Args:
         table: What ``prepare`` is about to return.
     """
-    rows = table[(table["scope"] == "class") & (table["metric"] != "")]
-    pairs = rows[["dataset_label", "dataset", "method", "class"]].drop_duplicates()
+    of_class = (table["scope"] == "class") & (table["metric"] != "")
+    pairs = table.loc[of_class, ["dataset_label", "dataset", "method", "class"]].drop_duplicates()
     found: dict[tuple[str, str], list[str]] = {}
     for _, group in pairs.groupby("dataset_label", sort=False):
         every = group["class"].nunique()

@@ -24,6 +24,7 @@ from diadbench.reports.tables.experiments import (
     unique_names,
 )
 from diadbench.reports.tables.means import over_classes_shown
+from diadbench.reports.tables.row_kinds import kinds, of_each
 
 #: what a value is a mean over seeds of; two configurations are two experiments
 KEYS = ["dataset", "method", "protocol", "configuration", "class", "scope", "metric"]
@@ -90,7 +91,7 @@ def complete(results: pd.DataFrame) -> pd.DataFrame:
 
     Rows without a configuration are of one experiment when run and setting are the same.
     """
-    table = results.copy()
+    table = results.copy(deep=False)  # columns are replaced below, never changed: a copy of all takes seconds
     for name in ("run", "setting", "protocol", "identity", "flags"):
         if name not in table:
             table[name] = ""
@@ -100,7 +101,8 @@ def complete(results: pd.DataFrame) -> pd.DataFrame:
         table["configuration"] = ""
     unknown = table["configuration"] == ""
     if unknown.any():
-        table.loc[unknown, "configuration"] = table["path"] + table["run"] + "|" + table["setting"]
+        stand_in = table["path"] + table["run"] + "|" + table["setting"]
+        table["configuration"] = table["configuration"].where(~unknown, stand_in)
     return table
 
 
@@ -126,10 +128,10 @@ def contradictions(table: pd.DataFrame) -> pd.DataFrame:
         Columns :data:`CELL`, ``configuration``, ``class`` and ``problem`` (one sentence with both runs and values);
         one row a cell. Methods and datasets are those of ``table``.
     """
-    rows = table[(table["identity"] != "") & (table["metric"] != "")]
     keys = [*CELL, "configuration"]
     found: list[dict[str, Any]] = []
-    if rows["path"].nunique() > 1:
+    if table["path"].nunique() > 1:
+        rows = table[(table["identity"] != "") & (table["metric"] != "")]
         figure = [*keys, "class", "scope", "metric"]
         counts = rows.groupby(figure, sort=False)["value"].transform("nunique", dropna=False)
         for cell, several in rows[counts > 1].groupby(keys, sort=False):
@@ -152,7 +154,7 @@ def _contradiction(rows: pd.DataFrame) -> dict[str, str]:
 def _without_twins(table: pd.DataFrame, doubted: pd.DataFrame) -> pd.DataFrame:
     """Let a cell that several runs share count once; where their figures differ, all stay, to stand apart."""
     if table["path"].nunique() < 2 and table["run"].nunique() < 2:
-        return table.copy()
+        return table.copy(deep=False)
     known = (table["identity"] != "") & ~_rows_of(table, doubted)
     done_first = table[known].sort_values("state", key=lambda state: state != "done", kind="stable")
     first = done_first.drop_duplicates(CELL)[[*CELL, "path", "run"]]
@@ -172,10 +174,13 @@ def _rows_of(table: pd.DataFrame, doubted: pd.DataFrame) -> pd.Series[bool]:
     return pd.Series([row in wanted for row in tuples(table[at])], index=table.index, dtype=bool)
 
 
-def _dataset_names(table: pd.DataFrame, apart: Mapping[tuple[str, str], str], base: Mapping[str, str]) -> list[str]:
-    keys = [(label, apart[label, name]) for label, name in tuples(table[["dataset", "configuration"]])]
+def _dataset_names(
+    table: pd.DataFrame, apart: Mapping[tuple[str, str], str], base: Mapping[str, str]
+) -> pd.Series[str]:
+    codes, rows = kinds(table, ["dataset", "configuration"])
+    keys = [(label, apart[label, name]) for label, name in rows]
     names = unique_names({(label, text): _with(base[label], text) for label, text in dict.fromkeys(keys)})
-    return [names[key] for key in keys]
+    return of_each([names[key] for key in keys], codes, table["dataset"])
 
 
 def _method_names(
@@ -185,16 +190,20 @@ def _method_names(
     doubted: pd.DataFrame,
 ) -> pd.Series[str]:
     shown = {name: table.loc[table["metric"] != "", name].nunique() > 1 for name in ("setting", "protocol")}
+    runs = table["run"].where(_rows_of(table, doubted), "") if len(doubted) else ""
+    codes, rows = kinds(table.assign(run=runs), ["method", "configuration", "setting", "protocol", "run"])
     keys = [
         (label, setting if shown["setting"] else "", apart[label, name], protocol if shown["protocol"] else "", run)
-        for label, name, setting, protocol, run in zip(
-            *(table[key].tolist() for key in ("method", "configuration", "setting", "protocol")),
-            table["run"].where(_rows_of(table, doubted), "").tolist(),
-        )
+        for label, name, setting, protocol, run in rows
     ]
     names = unique_names({key: _method_name(base[key[0]], *key[1:]) for key in dict.fromkeys(keys)})
-    table = table[["dataset", "protocol", "configuration"]].assign(method=[names[key] for key in keys])
+    labels = table["method"]
+    table = table[["dataset", "protocol", "configuration"]].assign(
+        method=of_each([names[key] for key in keys], codes, labels)
+    )
     alike = table.groupby(["dataset", "method", "protocol"], sort=False)["configuration"].transform("nunique") > 1
+    if not alike.any():
+        return table["method"]
     return table["method"].where(~alike, table["method"] + " (cells " + table["configuration"].str[:8] + ")")
 
 
@@ -210,15 +219,15 @@ def _with(name: str, text: str) -> str:
     return f"{name} ({text})" if text else name
 
 
-def class_names(table: pd.DataFrame) -> list[str]:
+def class_names(table: pd.DataFrame) -> pd.Series[str]:
     """Return the printed name of each row's class. A class called ``mean`` is told from the mean over classes."""
-    pairs = list(tuples(table[["class", "scope"]]))
+    codes, pairs = kinds(table, ["class", "scope"])
     wanted = {
         (name, scope): "mean (class)" if scope == "class" and clean(name) == MEAN else clean(name)
-        for name, scope in dict.fromkeys(pairs)
+        for name, scope in pairs
     }
     names = unique_names(dict(sorted(wanted.items(), key=lambda entry: entry[0][1] == "class")))
-    return [names[pair] for pair in pairs]
+    return of_each([names[pair] for pair in pairs], codes, table["class"])
 
 
 def _doubt_notes(table: pd.DataFrame, doubted: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
@@ -241,10 +250,9 @@ def _with_notes(table: pd.DataFrame, several: Sequence[Mapping[tuple[str, str], 
         for pair, texts in part.items():
             notes.setdefault(pair, []).extend(text.replace(";", ",") for text in texts)
     if notes:
-        table["flags"] = [
-            "; ".join(filter(None, [flags, *notes.get((dataset, method), [])]))
-            for dataset, method, flags in tuples(table[["dataset", "method", "flags"]])
-        ]
+        codes, rows = kinds(table, ["dataset", "method", "flags"])
+        texts = ["; ".join(filter(None, [flags, *notes.get((name, method), [])])) for name, method, flags in rows]
+        table["flags"] = of_each(texts, codes, table["flags"])
     return table
 
 
@@ -300,7 +308,8 @@ def aggregate(results: pd.DataFrame, *, by_seed: bool = False, digits: int = DIG
     """
     keys = [*KEYS, "seed"] if by_seed else KEYS
     results = over_classes_shown(counted_once(complete(results)))
-    rows = results[results["metric"] != ""].copy()
+    needed = dict.fromkeys([*keys, "value", "reason", "n_defined", "n_classes"])
+    rows = results.loc[results["metric"] != "", [*needed]]
     partial = (rows["scope"] == "mean") & (rows["n_defined"] < rows["n_classes"])
     rows["hole"] = ""
     rows.loc[partial, "hole"] = [

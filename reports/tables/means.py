@@ -25,7 +25,7 @@ def over_classes_shown(results: pd.DataFrame) -> pd.DataFrame:
     results = results if results.index.is_unique else results.reset_index(drop=True)
     if not {"flags", "n_classes"} <= set(results):
         return results
-    rows = results[results["metric"] != ""]
+    rows = results.loc[results["metric"] != "", list(dict.fromkeys([*keys, "scope", "class", "value", "n_classes"]))]
     classes = rows[rows["scope"] == "class"].groupby(keys, sort=False, dropna=False)["value"]
     counts = pd.DataFrame({"count": classes.size(), "known": classes.count(), "average": classes.mean()}).reset_index()
     means = rows[rows["scope"] == "mean"]
