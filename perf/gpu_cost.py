@@ -55,7 +55,9 @@ def main() -> None:
     methods = [name for name in ("diad", "uniad", "patchcore", "draem") if name in counted]
     cards = list(counted["bytes_per_second"])
     for card in cards:
-        print(f"\n{card}\n\n| dataset | train / test images | {' | '.join(methods)} |\n|{' --- |' * (len(methods) + 2)}")
+        print(
+            f"\n{card}\n\n| dataset | train / test images | {' | '.join(methods)} |\n|{' --- |' * (len(methods) + 2)}"
+        )
         for dataset, (train, test) in DATASETS.items():
             cells = " | ".join(f"{hours(counted, name, card, train, test):.1f} h" for name in methods)
             print(f"| {dataset} | {train:,} / {test:,} | {cells} |")
