@@ -289,7 +289,15 @@ class DiAD(LightningMethod[DiADModel]):
         budget = self._budget(self.stage2, run)
         if run.device.type != "cuda":
             return budget, self.checkpointing
-        placed = place(model, budget, run.image_size, memory_of(run.device), recompute=self.checkpointing)
+        placed = place(
+            model,
+            budget,
+            run.image_size,
+            memory_of(run.device),
+            recompute=self.checkpointing,
+            optimizer=self.optimizer,
+            half=self.frozen_precision == "bfloat16" and not model.train_encoder,
+        )
         run.extras["batch_on_device"] = f"{placed.budget.batch_size}x{placed.budget.accumulate}"
         run.extras["recomputed_activations"] = placed.recompute
         return placed.budget, placed.recompute

@@ -102,9 +102,9 @@ class AutoencoderStage(_Stage):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch of images in [0,1]."""
         images = normalise(batch["image"])
-        mean, logvar = self.model.encode(images)
+        mean, logvar = (each.float() for each in self.model.encode(images))
         z = self.model.sample_latent(mean, logvar, torch.randn_like(mean))
-        output = self.model.decode(z)
+        output = self.model.decode(z).float()  # sums over an image don't fit half precision
         pixels = (images - output).abs()
         l1 = pixels.sum() / len(images)
         kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).sum() / len(images)

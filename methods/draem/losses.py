@@ -26,11 +26,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     1, or 255 where a value exceeds 128; and 1 more where one is below -0.5.
     """
     c1, c2 = _constants(first.detach())
-    mean_1, mean_2, square_1, square_2, product = _blurred(
-        [first, second, first * first, second * second, first * second]
-    )
-    var_1, var_2 = square_1 - mean_1.square(), square_2 - mean_2.square()
-    covariance = product - mean_1 * mean_2
+    mean_1, mean_2, var_1, var_2, covariance = _moments(first, second)
     similarity = (2 * mean_1 * mean_2 + c1) * (2 * covariance + c2)
     return (similarity / ((mean_1.square() + mean_2.square() + c1) * (var_1 + var_2 + c2))).mean()
 
@@ -44,11 +40,16 @@ def _constants(images: Tensor) -> tuple[Tensor | float, Tensor | float]:
     return (0.01 * span) ** 2, (0.03 * span) ** 2
 
 
-def _blurred(several: list[Tensor]) -> list[Tensor]:
-    """Blur images of one size; on a GPU all at once."""
-    if several[0].device.type == "cpu":
-        return [_blur(images) for images in several]
-    return list(_blur(torch.cat(several)).chunk(len(several)))
+def _moments(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return both means and variances and the covariance of each window; on a GPU in one convolution."""
+    if first.device.type == "cpu":  # in this order: it is that in which gradients are added
+        mean_1, mean_2 = _blur(first), _blur(second)
+        var_1 = _blur(first * first) - mean_1.square()
+        var_2 = _blur(second * second) - mean_2.square()
+        return mean_1, mean_2, var_1, var_2, _blur(first * second) - mean_1 * mean_2
+    blurred = _blur(torch.cat([first, second, first * first, second * second, first * second]))
+    mean_1, mean_2, square_1, square_2, product = blurred.chunk(5)
+    return mean_1, mean_2, square_1 - mean_1.square(), square_2 - mean_2.square(), product - mean_1 * mean_2
 
 
 @functools.lru_cache(maxsize=8)

@@ -167,7 +167,9 @@ class _Module(pl.LightningModule):
     def training_step(self, batch: Tensor | dict[str, Tensor], batch_idx: int) -> Tensor:
         """Paint anomalies into clean images; sum of the three losses."""
         # The step's random state is set by the trainer; everything that is painted follows from this one draw.
-        pairs = self.pairs(batch, int(torch.randint(2**62, ())))
+        seed = int(torch.randint(2**62, ()))
+        with torch.autocast(self.device.type, enabled=False):  # places in an image don't fit half precision
+            pairs = self.pairs(batch, seed)
         reconstruction = self.reconstructor(pairs.corrupted)
         logits = self.segmenter(reconstruction, pairs.corrupted)
         parts = draem_loss(reconstruction, pairs.clean, logits, pairs.mask)

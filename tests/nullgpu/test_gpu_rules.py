@@ -49,7 +49,7 @@ def test_tf32_is_one_option_and_part_of_the_keys_of_caches() -> None:
 
 @pytest.mark.parametrize(
     ("gigabytes", "asked", "expected"),
-    [(80, True, (48, 1)), (24, True, (48, 1)), (19, True, (12, 4)), (24, False, (12, 4))],
+    [(80, True, (48, 1)), (24, True, (24, 2)), (19, True, (12, 4)), (24, False, (12, 4))],
 )
 def test_a_batch_is_as_large_as_the_card_allows(gigabytes: float, asked: bool, expected: tuple[int, int]) -> None:
     with torch.device("meta"):

@@ -15,6 +15,8 @@ from diadbench.methods.training.lightning import Budget
 #: Bytes of activations of an image of 256 x 256 at 320 channels in half precision, counted by ``perf/gpu_idle.py``:
 #: those that wait for the backward pass where blocks are computed again, and where all are kept.
 RECOMPUTED, KEPT = 0.13e9, 0.62e9
+#: Bytes that an optimiser keeps for a parameter.
+MOMENTS = {"adamw": 8.0, "adamw8bit": 2.1, "adafactor": 0.1}
 #: Share of a card's memory that is planned with: the rest is the allocator's and the libraries'.
 USABLE = 0.88
 #: GB from which activations are kept where they fit.
@@ -34,7 +36,16 @@ class Placement:
     recompute: bool
 
 
-def place(model: DiADModel, budget: Budget, image: tuple[int, int], memory: int, *, recompute: bool) -> Placement:
+def place(
+    model: DiADModel,
+    budget: Budget,
+    image: tuple[int, int],
+    memory: int,
+    *,
+    recompute: bool,
+    optimizer: str = "adamw",
+    half: bool = False,
+) -> Placement:
     """Choose the largest batch that fits, and keep activations on a large card.
 
     Args:
@@ -43,19 +54,21 @@ def place(model: DiADModel, budget: Budget, image: tuple[int, int], memory: int,
         image: ``(H, W)``.
         memory: Bytes of the card.
         recompute: The option ``checkpointing``: ``False`` never computes blocks again.
+        optimizer: A name of :data:`MOMENTS`.
+        half: The frozen half of the UNet is in half precision.
     """
     share = image[0] * image[1] / 256**2 * model.config.channels[0] / 320 * (1 if "32" not in budget.precision else 2)
-    room = USABLE * memory - _standing(model)
+    room = USABLE * memory - _standing(model, optimizer, half=half)
     keeps = not recompute or (memory >= LARGE and KEPT * share * budget.batch_size <= room)
     most = int(room / ((KEPT if keeps else RECOMPUTED) * share))
     return Placement(_merged(budget, most), recompute=not keeps)
 
 
-def _standing(model: DiADModel) -> float:
-    """Bytes of all weights, and of the gradients and AdamW's two moments of those that are trained."""
+def _standing(model: DiADModel, optimizer: str, *, half: bool) -> float:
+    """Bytes of all weights, and of the gradients and moments of those that are trained."""
     trained = sum(parameter.numel() for parameter in model.trained_parameters().values())
     every = sum(parameter.numel() for name, parameter in model.named_parameters() if not name.startswith("vae."))
-    return 4.0 * every + 12.0 * trained
+    return (2.0 if half else 4.0) * (every - trained) + (8.0 + MOMENTS[optimizer]) * trained
 
 
 def _merged(budget: Budget, most: int) -> Budget:
