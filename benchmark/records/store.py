@@ -160,6 +160,8 @@ class CellRecord:
 
     def _status(self) -> dict[str, Any]:
         found: dict[str, Any] = read_json(self.directory / "status.json") or {"state": "waiting"}
+        if found.get("state") == "done" and not (self.directory / "metrics.csv").is_file():
+            return {**found, "state": "killed", "reason": "its metrics.csv is gone; the same command makes it again"}
         if found.get("state") != "running" or (held := self.locked()):
             return found
         again = read_json(self.directory / "status.json") or found  # it may have ended between the two looks
@@ -248,11 +250,18 @@ class CellRecord:
         return is_held(self.directory / ".lock")
 
     def metrics(self) -> list[dict[str, str]]:
-        """Rows of ``metrics.csv`` as text; empty unless the cell is done."""
+        """Rows of ``metrics.csv`` as text; empty unless the cell is done.
+
+        Where another runner takes the file away under our eyes, the cell isn't done any more: it is looked at anew.
+        """
         if self.state != "done":
             return []
-        with open(self.directory / "metrics.csv", encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        try:
+            with open(self.directory / "metrics.csv", encoding="utf-8", newline="") as file:
+                return list(csv.DictReader(file))
+        except FileNotFoundError:
+            self.__dict__.pop("status", None)
+            return []
 
     def curves(self) -> dict[str, dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]]:
         """Return class -> kind -> ``(x, y)``, as ``curves.npz`` holds them; ``{}`` when the cell keeps none.
@@ -403,6 +412,7 @@ class RunDirectory:
         """
         path = str(self.path.resolve())
         for cell in self.cells():
+            metrics = cell.metrics()  # before its state is told, for another runner may clear it now
             status = cell.status
             head = {
                 "run": self.name,
@@ -419,7 +429,6 @@ class RunDirectory:
                 "configuration": cell.configuration,
                 "path": path,
             }
-            metrics = cell.metrics()
             for row in metrics:
                 yield {**head, **row}
             if not metrics:

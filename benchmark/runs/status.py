@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diadbench.benchmark.records.store import FAILED, CellRecord, RunDirectory
+from diadbench.benchmark.runs.presence import somebody_is_at_work
 
 STYLES = {"done": "green", "running": "cyan", "skipped": "yellow", "stale": "yellow", "waiting": "dim"}
 
@@ -73,7 +74,7 @@ def _eta(progress: dict[str, Any]) -> float | None:
 
 
 def show(path: str, *, follow: bool, as_json: bool, interval: float) -> int:
-    """Print the state of a run; with ``follow`` until nothing runs or waits. Returns 1 when cells failed."""
+    """Print the state of a run; with ``follow`` until nothing runs any more. Returns 1 when cells failed."""
     run = RunDirectory(path)
     console = Console()
     if as_json:
@@ -86,12 +87,22 @@ def show(path: str, *, follow: bool, as_json: bool, interval: float) -> int:
         return _code(found)
     most = console.height - 6 if console.is_terminal else None  # beside title, head and the line about the rest
     with Live(table(run, found, most), console=console, auto_refresh=False) as live:
-        while any(entry["state"] in ("waiting", "running", "killed") for entry in found):
+        while _goes_on(run, found):
             time.sleep(interval)
             found = states(run)
             live.update(table(run, found, most), refresh=True)
         live.update(table(run, found))  # the end stays on the screen, so that all can be scrolled to
+    left = sum(entry["state"] in ("waiting", "killed") for entry in found)
+    if left:
+        are = "1 cell is" if left == 1 else f"{left} cells are"
+        console.print(Text(f"nothing runs any more; {are} left, `diadbench run {run.path}` goes on"))
     return _code(found)
+
+
+def _goes_on(run: RunDirectory, found: list[dict[str, Any]]) -> bool:
+    """Whether a cell runs, or one is left and a runner is there that may take it."""
+    states = {entry["state"] for entry in found}
+    return "running" in states or (bool(states & {"waiting", "killed"}) and somebody_is_at_work(run.path) is not False)
 
 
 def _code(found: list[dict[str, Any]]) -> int:

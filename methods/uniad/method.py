@@ -19,7 +19,15 @@ from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.feature_cache import build_cache
 from diadbench.methods.features.origin import add, notes_of
-from diadbench.methods.training.lightning import Fetch, LightningMethod, Precision, Stage, Stages, count_parameters
+from diadbench.methods.training.lightning import (
+    Budget,
+    Fetch,
+    LightningMethod,
+    Precision,
+    Stage,
+    Stages,
+    count_parameters,
+)
 from diadbench.methods.uniad.head import HeadConfig, PositionKind, UniADHead
 from diadbench.methods.uniad.official import (
     LoadReport,
@@ -156,6 +164,8 @@ class UniAD(LightningMethod["_Module"]):
             "accumulate": accumulate,
             "checkpoint_minutes": checkpoint_minutes,
         }
+        # steps aren't known before the images are; all else is refused at once where it can't be meant
+        Budget(1, self.settings.batch_size, clip=self.settings.clip, **self._trainer_options)
         self.backbone: Backbone | None = None
         self.report: LoadReport | None = None
 
