@@ -112,6 +112,7 @@ CATALOG: dict[str, Entry] = _entries(
             needs=("pretrained backbone", "Stable Diffusion 1.5 for the full size"),
             batch_invariant=True,
             supports_ddp=True,
+            technical=("checkpoint_minutes",),
         ),
     ),
 )

@@ -22,6 +22,7 @@ class MethodInfo:
         channels: Input channels it asks for: ``("rgb",)`` or ``("rgb", "xyz")``.
         version: Raised when the results of the same options change; part of a cell's identity.
         packages: Installed packages whose code is the method, so that their versions are part of a cell's identity.
+        technical: Options that decide no result, so that they are no part of a cell's identity.
     """
 
     name: str
@@ -36,3 +37,4 @@ class MethodInfo:
     channels: tuple[str, ...] = ("rgb",)
     version: int = 1
     packages: tuple[str, ...] = ()
+    technical: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import shutil
 from collections.abc import Mapping
@@ -122,10 +123,17 @@ class Keeper:
         return arrays
 
     def can_restore(self, name: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> bool:
-        """Whether the pictures and maps of a class are still there."""
+        """Whether the pictures and maps of a class are still there, the maps as they are asked for now."""
         pictures = [row for row in arrays["rows"].tolist() if row in self._gallery_rows]
-        maps = self._keep_maps == "none" or self._map_file(name).is_file()
-        return maps and all(self._picture_file(row).is_file() for row in pictures)
+        return self._has_maps(name) and all(self._picture_file(row).is_file() for row in pictures)
+
+    def _has_maps(self, name: str) -> bool:
+        if self._keep_maps == "none":
+            return True
+        with contextlib.suppress(OSError, ValueError):
+            maps = np.load(self._map_file(name), mmap_mode="r")
+            return bool(maps.dtype == self._keep_maps and maps.shape == (int(self._counts[name]), *self._size))
+        return False
 
     def restore(self, name: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Take a class as :meth:`close` returned it, in the process that goes on."""

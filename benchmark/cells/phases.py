@@ -23,14 +23,17 @@ class Phases:
         said = (read_json(path) if path is not None else None) or {}
         self.seconds: dict[str, float] = said.get("seconds", {})
         self._counts: dict[str, int] = said.get("counts", {})
+        self._open: list[tuple[str, float]] = []
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Count the time of the block for phase ``name``."""
         start = time.perf_counter()
+        self._open.append((name, start))
         try:
             yield
         finally:
+            self._open.pop()
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def count(self, name: str, items: int) -> None:
@@ -43,6 +46,10 @@ class Phases:
         return self._counts.get(name, 0) / seconds if seconds > 0 else None
 
     def keep(self) -> None:
-        """Write them down."""
-        if self._path is not None:
-            write_json(self._path, {"seconds": self.seconds, "counts": self._counts})
+        """Write them down, those of phases that go on too."""
+        if self._path is None:
+            return
+        seconds = dict(self.seconds)
+        for name, start in self._open:
+            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
+        write_json(self._path, {"seconds": seconds, "counts": self._counts})

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,7 +78,9 @@ class PartScorer:
     def _over(self, names: list[str]) -> Iterator[tuple[str, Arrays]]:
         for name in names:
             found = self.scored.finished(self.dataset.classes.index(name))
-            if found is None or not self.keeper.can_restore(name, _named(found, "kept/")):
+            if found is None or str(found["protocol"]) != self.cell["protocol"]:  # which is no part of the identity
+                return
+            if not self.keeper.can_restore(name, _named(found, "kept/")):
                 return
             yield name, found
 
@@ -129,9 +132,8 @@ class PartScorer:
             result = self.evaluator.close(position)
         state = self._state or random_state(self.run.device)
         parts = (("result", result.to_arrays(name)), ("kept", self.keeper.close(name)), ("random", state))
-        self.scored.finish(
-            position, {f"{part}/{key}": value for part, arrays in parts for key, value in arrays.items()}
-        )
+        arrays = {f"{part}/{key}": value for part, found in parts for key, value in found.items()}
+        self.scored.finish(position, {"protocol": np.array(self.cell["protocol"]), **arrays})
 
     def _say(self, method: Method) -> None:
         """Keep what the method says beside its results, where it has said something new."""

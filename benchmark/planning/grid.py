@@ -148,7 +148,8 @@ class Grid:
         engine: ``local``, ``ray`` or ``slurm``.
         engine_options: Keyword arguments of the engine.
         logger: Training loggers: ``csv``, ``tensorboard``, ``mlflow``, ``wandb``.
-        notify: A shell command that is run at the end and on a failure (``DIADBENCH_EVENT``, ``DIADBENCH_RUN``).
+        notify: A shell command that is run when the first cell fails and at the end, for at most 60 s
+            (``DIADBENCH_EVENT``, ``DIADBENCH_RUN``).
         note: A sentence for the report.
         show: How reports show the results: :class:`~diadbench.common.show.Show`. It decides no result.
         limit: For a quick look: at most so many training and test samples of each class, from 2 on; every table says

@@ -247,9 +247,11 @@ def _configuration(
     """Return ``cell.yaml``: everything that the cell's process needs to know; :func:`_for_seed` has the last word."""
     fingerprint = dataset.fingerprint(tuple(method.info["channels"]))
     subset = _subset(grid, cell, dataset)
+    technical = method.info.get("technical", ())
+    deciding = {name: value for name, value in method.options.items() if name not in technical}
     decides = {
         "method": method.identity,
-        "method_options": with_contents(method.options),
+        "method_options": with_contents(deciding),
         "fingerprint": fingerprint,
         "setting": cell.setting,
         "image_size": list(grid.size_for(cell.method)),
@@ -261,7 +263,7 @@ def _configuration(
         **_decided_by_method(method),
         **_decided_by_machine(grid, method, compute),
     }
-    earlier = {**decides, "method": method.earlier, "method_options": method.options}
+    earlier = {**decides, "method": method.earlier, "method_options": deciding}
     return {
         "dataset_label": cell.dataset.label,
         "method_label": cell.method.label,

@@ -30,7 +30,7 @@ from diadbench.version import __version__
 #: Packages with methods in them: their versions count for whatever imports them.
 METHOD_PACKAGES = ("anomalib",)
 #: How options are checked; another way of checking must not take up the answers that an earlier one remembered.
-CHECKED_BY = "typed 1"
+CHECKED_BY = "typed and made 2"
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,26 @@ def _resolve(name: str, options: dict[str, Any], where: str) -> dict[str, Any]:
     where = where or f"method {name!r}"
     checked = checked_options(cls, options, where)
     check = getattr(cls, "check_options", None)  # a user's class need not be a Method
-    if check is not None:
-        try:
+    try:
+        if check is not None:
             check(checked)
-        except UserError as error:
-            raise type(error)(f"{where}: {error}") from error
+        _make(cls, checked)
+    except UserError as error:
+        raise type(error)(f"{where}: {error}") from error
     return {"options": checked, "info": asdict(info)}
+
+
+def _make(cls: Any, options: dict[str, Any]) -> None:
+    """Make a method, which does no work, so that what its constructor refuses is told before any cell runs.
+
+    What else goes wrong in it is the method's own fault; its cells end with the traceback.
+    """
+    try:
+        cls(**options)
+    except UserError:
+        raise
+    except Exception:
+        return
 
 
 def _is_known(name: str) -> bool:

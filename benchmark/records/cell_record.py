@@ -97,6 +97,8 @@ class CellRecord:
 
     def _status(self) -> dict[str, Any]:
         found: dict[str, Any] = read_json(self.directory / "status.json") or {"state": "waiting"}
+        if found.get("state") == "done" and not (self.directory / "metrics.csv").is_file():
+            return {**found, "state": "killed", "reason": "its metrics.csv is gone; the same command makes it again"}
         if found.get("state") != "running" or (held := self.locked()):
             return found
         again = read_json(self.directory / "status.json") or found  # it may have ended between the two looks

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import os
-import subprocess
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterator
@@ -28,6 +26,8 @@ from diadbench.benchmark.planning.plan import MissingRule, Overwrite, Plan, Plan
 from diadbench.benchmark.planning.takeover import take_over
 from diadbench.benchmark.planning.threads import gpus_of_a_cell
 from diadbench.benchmark.records.store import ENDED, FAILED, CellRecord, RunDirectory
+from diadbench.benchmark.runs.notify import Notifier
+from diadbench.benchmark.runs.presence import at_work
 from diadbench.benchmark.runs.status import states_of
 from diadbench.benchmark.runs.watch import Watch
 from diadbench.common.errors import UserError
@@ -118,6 +118,7 @@ def _run_grid(
 ) -> Run:
     started = time.time()
     directory = RunDirectory(out if out is not None else Path("runs") / grid.name, must_exist=False)
+    notifier = Notifier(grid.notify, str(directory.path.absolute()))
     with Watch(quiet=quiet) as watch:
         rule: MissingRule = "skip" if skip_missing else "refuse"
         plan = make_plan(grid, directory, overwrite, watch.step, only=only, missing=rule)
@@ -125,15 +126,22 @@ def _run_grid(
         engine = engine or make_engine(grid)
         engine.share_out(gpus_of_a_cell(plan.grid, plan.compute), named_gpu(plan.grid.device))
         cells = within_budget(plan.pending, budget, engine.at_once) if budget else plan.pending
-        prepare(cells, watch)
-        watch.start(len(cells), len(plan.cells) - len(cells), directory.path)
-        interrupted = _work(plan, longest_first(cells), engine, watch, started) if cells else False
+        try:
+            prepare(cells, watch)
+            watch.start(len(cells), len(plan.cells) - len(cells), directory.path)
+            ordered = longest_first(cells)
+            with at_work(directory.path):
+                interrupted = _work(plan, ordered, engine, watch, started, notifier) if cells else False
+        except UserError:
+            notifier.over("failed", failed=0)
+            raise
     if cells or not directory.results_are_current():
         with _disk(directory.path):
             directory.write_results()
     run = Run(directory, states_of(directory), interrupted)
-    if grid.notify and plan.pending:
-        _notify(grid.notify, run)
+    if plan.pending:
+        event = "interrupted" if run.interrupted else "failed" if run.failed else "done"
+        notifier.over(event, len(run.failed))
     return run
 
 
@@ -287,7 +295,9 @@ class _Queue:
         return ended
 
 
-def _work(plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch, started: float) -> bool:
+def _work(
+    plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch, started: float, notifier: Notifier
+) -> bool:
     """Drive the engine until every one of the cells has ended. Returns whether Ctrl-C or SIGTERM came."""
     queue = _Queue(plan, cells, engine, started)
     last_look = time.monotonic()
@@ -306,6 +316,8 @@ def _work(plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch, st
                         remember(ended)
                         add(ended)
                         watch.ended(ended)
+                        if ended.state in FAILED:
+                            notifier.cell_failed(ended)
                 for planned in queue.look_elsewhere():
                     watch.ended(_fresh(planned))
                 if time.monotonic() - last_look > max(0.5, len(queue.under_way) / 1000):  # a cluster takes thousands
@@ -378,13 +390,3 @@ def _write_cell(planned: PlannedCell) -> None:
 def _fresh(planned: PlannedCell) -> CellRecord:
     """The record as the disk is now; records remember what they have read."""
     return dataclasses.replace(planned.record)
-
-
-def _notify(command: str, run: Run) -> None:
-    event = "interrupted" if run.interrupted else "failed" if run.failed else "done"
-    variables = {
-        "DIADBENCH_EVENT": event,
-        "DIADBENCH_RUN": str(run.path.absolute()),
-        "DIADBENCH_FAILED": str(len(run.failed)),
-    }
-    subprocess.run(command, shell=True, env={**os.environ, **variables}, timeout=60, check=False)

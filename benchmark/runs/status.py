@@ -15,6 +15,7 @@ from rich.text import Text
 
 from diadbench.benchmark.records.cell_labels import Key
 from diadbench.benchmark.records.store import FAILED, CellRecord, RunDirectory
+from diadbench.benchmark.runs.presence import somebody_is_at_work
 
 if TYPE_CHECKING:
     from diadbench.benchmark.records.results import Glance
@@ -101,7 +102,7 @@ MOST = 200
 
 
 def show(path: str, *, follow: bool, as_json: bool, interval: float, every: bool = False) -> int:
-    """Print the state of a run; with ``follow`` until nothing runs or waits. Returns 1 when cells failed.
+    """Print the state of a run; with ``follow`` until nothing runs any more. Returns 1 when cells failed.
 
     Args:
         path: The run directory.
@@ -122,14 +123,23 @@ def show(path: str, *, follow: bool, as_json: bool, interval: float, every: bool
         return _code(found)
     most = console.height - 6 if console.is_terminal else None  # beside title, head and the line about the rest
     with Live(table(run, found, most), console=console, auto_refresh=False) as live:
-        while any(entry["state"] in ("waiting", "running", "killed") for entry in found):
+        while _goes_on(run, found):
             time.sleep(interval)
             found = states(run)
             live.update(table(run, found, most), refresh=True)
-        live.update(
-            table(run, found, None if every else MOST)
-        )  # the end stays on the screen, so that all can be scrolled to
+        # the end stays on the screen, so that all can be scrolled to
+        live.update(table(run, found, None if every else MOST))
+    left = sum(entry["state"] in ("waiting", "killed") for entry in found)
+    if left:
+        are = "1 cell is" if left == 1 else f"{left} cells are"
+        console.print(Text(f"nothing runs any more; {are} left, `diadbench run {run.path}` goes on"))
     return _code(found)
+
+
+def _goes_on(run: RunDirectory, found: list[dict[str, Any]]) -> bool:
+    """Whether a cell runs, or one is left and a runner is there that may take it."""
+    states = {entry["state"] for entry in found}
+    return "running" in states or (bool(states & {"waiting", "killed"}) and somebody_is_at_work(run.path) is not False)
 
 
 def _code(found: list[dict[str, Any]]) -> int:

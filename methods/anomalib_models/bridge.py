@@ -38,6 +38,7 @@ from diadbench.methods.base import Method, MethodInfo, Prediction, RunContext
 from diadbench.methods.features.backbones import RANDOM_NOTE, load_backbone_weights
 from diadbench.methods.features.hub import hub_access, no_network
 from diadbench.methods.features.origin import add
+from diadbench.methods.training.budget import check_count
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -91,6 +92,10 @@ class AnomalibMethod(Method):
         self.batch_size = int(complete["batch_size"])
         self.max_epochs = int(complete["max_epochs"])
         self.max_steps = int(complete["max_steps"])
+        check_count("batch_size", self.batch_size, 1)
+        for name in ("max_epochs", "max_steps"):
+            if complete[name] != -1:  # Lightning's word for no limit
+                check_count(name, complete[name], 1)
         self.crop = bool(complete["crop"])
         self.tag = str(complete["tag"])
         self.lr_interval = complete["lr_interval"]

@@ -34,7 +34,7 @@ from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.origin import Origin, add, notes_of
 from diadbench.methods.training.devices import has_bf16
 from diadbench.methods.training.feeding import Fetch
-from diadbench.methods.training.lightning import Budget, LightningMethod, Stage, Stages, train_stages
+from diadbench.methods.training.lightning import Budget, LightningMethod, Precision, Stage, Stages, train_stages
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -85,6 +85,7 @@ class DiAD(LightningMethod[DiADModel]):
         ablation: ``autoencoder`` reconstructs with the autoencoder alone, to see what the diffusion adds.
         inference_precision: ``float32`` or ``bfloat16`` (autocast) in prediction.
         channels_last: Memory order of the networks; faster, same maps up to rounding.
+        checkpoint_minutes: Minutes between two checkpoints of a training.
         compile: Predict with ``torch.compile``; the first batch takes minutes, and a C++ compiler on a CPU.
     """
 
@@ -112,7 +113,7 @@ class DiAD(LightningMethod[DiADModel]):
         train_levels: int = LEVELS,
         sff_init: Literal["official", "active"] = "active",
         optimizer: Literal["adamw", "adamw8bit", "adafactor"] = "adamw",
-        precision: str = "auto",
+        precision: Literal["auto"] | Precision = "auto",
         checkpointing: bool = True,
         frozen_precision: Literal["float32", "bfloat16"] = "float32",
         cache_latents: bool = True,
@@ -130,6 +131,7 @@ class DiAD(LightningMethod[DiADModel]):
         inference_precision: Literal["float32", "bfloat16"] = "float32",
         channels_last: bool = True,
         compile: bool = False,
+        checkpoint_minutes: float = 5.0,
     ) -> None:
         self.config = config.of_width(width) if width else config.size(size)
         self._size_is_chosen = bool(width) or size != "sd15"
@@ -140,8 +142,16 @@ class DiAD(LightningMethod[DiADModel]):
             raise UserError(f"diad: train_levels is {train_levels}; expected {start + 1} (above the start) to {LEVELS}")
         self.train_levels = train_levels
         self.weights, self.autoencoder, self.checkpoint = weights, autoencoder, checkpoint
-        self.stage1 = Budget(autoencoder_steps, autoencoder_batch_size, autoencoder_accumulate)
-        self.stage2 = Budget(train_steps, batch_size, accumulate)
+        self.stage1 = Budget(
+            autoencoder_steps,
+            autoencoder_batch_size,
+            autoencoder_accumulate,
+            checkpoint_minutes=checkpoint_minutes,
+            called={name: f"autoencoder_{name}" for name in ("steps", "batch_size", "accumulate")},
+        )
+        self.stage2 = Budget(
+            train_steps, batch_size, accumulate, checkpoint_minutes=checkpoint_minutes, called={"steps": "train_steps"}
+        )
         if discriminator_start < 0:
             raise UserError(f"diad: discriminator_start is {discriminator_start}; expected a step from 0 on")
         self.discriminator_start = discriminator_start if discriminator else None
@@ -256,7 +266,7 @@ class DiAD(LightningMethod[DiADModel]):
         stage = AutoencoderStage(
             model, lpips, self.autoencoder_lr, decay, betas=self.autoencoder_betas, discriminator_start=start
         )
-        yield Stage(stage, self._budget(self.stage1, run), "autoencoder")
+        yield Stage(stage, self._budget(self.stage1, run), "autoencoder", keep_frozen=False)
 
     def _diffusion_stage(self, train: TrainData, run: RunContext) -> Stages:
         """Yield stage 2. What it doesn't train is kept small until it has been trained."""
@@ -269,7 +279,7 @@ class DiAD(LightningMethod[DiADModel]):
         dtype = torch.bfloat16 if self.frozen_precision == "bfloat16" else torch.float32
         with slim(model, dtype=dtype, without_autoencoder=self.cache_latents):
             stage = DiffusionStage(model, self.optimizer, self.lr, decay, levels=self.train_levels)
-            yield Stage(stage, budget, "diffusion", fetch)
+            yield Stage(stage, budget, "diffusion", fetch, keep_frozen=False)
         forget_own(run)
         run.extras["sff_trained"] = not model.sg.sff.is_silent()
 

@@ -12,17 +12,14 @@ That holds because nothing depends on the past but weights and optimiser: the im
 from __future__ import annotations
 
 import csv
-import multiprocessing
-import os
 import pickle
 import random
 import signal
-import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -31,45 +28,24 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from diadbench.common.files import write_with
-from diadbench.common.processes.interrupt import Terminated, defer_for_good, deferred, is_pending, take_back
+from diadbench.common.processes.interrupt import Terminated, deferred, is_pending
 from diadbench.methods.base import Method, RunContext, no_progress
+from diadbench.methods.features.origin import add
 from diadbench.methods.features.weights import load_weights, save_weights
+from diadbench.methods.training.budget import Budget as Budget
+from diadbench.methods.training.budget import Precision as Precision
 from diadbench.methods.training.devices import one_device
 from diadbench.methods.training.feeding import BatchOrder, Feeder, Fetch, Images, mix
 from diadbench.methods.training.gpu_memory import TellPeak, take_in
 from diadbench.methods.training.quiet import quiet_lightning
+from diadbench.methods.training.saving import Checkpoints, CheckpointWriter, steps_done
 from diadbench.methods.training.sharing import Shares, WeightShares
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
-#: What networks compute in while they are trained, by Lightning's names.
-Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 #: Training curves have about this many points.
 HISTORY_POINTS = 500
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long and how a module is trained.
-
-    Attributes:
-        steps: Optimiser steps.
-        batch_size: Images a batch, before accumulation; several devices share them.
-        accumulate: Batches whose gradients are summed up for a step.
-        whole_epochs: Batches end with the epoch, the last one may be smaller; otherwise they run on into the next.
-        precision: Lightning's name: ``32-true``, ``bf16-mixed``, ``16-mixed``.
-        clip: Largest norm of all gradients together, or ``None``.
-        checkpoint_minutes: Minutes between two checkpoints.
-    """
-
-    steps: int
-    batch_size: int
-    accumulate: int = 1
-    whole_epochs: bool = False
-    precision: str = "32-true"
-    clip: float | None = None
-    checkpoint_minutes: float = 5.0
 
 
 @quiet_lightning()
@@ -81,6 +57,7 @@ def train_module(
     *,
     name: str = "train",
     fetch: Fetch | None = None,
+    keep_frozen: bool = True,
 ) -> None:
     """Train ``module`` to the end of its budget, from its last checkpoint if there is one.
 
@@ -96,12 +73,20 @@ def train_module(
         name: Name of this training; a method that trains in stages needs one for each.
         fetch: How a batch is made from positions, when it isn't images. With several devices it is pickled, as the
             module is: a class of a module, no function in a function.
+        keep_frozen: Whether checkpoints hold parameters that need no gradient too. A module that has the same ones
+            whenever it is made anew, and doesn't change them, can do without: ``False``.
 
     Raises:
         Terminated: SIGTERM came; a checkpoint has been written.
+        UserError: A checkpoint could not be written: the disk is full.
     """
+    if not budget.steps:
+        add(run.notes, [f"{name}: 0 steps, nothing was trained"])
+        module.to(run.device).eval()
+        return
     path = run.directory / f"{name}.ckpt"
-    done = _steps_done(path)
+    done = steps_done(path, module)
+    module.strict_loading = keep_frozen
     shares = Shares(max(run.devices, 1), run.split)
     shares.check(budget.batch_size)
     add_notes(run, shares)
@@ -114,7 +99,7 @@ def train_module(
         accelerator="gpu" if on_gpu else "cpu",
         devices=_devices(run),
         strategy=DDPStrategy(start_method="spawn") if shares.world > 1 else "auto",
-        precision=budget.precision,  # type: ignore[arg-type]
+        precision=budget.precision,
         max_steps=budget.steps,
         max_epochs=-1,
         accumulate_grad_batches=parts,
@@ -123,7 +108,7 @@ def train_module(
         callbacks=[
             _SeedEachStep(run.seed, parts),
             *([WeightShares(shares, order.size, parts)] if shares != Shares() else []),
-            _Checkpoint(path, budget, parts),
+            Checkpoints(path, budget, parts, keep_frozen=keep_frozen),
             TellPeak(run.directory),
             history,
             _Bar(run, budget, name),
@@ -134,6 +119,7 @@ def train_module(
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=str(run.directory),
+        plugins=[CheckpointWriter()],
         use_distributed_sampler=False,
     )
     if done < budget.steps:
@@ -148,7 +134,7 @@ def train_module(
                 take_in(run.directory)
     else:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        module.load_state_dict(state["state_dict"])
+        module.load_state_dict(state["state_dict"], strict=keep_frozen)
     module.to(run.device).eval()
 
 
@@ -161,12 +147,14 @@ class Stage:
         budget: For how long.
         name: Name of its checkpoint and of its curves in ``history.csv``; each stage of a method needs its own.
         fetch: How a batch is made from positions; see :func:`train_module`.
+        keep_frozen: Whether checkpoints hold what isn't trained too; see :func:`train_module`.
     """
 
     module: pl.LightningModule
     budget: Budget
     name: str = "train"
     fetch: Fetch | None = None
+    keep_frozen: bool = True
 
 
 def train_stages(stages: Stages, train: TrainData, run: RunContext) -> None:
@@ -183,7 +171,15 @@ def train_stages(stages: Stages, train: TrainData, run: RunContext) -> None:
     """
     with closing(stages):
         for stage in stages:
-            train_module(stage.module, train, run, stage.budget, name=stage.name, fetch=stage.fetch)
+            train_module(
+                stage.module,
+                train,
+                run,
+                stage.budget,
+                name=stage.name,
+                fetch=stage.fetch,
+                keep_frozen=stage.keep_frozen,
+            )
 
 
 #: The trainings of a method, one after the other.
@@ -286,12 +282,6 @@ def _pass_on(trainer: pl.Trainer) -> None:
         launcher.kill(signal.SIGTERM)
 
 
-def _steps_done(path: Path) -> int:
-    if not path.is_file():
-        return 0
-    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
-
-
 def _devices(run: RunContext) -> Any:
     return one_device(run.device) if run.devices <= 1 else run.devices
 
@@ -313,55 +303,6 @@ class _SeedEachStep(pl.Callback):
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002 - augmentations of libraries draw from the global state
         torch.manual_seed(seed)
-
-
-class _Checkpoint(pl.Callback):
-    """Saves between two steps: at an interval, when SIGTERM has come, and at the end."""
-
-    def __init__(self, path: Path, budget: Budget, parts: int) -> None:
-        self._path, self._accumulate = path, parts
-        self._interval = budget.checkpoint_minutes * 60
-        self._last = time.monotonic()
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        # Lightning's own handler would end the epoch before our checkpoint, and broadcast in the middle of a collective
-        if trainer.world_size > 1 and multiprocessing.parent_process() is not None:
-            defer_for_good()
-        else:
-            take_back()
-        self._last = time.monotonic()
-
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        if batch_idx % self._accumulate:
-            return
-        ending = is_pending()
-        if trainer.world_size > 1:  # saving is done by all processes together, so they must agree
-            ending, due = self._agree(trainer, ending), self._agree(trainer, self._due())
-        else:
-            due = self._due()
-        if due or ending:
-            self._save(trainer)
-        if ending:
-            raise Terminated
-
-    def _due(self) -> bool:
-        return time.monotonic() - self._last > self._interval
-
-    @staticmethod
-    def _agree(trainer: pl.Trainer, value: bool) -> bool:
-        return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
-
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._save(trainer)
-
-    def _save(self, trainer: pl.Trainer) -> None:
-        temporary = self._path.with_suffix(".saving")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, self._path)
-        self._last = time.monotonic()
 
 
 class _History(pl.Callback):

@@ -21,7 +21,7 @@ from diadbench.methods.features.feature_cache import build_cache
 from diadbench.methods.features.origin import add, notes_of
 from diadbench.methods.features.resident import features_for
 from diadbench.methods.training.feeding import Fetch, ImagesAlone
-from diadbench.methods.training.lightning import LightningMethod, Precision, Stage, Stages, count_parameters
+from diadbench.methods.training.lightning import Budget, LightningMethod, Precision, Stage, Stages, count_parameters
 from diadbench.methods.training.optimizers import can_fuse_on_gpu
 from diadbench.methods.uniad.head import HeadConfig, PositionKind, UniADHead
 from diadbench.methods.uniad.official import (
@@ -159,6 +159,8 @@ class UniAD(LightningMethod["_Module"]):
             "accumulate": accumulate,
             "checkpoint_minutes": checkpoint_minutes,
         }
+        # steps aren't known before the images are; all else is refused at once where it can't be meant
+        Budget(1, self.settings.batch_size, clip=self.settings.clip, **self._trainer_options)
         self.backbone: Backbone | None = None
         self.report: LoadReport | None = None
 

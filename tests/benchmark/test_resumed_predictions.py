@@ -1,4 +1,4 @@
-"""A cell that is killed while it predicts: fitted and loaded once, no image scored twice, the same results to the bit."""
+"""A cell killed while it predicts: fitted and loaded once, no image scored twice, the same results to the bit."""
 
 from __future__ import annotations
 
@@ -170,6 +170,22 @@ def test_torn_and_lost_files_of_a_killed_cell_cost_their_images_alone(
     assert place.counted()["fit"] == 1
     assert len(place.twice()) == 2, "the images of the torn batch"
     assert_same(cell, calm["multi-class"])
+
+
+def test_what_is_no_part_of_the_identity_may_change_meanwhile(
+    realiad: Path, calm: dict[str, CellRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protocol, kept maps and batch: a class that was over is scored again where its metrics or maps are others."""
+    place = Place(tmp_path / "stormy", monkeypatch, realiad)
+    place.run("3", keep_maps="none", protocol="uniad", batch_size=5)  # in the first batch of the second class
+    cell = place.run(batch_size=3)
+    assert place.counted()["fit"] == 1
+    assert len(place.twice()) == 10, "the first class was scored under another protocol"
+    assert {path.name for path in (cell.directory / "maps").iterdir()} == {
+        path.name for path in (calm["multi-class"].directory / "maps").iterdir()
+    }
+    assert cell.status["kept_maps"]["dtype"] == "float16"
+    assert cell.status["protocol"] == "exact"
 
 
 def test_what_another_configuration_left_is_not_used(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from diadbench.benchmark.planning import forecast
 from diadbench.benchmark.planning.grid import load_grid
 from diadbench.benchmark.planning.plan import make_plan
 from diadbench.benchmark.records.store import RunDirectory
+from diadbench.benchmark.runs.presence import at_work, somebody_is_at_work
 from diadbench.benchmark.runs.status import states, table
 from diadbench.cli import main
 from diadbench.common.errors import UserError
@@ -83,6 +85,42 @@ def test_the_notification_says_how_it_ended(write_grid: Any, tmp_path: Path, sta
     assert (code == 0) == (event == "done")
 
 
+def test_the_first_failure_is_told_while_the_others_run(write_grid: Any, tmp_path: Path) -> None:
+    method = {"method": f"{CHEAP / 'storm_method.py'}:StormMethod", "options": {"seconds": 60.0}, "time_limit": "1s"}
+    told = tmp_path / "told"
+    notify = f'echo "$DIADBENCH_EVENT $DIADBENCH_FAILED $DIADBENCH_REASON" >> {told}'
+    assert run(write_grid(methods={"slow": method}, seeds=[0, 1], notify=notify), tmp_path / "run") == 1
+    assert told.read_text().splitlines() == ["cell_failed 1 over its time limit of 1 s", "failed 2 "]
+
+
+def test_a_notification_that_hangs_costs_its_limit_and_no_result(
+    write_grid: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("diadbench.benchmark.runs.notify.LIMIT", 0.5)
+    assert run(write_grid(seeds=[0], notify="sleep 60"), tmp_path / "run") == 0
+    assert "notify: the command took more than 0.5 s and was ended" in capfd.readouterr().err
+    assert (tmp_path / "run" / "results.csv").is_file()
+
+
+def test_a_result_that_vanishes_ends_nothing_and_is_made_again(
+    write_grid: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another runner does it that clears the cell, between the look at its state and the look into its file."""
+    grid = write_grid(seeds=[0, 1])
+    assert run(grid, tmp_path / "run") == 0
+    directory = RunDirectory(tmp_path / "run")
+    first, second = directory.cells()
+    assert first.state == "done"
+    (first.directory / "metrics.csv").unlink()
+    assert first.metrics() == []
+    assert (first.state, second.state) == ("killed", "done")
+    assert "metrics.csv is gone" in first.status["reason"]
+    directory.write_results()
+    assert set(directory.results()["state"]) == {"killed", "done"}
+    assert run(grid, tmp_path / "run") == 0
+    assert set(directory.results()["state"]) == {"done"}
+
+
 def test_status_for_programs_and_until_all_is_over(
     write_grid: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +131,26 @@ def test_status_for_programs_and_until_all_is_over(
     assert [(entry["seed"], entry["state"]) for entry in found] == [(0, "done"), (1, "done")]
     assert main(["status", str(tmp_path / "run"), "--follow"]) == 0
     assert "2 done" in capsys.readouterr().out
+
+
+def test_following_ends_when_nothing_runs_and_nobody_is_there_to_go_on(
+    write_grid: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run(write_grid(seeds=[0, 1]), out) == 0
+    (RunDirectory(out).cell("thing", "nothing", "multi-class", 1).directory / "status.json").unlink()
+    ended = threading.Event()
+    following = threading.Thread(
+        target=lambda: (main(["status", str(out), "--follow", "--interval", "0.1"]), ended.set())
+    )
+    with at_work(out):
+        assert somebody_is_at_work(out)
+        following.start()
+        assert not ended.wait(1), "a runner is there, and a cell waits for it"
+    assert ended.wait(30)
+    following.join()
+    assert somebody_is_at_work(out) is False
+    assert "nothing runs any more; 1 cell is left" in " ".join(capsys.readouterr().out.split())
 
 
 def test_many_cells_are_cut_to_the_screen_the_interesting_ones_first(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import errno
 import importlib
 import inspect
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from diadbench.common.processes.interrupt import Terminated
 from diadbench.methods.base import MethodInfo, Prediction, RunContext
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.draem import Draem
+from diadbench.methods.training import saving
 from diadbench.methods.training.lightning import BatchOrder, Budget, LightningMethod, Stage, Stages, train_module
+from diadbench.methods.training.saving import CheckpointWriter
 from diadbench.methods.uniad import UniAD
 
 
@@ -105,6 +109,90 @@ def test_a_finished_training_is_loaded_not_repeated(tmp_path: Path) -> None:
     train_module(second, Images(), run, budget)
     assert not second.seen
     assert all(torch.equal(value, second.state_dict()[key]) for key, value in first.state_dict().items())
+
+
+class HalfFrozen(Net):
+    """Its first layer is not trained; whoever makes it anew has the same one."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        super().__init__(stop_at)
+        self.net[0].requires_grad_(False)
+
+
+def test_checkpoints_hold_what_is_trained_alone_where_the_rest_is_there_anyway(tmp_path: Path) -> None:
+    budget = Budget(steps=8, batch_size=4)
+    calm = HalfFrozen()
+    train_module(calm, Images(), settings(tmp_path / "calm"), budget)
+    run = settings(tmp_path / "stormy")
+    with pytest.raises(Terminated):
+        train_module(HalfFrozen(5), Images(), run, budget, keep_frozen=False)
+    interrupt._State.pending = False
+    kept = torch.load(run.directory / "train.ckpt", weights_only=True)
+    assert set(kept["state_dict"]) == {"net.3.weight", "net.3.bias"}
+    assert len(kept["optimizer_states"][0]["state"]) == 2
+    for _ in range(2):  # the second time nothing is left to train
+        stormy = HalfFrozen()
+        train_module(stormy, Images(), run, budget, keep_frozen=False)
+        assert all(torch.equal(value, stormy.state_dict()[key]) for key, value in calm.state_dict().items())
+    with pytest.raises(RuntimeError, match=r"lacks net\.0\.bias"):
+        train_module(Net(), Images(), run, budget, keep_frozen=False)
+
+
+def test_a_checkpoint_is_written_while_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is that of the step at which it was begun, however slow the disk."""
+    path, slow, real = tmp_path / "a.ckpt", threading.Event(), torch.save
+
+    def save(*args: Any) -> None:
+        slow.wait(10)
+        real(*args)
+
+    monkeypatch.setattr(saving.torch, "save", save)
+    writer, weight = CheckpointWriter(), torch.zeros(3)
+    writer.save_checkpoint({"state_dict": {"weight": weight}, "loops": [(weight,)]}, path)
+    weight += 1
+    assert not path.exists()
+    slow.set()
+    writer.wait()
+    assert torch.load(path, weights_only=True)["state_dict"]["weight"].sum() == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_a_full_disk_ends_the_training_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(saving.torch, "save", full)
+    with pytest.raises(UserError, match="disk full"):
+        train_module(Net(), Images(), settings(tmp_path / "run"), Budget(3, 4, checkpoint_minutes=0.0))
+    assert not list((tmp_path / "run").glob("train.*"))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"accumulate": 0}, "accumulate is 0; expected a whole number from 1 on"),
+        ({"batch_size": 0}, "batch_size is 0; expected a whole number from 1 on"),
+        ({"steps": -5}, "steps is -5; expected a whole number from 0 on"),
+        ({"steps": True}, "steps is True"),
+        ({"precision": "32-ture"}, "unknown precision of a training '32-ture'; did you mean 32-true"),
+        ({"clip": 0.0}, "clip is 0.0; expected a number above 0"),
+        ({"clip": float("nan")}, "clip is nan"),
+        ({"checkpoint_minutes": -1.0}, "checkpoint_minutes is -1.0"),
+        ({"checkpoint_minutes": float("nan")}, "checkpoint_minutes is nan"),
+    ],
+)
+def test_a_budget_that_cannot_be_meant_is_refused(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Budget(**{"steps": 3, "batch_size": 2, **values})
+
+
+def test_no_step_trains_nothing_and_says_so(tmp_path: Path) -> None:
+    run, net = settings(tmp_path / "run"), Net()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    train_module(net, Images(), run, Budget(0, 2), name="stage")
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert run.notes == ["stage: 0 steps, nothing was trained"]
+    assert not net.training
 
 
 @pytest.mark.parametrize("whole_epochs", [False, True])

@@ -121,6 +121,7 @@ def test_writer_and_readers_share_the_kinds(run: RunDirectory, tmp_path: Path) -
     assert all(info.level == METRICS[info.metric].level for info in CURVES.values())
     other = CellRecord(tmp_path / "cell")
     other.directory.mkdir()
+    (other.directory / "metrics.csv").touch()
     other.write_status(state="done")
     np.savez(other.directory / "curves.npz", **{"classes": np.array(["a"]), "0/rock/x": [0.0], "0/rock/y": [0.0]})
     with pytest.raises(UserError, match="unknown kind of curve 'rock'"):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import weather as storms
+import yaml
 from weather import Weather, rage, results, small_disk
+
+from diadbench.benchmark.records.store import RunDirectory
 
 #: Over both engines. More, or fewer, by the environment.
 STORMS = int(os.environ.get("DIADBENCH_STORMS", "50"))
@@ -39,6 +44,62 @@ def over_local_engine(tmp_path: Path, disk: tuple[Path, bool], cells: int, count
 
 def test_a_few_storms(tmp_path: Path, disk: tuple[Path, bool]) -> None:
     over_local_engine(tmp_path, disk, cells=10, count=6, cheap=True)
+
+
+def start_eight(tmp_path: Path, disk: Path) -> Weather:
+    """Eight cells at once that take a minute; returned when all of them are at work."""
+    weather = Weather(tmp_path, disk, 10, cheap=True, jobs=8)
+    grid = yaml.safe_load(weather.grid.read_text())
+    for method in grid["methods"].values():
+        method["options"]["seconds"] = 60.0
+    weather.grid.write_text(yaml.safe_dump(grid))
+    return weather
+
+
+def wait_for_eight(weather: Weather) -> None:
+    until = time.monotonic() + 120
+    while len(list(weather.run.glob("cells/*/*/*/*/scratch/row"))) < 8:
+        assert time.monotonic() < until, weather.log.read_text()
+        time.sleep(0.1)
+
+
+def test_sigterm_to_a_runner_in_the_background_ends_eight_cells_with_their_reason(
+    tmp_path: Path, disk: tuple[Path, bool]
+) -> None:
+    weather = start_eight(tmp_path, disk[0])
+    weather.background = storms.in_background
+    try:
+        runner = weather.start()
+        wait_for_eight(weather)
+        runner.send_signal(signal.SIGINT)
+        runner.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert runner.poll() is None, "in the background Ctrl-C is meant for others"
+        runner.send_signal(signal.SIGTERM)
+        assert runner.wait(timeout=120) == 130
+        reasons = [record.status.get("reason", "") for record in RunDirectory(weather.run).cells()]
+        assert sum(reason.startswith("ended by SIGTERM") for reason in reasons) == 8
+        assert (weather.run / "results.csv").is_file()
+    finally:
+        weather.stop()
+
+
+def test_sigint_to_eight_cells_is_their_reason(tmp_path: Path, disk: tuple[Path, bool]) -> None:
+    weather = start_eight(tmp_path, disk[0])
+    weather.background = storms.in_background
+    try:
+        weather.start()
+        wait_for_eight(weather)
+        for worker in weather.processes("diadbench.benchmark.cells.worker"):
+            worker.send_signal(signal.SIGINT)
+        until = time.monotonic() + 30
+        while (states := weather.states())["killed"] < 8 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert states["killed"] == 8
+        reasons = {record.status.get("reason", "") for record in RunDirectory(weather.run).cells()}
+        assert "ended by SIGINT; the same command goes on from here" in reasons
+    finally:
+        weather.stop()
 
 
 @pytest.mark.slow

@@ -90,6 +90,7 @@ class Weather:
             paths = [str(CHEAP), os.environ.get("PYTHONPATH")]
             self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         self.ray: Any = None
+        self.background: Callable[[], None] | None = None
         self.runners: list[subprocess.Popen[bytes]] = []
         self.log = place / "runners.txt"
         self.seen: dict[str, float] = {}
@@ -106,7 +107,10 @@ class Weather:
         command = [sys.executable, "-P", "-m", "diadbench", "run", str(grid or self.grid)]
         command += ["--out", str(run or self.run), "--no-report"]
         with open(self.log, "ab") as log:
-            runner = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+            # as from a terminal, so that SIGINT counts; it would be ignored where the tests run in the background
+            runner = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=log, preexec_fn=self.background or hears_everything
+            )
         self.runners.append(runner)
         return runner
 
@@ -176,6 +180,17 @@ class Weather:
         self.stop()
         shutil.rmtree(self.run)
         self.seen = {}
+
+
+def hears_everything() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def in_background() -> None:
+    """As ``nohup ... &`` starts a process."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def results(run: Path) -> pd.DataFrame:

@@ -8,7 +8,7 @@ def command(run: str, *, follow: bool = False, json: bool = False, interval: flo
 
     Args:
         run: The run directory.
-        follow: Show it again and again until everything is over.
+        follow: Show it again and again until nothing runs and no runner is there.
         json: Print JSON.
         interval: Seconds between two looks of --follow.
         every: Print every cell; by default 200, first those that run or have failed, and how many there are besides.

@@ -1,0 +1,167 @@
+"""Checkpoints of a training: what it has learnt, written while it goes on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from diadbench.common.cache.disk_space import MOVE_RUN, writing
+from diadbench.common.processes.interrupt import Terminated, defer_for_good, is_pending, take_back
+
+if TYPE_CHECKING:
+    from diadbench.methods.training.budget import Budget
+
+
+class CheckpointWriter(TorchCheckpointIO):
+    """Writes a checkpoint in a thread, whole or not at all. Its tensors are copied to the CPU's memory first.
+
+    One is written at a time. What goes wrong is raised by the next call.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+
+    def __reduce__(self) -> Any:
+        """Processes that train together are sent it before there is anything to write."""
+        return type(self), ()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Copy the checkpoint and begin to write it."""
+        self.wait()
+        copied = _copied(checkpoint)
+        self._thread = threading.Thread(target=self._write, args=(copied, Path(path)), name="checkpoint")
+        self._thread.start()
+
+    def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
+        temporary = path.with_suffix(".saving")
+        try:
+            with writing(path.parent, MOVE_RUN):
+                with open(temporary, "wb") as file:
+                    torch.save(checkpoint, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+        except Exception as error:
+            temporary.unlink(missing_ok=True)
+            self._error = error
+
+    def wait(self) -> None:
+        """Wait until what was saved last is on the disk.
+
+        Raises:
+            UserError: It could not be written: the disk is full.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def teardown(self) -> None:
+        """Wait, as the training is over."""
+        self.wait()
+
+
+def _copied(value: Any) -> Any:
+    """Return plain containers with copies of their tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(entry) for key, entry in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_copied, value))
+    return value
+
+
+def steps_done(path: Path, module: pl.LightningModule) -> int:
+    """Return the steps after which a checkpoint was written; 0 where there is none.
+
+    Raises:
+        RuntimeError: It lacks a parameter that is trained: it is another module's.
+    """
+    if not path.is_file():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    if missing := sorted(trained - state["state_dict"].keys()):
+        raise RuntimeError(f"{path}: it lacks {missing[0]} (and {len(missing) - 1} more); it is another module's")
+    return int(state["global_step"])
+
+
+class Checkpoints(pl.Callback):
+    """Saves between two steps: at an interval, when SIGTERM has come, and at the end.
+
+    Args:
+        path: The file.
+        budget: Says how often.
+        parts: Batches of the trainer that make up a step.
+        keep_frozen: Whether the file holds parameters that need no gradient too.
+    """
+
+    def __init__(self, path: Path, budget: Budget, parts: int, *, keep_frozen: bool = True) -> None:
+        self._keep_frozen = keep_frozen
+        self._path, self._parts = path, parts
+        self._interval = budget.checkpoint_minutes * 60
+        self._last = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take the signals back from Lightning; the interval begins."""
+        # Lightning's own handler would end the epoch before our checkpoint, and broadcast in the middle of a collective
+        if trainer.world_size > 1 and multiprocessing.parent_process() is not None:
+            defer_for_good()
+        else:
+            take_back()
+        self._last = time.monotonic()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Save when it is time. Raises Terminated when a signal has come, with the checkpoint on the disk."""
+        if batch_idx % self._parts:
+            return
+        ending = is_pending()
+        if trainer.world_size > 1:  # saving is done by all processes together, so they must agree
+            ending, due = self._agree(trainer, ending), self._agree(trainer, self._due())
+        else:
+            due = self._due()
+        if due or ending:
+            self._save(trainer, wait=ending)
+        if ending:
+            raise Terminated
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._last > self._interval
+
+    @staticmethod
+    def _agree(trainer: pl.Trainer, value: bool) -> bool:
+        return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Save the end of the training, and wait until it is on the disk."""
+        self._save(trainer, wait=True)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Leave out what isn't trained, where the module has it anyway."""
+        if self._keep_frozen:
+            return
+        parameters = module.named_parameters(remove_duplicate=False)
+        frozen = {name for name, parameter in parameters if not parameter.requires_grad}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if name not in frozen}
+
+    def _save(self, trainer: pl.Trainer, *, wait: bool = False) -> None:
+        trainer.save_checkpoint(self._path)
+        writer = trainer.strategy.checkpoint_io
+        if wait and isinstance(writer, CheckpointWriter):
+            writer.wait()
+        self._last = time.monotonic()
