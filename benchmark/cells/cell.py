@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from diadbench import datasets, methods
+from diadbench.benchmark.cells.calibrating import Calibration, calibrated_on, save_normal
 from diadbench.benchmark.cells.evaluating import evaluate_batch, make_evaluator
 from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size, size_notes
 from diadbench.benchmark.cells.keep import Keeper
@@ -69,8 +70,11 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         train, test = data.part(part)
         run = settings_for(part, train, cell, device, scratch, progress)
         method = methods.get_class(cell["method"])(**cell["method_options"])
+        again = scratch.checkpoint(part.name).is_dir()
         with phases("fit"):
             fit_or_load(method, train, run, scratch.checkpoint(part.name), scratch)
+        with phases("calibrate"):
+            Calibration(cell, dataset, train, run, evaluator).calibrate(method, again=again)
         with phases("predict"):
             predict_part(method, test, dataset, device, cell, phases, evaluator, keeper, progress)
         notes += [note for note in run.notes if note not in notes]
@@ -81,6 +85,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         progress(0, 1, "evaluate")
         evaluation = evaluator.compute()
         keeper.save(evaluation)
+        save_normal(record.directory, {place: evaluator.normal(place) for place in range(len(dataset.classes))})
         progress(1, 1, "evaluate")
 
     scratch.clear(keep_checkpoints=cell["keep_checkpoints"])
@@ -89,6 +94,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "protocol_text": protocol.describe(evaluation_size(cell)),
         "evaluation_size": list(evaluation_size(cell)),
         "kept_maps": keeper.kept,
+        "thresholds_from": calibrated_on(dataset),
         "identity": cell["identity"],
         "fingerprint": data.fingerprint,
         **{f"n_{split}": int(count) for split, count in dataset.samples["split"].value_counts().items()},

@@ -9,6 +9,9 @@
                          means complete
         metrics.csv      class, scope, metric, value, reason, n_normal, n_anomalous, n_defined, n_classes
         scores.parquet   index, image, class, defect, label, score, sample_id
+        decisions.csv    what thresholds do, for each class and one for all: DECISION_COLUMNS
+        pooled.csv       metrics of all classes as one set, beside the mean over classes: POOLED_COLUMNS
+        normal.npz       scores of the normal images that thresholds were set on
         curves.npz       thinned curves of each class, by the kinds of CURVES
         history.csv      training curves: step, name, value (when the method trains)
         gallery/         a fixed choice of test images with maps, for pictures
@@ -42,7 +45,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from filelock import FileLock
 
-from diadbench.benchmark.metrics.names import CURVES, METRICS, CurveInfo
+from diadbench.benchmark.metrics.names import CURVES, METRICS, CurveInfo, is_metric, metric_info
 from diadbench.benchmark.metrics.protocols import get_protocol
 from diadbench.benchmark.records.cell_labels import keys_of_grid
 from diadbench.benchmark.records.experiment import CODE_OF, EARLIER, configuration, decided, run_names
@@ -67,7 +70,9 @@ __all__ = [
     "CurveInfo",
     "RunDirectory",
     "cell_path",
+    "is_metric",
     "load_results",
+    "metric_info",
     "open_runs",
 ]
 
@@ -288,7 +293,17 @@ class CellRecord:
 
     def clear(self) -> None:
         """Forget results and status, keep what a resumed training needs (``scratch``) and the log."""
-        for name in ("status.json", "metrics.csv", "scores.parquet", "curves.npz", "history.csv", "progress.json"):
+        for name in (
+            "status.json",
+            "metrics.csv",
+            "scores.parquet",
+            "curves.npz",
+            "history.csv",
+            "progress.json",
+            "decisions.csv",
+            "pooled.csv",
+            "normal.npz",
+        ):
             (self.directory / name).unlink(missing_ok=True)
         for name in ("gallery", "maps", "checkpoint"):
             shutil.rmtree(self.directory / name, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +15,20 @@ import torch
 import yaml
 
 from diadbench import datasets
+from diadbench.benchmark.cells.calibrating import load_normal
 from diadbench.benchmark.cells.cell import open_data
 from diadbench.benchmark.cells.evaluating import make_evaluator
 from diadbench.benchmark.cells.evaluation_size import evaluation_size, size_notes
 from diadbench.benchmark.cells.keep import limits_file, map_file, save_metrics, save_scores
 from diadbench.benchmark.metrics import get_protocol
+from diadbench.benchmark.metrics.decisions.normal_scores import NormalSummary, no_normal
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
 from diadbench.common.half import from_half
 
 if TYPE_CHECKING:
-    from diadbench.benchmark.metrics import Evaluation
+    from diadbench.benchmark.metrics import Evaluation, Protocol
     from diadbench.datasets.decoding.data import TestData
 
 #: Sums over the same scores in another order differ by less.
@@ -85,6 +88,8 @@ def evaluate_cell(cell: CellRecord, name: str, target: RunDirectory) -> None:
     record = target.cell(cell.dataset, cell.method, cell.setting, cell.seed)
     record.directory.mkdir(parents=True, exist_ok=True)
     evaluator = make_evaluator(dataset, protocol, record.directory / "spill")
+    for place, summary in normal_again(cell, protocol, len(dataset.classes)).items():
+        evaluator.set_normal(place, summary)
     scores = pd.read_parquet(cell.directory / "scores.parquet").set_index("index")
     kept = KeptMaps(cell.directory, dataset.classes, dataset.samples)
     for part in dataset.parts(config["setting"]):
@@ -100,6 +105,19 @@ def evaluate_cell(cell: CellRecord, name: str, target: RunDirectory) -> None:
     text = protocol.describe(evaluation_size(config))
     said = {"notes": list(dict.fromkeys(notes)), "data_notes": list(data.notes), "protocol_text": text}
     _write(record, cell, config, evaluation, scores, said)
+
+
+def normal_again(cell: CellRecord, protocol: Protocol, classes: int) -> dict[int, NormalSummary]:
+    """Return a cell's normal images for another evaluation: where it compares maps and scores in another way, none.
+
+    Their maps are not kept, only counts of their pixels.
+    """
+    found = load_normal(cell.directory)
+    own = get_protocol(cell.config["protocol"])
+    if found and own.comparison != protocol.comparison:
+        reason = f"normal images were scored under protocol {own.name} alone: run the grid under {protocol.name}"
+        return {place: replace(no_normal(), reason=reason) for place in range(classes)}
+    return found
 
 
 def _difference(cell: CellRecord, protocol: str, evaluation: Evaluation) -> list[str]:
@@ -135,6 +153,8 @@ def _write(
 ) -> None:
     write_text(record.directory / "cell.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     save_metrics(record.directory, evaluation)
+    if (cell.directory / "normal.npz").is_file():
+        shutil.copy2(cell.directory / "normal.npz", record.directory / "normal.npz")
     save_scores(record.directory, scores.reset_index(), evaluation)
     for name in ("gallery", "history.csv"):
         source = cell.directory / name

@@ -11,6 +11,7 @@ from diadbench.common.files import write_text
 from diadbench.reports.paper.latex import COMMANDS, Column, Rows, breakable, note, to_latex, write_rows
 from diadbench.reports.paper.macros import macro_names, metric_name, to_macros
 from diadbench.reports.paper.references import bbl, citations, source_key
+from diadbench.reports.paper.threshold_latex import thresholds_latex
 from diadbench.reports.published.literature import check_published
 from diadbench.reports.tables.cut import Table
 from diadbench.reports.tables.escape import file_names, latex
@@ -60,6 +61,7 @@ def write_latex(
     digits = source.show.digits
     extra = {"versus": versus_latex(versus, digits=digits), "published": published_latex(published, digits=digits)}
     texts.update({name: text for name, text in extra.items() if text})
+    texts.update(thresholds_latex(source))
     inputs = list(texts)
     label = source.show.label or "tab:summary"
     texts["summary_twocolumn"] = to_latex(

@@ -34,6 +34,7 @@ from diadbench.reports.workbook.sheet import (
     put_head,
     under,
 )
+from diadbench.reports.workbook.thresholds_sheet import write_thresholds
 
 
 def write_excel(source: Source, path: Path, versus: pd.DataFrame, published: pd.DataFrame) -> Path:
@@ -50,6 +51,7 @@ def write_excel(source: Source, path: Path, versus: pd.DataFrame, published: pd.
             _dataset(book, source, dataset)
         _versus(book, versus, source.show.digits)
         _seeds(book, results, table, source.show.digits)
+        write_thresholds(book, source)
         _published(book, published)
         _cost(book, source)
     _failures(book, source)
