@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,8 @@ def _terminal(table: pd.DataFrame, names: Sequence[str], figures: Sequence[Figur
         shown.add_column(Text(head), justify="left" if place < len(names) else "right")
     for row in records(table):
         shown.add_row(*map(Text, _cells(row, names, figures, digits)))
-    console = Console(record=True, width=10_000, quiet=True, highlight=False)
+    written = io.StringIO()
+    console = Console(file=written, width=10_000, highlight=False)
     console.width = max(_WIDTH, console.measure(shown).maximum)
     console.print(shown)
-    return console.export_text()
+    return written.getvalue()

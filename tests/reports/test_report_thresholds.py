@@ -81,6 +81,12 @@ def test_the_command_prints_them(run: Path, form: str, capsys: pytest.CaptureFix
     assert main(["table", str(run), "--thresholds", "--format", "xlsx"]) == 2
 
 
+@pytest.mark.parametrize("what", [[], ["--thresholds"]])
+def test_a_printed_table_can_be_written(run: Path, tmp_path: Path, what: list[str]) -> None:
+    assert main(["table", str(run), *what, "--out", str(tmp_path / "table.txt")]) == 0
+    assert "DiAD" in (tmp_path / "table.txt").read_text(encoding="utf-8")
+
+
 def test_cells_of_earlier_versions_are_said(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = tmp_path / "old"
     shutil.copytree(run, old)

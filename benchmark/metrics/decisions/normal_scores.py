@@ -64,7 +64,7 @@ class NormalSummary:
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return plain arrays; :meth:`from_arrays` undoes it."""
         known = np.array([self.moments.n, self.moments.mean, self.moments.squares])
-        pixels = {"step": self.pixels.step, "count": self.pixels.count}
+        pixels: dict[str, NDArray[Any]] = {"step": self.pixels.step, "count": self.pixels.count}
         return {"scores": self.scores, "moments": known, "reason": np.array(self.reason), **pixels}
 
     @classmethod

@@ -36,7 +36,10 @@ def pooled_row(metric: str, scored: list[Scored], table: pd.DataFrame) -> tuple[
         return metric, float("nan"), mean, float("nan"), float("nan"), reason
     low, high = _bounds(metric, whole)
     value = (low + high) / 2
-    return metric, value, mean, value - mean, (high - low) / 2, ""
+    difference = value - mean
+    if abs(difference) < exact.ROUNDING:  # sums in another order
+        difference = 0.0
+    return metric, value, mean, difference, (high - low) / 2, ""
 
 
 def _undefined(scored: Scored) -> str:
@@ -51,7 +54,7 @@ def _bounds(metric: str, scored: Scored) -> tuple[float, float]:
     if isinstance(scored.normal, Counts) and isinstance(scored.anomalous, Counts):
         bounds = _auroc_bounds if metric.endswith("auroc") else _ap_bounds
         return bounds(scored.normal, scored.anomalous)
-    scores = np.concatenate([scored.normal, scored.anomalous])  # type: ignore[arg-type]
+    scores = np.concatenate([scored.normal, scored.anomalous])
     labels = np.arange(len(scores)) >= len(scores) - len(scored.anomalous)  # type: ignore[arg-type]
     ranking = exact.rank(scores, labels)
     value = exact.auroc(ranking) if metric.endswith("auroc") else exact.average_precision(ranking)

@@ -104,7 +104,7 @@ def _ordered(values: NDArray[Any]) -> NDArray[Any]:
     signed, unsigned = (np.int32, np.uint32) if size == 4 else (np.int64, np.uint64)
     bits = (values + values.dtype.type(0)).view(signed)  # -0.0 becomes 0.0
     top = unsigned(1 << (8 * size - 1))
-    return np.where(bits < 0, ~bits.view(unsigned), bits.view(unsigned) | top)
+    return np.asarray(np.where(bits < 0, ~bits.view(unsigned), bits.view(unsigned) | top))
 
 
 def _value(key: int, dtype: np.dtype[Any]) -> float:
