@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -127,10 +129,10 @@ def _archived(path: Path) -> Iterator[_Entry]:
                         raise UserError(f"{path}: {member.name}: lies beside the one folder that an archive holds")
                     content = archive.extractfile(member)
                     assert content is not None
-                    yield name, content.read
+                    yield name, partial(bytes, content.read())  # read here, where a broken archive is told
                 elif not member.isdir():
                     raise UserError(f"{path}: {member.name}: a link; expected plain files")
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise UserError(f"{path}: can't be read as a .tar.gz archive ({error}); make it again") from None
 
 
