@@ -205,7 +205,7 @@ class Evaluator:
         columns = ["class", "metric", "value", "reason", "n_normal", "n_anomalous"]
         table = pd.DataFrame([row for result in results for row in result.rows], columns=columns)
         images = pd.concat([result.scores for result in results], ignore_index=True)
-        more = {}
+        more: dict[str, pd.DataFrame] = {}
         if self.decisions:
             tables = self._decider.tables(images, table, [result.pixels for result in results])
             more = dict(zip(("decisions", "pooled"), tables))
