@@ -65,7 +65,7 @@ class Evaluator:
         grouped: The batches come grouped by class. A class is then computed and its state freed as soon as the next
             one begins, so memory is bounded by one class; a batch of a class that is over is an error.
         with_curves: Whether to make the curves for plots; without them ``Evaluation.curves`` is empty for each class.
-        decisions: Whether to make the tables of thresholds and of the classes as one set; about 10 ns a pixel.
+        decisions: Whether to make the tables of thresholds and of the classes as one set; about 15 ns a pixel.
 
     Raises:
         UserError: Unknown protocol, no class, a class named twice.

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics.decisions.histogram import Counts, StepHistogram
+from diadbench.benchmark.metrics.decisions.histogram import Counts, StepHistogram, without
 from diadbench.benchmark.metrics.decisions.normal_scores import NormalScores, NormalSummary, all_together
 from diadbench.benchmark.metrics.decisions.outcome import Outcome, Scored, scored_together
 from diadbench.benchmark.metrics.decisions.pooled import pooled_row
@@ -23,7 +23,7 @@ class _Pixels:
     """Pixels of the test images of one class."""
 
     def __init__(self) -> None:
-        self.normal, self.anomalous = StepHistogram(), StepHistogram()
+        self.all, self.anomalous = StepHistogram(), StepHistogram()
         self.broken = 0
         self.unmasked = 0
 
@@ -31,17 +31,21 @@ class _Pixels:
         if masks is None:
             self.unmasked += len(maps)
             return
-        finite = np.isfinite(maps).all(axis=(1, 2))
-        self.broken += int((~finite).sum())
-        if finite.all():
-            self.normal.add(maps[~masks])
+        if not maps.size:
+            return
+        if not np.isfinite([maps.min(), maps.max()]).all():  # NaN comes through both
+            self.broken += int((~np.isfinite(maps).all(axis=(1, 2))).sum())
+            return
+        self.all.add(maps.reshape(-1))
+        if masks.any():
             self.anomalous.add(maps[masks])
 
     @property
     def scored(self) -> Scored:
         reason = f"NaN or infinity in {self.broken} anomaly maps" if self.broken else ""
         reason = reason or ("no masks" if self.unmasked else "")
-        return Scored(self.normal.counts, self.anomalous.counts, reason)
+        anomalous = self.anomalous.counts
+        return Scored(without(self.all.counts, anomalous), anomalous, reason)
 
 
 class Decider:

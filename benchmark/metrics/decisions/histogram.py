@@ -29,8 +29,13 @@ def steps_of(values: NDArray[Any]) -> NDArray[np.int32]:
 
 def end_of(step: int) -> float:
     """Return the largest float32 of a step."""
-    bits = np.array([((step + 1) << _DROPPED) - 1], np.int64).astype(np.int32)
-    return float((bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(np.float32)[0])
+    return float(ends_of(np.array([step]))[0])
+
+
+def ends_of(steps: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the largest float32 of each step."""
+    bits = (((steps.astype(np.int64) + 1) << _DROPPED) - 1).astype(np.int32)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(np.float32).astype(np.float64)
 
 
 def moved_up(threshold: float) -> float:
@@ -77,6 +82,13 @@ def together(several: list[Counts]) -> Counts:
     found = np.zeros(len(distinct), np.int64)
     np.add.at(found, place, count)
     return Counts(distinct, found)
+
+
+def without(counts: Counts, some: Counts) -> Counts:
+    """Return counts less those of some of the same values."""
+    left = counts.count.copy()
+    left[np.searchsorted(counts.step, some.step)] -= some.count
+    return Counts(counts.step[left > 0], left[left > 0])
 
 
 class StepHistogram:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics.decisions.histogram import Counts, end_of, together
+from diadbench.benchmark.metrics.decisions.histogram import Counts, ends_of, together
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _candidates(scored: Scored) -> tuple[NDArray[np.float64], NDArray[np.int64],
         upto = np.concatenate([[0], np.cumsum(normal.count)])
         fp = normal.total - upto[at]
         tp = np.cumsum(anomalous.count[::-1])
-        below = np.array([end_of(int(step) - 1) for step in anomalous.step])
+        below = ends_of(anomalous.step - 1)
         return below[::-1], tp, fp[::-1]
     assert not isinstance(normal, Counts)
     assert not isinstance(anomalous, Counts)
