@@ -143,6 +143,13 @@ class Dataset(ABC):
             return self.groups()
         return [Part(name, (name,)) for group in self.groups() for name in group.classes]
 
+    def validation_images(self, name: str) -> list[str]:
+        """List normal images of a class that are neither trained on nor tested: thresholds are set on them.
+
+        Paths relative to :attr:`root`; nothing where the set has no validation split.
+        """
+        return []
+
     @property
     def set_aside(self) -> frozenset[str]:
         """Files below the root that belong to the set and to no sample, by design. Known once :meth:`index` ran."""

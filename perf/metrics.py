@@ -4,6 +4,7 @@ All of a size run in turn, each in a forked process of its own on one thread; me
 
     python perf/metrics.py                      # 83, 400 and 1725 maps of 256x256 (about ten minutes)
     python perf/metrics.py --sizes 83           # a quarter of that
+    python perf/metrics.py --by-name --sizes 83 # what each metric that is asked for by name adds to that
     python perf/metrics.py --stream 4           # memory growth instead: one class of up to 4 Gpx from disk
 """
 
@@ -209,6 +210,67 @@ def compare(n: int, slow: bool, repeats: int) -> list[dict]:
     return rows
 
 
+def with_thresholds(name: str) -> Callable:
+    """Return a call that evaluates with a metric at a threshold, or with all tables of thresholds (``decisions``)."""
+
+    def call(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+        from diadbench.benchmark.metrics import Evaluator
+
+        decisions = name == "decisions"
+        evaluator = Evaluator(
+            ["all"], "exact" if decisions else f"exact+{name}", with_curves=False, decisions=decisions
+        )
+        ids = np.zeros(len(maps), int)
+        evaluator.calibrate(ids[:32], maps[:32], None)
+        evaluator.update(ids, maps, masks, None, None, borrow=True)
+        table = evaluator.compute().table
+        return dict(zip(table["metric"], table["value"]))
+
+    return call
+
+
+def named(name: str) -> Callable:
+    """Return a call that evaluates under ``exact`` with one more metric."""
+
+    def call(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+        from diadbench.benchmark.metrics import evaluate
+
+        return dict(evaluate(maps, masks, protocol=f"exact+{name}"))
+
+    return call
+
+
+BY_NAME = {
+    **{name: named(name) for name in ("aupro@0.05", "aupimo", "i_pg", "i_pb", "p_pg", "p_pb")},
+    **{name: with_thresholds(name) for name in ("class_f1", "seg_f1", "p_iou@q0.99", "decisions")},
+}
+
+
+def by_name(n: int, repeats: int) -> list[dict]:
+    """Measure what each metric by name adds to ``exact`` at ``n`` maps; the best of several runs in turn."""
+    maps, masks = synthetic(n)
+    calls = {"exact": ours, **BY_NAME}
+    runs: dict[str, list] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            runs[name].append(measured(call, maps, masks))
+    rows = []
+    print(f"\n{n} maps, {maps.size / 1e6:.1f} Mpx\n{'':14} {'ns/px':>8} {'more':>8} {'B/px':>7}  value")
+    for name, found in runs.items():
+        done = [run for run in found if not isinstance(run, str)]
+        if not done:
+            print(f"{name:14} failed: {found[0]}")
+            continue
+        seconds, extra, values = min(done, key=lambda run: run[0])
+        row = {"n": n, "name": name, "ns": seconds / maps.size * 1e9, "bytes": extra / maps.size}
+        rows.append(row)
+        print(
+            f"{name:14} {row['ns']:8.2f} {row['ns'] - rows[0]['ns']:8.2f} {row['bytes']:7.2f}"
+            f"  {values.get(name, float('nan')):.6f}"
+        )
+    return rows
+
+
 def _stream(pipe, gigapixels: float, directory: str) -> None:
     from diadbench.benchmark.metrics import Evaluator
 
@@ -279,10 +341,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="*", default=[83, 400, 1725], help="numbers of maps")
     parser.add_argument("--slow-up-to", type=int, default=83, help="largest size for sklearn, anomalib, torchmetrics")
+    parser.add_argument("--by-name", action="store_true", help="time the metrics that are asked for by name instead")
     parser.add_argument("--repeats", type=int, default=3, help="runs of the fast ones; the best counts")
     parser.add_argument("--stream", type=float, default=0, metavar="GPX", help="memory growth of a class of GPX Gpx")
     parser.add_argument("--out", type=Path, default=Path("metrics_benchmark.png"), help="the plot; rows go beside it")
     options = parser.parse_args()
+    if options.by_name:
+        rows = [row for n in options.sizes for row in by_name(n, options.repeats)]
+        options.out.with_suffix(".json").write_text(json.dumps({"by_name": rows}, indent=1), encoding="utf-8")
+        return
     growth = stream(options.stream) if options.stream else None
     sizes = [] if growth else options.sizes
     rows = [row for n in sizes for row in compare(n, n <= options.slow_up_to, options.repeats)]

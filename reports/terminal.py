@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,9 @@ def _console(out: str | None, table: RichTable) -> Console:
     """Return a console; where the output is no terminal, it is as wide as the table, so that nothing is cut."""
     console = Console(record=out is not None, highlight=False)
     if not console.is_terminal or out:
-        console = Console(record=out is not None, highlight=False, width=10_000, quiet=out is not None)
+        # a quiet console records nothing
+        file = io.StringIO() if out else None
+        console = Console(record=out is not None, highlight=False, width=10_000, file=file)
         console.width = max(80, console.measure(table).maximum)
     return console
 

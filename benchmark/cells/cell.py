@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from diadbench import datasets, methods
+from diadbench.benchmark.cells.calibrating import Calibration, calibrated_on, save_normal
 from diadbench.benchmark.cells.determinism import gpu_notes, set_tf32
 from diadbench.benchmark.cells.evaluating import make_evaluator
 from diadbench.benchmark.cells.evaluation_size import evaluation_size, size_notes
@@ -86,9 +87,12 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         run = settings_for(part, train, cell, device, scratch, progress)
         scored, checkpoint = scratch.predictions(part.name), scratch.checkpoint(part.name)
         scorer = PartScorer(cell, dataset, test, run, scored, phases, evaluator, keeper)
-        whole = checkpoint.is_dir() and scorer.is_whole()
+        again = checkpoint.is_dir()
+        whole = again and scorer.is_whole()
         with phases("fit"):
             method = None if whole else fit_or_load(partial(make, cell), train, run, checkpoint, scratch, scored)
+        with phases("calibrate"):
+            Calibration(cell, dataset, train, run, evaluator).calibrate(method, again=again)
         phases.keep()
         with phases("predict"):
             scorer.restore()
@@ -105,6 +109,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         progress(0, 1, "evaluate")
         evaluation = evaluator.compute()
         keeper.save(evaluation)
+        save_normal(record.directory, {place: evaluator.normal(place) for place in range(len(dataset.classes))})
         progress(1, 1, "evaluate")
 
     return {
@@ -112,6 +117,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "protocol_text": protocol.describe(size),
         "evaluation_size": list(size),
         "kept_maps": keeper.kept,
+        "thresholds_from": calibrated_on(dataset),
         "identity": cell["identity"],
         "fingerprint": data.fingerprint,
         "n_train": data.n_train,

@@ -25,6 +25,7 @@ def make_evaluator(dataset: Dataset, protocol: Protocol, spill: Path) -> Evaluat
         samples=has_views(dataset),
         grouped=True,
         spill_dir=spill,
+        decisions=True,
     )
 
 

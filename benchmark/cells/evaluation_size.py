@@ -58,7 +58,11 @@ def size_notes(cell: dict[str, Any], protocol: Protocol) -> list[str]:
         notes.append(f"runs at {by(run)}; its maps are resized to {by(size)}")
     side = protocol.source_size
     if side is not None and size != (side, side):
-        notes.append(f"evaluated at {by(size)}; the source of protocol {protocol.name} evaluates at {by((side, side))}")
+        done, does = f"evaluated at {by(size)}", "evaluates"
+        if protocol.compare_size is not None:
+            compared = by((protocol.compare_size, protocol.compare_size))
+            done, does = f"masks made at {by(size)}, compared at {compared}", "makes them"
+        notes.append(f"{done}; the source of protocol {protocol.name} {does} at {by((side, side))}")
     return notes
 
 

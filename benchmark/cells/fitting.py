@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diadbench.benchmark.cells.calibrating import forget_normal
 from diadbench.benchmark.cells.predictions import Predictions
 from diadbench.benchmark.cells.provenance import random_state, seed_everything
 from diadbench.common.errors import Skip
@@ -69,6 +70,7 @@ def _loaded(
             raise
         scored.drop()
         scored.say(lost=[_lost(error)])  # first of all, should the second fit be killed too
+        forget_normal(run.directory)
         shutil.rmtree(checkpoint)
         run.notes.clear()
         run.extras.clear()

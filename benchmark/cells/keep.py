@@ -243,7 +243,7 @@ def save_scores(directory: Path, table: pd.DataFrame, evaluation: Evaluation) ->
 
 
 def save_metrics(directory: Path, evaluation: Evaluation, stem: str = "") -> None:
-    """Write ``metrics.csv`` and ``curves.npz`` of an evaluation, atomically."""
+    """Write ``metrics.csv``, ``decisions.csv``, ``pooled.csv`` and ``curves.npz`` of an evaluation, atomically."""
     classes = evaluation.table.assign(scope="class")
     mean = evaluation.mean().assign(scope="mean", **{"class": "mean"})
     table = pd.concat([classes, mean], ignore_index=True).reindex(columns=list(METRIC_COLUMNS))
@@ -253,6 +253,12 @@ def save_metrics(directory: Path, evaluation: Evaluation, stem: str = "") -> Non
         directory / f"metrics{stem}.csv",
         lambda name: table.to_csv(name, index=False, quoting=csv.QUOTE_MINIMAL, float_format="%.17g"),
     )
+    for name in ("decisions", "pooled"):
+        frame: pd.DataFrame = getattr(evaluation, name)
+        write_with(
+            directory / f"{name}{stem}.csv",
+            partial(frame.to_csv, index=False, float_format="%.17g"),
+        )
     arrays: dict[str, Any] = {"classes": np.array(list(evaluation.curves), dtype=str)}
     for place, curves in enumerate(evaluation.curves.values()):
         for kind, (x, y) in curves.items():

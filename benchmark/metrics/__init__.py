@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from diadbench.benchmark.metrics.evaluation import Evaluation as Evaluation
     from diadbench.benchmark.metrics.evaluation import mean_over_classes as mean_over_classes
     from diadbench.benchmark.metrics.evaluator import Evaluator as Evaluator
-    from diadbench.benchmark.metrics.evaluator import evaluate as evaluate
     from diadbench.benchmark.metrics.exact.precision import float16_effect as float16_effect
     from diadbench.benchmark.metrics.names import METRICS as METRICS
     from diadbench.benchmark.metrics.names import MetricInfo as MetricInfo
+    from diadbench.benchmark.metrics.plain import evaluate as evaluate
     from diadbench.benchmark.metrics.protocols import PROTOCOLS as PROTOCOLS
     from diadbench.benchmark.metrics.protocols import Protocol as Protocol
     from diadbench.benchmark.metrics.protocols import get_protocol as get_protocol
@@ -28,7 +28,7 @@ _HOMES = {
     "MetricInfo": "names",
     "PROTOCOLS": "protocols",
     "Protocol": "protocols",
-    "evaluate": "evaluator",
+    "evaluate": "plain",
     "float16_effect": "precision",
     "get_protocol": "protocols",
     "mean_over_classes": "evaluation",

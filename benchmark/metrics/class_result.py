@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from diadbench.benchmark.metrics.curves import Curves
+from diadbench.benchmark.metrics.decisions.outcome import Scored
 
 #: Columns of :attr:`ClassResult.scores` that are numbers.
 NUMBERS = ("index", "score", "label")
@@ -26,12 +27,14 @@ class ClassResult:
         scores: A row an image: ``class``, ``index``, ``score``, ``label``, ``sample_id``.
         curves: By kind, see :mod:`diadbench.benchmark.metrics.curves`.
         thresholds: ``(class, level, threshold)``.
+        pixels: Its pixels as counts, from which thresholds are tried; ``None`` where there are none.
     """
 
     rows: list[tuple[str, str, float, str, int, int]]
     scores: pd.DataFrame
     curves: Curves
     thresholds: list[tuple[str, str, float]]
+    pixels: Scored | None = None
 
     def to_arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Return plain arrays from which :meth:`from_arrays` makes the same result, to the last bit."""
@@ -41,7 +44,7 @@ class ClassResult:
         arrays |= {key: self.scores[key].to_numpy() for key in NUMBERS}
         for kind, (x, y) in self.curves.items():
             arrays |= {f"curve/{kind}/x": x, f"curve/{kind}/y": y}
-        return arrays
+        return arrays | (self.pixels.to_arrays("pixels/") if self.pixels else {})
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ClassResult:
@@ -56,4 +59,5 @@ class ClassResult:
             scores=pd.DataFrame({**columns, "sample_id": pd.Series(samples, dtype=object)}),
             curves={kind: (arrays[f"curve/{kind}/x"], arrays[f"curve/{kind}/y"]) for kind in kinds},
             thresholds=[tuple(threshold) for threshold in thresholds],
+            pixels=Scored.from_arrays(arrays, "pixels/") if "pixels/reason" in arrays else None,
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from diadbench.benchmark.metrics.curves import Curves
-from diadbench.benchmark.metrics.names import METRICS
+from diadbench.benchmark.metrics.names import DECISION_COLUMNS, POOLED_COLUMNS, in_order
 from diadbench.benchmark.metrics.protocols import Protocol
 
 
@@ -27,6 +27,10 @@ class Evaluation:
             :func:`diadbench.benchmark.metrics.curves.curves`).
         thresholds: ``class, level, threshold``: where F1 is largest, for ``image`` and ``pixel``; predicted anomalous
             is ``score >= threshold``. NaN where undefined.
+        decisions: What thresholds do that a user could set; anomalous is ``score > threshold``. Columns
+            :data:`~diadbench.benchmark.metrics.names.DECISION_COLUMNS`. Empty unless the evaluator was asked for it.
+        pooled: AU-ROC and AP of all classes as one set: columns
+            :data:`~diadbench.benchmark.metrics.names.POOLED_COLUMNS`. Empty likewise.
     """
 
     protocol: Protocol
@@ -34,6 +38,8 @@ class Evaluation:
     images: pd.DataFrame
     curves: Mapping[str, Curves]
     thresholds: pd.DataFrame
+    decisions: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(DECISION_COLUMNS)))
+    pooled: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(POOLED_COLUMNS)))
 
     @property
     def image_scores(self) -> dict[int, float]:
@@ -55,10 +61,8 @@ class Evaluation:
 def mean_over_classes(table: pd.DataFrame) -> pd.DataFrame:
     """Average a table of ``class, metric, value, reason`` over classes; withheld where a class has no value."""
     rows = []
-    for metric in METRICS:
+    for metric in in_order(table["metric"]):
         part = table[table["metric"] == metric]
-        if part.empty:
-            continue
         defined, total = int(part["value"].notna().sum()), len(part)
         value = float(part["value"].mean()) if defined == total else float("nan")
         rows.append((metric, value, defined, total, _mean_reason(part, defined, total)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from diadbench.benchmark.metrics.class_result import ClassResult
+from diadbench.benchmark.metrics.comparing import compared_maps, compared_masks
 from diadbench.benchmark.metrics.curves import curves
+from diadbench.benchmark.metrics.decisions.deciding import Decider
+from diadbench.benchmark.metrics.decisions.normal_scores import NormalSummary
 from diadbench.benchmark.metrics.evaluation import Evaluation, mean_of_seven
 from diadbench.benchmark.metrics.exact.inputs import as_array, as_binary, as_column, as_floats, as_maps, as_masks
-from diadbench.benchmark.metrics.exact.pixels import PixelClass, Values
+from diadbench.benchmark.metrics.exact.pixels import PixelClass, PixelResult, Values
 from diadbench.benchmark.metrics.exact.pooling import map_scores
-from diadbench.benchmark.metrics.exact.scores import score_metrics
+from diadbench.benchmark.metrics.exact.scores import score_metrics, undefined_reason
 from diadbench.benchmark.metrics.exact.spill import Budget, blocks
-from diadbench.benchmark.metrics.names import METRICS, PLAIN, SAMPLE, SEVEN
+from diadbench.benchmark.metrics.further.by_name import FurtherClass
+from diadbench.benchmark.metrics.further.further_names import named
+from diadbench.benchmark.metrics.names import SAMPLE, SEVEN, in_order
 from diadbench.benchmark.metrics.protocols import Protocol, get_protocol
 from diadbench.common.errors import UserError
 
@@ -59,6 +65,7 @@ class Evaluator:
         grouped: The batches come grouped by class. A class is then computed and its state freed as soon as the next
             one begins, so memory is bounded by one class; a batch of a class that is over is an error.
         with_curves: Whether to make the curves for plots; without them ``Evaluation.curves`` is empty for each class.
+        decisions: Whether to make the tables of thresholds and of the classes as one set; about 15 ns a pixel.
 
     Raises:
         UserError: Unknown protocol, no class, a class named twice.
@@ -75,13 +82,14 @@ class Evaluator:
         memory: int = 256 << 20,
         grouped: bool = False,
         with_curves: bool = True,
+        decisions: bool = False,
     ) -> None:
         self.classes = tuple(classes)
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise UserError(f"evaluator: expected distinct class names, found {list(self.classes)}")
         self.protocol = get_protocol(protocol)
         self.has_masks, self.samples, self.grouped = has_masks, samples, grouped
-        self.with_curves = with_curves
+        self.with_curves, self.decisions = with_curves, decisions
         self._directory, self._memory = Path(spill_dir) if spill_dir is not None else None, memory
         self.reset()
 
@@ -90,8 +98,38 @@ class Evaluator:
         self._budget = Budget(self._memory, self._directory)
         self._images: dict[int, _Images] = {}
         self._pixels: dict[int, PixelClass] = {}
+        self._further: dict[int, FurtherClass] = {}
         self._closed: dict[int, ClassResult] = {}
+        self._decider = Decider(self.classes)
         self._count = 0
+
+    @property
+    def needs_normal(self) -> bool:
+        """Whether thresholds are set, so that :meth:`calibrate` is worth its predictions."""
+        return self.decisions or any(named(key).family.normal for key in self.protocol.further)
+
+    def calibrate(self, class_id: Any, anomaly_map: Any, score: Any) -> None:
+        """Take normal training or validation images, from which thresholds are set; before a class's last test image.
+
+        Args:
+            class_id: ``(B,)`` integers: positions in ``classes``.
+            anomaly_map: ``(B,H,W)`` maps of the size that test images have; ``None``: the method gives none.
+            score: ``(B,)`` the method's own image scores; ``None``: the maximum of the map.
+        """
+        ids = self._class_ids(class_id)
+        maps = None if anomaly_map is None else compared_maps(as_maps(anomaly_map), self.protocol)
+        scores = self._scores(score, maps, len(ids))
+        for one in dict.fromkeys(ids.tolist()):
+            at = ids == one
+            self._decider.add_normal(one, None if maps is None else as_floats(maps[at]), scores[at])
+
+    def normal(self, class_id: int) -> NormalSummary:
+        """Return what :meth:`calibrate` took of a class."""
+        return self._decider.normal(class_id)
+
+    def set_normal(self, class_id: int, summary: NormalSummary) -> None:
+        """Take normal images of a class as :meth:`normal` gave them."""
+        self._decider.set_normal(class_id, summary)
 
     def update(
         self,
@@ -128,6 +166,9 @@ class Evaluator:
         masks = None
         if mask is not None and self.has_masks:
             masks = as_masks(mask, maps.shape if maps is not None else (len(ids), *as_array(mask).shape[-2:]))
+            masks = compared_masks(masks, self.protocol)
+        if maps is not None and self.protocol.changes_maps:
+            maps, borrow = compared_maps(maps, self.protocol), True  # new ones, that nobody else changes
         scores = self._scores(score, maps, len(ids))
         labels = self._labels(label, masks, len(ids))
         names = self._sample_names(sample_id, len(ids))
@@ -146,16 +187,33 @@ class Evaluator:
             images.sample.extend(names[at].tolist())
             if maps is not None and self.has_masks:
                 pixels = self._pixels.setdefault(one, PixelClass(self.protocol, self._budget))
-                pixels.add(maps[at], None if masks is None else masks[at], borrow=borrow)
+                self._add_pixels(one, pixels, maps[at], None if masks is None else masks[at], borrow)
+
+    def _add_pixels(
+        self, one: int, pixels: PixelClass, maps: NDArray[Any], masks: NDArray[np.bool_] | None, borrow: bool
+    ) -> None:
+        pixels.add(maps, masks, borrow=borrow)
+        if self.protocol.further:
+            self._further.setdefault(one, FurtherClass.of(self.protocol.further)).add(maps, masks)
+        if self.decisions:
+            for block, part in zip(blocks(maps), blocks(masks) if masks is not None else repeat(None)):
+                self._decider.add_test(one, as_floats(block), part)
 
     def compute(self) -> Evaluation:
         """Compute everything that was fed so far; may be called again after more updates."""
         results = [self._closed.get(one) or self._class_result(one) for one in range(len(self.classes))]
         columns = ["class", "metric", "value", "reason", "n_normal", "n_anomalous"]
+        table = pd.DataFrame([row for result in results for row in result.rows], columns=columns)
+        images = pd.concat([result.scores for result in results], ignore_index=True)
+        more: dict[str, pd.DataFrame] = {}
+        if self.decisions:
+            tables = self._decider.tables(images, table, [result.pixels for result in results])
+            more = dict(zip(("decisions", "pooled"), tables))
         return Evaluation(
             protocol=self.protocol,
-            table=pd.DataFrame([row for result in results for row in result.rows], columns=columns),
-            images=pd.concat([result.scores for result in results], ignore_index=True),
+            table=table,
+            images=images,
+            **more,
             curves={name: result.curves for name, result in zip(self.classes, results)},
             thresholds=pd.DataFrame(
                 [row for result in results for row in result.thresholds], columns=["class", "level", "threshold"]
@@ -168,6 +226,8 @@ class Evaluator:
             self._closed[class_id] = self._class_result(class_id)
             self._images.pop(class_id, None)
             self._pixels.pop(class_id, None)
+            self._further.pop(class_id, None)
+            self._decider.forget(class_id)
         return self._closed[class_id]
 
     def restore(self, class_id: int, result: ClassResult) -> None:
@@ -233,6 +293,7 @@ class Evaluator:
         pixels = self._pixels.get(one) or PixelClass(self.protocol, self._budget)
         result = pixels.compute()
         values |= self._without_pixels(len(frame), result.values)
+        values |= self._further_values(one, scores, labels, values, pixels, result)
         values["mad"] = mean_of_seven(values, SEVEN)
         counts = dict.fromkeys(values, (int((~labels).sum()), int(labels.sum())))
         if self.samples:
@@ -244,11 +305,29 @@ class Evaluator:
             values |= found
             counts |= dict.fromkeys(SAMPLE, (int((~sample_labels).sum()), int(sample_labels.sum())))
         return ClassResult(
-            rows=[(name, key, *values[key], *counts[key]) for key in METRICS if key in values],
+            rows=[(name, key, *values[key], *counts[key]) for key in in_order(values)],
             scores=frame,
             curves=curves(image_ranking, result.ranking) if self.with_curves else {},
             thresholds=[(name, "image", image_threshold), (name, "pixel", result.threshold)],
+            pixels=self._decider.pixels(one),
         )
+
+    def _further_values(
+        self,
+        one: int,
+        scores: NDArray[np.float64],
+        labels: NDArray[np.bool_],
+        values: Values,
+        pixels: PixelClass,
+        result: PixelResult,
+    ) -> Values:
+        """Compute the metrics that the protocol asks for by name; the reasons are those of the known metrics."""
+        if not self.protocol.further:
+            return {}
+        further = self._further.get(one) or FurtherClass.of(self.protocol.further)
+        normal = self._decider.normal(one)
+        found = further.image_values(scores, labels, undefined_reason(scores, labels, "image"), normal)
+        return found | further.pixel_values(pixels, result.ranking, values["p_auroc"][1], normal)
 
     def _without_pixels(self, n_images: int, values: Values) -> Values:
         """Say why there are no pixel metrics where no map ever came."""
@@ -260,52 +339,3 @@ class Evaluator:
 
 def _largest(scores: pd.Series[float]) -> float:
     return float(scores.max(skipna=False))  # a NaN is no reason to trust the other views
-
-
-class PlainResult(dict[str, float]):
-    """A dict of metric -> value; ``reasons`` says in plain words why a value is NaN."""
-
-    reasons: Mapping[str, str]
-
-
-def evaluate(
-    maps: Any, masks: Any, scores: Any = None, labels: Any = None, protocol: str | Protocol = "exact"
-) -> PlainResult:
-    """Compute the metrics of one class from arrays.
-
-    Args:
-        maps: ``(N,H,W)`` anomaly maps, float16 to float64, larger is more anomalous; tensors, arrays or memory maps.
-        masks: ``(N,H,W)`` bool or 0/1; ``None``: none, then ``labels`` are needed.
-        scores: ``(N,)`` image scores, used under every protocol; ``None``: by the protocol's rule (``exact``: the
-            maximum of the map).
-        labels: ``(N,)`` 0/1, used under every protocol; ``None``: "the mask has a pixel".
-        protocol: Name of a protocol, or a protocol.
-
-    Returns:
-        ``i_auroc i_ap i_f1max p_auroc p_ap p_f1max p_ioumax aupro``, each in [0,1], or NaN where it is undefined;
-        the attribute ``reasons`` says why.
-
-    Raises:
-        UserError: Shapes that don't fit, masks or labels that are not 0/1, an unknown protocol.
-
-    Example:
-        >>> import numpy as np
-        >>> from diadbench.benchmark.metrics import evaluate
-        >>> maps = np.zeros((2, 4, 4)); masks = np.zeros((2, 4, 4), bool)
-        >>> maps[1, 1, 1:3] = 1.0; masks[1, 1, 1:4] = True
-        >>> round(evaluate(maps, masks)["p_f1max"], 3)
-        0.8
-    """
-    chosen = get_protocol(protocol)
-    if scores is not None:
-        chosen = replace(chosen, score="method", pooling=())
-    if labels is not None:
-        chosen = replace(chosen, label_rule="dataset")
-    checked = as_maps(maps)
-    evaluator = Evaluator(["all"], chosen, has_masks=masks is not None, with_curves=False)
-    evaluator.update(np.zeros(len(checked), np.int64), checked, masks, scores, labels, borrow=True)
-    table = evaluator.compute().table
-    values, reasons = (dict(zip(table["metric"], table[column])) for column in ("value", "reason"))
-    result = PlainResult({key: float(values[key]) for key in PLAIN})
-    result.reasons = {key: reasons[key] for key in PLAIN if reasons[key]}
-    return result

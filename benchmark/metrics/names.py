@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Level = Literal["image", "pixel", "region", "sample"]
+from diadbench.benchmark.metrics.further.further_names import Level, named
+from diadbench.common.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,40 @@ SEVEN: tuple[str, ...] = tuple(METRICS)[:7]
 PLAIN: tuple[str, ...] = ("i_auroc", "i_ap", "i_f1max", "p_auroc", "p_ap", "p_f1max", "p_ioumax", "aupro")
 #: The sample-level metrics (Real-IAD).
 SAMPLE: tuple[str, ...] = ("s_auroc", "s_ap", "s_f1max")
+
+#: What an item's threshold gives, in the order of tables; ``iou`` is printed for pixels.
+DECISION_VALUES: tuple[str, ...] = ("f1", "precision", "recall", "fpr", "iou")
+#: Columns of ``decisions.csv``. ``scope``: ``own`` where each class has a threshold of its own, ``one`` where one
+#: serves all. ``kind``: ``class``, ``mean`` over classes, or ``pooled``: all items as one set.
+DECISION_COLUMNS: tuple[str, ...] = ("level", "scope", "rule", "class", "kind", "threshold", *DECISION_VALUES, "reason")
+#: Columns of ``pooled.csv``: a metric of all classes' items as one set, beside the mean over classes.
+POOLED_COLUMNS: tuple[str, ...] = ("metric", "pooled", "mean", "difference", "error", "reason")
+#: Name of the rule that sees the test labels.
+ORACLE = "f1max"
+
+
+def metric_info(key: str) -> MetricInfo:
+    """Return what is to know about a metric of :data:`METRICS` or one with parameters (``aupro@0.05``).
+
+    Raises:
+        UserError: No metric has this name, or its parameter is outside its range.
+    """
+    if key in METRICS:
+        return METRICS[key]
+    wanted = named(key)
+    return MetricInfo(key, f"m{wanted.label}_{wanted.letter}", wanted.level)
+
+
+def is_metric(key: str) -> bool:
+    """Whether a metric has this name."""
+    try:
+        metric_info(key)
+    except UserError:
+        return False
+    return True
+
+
+def in_order(found: Iterable[str]) -> list[str]:
+    """Return metric keys in the order of tables, each once: those of :data:`METRICS`, then all others as they come."""
+    keys = dict.fromkeys(found)
+    return [key for key in METRICS if key in keys] + [key for key in keys if key not in METRICS]

@@ -31,6 +31,18 @@ if TYPE_CHECKING:
 #: States in which a cell is over. ``done`` has results; ``killed`` and no state at all are unfinished.
 ENDED = ("done", "error", "oom", "timeout", "skipped")
 FAILED = ("error", "oom", "timeout", "killed")
+#: Files of a cell that belong to one result, and go with it.
+RESULTS = (
+    "status.json",
+    "metrics.csv",
+    "scores.parquet",
+    "curves.npz",
+    "history.csv",
+    "progress.json",
+    "decisions.csv",
+    "pooled.csv",
+    "normal.npz",
+)
 
 
 def cell_path(dataset: str, method: str, setting: str, seed: int) -> Path:
@@ -229,7 +241,7 @@ class CellRecord:
 
         That is ``scratch``, ``scored``, ``checkpoint``, and pictures and maps of what is scored.
         """
-        for name in ("status.json", "metrics.csv", "scores.parquet", "curves.npz", "history.csv", "progress.json"):
+        for name in RESULTS:
             (self.directory / name).unlink(missing_ok=True)
 
     def write_status(self, **status: Any) -> None:

@@ -10,6 +10,9 @@
                          means complete
         metrics.csv      class, scope, metric, value, reason, n_normal, n_anomalous, n_defined, n_classes
         scores.parquet   index, image, class, defect, label, score, sample_id
+        decisions.csv    what thresholds do, for each class and one for all: DECISION_COLUMNS
+        pooled.csv       metrics of all classes as one set, beside the mean over classes: POOLED_COLUMNS
+        normal.npz       scores of the normal images that thresholds were set on
         curves.npz       thinned curves of each class, by the kinds of CURVES
         history.csv      training curves: step, name, value (when the method trains)
         gallery/         a fixed choice of test images with maps, for pictures
@@ -33,7 +36,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diadbench.benchmark.metrics.names import CURVES, METRICS, CurveInfo
+from diadbench.benchmark.metrics.names import CURVES, METRICS, CurveInfo, is_metric, metric_info
 from diadbench.benchmark.records.cell_record import ENDED, FAILED, CellRecord, cell_path
 from diadbench.benchmark.records.columns import CSV_COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS
 from diadbench.benchmark.records.experiment import CODE_OF, EARLIER, run_names
@@ -56,7 +59,9 @@ __all__ = [
     "CurveInfo",
     "RunDirectory",
     "cell_path",
+    "is_metric",
     "load_results",
+    "metric_info",
     "open_runs",
     "results_of",
 ]

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ import torch
 import yaml
 
 from diadbench import datasets
+from diadbench.benchmark.cells.calibrating import load_normal
 from diadbench.benchmark.cells.cell import open_data
-from diadbench.benchmark.cells.evaluating import has_views
+from diadbench.benchmark.cells.evaluating import make_evaluator
 from diadbench.benchmark.cells.evaluation_size import evaluation_size, size_notes
 from diadbench.benchmark.cells.keep import save_metrics, save_scores
-from diadbench.benchmark.metrics import Evaluation, Evaluator, get_protocol
+from diadbench.benchmark.metrics import Evaluation, Evaluator, Protocol, get_protocol
+from diadbench.benchmark.metrics.class_result import ClassResult
+from diadbench.benchmark.metrics.decisions.normal_scores import NormalSummary, no_normal
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.class_results import ClassResults
 from diadbench.benchmark.reuse.kept_maps import KeptMaps, updates
@@ -185,32 +188,35 @@ def compute_class(task: Task, name: str) -> str:
     if results.has(name):
         return ""
     try:
-        results.save(name, _evaluation(task, name))
+        results.save(name, _result(task, name))
     except UserError as error:
         return str(error)
     return ""
 
 
-def _evaluation(task: Task, name: str) -> Evaluation:
+def _result(task: Task, name: str) -> ClassResult:
     dataset, data = _opened(task)
-    cell = task.source
-    spill = task.record.directory / "spill" / str(dataset.classes.index(name))
-    evaluator = Evaluator(
-        [name],
-        get_protocol(task.protocol),
-        has_masks=dataset.info.has_masks,
-        samples=has_views(dataset),
-        grouped=True,
-        spill_dir=spill,
-    )
+    cell, position = task.source, dataset.classes.index(name)
+    spill = task.record.directory / "spill" / str(position)
+    evaluator = _evaluator(task, spill)
     scores = pd.read_parquet(cell.directory / "scores.parquet").set_index("index")
     kept = KeptMaps(cell.directory, dataset.classes, dataset.samples)
     _, test = data.part(Part(name, (name,)))
-    for update in updates(test, kept, scores, dataset.samples, (name,)):
+    for update in updates(test, kept, scores, dataset.samples, dataset.classes):
         evaluator.update(**update)
-    found = evaluator.compute()
+    found = evaluator.close(position)
     shutil.rmtree(spill, ignore_errors=True)
     return found
+
+
+def _evaluator(task: Task, spill: Path) -> Evaluator:
+    """Return an evaluator of all classes that knows the cell's normal images."""
+    dataset, _ = _opened(task)
+    protocol = get_protocol(task.protocol)
+    evaluator = make_evaluator(dataset, protocol, spill)
+    for place, summary in normal_again(task.source, protocol, len(dataset.classes)).items():
+        evaluator.set_normal(place, summary)
+    return evaluator
 
 
 def finish_cell(task: Task) -> None:
@@ -220,7 +226,10 @@ def finish_cell(task: Task) -> None:
     config = {**cell.config, "protocol": task.protocol}
     (record.directory / "status.json").unlink(missing_ok=True)  # of an earlier result, which is replaced now
     results = ClassResults(record.directory, task.made_from)
-    evaluation = results.together(checked_classes(task), protocol)
+    evaluator = _evaluator(task, record.directory / "spill")
+    for name in checked_classes(task):
+        evaluator.restore(dataset.classes.index(name), results.read(name))
+    evaluation = evaluator.compute()
     scores = pd.read_parquet(cell.directory / "scores.parquet")
     kept = KeptMaps(cell.directory, dataset.classes, dataset.samples)
     # the protocol's rule for masks may change what the data's notes say
@@ -232,6 +241,19 @@ def finish_cell(task: Task) -> None:
     _write(record, cell, config, evaluation, scores, {**said, "evaluated_from": task.made_from})
     results.clear()
     shutil.rmtree(record.directory / "spill", ignore_errors=True)
+
+
+def normal_again(cell: CellRecord, protocol: Protocol, classes: int) -> dict[int, NormalSummary]:
+    """Return a cell's normal images for another evaluation: where it compares maps and scores in another way, none.
+
+    Their maps are not kept, only counts of their pixels.
+    """
+    found = load_normal(cell.directory)
+    own = get_protocol(cell.config["protocol"])
+    if found and own.comparison != protocol.comparison:
+        reason = f"normal images were scored under protocol {own.name} alone: run the grid under {protocol.name}"
+        return {place: replace(no_normal(), reason=reason) for place in range(classes)}
+    return found
 
 
 def _difference(cell: CellRecord, protocol: str, evaluation: Evaluation) -> list[str]:
@@ -267,6 +289,8 @@ def _write(
 ) -> None:
     write_text(record.directory / "cell.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     save_metrics(record.directory, evaluation)
+    if (cell.directory / "normal.npz").is_file():
+        shutil.copy2(cell.directory / "normal.npz", record.directory / "normal.npz")
     save_scores(record.directory, scores, evaluation)
     for name in ("gallery", "history.csv"):
         source = cell.directory / name

@@ -74,6 +74,10 @@ class MvtecAd2(LayoutDataset):
         rows = [(image, name, split) for name in self.classes for image in self._images(name, split)]
         return pd.DataFrame(rows, columns=["image", "class", "split"])
 
+    def validation_images(self, name: str) -> list[str]:
+        """List a class's validation images, all normal, in the order of their names."""
+        return self._images(name, "validation")
+
     def _images(self, name: str, split: str) -> list[str]:
         place = joined(self.found.base, name, HELD_OUT[split])
         if not (self.root / place).is_dir():

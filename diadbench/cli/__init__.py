@@ -26,6 +26,7 @@ COMMANDS = {
     "predict": "run a trained cell on any images",
     "rerun": "run a finished cell once more, and compare",
     "pack": "write a run as one archive, for another machine",
+    "export-submission": "write and check the archive for the server of MVTec AD 2",
     "show": "print a grid, resolved",
     "grids": "the packaged grids: list",
     "methods": "methods: list, info, new, check, export",
@@ -94,7 +95,7 @@ def _dispatch(words: list[str]) -> int:
     name, *rest = words
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}; {_hint(name, COMMANDS)}")
-    module = importlib.import_module(f"diadbench.cli.commands.cmd_{name}")
+    module = importlib.import_module(f"diadbench.cli.commands.cmd_{name.replace('-', '_')}")
     verbs: dict[str, Callable[..., Any]] | None = getattr(module, "VERBS", None)
     if verbs is None:
         return _call(name, module.command, rest)

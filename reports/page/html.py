@@ -30,6 +30,16 @@ from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.frame import printed, records
 from diadbench.reports.tables.labels import MAIN, Metric, known_metrics, legend
 from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.threshold_table import (
+    EXPLANATION,
+    POOLED,
+    POOLED_EXPLANATION,
+    THRESHOLDS,
+    Figure,
+    pooled_rows,
+    threshold_notes,
+    threshold_rows,
+)
 from diadbench.reports.tables.verdicts import MARKS, effect_text, mark, reasons
 from diadbench.version import __version__
 
@@ -57,6 +67,7 @@ def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) 
         "cost": _cost(source, ours),
         "cost_heads": [column.head for column in COSTS],
         "cost_notes": cost_notes(source.facts),
+        **_thresholds(source),
         "environments": [(clean(name), provenance(run.environment)) for name, run in zip(source.names, source.runs)],
         "data": _data(source),
         "css": Markup((templates / "report.css").read_text(encoding="utf-8")),
@@ -88,6 +99,7 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         "classes": "By class",
         "versus": "Versus",
         "published": "Published",
+        "thresholds": "Thresholds",
         "cost": "Cost",
         "figures": "Figures",
         "provenance": "Provenance",
@@ -167,6 +179,31 @@ def _shown(entry: Entry) -> dict[str, Any]:
         "v": value,
         "marks": marks_text(entry.marks),
     }
+
+
+def _thresholds(source: Source) -> dict[str, Any]:
+    """Return what thresholds do, and all classes as one set: heads, and rows as texts."""
+    digits = source.show.digits
+    table, pooled = threshold_rows(source), pooled_rows(source)
+    return {
+        "thresholds": _texts(table, ("dataset", "method", "level", "rule"), THRESHOLDS, digits),
+        "threshold_heads": [figure.head for figure in THRESHOLDS],
+        "threshold_notes": [EXPLANATION, *threshold_notes(source)],
+        "pooled": _texts(pooled, ("dataset", "method", "metric"), POOLED, digits),
+        "pooled_heads": [figure.head for figure in POOLED],
+        "pooled_note": POOLED_EXPLANATION,
+    }
+
+
+def _texts(table: pd.DataFrame, names: tuple[str, ...], figures: tuple[Figure, ...], digits: int) -> list[Any]:
+    def text(row: Mapping[str, Any], figure: Figure) -> str:
+        value = float(row[figure.key])
+        return "–" if math.isnan(value) else f"{100 * value:{'+' if figure.key == 'difference' else ''}.{digits}f}"
+
+    return [
+        {"names": [clean(row[name]) for name in names], "figures": [text(row, figure) for figure in figures]}
+        for row in records(table)
+    ]
 
 
 def _failures(source: Source, ours: set[str]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from diadbench.common.files import write_text
 from diadbench.reports.paper.latex import COMMANDS, Column, Rows, breakable, note, to_latex, write_rows
 from diadbench.reports.paper.macros import macro_names, metric_name, to_macros
 from diadbench.reports.paper.references import bbl, citations, source_key
+from diadbench.reports.paper.threshold_latex import thresholds_latex
 from diadbench.reports.published.literature import check_published
 from diadbench.reports.tables.cut import Table, ours_of
 from diadbench.reports.tables.escape import file_names, latex
@@ -65,6 +66,7 @@ def write_latex(
         "published": published_latex(published, digits=digits),
     }
     texts.update({name: text for name, text in extra.items() if text})
+    texts.update(thresholds_latex(source))
     inputs = list(texts)
     label = source.show.label or "tab:summary"
     texts["summary_twocolumn"] = to_latex(

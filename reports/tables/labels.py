@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diadbench.benchmark.records.store import METRICS
+from diadbench.benchmark.records.store import METRICS, is_metric, metric_info
 
 #: the columns of DiAD's tables: the seven metrics, then their mean
 SEVEN = ("i_auroc", "i_ap", "i_f1max", "p_auroc", "p_ap", "p_f1max", "aupro")
@@ -27,24 +27,25 @@ class Metric:
     @property
     def base(self) -> str:
         """Name without the level: ``mAU-ROC``."""
-        if self.key not in METRICS:
+        if not is_metric(self.key):
             return self.key
-        name = METRICS[self.key].label.partition("_")[0]
+        label = metric_info(self.key).label
         if self.key == "mad":
-            return name
+            return label
+        name = label.rpartition("_")[0]
         return name if self.mean else name.removeprefix("m")
 
     @property
     def level(self) -> str:
         """Letter of the level (I, P, R or S), or ``""``."""
-        return METRICS[self.key].label.partition("_")[2] if self.key in METRICS else ""
+        return metric_info(self.key).label.rpartition("_")[2] if is_metric(self.key) and self.key != "mad" else ""
 
     @property
     def block(self) -> str:
         """Heading over the columns of one level: ``Image``, ``Pixel``, ..."""
         if self.key == "mad":
             return LEVELS["all"]
-        return LEVELS.get(METRICS[self.key].level, "") if self.key in METRICS else ""
+        return LEVELS.get(metric_info(self.key).level, "") if is_metric(self.key) else ""
 
     @property
     def text(self) -> str:

@@ -39,6 +39,7 @@ from diadbench.reports.workbook.sheet import (
     put_method,
     under,
 )
+from diadbench.reports.workbook.thresholds_sheet import write_thresholds
 
 #: of datasets in charts: no method has any of them
 NEUTRAL = ("#33465C", "#8497B0", "#C9D3E0", "#5B6B7E", "#A8B4C4", "#DDE3EB")
@@ -58,6 +59,7 @@ def write_excel(source: Source, path: Path, versus: pd.DataFrame, published: pd.
             _dataset(book, source, dataset, colours)
         _versus(book, source, versus)
         _seeds(book, source)
+        write_thresholds(book, source)
         _published(book, published)
         _cost(book, source, colours)
     _failures(book, source)

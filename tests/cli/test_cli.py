@@ -22,7 +22,7 @@ def verbs() -> list[tuple[str, object]]:
 
     found: list[tuple[str, object]] = []
     for name in COMMANDS:
-        module = importlib.import_module(f"diadbench.cli.commands.cmd_{name}")
+        module = importlib.import_module(f"diadbench.cli.commands.cmd_{name.replace('-', '_')}")
         for verb, function in getattr(module, "VERBS", {"": getattr(module, "command", None)}).items():
             found.append((f"{name} {verb}".strip(), function))
     return found

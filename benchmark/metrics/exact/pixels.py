@@ -137,7 +137,7 @@ class PixelClass:
 
 def _metrics(ranking: Ranking, counts: dict[str, Counts], protocol: Protocol) -> tuple[Values, float]:
     nan = float("nan")
-    best, threshold = exact.f1_max(ranking)
+    best, threshold = exact.f1_max(ranking, exact.SMOOTHING if protocol.f1 == "smoothed" else 0.0)
     found = {
         "p_auroc": exact.auroc(ranking),
         "p_ap": exact.average_precision(ranking),

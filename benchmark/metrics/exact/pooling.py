@@ -12,7 +12,8 @@ from diadbench.common.errors import UserError
 
 
 def map_scores(maps: NDArray[Any], protocol: Protocol) -> NDArray[Any]:
-    """Return ``(B,)`` image scores of ``(B,H,W)`` float maps: the maximum, after the protocol's poolings if it has any.
+    """Return ``(B,)`` image scores of ``(B,H,W)`` float maps: the maximum, after the protocol's poolings if it has any;
+    under the rule ``top`` the mean of the highest pixels.
 
     Poolings run in the map's own precision, as the sources' do. ``method`` counts as ``max`` here.
 
@@ -21,7 +22,20 @@ def map_scores(maps: NDArray[Any], protocol: Protocol) -> NDArray[Any]:
     """
     if protocol.score == "pooled":
         maps = _pooled(maps, protocol)
-    return np.asarray(maps.reshape(len(maps), -1).max(axis=1))
+    flat = maps.reshape(len(maps), -1)
+    if protocol.score == "top":
+        return _mean_of_top(flat, protocol.top)
+    return np.asarray(flat.max(axis=1))
+
+
+def _mean_of_top(flat: NDArray[Any], share: float) -> NDArray[np.float64]:
+    """Return the mean of the highest ``floor(share * P)`` of ``(B,P)`` values, at least one; summed in float64."""
+    pixels = flat.shape[1]
+    count = max(1, int(pixels * share))
+    if count == pixels:
+        return np.asarray(flat.mean(axis=1, dtype=np.float64))
+    highest = np.partition(flat, pixels - count, axis=1)[:, pixels - count :]
+    return np.asarray(np.sort(highest, axis=1).mean(axis=1, dtype=np.float64))
 
 
 def _pooled(maps: NDArray[Any], protocol: Protocol) -> NDArray[Any]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diadbench.benchmark.metrics.evaluator import evaluate
 from diadbench.benchmark.metrics.exact.inputs import as_maps
+from diadbench.benchmark.metrics.plain import evaluate
 from diadbench.benchmark.metrics.protocols import Protocol
 from diadbench.common.half import from_half, to_half
 

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 BLOCK = 1 << 18
 #: Largest error of a metric that is rounding: sums of float64 over any number of scores stay well below it.
 ROUNDING = 1e-9
+#: What the rule ``smoothed`` adds to precision + recall (Dinomaly's code).
+SMOOTHING = 1e-7
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,19 @@ def average_precision(ranking: Ranking) -> float:
     return bounded(float(sum(steps)))
 
 
-def f1_max(ranking: Ranking) -> tuple[float, float]:
-    """Return the largest F1 over all thresholds ``score >= t`` and the highest ``t`` that reaches it."""
+def f1_max(ranking: Ranking, smoothing: float = 0.0) -> tuple[float, float]:
+    """Return the largest F1 over all thresholds ``score >= t`` and the highest ``t`` that reaches it.
+
+    Args:
+        ranking: Anomalous scores among the normal ones.
+        smoothing: Added to precision + recall in the denominator, as some published codes do.
+    """
     best, threshold = -1.0, np.nan
     for part in _parts(ranking):
         f1 = 2 * part.tp / (part.tp + part.fp + ranking.n_positive)
+        if smoothing:
+            precision, recall = part.tp / (part.tp + part.fp), part.tp / ranking.n_positive
+            f1 = 2 * precision * recall / (precision + recall + smoothing)
         at = int(np.argmax(f1))
         if f1[at] > best:
             best, threshold = float(f1[at]), float(part.score[at])

@@ -31,11 +31,11 @@ def score_metrics(
     """
     keys = tuple(f"{prefix}_{name}" for name in ("auroc", "ap", "f1max"))
     nan = float("nan")
-    reason = _undefined(scores, labels, noun)
+    reason = undefined_reason(scores, labels, noun)
     if reason:
         return dict.fromkeys(keys, (nan, reason)), None, nan
     ranking = exact.rank(scores, labels)
-    best, threshold = exact.f1_max(ranking)
+    best, threshold = exact.f1_max(ranking, exact.SMOOTHING if protocol.f1 == "smoothed" else 0.0)
     found = [exact.auroc(ranking), exact.average_precision(ranking), best]
     reasons = ["", "", ""]
     if protocol.image_curve == "bins":
@@ -48,7 +48,8 @@ def score_metrics(
     return dict(zip(keys, zip(found, reasons))), ranking, threshold
 
 
-def _undefined(scores: NDArray[Any], labels: NDArray[np.bool_], noun: str) -> str:
+def undefined_reason(scores: NDArray[Any], labels: NDArray[np.bool_], noun: str) -> str:
+    """Return why metrics of ``(N,)`` scores are undefined, or ``""``. ``noun``: what one item is."""
     if not len(scores):
         return f"no test {noun}"
     if not np.isfinite(scores).all():

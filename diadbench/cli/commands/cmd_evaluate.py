@@ -8,7 +8,8 @@ def command(run: str, *, protocol: str, out: str | None = None) -> int:
 
     Args:
         run: A run directory whose cells kept their maps (keep_maps=float16 or float32).
-        protocol: exact, ader, ader-grid, ader-adeval50, diad, uniad or mvtec.
+        protocol: exact, ader, ader-grid, ader-adeval50, diad, uniad, mvtec, mvtec-ad-2, dinomaly or inp-former; metrics
+            by name may follow, as in exact+aupro@0.05+aupimo.
         out: Directory for the result, a run directory of its own; RUN-PROTOCOL by default.
 
     Example::

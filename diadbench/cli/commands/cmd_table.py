@@ -19,6 +19,7 @@ def command(
     mix_protocols: bool = False,
     colours: bool = False,
     two_columns: bool = False,
+    thresholds: bool = False,
     show: Show,
 ) -> int:
     """Print one's own cut of the results.
@@ -34,12 +35,19 @@ def command(
         mix_protocols: Let results of several protocols share the table.
         colours: Shade best and second best in LaTeX.
         two_columns: A LaTeX table over both columns of the page.
+        thresholds: What thresholds do, for each class and one for all, and all classes as one set, instead of a cut.
 
     Example::
 
         diadbench table runs/demo --rows method --columns dataset --metrics i_auroc,p_ap
         diadbench table runs/demo --rows class --columns method --metrics i_auroc --datasets toy --format latex
+        diadbench table runs/demo --thresholds
     """
+    if thresholds:
+        from diadbench.reports.print_thresholds import print_thresholds
+
+        print_thresholds(runs, show=show, form=format, out=out, protocol=protocol, mix_protocols=mix_protocols)
+        return 0
     from diadbench.reports.terminal import print_table
 
     print_table(

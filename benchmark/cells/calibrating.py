@@ -1,0 +1,156 @@
+"""Normal images of a class, scored before any test image, so that thresholds can be set without a test label.
+
+They are the validation images where the set has some, else a fixed choice of the training images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size
+from diadbench.benchmark.metrics.decisions.normal_scores import NormalSummary
+from diadbench.common.files import write_with
+from diadbench.datasets.decoding.images import inside, read_image, resize_image
+
+if TYPE_CHECKING:
+    from diadbench.benchmark.metrics import Evaluator
+    from diadbench.datasets.base import Dataset
+    from diadbench.datasets.decoding.data import TrainData
+    from diadbench.methods.base import Method, RunContext
+
+#: Training images of a class that are scored, at even steps, where the set has no validation images.
+TRAINING_IMAGES = 32
+_FILE = "normal.npz"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Scores normal images of one part of a cell.
+
+    Attributes:
+        cell: The cell's configuration.
+        dataset: The dataset.
+        train: Training images of the part.
+        run: The run as the method sees it; its scratch keeps what was scored for a cell that is killed later.
+        evaluator: Gets what was scored.
+    """
+
+    cell: dict[str, Any]
+    dataset: Dataset
+    train: TrainData
+    run: RunContext
+    evaluator: Evaluator
+
+    def calibrate(self, method: Method | None, *, again: bool) -> None:
+        """Score the part's normal images.
+
+        Args:
+            method: The fitted method; ``None``: its predictions are all there, and so are these.
+            again: An earlier process of this cell had fitted the same model: what it scored is taken.
+        """
+        if not self.evaluator.needs_normal:
+            return
+        kept = load_normal(self.run.directory) if again else {}
+        for name in self.train.class_names:
+            position = self.dataset.classes.index(name)
+            if position in kept:
+                self.evaluator.set_normal(position, kept[position])
+            elif method is not None:
+                self._score(method, name, position)
+        found = {place: self.evaluator.normal(place) for place in map(self.dataset.classes.index, self._names())}
+        save_normal(self.run.directory, found)
+
+    def _names(self) -> tuple[str, ...]:
+        return self.train.class_names
+
+    def _score(self, method: Method, name: str, position: int) -> None:
+        size, done = evaluation_size(self.cell), 0
+        with _same_random_numbers(), torch.inference_mode():
+            for images in self._batches(name):
+                prediction = method.predict(images.to(self.run.device))
+                maps, scores = prediction.anomaly_map.float().cpu(), prediction.score.float().cpu()
+                maps = at_evaluation_size(maps, images, size)
+                self.evaluator.calibrate(np.full(len(scores), position), maps, scores)
+                done += len(scores)
+                self.run.progress(done, done, f"normal images of {name}")
+
+    def _batches(self, name: str) -> Iterator[Tensor]:
+        step = int(self.cell["batch_size"])
+        paths = self.dataset.validation_images(name)
+        if paths and tuple(self.cell["method_info"]["channels"]) == ("rgb",):
+            for start in range(0, len(paths), step):
+                yield torch.stack([self._read(path) for path in paths[start : start + step]])
+            return
+        rows = chosen_rows(self.train, name)
+        for start in range(0, len(rows), step):
+            yield self.train.images(rows[start : start + step])
+
+    def _read(self, path: str) -> Tensor:
+        native = read_image(inside(self.dataset.root, path))
+        small = resize_image(native, tuple(self.cell["image_size"]), self.cell["resize"])
+        return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+
+
+def chosen_rows(train: TrainData, name: str) -> list[int]:
+    """Return places of at most :data:`TRAINING_IMAGES` training images of a class, at even steps."""
+    own = torch.flatten(torch.nonzero(train.class_ids == train.class_names.index(name))).tolist()
+    steps = np.linspace(0, len(own) - 1, min(len(own), TRAINING_IMAGES)).round().astype(int)
+    return [int(own[place]) for place in steps]
+
+
+def calibrated_on(dataset: Dataset) -> str:
+    """Say which normal images thresholds are set on."""
+    if any(dataset.validation_images(name) for name in dataset.classes):
+        return "all validation images of a class"
+    return f"training images of a class, at most {TRAINING_IMAGES} at even steps"
+
+
+@contextlib.contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """Leave the random numbers of the test images as they would be without the block."""
+    state, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            random.setstate(state)
+            np.random.set_state(of_numpy)  # noqa: NPY002
+
+
+def save_normal(directory: Path, found: dict[int, NormalSummary]) -> None:
+    """Write what is known of normal images to ``normal.npz``, by the position of the class."""
+    arrays = {f"{place}/{key}": value for place, one in found.items() for key, value in one.to_arrays().items()}
+    directory.mkdir(parents=True, exist_ok=True)
+    write_with(directory / _FILE, partial(_write, arrays=arrays))
+
+
+def forget_normal(directory: Path) -> None:
+    """Remove what :func:`save_normal` wrote: the model that scored it is lost."""
+    (directory / _FILE).unlink(missing_ok=True)
+
+
+def _write(name: Any, arrays: dict[str, Any]) -> None:
+    np.savez_compressed(name, **arrays)
+
+
+def load_normal(directory: Path) -> dict[int, NormalSummary]:
+    """Read ``normal.npz``; nothing where there is none, as in cells of earlier versions."""
+    path = directory / _FILE
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        of_class: dict[int, dict[str, Any]] = {}
+        for key in arrays.files:
+            place, _, rest = key.partition("/")
+            of_class.setdefault(int(place), {})[rest] = arrays[key]
+    return {place: NormalSummary.from_arrays(found) for place, found in of_class.items()}

@@ -1,0 +1,1 @@
+"""What a protocol is, and the protocols of published codes."""

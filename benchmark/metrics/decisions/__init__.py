@@ -1,0 +1,1 @@
+"""Thresholds that a user could set, and what comes of them: for each class, and one for all classes."""

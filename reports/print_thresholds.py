@@ -1,0 +1,115 @@
+"""``diadbench table RUN --thresholds``: what thresholds do, and all classes as one set, printed or written."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.files import write_text
+from diadbench.common.show import Show
+from diadbench.reports.tables.escape import clean, csv_text, markdown
+from diadbench.reports.tables.frame import records
+from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.threshold_table import (
+    EXPLANATION,
+    POOLED,
+    POOLED_EXPLANATION,
+    THRESHOLDS,
+    Figure,
+    pooled_rows,
+    threshold_notes,
+    threshold_rows,
+)
+
+FORMATS = ("terminal", "latex", "markdown", "csv")
+_WIDTH = 120
+
+
+def print_thresholds(
+    runs: Sequence[str],
+    *,
+    show: Show | Mapping[str, Any] | None = None,
+    form: str = "terminal",
+    out: str | None = None,
+    protocol: str = "",
+    mix_protocols: bool = False,
+) -> None:
+    """Print both tables, or write them to ``out``.
+
+    Raises:
+        UserError: No run, an unknown format, several protocols, or no cell has tried thresholds.
+    """
+    if form not in FORMATS:
+        raise unknown_name("format", form, FORMATS, where="--format of --thresholds")
+    if not runs:
+        raise UserError("give at least one run directory")
+    source = Source.load(list(runs), protocol=protocol, mix_protocols=mix_protocols, show=show)
+    table, pooled = threshold_rows(source), pooled_rows(source)
+    if table.empty:
+        raise UserError("no cell of these runs has tried thresholds (those of earlier versions can't): run them again")
+    text = _text(source, table, pooled, form)
+    if out:
+        write_text(Path(out), text)
+        print(f"table: {out}")
+    else:
+        print(text, end="")
+
+
+def _text(source: Source, table: pd.DataFrame, pooled: pd.DataFrame, form: str) -> str:
+    if form == "latex":
+        from diadbench.reports.paper.threshold_latex import thresholds_latex
+
+        return "\n".join(thresholds_latex(source).values())
+    first = table, ("dataset", "method", "level", "rule"), THRESHOLDS
+    second = pooled, ("dataset", "method", "metric"), POOLED
+    digits = source.show.digits
+    if form == "csv":
+        return "\n".join(_csv(*block) for block in (first, second))
+    make = _markdown if form == "markdown" else _terminal
+    parts = [make(*first, digits), EXPLANATION, *threshold_notes(source), "", make(*second, digits), POOLED_EXPLANATION]
+    return "\n".join(parts) + "\n"
+
+
+def _csv(table: pd.DataFrame, names: Sequence[str], figures: Sequence[Figure]) -> str:
+    """Return figures in [0,1] with all their digits."""
+    shown = table[[*names, *(figure.key for figure in figures)]].copy()
+    for name in names:
+        shown[name] = shown[name].map(csv_text)
+    return str(shown.to_csv(index=False))
+
+
+def _cells(row: Mapping[str, Any], names: Sequence[str], figures: Sequence[Figure], digits: int) -> list[str]:
+    found = [clean(row[name]) for name in names]
+    for figure in figures:
+        sign = "+" if figure.key == "difference" else ""
+        value = float(row[figure.key])
+        found.append("–" if pd.isna(value) else f"{100 * value:{sign}.{digits}f}")
+    return found
+
+
+def _markdown(table: pd.DataFrame, names: Sequence[str], figures: Sequence[Figure], digits: int) -> str:
+    heads = [*names, *(figure.head for figure in figures)]
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    lines += ["| " + " | ".join(map(markdown, _cells(row, names, figures, digits))) + " |" for row in records(table)]
+    return "\n".join([*lines, ""])
+
+
+def _terminal(table: pd.DataFrame, names: Sequence[str], figures: Sequence[Figure], digits: int) -> str:
+    shown = RichTable(pad_edge=False)
+    for place, head in enumerate([*names, *(figure.head for figure in figures)]):
+        shown.add_column(Text(head), justify="left" if place < len(names) else "right")
+    for row in records(table):
+        shown.add_row(*map(Text, _cells(row, names, figures, digits)))
+    written = io.StringIO()
+    console = Console(file=written, width=10_000, highlight=False)
+    console.width = max(_WIDTH, console.measure(shown).maximum)
+    console.print(shown)
+    return written.getvalue()
