@@ -120,11 +120,11 @@ def _evaluate(tasks: Sequence[Task], progress: ProgressCall) -> list[str]:
             continue
         open_cells[task] = set(names)
         pieces += [(task, name) for name in names]
-    for done, (task, name, error) in enumerate(_computed(pieces)):
+    for done, (task, name, why) in enumerate(_computed(pieces)):
         progress(done, len(pieces), f"{task}: {name}")
         open_cells[task].discard(name)
-        if error:
-            left_out.setdefault(task, error)
+        if why:
+            left_out.setdefault(task, why)
         elif not open_cells[task] and task not in left_out:
             finish_cell(task)
     return [f"{task}: {left_out[task]}" for task in tasks if task in left_out]
