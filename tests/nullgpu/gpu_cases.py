@@ -118,6 +118,7 @@ def predicted(recorder: Recorder, one: Method, images: torch.Tensor) -> Any:
         for _ in range(3):
             recorder.step("predict")
             answered(one, images, torch.device("cuda"))
+        recorder.step("predict again")
     return one.predict(images.to("cuda"))
 
 
