@@ -35,7 +35,7 @@ test-all: $(STAMP)  ## the tests, the slow ones and the storms too
 	$(BIN)/pytest -n 2
 
 test-gpu: $(STAMP)  ## what holds on a GPU: on a real one, else on one that computes nothing (needs gcc)
-	$(BIN)/pytest -n 2 tests/nullgpu
+	$(BIN)/pytest -n 2 tests/nullgpu tests/engines/test_gpus.py
 
 lint: $(STAMP)  ## ruff, mypy --strict and pyright, on the checkout itself
 	$(BIN)/ruff check .

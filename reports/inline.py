@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.reports.figures.draw import figures_of, plan
 from diadbench.reports.figures.style import DPI, save, style
-from diadbench.reports.tables.escape import file_names
-from diadbench.reports.tables.inline_html import element, escaped, row_of
+from diadbench.reports.tables.escape import element, escaped, file_names, row_of
 from diadbench.reports.tables.source import Source
 
 #: figures that have a metric, and those that are of one dataset

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from diadbench import datasets, methods
-from diadbench.benchmark.cells.calibrating import Calibration, calibrated_on, save_normal
 from diadbench.benchmark.cells.determinism import gpu_notes, set_tf32
-from diadbench.benchmark.cells.evaluating import make_evaluator
-from diadbench.benchmark.cells.evaluation_size import evaluation_size, size_notes
 from diadbench.benchmark.cells.fitting import fit_or_load, tell
 from diadbench.benchmark.cells.keep import Keeper
 from diadbench.benchmark.cells.loggers import make_loggers
 from diadbench.benchmark.cells.predicting import PartScorer
 from diadbench.benchmark.cells.provenance import environment, pick_device, seed_everything
+from diadbench.benchmark.cells.scoring.calibrating import Calibration, calibrated_on, save_normal
+from diadbench.benchmark.cells.scoring.evaluating import make_evaluator
+from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size, size_notes
 from diadbench.benchmark.cells.scratch import Scratch
 from diadbench.benchmark.metrics import get_protocol
 from diadbench.common.files import cache_dir, write_with

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diadbench.benchmark.cells.calibrating import forget_normal
-from diadbench.benchmark.cells.predictions import Predictions
 from diadbench.benchmark.cells.provenance import random_state, seed_everything
+from diadbench.benchmark.cells.scoring.calibrating import forget_normal
+from diadbench.benchmark.cells.scoring.scored_batches import Predictions
 from diadbench.common.errors import Skip
 from diadbench.common.processes.out_of_memory import is_out_of_memory
 from diadbench.methods.features.origin import add

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diadbench.benchmark.cells.evaluating import evaluate_batch
-from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size
-from diadbench.benchmark.cells.predictions import Arrays, Predictions, tensors
 from diadbench.benchmark.cells.provenance import random_state, set_random_state
-from diadbench.benchmark.cells.reading_ahead import answered, pinned, read_ahead
+from diadbench.benchmark.cells.scoring.evaluating import evaluate_batch
+from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size, evaluation_size
+from diadbench.benchmark.cells.scoring.reading_ahead import answered, pinned, read_ahead
+from diadbench.benchmark.cells.scoring.scored_batches import Arrays, Predictions, tensors
 from diadbench.benchmark.metrics.class_result import ClassResult
 
 if TYPE_CHECKING:

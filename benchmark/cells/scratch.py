@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from diadbench.benchmark.cells import OWNER
 from diadbench.benchmark.cells.phases import Phases
-from diadbench.benchmark.cells.predictions import Predictions
+from diadbench.benchmark.cells.scoring.scored_batches import Predictions
 from diadbench.common.errors import UserError
 from diadbench.common.files import atomic_directory, write_text
 from diadbench.methods.features.origin import Origin, keep, kept

@@ -15,12 +15,12 @@ import pandas as pd
 import torch
 
 from diadbench.benchmark.cells.determinism import set_tf32
-from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size
 from diadbench.benchmark.cells.provenance import pick_device, seed_everything
+from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size, evaluation_size
 from diadbench.benchmark.cells.scratch import kept_model
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.cell_code import method_of
-from diadbench.benchmark.reuse.normal_scores import (
+from diadbench.benchmark.reuse.normal_place import (
     USUAL_SHARE,
     NormalScores,
     Threshold,

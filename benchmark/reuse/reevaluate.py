@@ -23,11 +23,11 @@ import torch
 import yaml
 
 from diadbench import datasets
-from diadbench.benchmark.cells.calibrating import load_normal
 from diadbench.benchmark.cells.cell import open_data
-from diadbench.benchmark.cells.evaluating import make_evaluator
-from diadbench.benchmark.cells.evaluation_size import evaluation_size, size_notes
 from diadbench.benchmark.cells.keep import save_metrics, save_scores
+from diadbench.benchmark.cells.scoring.calibrating import load_normal
+from diadbench.benchmark.cells.scoring.evaluating import make_evaluator
+from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size, size_notes
 from diadbench.benchmark.metrics import Evaluation, Evaluator, Protocol, get_protocol
 from diadbench.benchmark.metrics.class_result import ClassResult
 from diadbench.benchmark.metrics.decisions.normal_scores import NormalSummary, no_normal
@@ -123,11 +123,11 @@ def _evaluate(tasks: Sequence[Task], progress: ProgressCall) -> list[str]:
             continue
         open_cells[task] = set(names)
         pieces += [(task, name) for name in names]
-    for done, (task, name, error) in enumerate(_computed(pieces)):
+    for done, (task, name, why) in enumerate(_computed(pieces)):
         progress(done, len(pieces), f"{task}: {name}")
         open_cells[task].discard(name)
-        if error:
-            left_out.setdefault(task, error)
+        if why:
+            left_out.setdefault(task, why)
         elif not open_cells[task] and task not in left_out:
             finish_cell(task)
     return [f"{task}: {left_out[task]}" for task in tasks if task in left_out]

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diadbench import datasets
-from diadbench.benchmark.cells.calibrating import load_normal
-from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size
 from diadbench.benchmark.cells.provenance import pick_device
+from diadbench.benchmark.cells.scoring.calibrating import load_normal
+from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size, evaluation_size
 from diadbench.benchmark.metrics import get_protocol
 from diadbench.benchmark.metrics.decisions.threshold_rules import ThresholdRule, threshold_rule
 from diadbench.benchmark.records.store import CellRecord, RunDirectory

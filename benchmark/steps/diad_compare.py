@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from diadbench.benchmark.cells.evaluating import evaluate_batch, make_evaluator
+from diadbench.benchmark.cells.scoring.evaluating import evaluate_batch, make_evaluator
 from diadbench.benchmark.metrics import get_protocol
 from diadbench.benchmark.steps.diad_steps import Made, Steps
 from diadbench.common.files import write_with

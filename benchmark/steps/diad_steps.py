@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from diadbench import datasets
-from diadbench.benchmark.cells.evaluating import evaluate_batch, make_evaluator
 from diadbench.benchmark.cells.provenance import pick_device, seed_everything
+from diadbench.benchmark.cells.scoring.evaluating import evaluate_batch, make_evaluator
 from diadbench.benchmark.cells.scratch import kept_model
 from diadbench.benchmark.metrics import get_protocol
 from diadbench.benchmark.planning.grid import parse_grid, parse_overrides

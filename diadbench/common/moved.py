@@ -14,7 +14,7 @@ MOVED: dict[str, str] = {
     "benchmark.bibliography": "common.bibtex",
     "benchmark.cell": "benchmark.cells.cell",
     "benchmark.contents": "benchmark.planning.contents",
-    "benchmark.evaluation_size": "benchmark.cells.evaluation_size",
+    "benchmark.evaluation_size": "benchmark.cells.scoring.evaluation_size",
     "benchmark.experiment": "benchmark.records.experiment",
     "benchmark.export": "benchmark.reuse.export",
     "benchmark.forecast": "benchmark.planning.forecast",

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from diadbench.common.errors import Skip, UserError
 from diadbench.methods.authoring.guarded_data import GuardedData, LabelPeekError
+from diadbench.methods.authoring.new_method import check_gpu
 from diadbench.methods.authoring.small_data import anomalous_images, normal_images, small_train
 from diadbench.methods.base import Method, Prediction, RunContext, no_progress
 from diadbench.methods.info import MethodInfo
@@ -118,8 +119,8 @@ def check_method(
     Raises:
         Skip: There is no such device.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise Skip(f"device {device!r} was asked for, but torch finds no GPU; use cpu")
+    if device.startswith("cuda"):
+        check_gpu(device)
     bench = _Bench(cls, dict(options or {}), size, images, torch.device(device), progress)
     with _full_products(bench.device):
         yield from _outcomes(bench)

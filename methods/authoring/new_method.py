@@ -51,15 +51,17 @@ def write_template(name: str, directory: Path | str = ".", *, trained: bool = Fa
     return path, cls
 
 
-def method_to_check(name: str) -> type[Method]:
-    """Return the class of a method by its name.
+def method_to_check(name: str, device: str = "cpu") -> type[Method]:
+    """Return the class of a method by its name, to be checked on a device.
 
     Raises:
-        Skip: A package that it needs is not installed.
+        Skip: A package that it needs is not installed, or there is no GPU for ``cuda``.
         UserError: There is no such method.
     """
     from diadbench.methods.registry import get_class
 
+    if device.startswith("cuda"):
+        check_gpu(device)
     try:
         return get_class(name)
     except UserError as error:
@@ -93,6 +95,14 @@ def short_budget(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
 def _is_longer(default: Any, short: int) -> bool:
     """Whether a budget is above a short one; ``None`` and a negative one stand for no end."""
     return default is None or (isinstance(default, int) and (default > short or default < 0))
+
+
+def check_gpu(device: str) -> None:
+    """Raise Skip where torch finds no GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise Skip(f"device {device!r} was asked for, but torch finds no GPU; use cpu")
 
 
 def _missing_package(error: BaseException) -> str:

@@ -114,8 +114,8 @@ def _solarize(x: Tensor, v: NDArray[np.float32]) -> Tensor:
 
 
 def _posterize(x: Tensor, v: NDArray[np.float32]) -> Tensor:
-    levels = 2.0 ** np.floor(1 + 8 * v[:, 0])
-    step = _column((256 / levels).astype(np.float32), 0, 1, x)
+    steps: NDArray[np.float32] = (256 / 2.0 ** np.floor(1 + 8 * v[:, 0])).astype(np.float32)
+    step = _column(steps, 0, 1, x)
     return ((x * 255).round() / step).floor() * step / 255
 
 

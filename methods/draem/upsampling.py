@@ -22,7 +22,7 @@ class Doubled(nn.Module):
         """Map ``(B,C,H,W)`` to ``(B,C,2H,2W)``."""
         if x.device.type != "cuda":
             return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
-        doubled: Tensor = _Double.apply(x)  # type: ignore[no-untyped-call]
+        doubled: Tensor = _Double.apply(x)
         return doubled
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.show import Show
 from diadbench.reports.tables.display import in_order, resolve
+from diadbench.reports.tables.escape import element, escaped, group_heads, row_of
 from diadbench.reports.tables.frame import (
     DIGITS,
     MEAN,
@@ -24,7 +25,6 @@ from diadbench.reports.tables.frame import (
     records,
     tuples,
 )
-from diadbench.reports.tables.inline_html import element, escaped, group_heads, row_of
 from diadbench.reports.tables.labels import MAIN, Metric, known_metrics, legend
 from diadbench.reports.tables.means import over_classes_shown
 

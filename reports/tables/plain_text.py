@@ -13,11 +13,6 @@ from diadbench.reports.tables.escape import clean, csv_text, markdown
 from diadbench.reports.tables.labels import legend
 
 
-def entry_text(entry: Entry) -> str:
-    """Return ``95.2 ± 0.3``, ``95.2``, ``13/15`` or a dash."""
-    return f"{entry.text} ± {entry.spread}" if entry.spread else entry.text
-
-
 def to_markdown(table: Table) -> str:
     """Return a table for GitHub: best in bold, second best underlined, notes below."""
     lines = [f"**{markdown(table.caption)}**", ""] if table.caption else []

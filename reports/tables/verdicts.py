@@ -7,9 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from diadbench.reports.tables.escape import clean
+from diadbench.reports.tables.escape import clean, element, escaped, row_of
 from diadbench.reports.tables.frame import records
-from diadbench.reports.tables.inline_html import element, escaped, row_of
 from diadbench.reports.tables.labels import Metric
 
 ALPHA = 0.05

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 import diadbench
-from diadbench.benchmark.cells.evaluation_size import at_evaluation_size
+from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size
 from diadbench.benchmark.planning.grid import grid_names, load_grid, parse_grid
 from diadbench.benchmark.planning.plan import make_plan
 from diadbench.benchmark.records.store import RunDirectory

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from diadbench.benchmark.reuse.normal_scores import NormalScores, threshold_from
+from diadbench.benchmark.reuse.normal_place import NormalScores, threshold_from
 from diadbench.benchmark.reuse.photos import find_photos, output_names
 from diadbench.benchmark.reuse.predict import predict_images
 from diadbench.cli import main

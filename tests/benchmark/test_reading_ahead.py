@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from diadbench.benchmark.cells.reading_ahead import answered, read_ahead
+from diadbench.benchmark.cells.scoring.reading_ahead import answered, read_ahead
 from diadbench.methods.base import Prediction
 
 

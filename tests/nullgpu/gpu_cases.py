@@ -14,7 +14,7 @@ import torch
 from gpu_recorder import Recorder
 
 from diadbench.benchmark.cells.provenance import seed_everything
-from diadbench.benchmark.cells.reading_ahead import answered
+from diadbench.benchmark.cells.scoring.reading_ahead import answered
 from diadbench.methods.base import Method, RunContext
 from diadbench.methods.registry import get_class
 
@@ -118,6 +118,7 @@ def predicted(recorder: Recorder, one: Method, images: torch.Tensor) -> Any:
         for _ in range(3):
             recorder.step("predict")
             answered(one, images, torch.device("cuda"))
+        recorder.step("predict again")
     return one.predict(images.to("cuda"))
 
 

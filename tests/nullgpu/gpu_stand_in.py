@@ -88,7 +88,7 @@ def environment(*, count: int = 1, gigabytes: float = 80.0, major: int = 9, mino
     }
 
 
-def run_case(case: str, *, timeout: float = 300, gpu: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+def run_case(case: str, *, timeout: float = 500, gpu: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
     """Run a case of ``gpu_cases.py`` in a child process; return what it reports.
 
     Args:

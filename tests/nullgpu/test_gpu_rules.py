@@ -76,7 +76,10 @@ def test_the_conformance_suite_runs_on_a_gpu() -> None:
     assert set(added) < set(status)
     if is_real():
         assert set(status.values()) == {"passed"}, found["outcomes"]
-    else:  # values mean nothing there, so "as on the CPU" can't hold; where results lie and what raises does
-        wrong = {name for name, one in status.items() if one != "passed"} - {"as on the CPU"}
-        assert not wrong, found["outcomes"]
+    else:  # values mean nothing there: what is told of them can't hold; where results lie and what raises can
+        of_values = ("not finite", "predicts otherwise on the GPU")
+        wrong = [
+            one for one in found["outcomes"] if one[1] != "passed" and not any(text in one[2] for text in of_values)
+        ]
+        assert not wrong
         assert status["as on the CPU"] == "failed"

@@ -37,23 +37,19 @@ def check(
     from diadbench.methods.base import no_progress
 
     try:
-        cls, chosen = _chosen(method, options)
+        cls, chosen = _chosen(method, options, device)
     except Skip as missing:
         print(f"skipped   {missing}")
         return 3
     found = set()
-    try:
-        with terminal_bar(False, what="checking") as bar:
-            for one in check_method(cls, chosen, size=size, device=device, progress=bar or no_progress):
-                found.add(one.status)
-                print(f"{one.status:<10}{one.name} ({one.seconds:.1f} s){one.text and f': {one.text}'}", flush=True)
-    except Skip as missing:  # the device isn't there
-        print(f"skipped   {missing}")
-        return 3
+    with terminal_bar(False, what="checking") as bar:
+        for one in check_method(cls, chosen, size=size, device=device, progress=bar or no_progress):
+            found.add(one.status)
+            print(f"{one.status:<10}{one.name} ({one.seconds:.1f} s){one.text and f': {one.text}'}", flush=True)
     return 1 if "failed" in found else 3 if "skipped" in found else 0
 
 
-def _chosen(method: str, words: list[str]) -> tuple[Any, dict[str, Any]]:
+def _chosen(method: str, words: list[str], device: str) -> tuple[Any, dict[str, Any]]:
     """Return a method's class and the options to check it with, and say which are not its own defaults."""
     from diadbench.benchmark.planning.grid import method_presets
     from diadbench.common.values.arguments import given_arguments
@@ -62,7 +58,7 @@ def _chosen(method: str, words: list[str]) -> tuple[Any, dict[str, Any]]:
     from diadbench.methods.authoring.new_method import method_to_check, short_budget
 
     preset: dict[str, Any] = method_presets().get(method, {})
-    cls = method_to_check(preset.get("method", method))
+    cls = method_to_check(preset.get("method", method), device)
     own = preset.get("options") or {}
     given = given_arguments(cls, load_pairs(words, "option", "levels=[2,3]"), f"method {method!r}")
     small = SMALL_OPTIONS.get(method, {}) if not given else {}

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diadbench.benchmark.cells.evaluation_size import at_evaluation_size, evaluation_size
+from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size, evaluation_size
 from diadbench.benchmark.metrics.decisions.normal_scores import NormalSummary
 from diadbench.common.files import write_with
 from diadbench.datasets.decoding.images import inside, read_image, resize_image
