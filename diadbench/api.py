@@ -52,7 +52,7 @@ class Run(runner.Run):
     def _repr_html_(self) -> str:
         from diadbench.reports.inline import summary
 
-        wrong = {key: state for key, state in self.states.items() if state != "done"}
+        wrong = [key for key, state in self.states.items() if state != "done"]
         records = {key: self.directory.as_wanted(key).status for key in wrong}
         return summary(self.states, self.path, {key: str(status.get("reason", "")) for key, status in records.items()})
 

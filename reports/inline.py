@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from diadbench.reports.figures.style import DPI, save, style
 from diadbench.reports.tables.escape import element, escaped, file_names, row_of
 from diadbench.reports.tables.source import Source
 
+#: dataset, method, setting and seed of a cell
+CellLabels = tuple[str, str, str, int]
 #: figures that have a metric, and those that are of one dataset
 OF_METRIC, OF_DATASET = ("bars", "ranks", "heatmap"), (
     "heatmap", "pareto", "curves", "histograms", "training", "qualitative",
@@ -116,7 +118,7 @@ class Report(dict[str, Path]):
         return element(f"Report: {len(self)} files", lines, [count])
 
 
-def summary(states: Mapping[Sequence[object], str], path: Path, reasons: Mapping[Sequence[object], str]) -> str:
+def summary(states: Mapping[CellLabels, str], path: Path, reasons: Mapping[CellLabels, str]) -> str:
     """Return a run as HTML: how many of its cells ended how, and why some have no result.
 
     Args:

@@ -20,7 +20,7 @@ from diadbench.methods.info import MethodInfo
 
 #: Stands where the digest of data would stand that nobody has seen.
 UNSEEN = "not here"
-T = TypeVar("T")
+T, S = TypeVar("T"), TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Problems:
         self._wrong: list[UserError] = []
         self.missing: dict[str, UserError] = {}
 
-    def of(self, where: str, resolve: Callable[[], T], absent: Callable[[str], T]) -> T:
+    def of(self, where: str, resolve: Callable[[], T], absent: Callable[[str], S]) -> T | S:
         """Return what ``resolve`` does; what ``absent(why)`` does when that raises a UserError, which is kept."""
         try:
             return resolve()

@@ -26,8 +26,9 @@ class Net(pl.LightningModule):
 
     def error(self, images: Tensor) -> Tensor:
         """Error of the features at each place: ``(B,h,w)`` of images ``(B,3,H,W)``."""
-        features = self.backbone(images)[0]
-        return (self.decoder(features) - features).square().mean(1)
+        features: Tensor = self.backbone(images)[0]
+        made: Tensor = self.decoder(features)
+        return (made - features).square().mean(1)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """``image``: float32 (B,3,H,W) in [0,1]; ``class_id``: int64 (B,); ``index``: int64 (B,), rows of the data."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ def sent(values: NDArray[np.int64] | NDArray[np.float32], device: torch.device) 
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def _column(values: NDArray[np.float32], low: float, high: float, like: Tensor) -> Tensor:
+def _column(values: NDArray[np.floating[Any]], low: float, high: float, like: Tensor) -> Tensor:
     """Numbers of a range, one an image, ``(B,1,1,1)``; of several columns ``(B,k,1,1)``."""
     wide = values.reshape(len(values), -1)
     return sent((low + (high - low) * wide).astype(np.float32), like.device)[:, :, None, None]

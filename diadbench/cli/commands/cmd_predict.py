@@ -64,9 +64,10 @@ def _print_json(made: Predicted) -> None:
 
 
 def _print_text(made: Predicted) -> None:
-    for row in made.table.head(SHOWN).itertuples():
-        place = "" if row.percentile != row.percentile else f"{row.percentile:6.1f} %  "  # NaN: nothing to compare with
-        print(f"{row.score:12.6g}  {place}{row.decision:<11}{row.image}")
+    columns = (made.table[name].tolist()[:SHOWN] for name in ("score", "percentile", "decision", "image"))
+    for score, percentile, decision, image in zip(*columns, strict=True):
+        place = "" if percentile != percentile else f"{percentile:6.1f} %  "  # NaN: nothing to compare with
+        print(f"{score:12.6g}  {place}{decision:<11}{image}")
     if len(made.table) > SHOWN:
         print(f"... and {len(made.table) - SHOWN:,} more")
     if made.threshold.value is None:
