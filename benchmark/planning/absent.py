@@ -20,7 +20,8 @@ from diadbench.methods.info import MethodInfo
 
 #: Stands where the digest of data would stand that nobody has seen.
 UNSEEN = "not here"
-T, S = TypeVar("T"), TypeVar("S")
+T = TypeVar("T")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
