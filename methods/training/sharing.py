@@ -96,4 +96,4 @@ class WeightShares(pl.Callback):
         """Weigh the loss's gradient; its value, which is logged, stays the share's own mean."""
         weight = self._weight
         if weight != 1 and loss.requires_grad:
-            loss.register_hook(lambda gradient: gradient * weight)
+            loss.register_hook(lambda gradient: gradient * weight)  # type: ignore[no-untyped-call]
