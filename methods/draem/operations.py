@@ -110,8 +110,8 @@ def _hue_and_saturation(x: Tensor, v: NDArray[np.float32]) -> Tensor:
 
 
 def _solarize(x: Tensor, v: NDArray[np.float32]) -> Tensor:
-    threshold = np.where(v[:, 1] < 0.5, 32 + 96 * v[:, 0], 2 * 255).astype(np.float32)
-    return torch.where(x >= _column(threshold / 255, 0, 1, x), 1 - x, x)
+    threshold = np.where(v[:, 1] < 0.5, (32 + 96 * v[:, 0]) / 255, 2)
+    return torch.where(x >= _column(threshold.astype(np.float32), 0, 1, x), 1 - x, x)
 
 
 def _posterize(x: Tensor, v: NDArray[np.float32]) -> Tensor:

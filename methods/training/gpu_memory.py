@@ -52,7 +52,7 @@ def take_in(directory: Path) -> None:
 def peaks() -> dict[int, int]:
     """Return the peak in bytes that torch had allocated on each card, by this process or one that trained for it."""
     found: dict[int, int] = dict(_CHILDREN)
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_available():
         for card in range(torch.cuda.device_count()):
             found[card] = max(found.get(card, 0), int(torch.cuda.max_memory_allocated(card)))
     return {card: peak for card, peak in sorted(found.items()) if peak}
