@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,7 +30,7 @@ def with_kept_code(cells: list[PlannedCell], run: Path) -> list[PlannedCell]:
     ``method_source`` and ``dataset_source`` say where the code was copied from.
     """
     names = {cell.config[kind] for cell in cells for kind in ("method", "dataset") if ".py:" in cell.config[kind]}
-    top = Path(run).absolute()
+    top = Path(os.path.abspath(run))  # without "..", as the paths of a cell are compared with it
     copies = {name: text for name in sorted(names) if (text := _kept(name, top)) is not None}
     return [replace(cell, config=_replaced(cell.config, copies)) for cell in cells] if copies else cells
 

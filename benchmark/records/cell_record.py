@@ -199,11 +199,19 @@ class CellRecord:
         return is_held(self.directory / ".lock")
 
     def metrics(self) -> list[dict[str, str]]:
-        """Rows of ``metrics.csv`` as text; empty unless the cell is done."""
+        """Rows of ``metrics.csv`` as text; empty unless the cell is done.
+
+        Another runner may take the file away after the state was read. Then the cell isn't done any more, and its
+        state is read again.
+        """
         if self.state != "done":
             return []
-        with open(self.directory / "metrics.csv", encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        try:
+            with open(self.directory / "metrics.csv", encoding="utf-8", newline="") as file:
+                return list(csv.DictReader(file))
+        except FileNotFoundError:
+            self.__dict__.pop("status", None)
+            return []
 
     def curves(self) -> dict[str, dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]]:
         """Return class -> kind -> ``(x, y)``, as ``curves.npz`` holds them; ``{}`` when the cell keeps none.

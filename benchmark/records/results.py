@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from os.path import exists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,7 +66,12 @@ class Results:
         known = {(key, row[0]): Glance(*row[1:]) for key, row in zip(keys(table), rows)}
         top = f"{self.run}/cells/"
         found = {key: known.get((key, file_stamp(f"{top}{cell_place(*key)}/status.json"))) for key in self.keys}
-        return {key: glance for key, glance in found.items() if glance is not None}
+        return {
+            key: glance
+            for key, glance in found.items()
+            # without its figures a cell isn't done, whatever its status says
+            if glance is not None and (glance.state != "done" or exists(f"{top}{cell_place(*key)}/metrics.csv"))
+        }
 
     def table(self) -> pa.Table:
         """Return one row a cell, in order, with its figures in lists: the columns of the ledger."""

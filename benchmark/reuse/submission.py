@@ -25,7 +25,7 @@ from diadbench.benchmark.metrics.decisions.threshold_rules import ThresholdRule,
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.predict import load_method, to_tensor
 from diadbench.benchmark.reuse.submission_check import DECISIONS, MAPS, SPLITS, check_submission
-from diadbench.common.cache.disk_space import MOVE_RUN, writing
+from diadbench.common.cache.disk_space import MOVE_RUN, reserve_file, writing
 from diadbench.common.errors import UserError
 from diadbench.common.files import atomic_write, write_json, write_with
 from diadbench.datasets.decoding.images import inside, read_image, resize_image
@@ -159,7 +159,10 @@ class _Object:
         rows: list[dict[str, Any]] = []
         with tempfile.TemporaryDirectory(dir=_made(folder), prefix=".maps-") as place:
             shape = (len(images), *evaluation_size(self.config))
-            maps = np.lib.format.open_memmap(Path(place) / "maps.npy", mode="w+", dtype=np.float32, shape=shape)
+            file = Path(place) / "maps.npy"
+            with writing(file.parent, MOVE_RUN):
+                maps = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+                reserve_file(file)
             for number, (split, path) in enumerate(images):
                 maps[number], score, size = self._predicted(path)
                 sizes.setdefault((self.cls, split), {})[Path(path).stem] = size
@@ -179,8 +182,9 @@ class _Object:
         return [str(path) for path in table.loc[table["class"] == self.cls, "image"]]
 
     def _predicted(self, path: str) -> tuple[NDArray[np.float32], float, tuple[int, int]]:
-        native = read_image(inside(self.dataset.root, path))
-        tensor = to_tensor(resize_image(native, tuple(self.config["image_size"]), self.config["resize"]))
+        native = read_image(inside(self.dataset.root, path), self.config["bit_depth"])
+        small = resize_image(native, tuple(self.config["image_size"]), self.config["resize"])
+        tensor = to_tensor(small[None])
         with torch.inference_mode():
             prediction = self.model.predict(tensor.to(pick_device(self.config["device"])))
         maps = at_evaluation_size(prediction.anomaly_map.float().cpu(), tensor, evaluation_size(self.config))

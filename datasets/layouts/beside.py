@@ -10,7 +10,7 @@ from pathlib import Path
 from diadbench.common.errors import UserError
 from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden
 from diadbench.datasets.decoding.lookalikes import check_encoding, shown
-from diadbench.datasets.decoding.mask_files import read_mask
+from diadbench.datasets.decoding.mask_files import read_mask_file
 from diadbench.datasets.decoding.reading import Reading
 from diadbench.datasets.decoding.workers import Problems, cores, run_all
 
@@ -75,12 +75,18 @@ def positive(root: Path, masks: Iterable[str], reading: Reading | None = None) -
     """Return those of the masks that have an anomalous pixel, as the options read them. All cores read.
 
     Raises:
-        UserError: A mask is missing or damaged.
+        UserError: A mask is missing or damaged, or lies in an alpha channel.
     """
     paths, found, problems = list(masks), set[str](), Problems()
 
     def look(i: int) -> None:
-        if read_mask(inside(root, paths[i]), reading).any():
+        mask = read_mask_file(inside(root, paths[i]), reading)
+        if mask.signs.cause == "alpha":  # read as it is, the image would be normal without a word
+            raise UserError(
+                f"{shown(root / paths[i])}: the mask lies in the alpha channel, which isn't read, and here the mask "
+                "tells the label; save the alpha channel as the mask, in black and white"
+            )
+        if mask.values.any():
             found.add(paths[i])
 
     run_all(look, len(paths), cores(), problems)

@@ -134,7 +134,8 @@ def train_module(
                 take_in(run.directory)
     else:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        module.load_state_dict(state["state_dict"], strict=keep_frozen)
+        frozen = {} if keep_frozen else module.state_dict()  # steps_done has seen that all that is trained is there
+        module.load_state_dict({**frozen, **state["state_dict"]})
     module.to(run.device).eval()
 
 

@@ -45,6 +45,7 @@ class CheckpointWriter(TorchCheckpointIO):
 
     def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
         temporary = path.with_suffix(".saving")
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with writing(path.parent, MOVE_RUN):
                 with open(temporary, "wb") as file:

@@ -54,13 +54,13 @@ def test_a_killed_evaluation_goes_on_with_the_next_class(
     target = tmp_path / "again"
     assert compute_class(Task(cell.directory, target, "exact"), "candle") == ""  # and then it was killed
     computed = []
-    original = reevaluate._evaluation
+    original = reevaluate._result
 
     def evaluation(task: Task, name: str) -> object:
         computed.append(name)
         return original(task, name)
 
-    monkeypatch.setattr(reevaluate, "_evaluation", evaluation)
+    monkeypatch.setattr(reevaluate, "_result", evaluation)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})
     for _ in range(2):  # the second time there is nothing left to do
         made, _ = evaluate_run(run.path, "exact", target, silent)

@@ -148,7 +148,7 @@ def test_what_cannot_be_known_is_not_called_killed(place: Path, monkeypatch: pyt
     assert state == "running"
     assert reason.startswith("can't tell whether its process is still there")
     assert ".lock can't be read" in reason
-    monkeypatch.setattr("diadbench.benchmark.records.store.is_held", lambda path: None)
+    monkeypatch.setattr("diadbench.benchmark.records.cell_record.is_held", lambda path: None)
     directory = RunDirectory(place / "run")
     (cell,) = table(directory, states(directory)).columns[-1].cells
     assert "can't tell" in str(cell)

@@ -255,7 +255,9 @@ def test_what_lies_inside_a_run_directory_moves_along(home: Path, tmp_path: Path
     shutil.rmtree(home)
     cell = RunDirectory(moved).cell("parts", "mean", "multi-class", 0)
     assert cell.config["root"] == str(moved / "data")
-    assert cell.config["method"] == f"{moved / 'pixel_mean.py'}:PixelMean"
+    code = Path(cell.config["method"].rpartition(":")[0])
+    assert code.is_relative_to(moved / "code")
+    assert code.read_bytes() == (moved / "pixel_mean.py").read_bytes()
     assert cell.config["run_directory"] == str(moved)
     command("other", "seeds=[0,1]", cwd=tmp_path)
     assert fits(home) == 2

@@ -71,12 +71,12 @@ def test_killed_in_stage_two_ends_with_the_same_weights(tmp_path: Path, monkeypa
     whole = DiAD(**TINY)
     whole.fit(train, settings(tmp_path / "whole"))
 
-    from diadbench.methods.training import lightning
+    from diadbench.methods.training import saving
 
     run = settings(tmp_path / "killed")
     reached = []
     run.progress = lambda done, total, what: reached.append(done) if what == "diffusion" else None
-    monkeypatch.setattr(lightning, "is_pending", lambda: len(reached) == 2)
+    monkeypatch.setattr(saving, "is_pending", lambda: len(reached) == 2)
     with pytest.raises(Terminated):
         DiAD(**TINY).fit(train, run)
     monkeypatch.undo()

@@ -79,7 +79,9 @@ def test_the_conformance_suite_runs_on_a_gpu() -> None:
     else:  # values mean nothing there: what is told of them can't hold; where results lie and what raises can
         of_values = ("not finite", "predicts otherwise on the GPU")
         wrong = [
-            one for one in found["outcomes"] if one[1] != "passed" and not any(text in one[2] for text in of_values)
+            one
+            for one in found["outcomes"]
+            if one[1] not in ("passed", "open") and not any(text in one[2] for text in of_values)
         ]
         assert not wrong
         assert status["as on the CPU"] == "failed"

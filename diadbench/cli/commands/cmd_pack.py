@@ -13,7 +13,8 @@ def command(run: str, *, out: str | None = None) -> int:
     Example::
 
         diadbench pack runs/demo --out demo.tar.gz
-        tar xf demo.tar.gz && diadbench report demo && diadbench run demo datasets.mvtec.root=/data/mvtec
+        diadbench report demo    # after `tar xf demo.tar.gz` on the other machine
+        diadbench run demo datasets.mvtec.root=/data/mvtec    # goes on there
     """
     from pathlib import Path
 
