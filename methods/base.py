@@ -47,13 +47,13 @@ class RunContext:
         device: Where to compute.
         image_size: ``(H, W)`` of all images.
         class_names: Names of the class ids.
-        directory: Scratch of this cell and part, kept until the cell is done: training checkpoints go here, and
-            a run that was killed finds them again.
+        directory: Scratch directory of this cell and part, kept until the cell is done. Training checkpoints go here,
+            so that a run that was killed finds them again.
         cache_dir: Directory shared by all cells for expensive files that can be built again (features, latents).
         threads: CPU threads to use.
         devices: Number of devices for one cell (DDP) when above 1.
-        split: Parts that each training batch is divided into, after an earlier try was out of memory. The gradients of
-            the parts are summed, so a step still sees the same images.
+        split: Number of parts of each training batch, after an earlier try was out of memory. The gradients of the
+            parts are summed, so a step still uses the same images.
         progress: Call ``progress(done, total, "what")``; it is cheap and should be called often.
         notes: Texts that must be printed beside every number of this cell (``"random weights"``). Append to it.
         extras: Plain values kept beside the result (final loss, coverage radius). Assign to it.
@@ -95,8 +95,8 @@ class Method(ABC):
     def check_options(cls, options: Mapping[str, Any]) -> None:
         """Refuse invalid options before anything runs, by raising UserError.
 
-        Types and names are checked already; ``options`` holds all keyword arguments. Models that were trained and
-        kept are loaded without this check.
+        Types and names are checked already; ``options`` holds all keyword arguments. Kept trained models are loaded
+        without this check.
         """
 
     @abstractmethod

@@ -17,7 +17,7 @@ class MethodInfo:
         venue: ``CVPR'22``.
         cite: BibTeX key in ``methods/references.bib``.
         needs: Requirements: ``pretrained backbone``, ``GPU 16 GB``, ...
-        batch_invariant: The result doesn't depend on the batch size, so it may be halved when out of memory.
+        batch_invariant: Whether the result is independent of the batch size, which may then be halved to save memory.
         supports_ddp: Whether one cell may use several devices.
         channels: Input channels of the method: ``("rgb",)`` or ``("rgb", "xyz")``.
         version: Raised when the results of the same options change. It is part of a cell's identity.

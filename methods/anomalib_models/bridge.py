@@ -115,7 +115,7 @@ class AnomalibMethod(Method):
     # -- the model ------------------------------------------------------------------------------------------
 
     def _build(self, run: RunContext, *, pretrained: bool = True) -> Any:
-        """Make the model. ``pretrained=False``: all weights will be overwritten, so fetch none if that can be told."""
+        """Build the model. With ``pretrained=False`` all weights will be overwritten, so none are fetched."""
         cls = _model_class(self.model_name)
         known = inspect.signature(cls).parameters
         arguments = self._arguments(cls, run, pretrained=pretrained)
@@ -348,7 +348,7 @@ def _normalise_with(model: Any, mean: tuple[float, ...], std: tuple[float, ...])
 
 
 class _reasons:  # reads as a statement: with _reasons(...)
-    """Turn what stops a model here (no network, no package, no CUDA) into a ``Skip`` with that reason."""
+    """Turn what prevents a model from running (no network, package or CUDA) into a ``Skip`` with its reason."""
 
     def __init__(self, name: str, run: RunContext) -> None:
         self.name = name

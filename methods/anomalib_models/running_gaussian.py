@@ -14,8 +14,8 @@ REGULARISER = 0.01 + 1e-5
 class RunningGaussian:
     """Collect embeddings batch by batch, in place of the list to which anomalib's PaDiM appends them.
 
-    Mean and sum of centred products are merged batch by batch (Chan, Golub & LeVeque, 1979), so nothing large is
-    subtracted. Memory is that of the covariances, whatever the number of images.
+    Mean and sum of centred products are merged batch by batch (Chan, Golub & LeVeque, 1979), which avoids differences
+    of large numbers. Memory is that of the covariances for any number of images.
     """
 
     def __init__(self) -> None:

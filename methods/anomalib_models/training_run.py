@@ -40,7 +40,7 @@ class NormalImages(pl.LightningDataModule):
         self._seed = seed
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled by the seed; a last batch of one image is dropped if that leaves any (batch norms can't take it)."""
+        """Return batches shuffled by the seed; a last batch of one image is dropped if possible (batch norms fail)."""
         alone = len(self._train) % self.train_batch_size == 1 and len(self._train) > self.train_batch_size > 1
         return DataLoader(
             self._train,
@@ -78,8 +78,8 @@ def train_model(
         batch_size: Images at a time.
         max_epochs: Passes over the images, unless the model defines them; -1: ``max_steps`` decides.
         max_steps: Maximum number of steps; -1: no limit.
-        every_step: The learning rate follows its schedule at every step. Lightning moves it once an epoch where a model
-            doesn't say otherwise, and anomalib's models don't, though some of their schedules count steps.
+        every_step: Update the learning rate at every step. By default Lightning updates it once per epoch, and
+            anomalib's models don't change this, although some of their schedules count steps.
     """
     if every_step:
         _schedule_by_step(model)

@@ -11,8 +11,8 @@ from typing import Any
 def untrained_networks() -> Iterator[list[Any]]:
     """Give timm networks that anomalib's extractor creates inside the block initial weights, whatever it requests.
 
-    Some models have an argument ``pre_trained``. Others (Dinomaly, InpFormer, AnomalyDINO, Stfpm) always ask the
-    extractor for trained weights.
+    Some models have an argument ``pre_trained``. Others (Dinomaly, InpFormer, AnomalyDINO, Stfpm) always request
+    trained weights from the extractor.
 
     Yields:
         The extractors, as they are created. If there are none, the model's network isn't timm's.

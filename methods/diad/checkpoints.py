@@ -351,8 +351,8 @@ def _copy(source: Any, target: Any, where: str) -> None:
 def start_posterior(model: DiADModel) -> None:
     """Initialise a random autoencoder's posterior with a standard deviation of 0.08, independent of the image.
 
-    With the one that random weights give, about 1, a short stage 1 spends its steps on making it smaller, and stage 2
-    then has noisy latents to learn from.
+    Random weights give about 1. A short stage 1 would then spend its steps on reducing it, and stage 2 would learn
+    from noisy latents.
     """
     convolution = model.vae.quant_conv
     convolution.weight[model.config.latent :] = 0

@@ -39,8 +39,8 @@ def posteriors(
         model: The model whose autoencoder encodes.
         train: The images.
         run: The run's settings.
-        own: The autoencoder was trained by this cell and no other cell has it: the latents lie in the cell's own
-            directory and end with it. Otherwise they lie in the shared cache.
+        own: Whether this cell alone has trained the autoencoder; its latents then lie in the cell's own directory and
+            are removed with it. Otherwise they lie in the shared cache.
         batch_size: Images at a time.
 
     Raises:
