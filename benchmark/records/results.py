@@ -98,10 +98,10 @@ class Results:
         """Return the results in long form, one row a (cell, class, metric).
 
         Args:
+            name: Name of the run; by default the name of its directory.
             means_alone: Leave out the rows of classes if the means contain all information
-            means_alone: Leave the rows of classes out, if the means tell all without them
-                lean: Store texts as ``object``, each once in memory, instead of ``str``: a third of the memory.
-            lean: Texts are ``object``, each once in memory, in place of ``str``: a third of the memory.
+                (:func:`~diadbench.benchmark.records.same_classes.means_suffice`).
+            lean: Store texts as ``object``, each once in memory, instead of ``str``: a third of the memory.
         """
         table = self.table()
         long = _long(table, RESULT_COLUMNS, means_alone=means_alone and means_suffice(table))

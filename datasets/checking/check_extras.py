@@ -81,7 +81,7 @@ def _is_beside(name: str) -> bool:
 
 
 def _files(root: Path, report: CheckReport) -> Iterator[str]:
-    """Yield the visible files below the root; links to folders are not followed, and told where they leave it."""
+    """Yield the visible files below the root. Links to folders aren't followed; links that leave it are reported."""
     real = os.path.realpath(root)
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not is_hidden(name))

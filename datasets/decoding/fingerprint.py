@@ -42,7 +42,7 @@ class Stat(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is remembered of a file: when it was so, the digest of its content, and the bits that its values use."""
+    """Remembered facts of a file: its state then, the digest of its content, and the bits that its values use."""
 
     stat: Stat
     digest: str

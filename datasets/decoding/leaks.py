@@ -20,9 +20,9 @@ def leaks(
     """Yield ``(test image, training image)`` with equal contents, within each group of classes that trains together.
 
     Args:
+        table: Sample table.
         digests: Digest of each row's image; ``None`` for an unreadable image.
         parts: Classes of each group, see :meth:`Dataset.groups`.
-        parts: Classes of each share, see :meth:`Dataset.groups`.
     """
     known = table.assign(digest=pd.Series(list(digests), index=table.index, dtype="object"))
     known = known[known["digest"].notna()]

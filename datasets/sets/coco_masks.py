@@ -1,7 +1,7 @@
 """Make COCO-AD from COCO 2017's annotations: four lists and the masks of held-out categories (arXiv 2404.10760).
 
-The lists and masks are those of ADer's ``gen_benchmark/coco.py``: every image with an annotation counts, crowd regions
-too; polygons are filled after their corners are cut to integers, without holes; RLE regions are decoded.
+The lists and masks are those of ADer's ``gen_benchmark/coco.py``: every image with an annotation counts, including
+crowd regions; polygons are filled without holes after their corners are truncated to integers; RLE regions are decoded.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Visa(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("visa")
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, JSON lines, a CSV beside or above the raw tree, the raw tree, the re-laid tree."""
+        """Return the layouts: ADer's ``meta.json``, JSON lines, a CSV beside or above the raw tree, the two trees."""
         relaid = MvtecLayout(mask_suffixes=("", "_mask"))
         return [
             ader(),

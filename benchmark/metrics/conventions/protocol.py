@@ -23,8 +23,8 @@ _ALL = (*SEVEN, "p_ioumax", "mad", "s_auroc", "s_ap", "s_f1max")
 class Protocol:
     """Conventions that define which metrics are computed from maps, masks, scores and labels, and how.
 
-    name: Name that every result row states.
-        name: Stamped on every row.
+    Attributes:
+        name: Name that every result row states.
         source: The code or paper whose numbers are reproduced.
         compare_size: Side in pixels of the square to which maps (bilinear, ``align_corners=False``) and masks (nearest)
             are resized before anything is computed from them; ``None``: they are compared at the size they come in.

@@ -47,8 +47,8 @@ class Family:
 class Named:
     """A metric with its parameters: ``aupro@0.05``.
 
-    key: Key as the user wrote it.
-        key: As it was written.
+    Attributes:
+        key: Key as the user wrote it.
         family: The metric.
         values: Its parameters.
     """
