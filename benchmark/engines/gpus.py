@@ -58,7 +58,7 @@ def offered(gpus: int | None) -> list[str]:
     if gpus is None:
         return names
     if gpus > len(names) and (names or "CUDA_VISIBLE_DEVICES" in os.environ):
-        raise UserError(f"engine_options.gpus: {gpus}, but this process may use {_told(names)}; lower it")
+        raise UserError(f"engine_options.gpus: {gpus}, but this process may use {_counted(names)}; lower it")
     return names[:gpus] if names else [str(index) for index in range(gpus)]
 
 
@@ -82,7 +82,7 @@ class Gpus:
         if not each or not self.names:
             return 1
         if each > len(self.names):
-            raise UserError(f"devices: {each}, but this process may use {_told(self.names)}; lower devices")
+            raise UserError(f"devices: {each}, but this process may use {_counted(self.names)}; lower devices")
         if each > 1 and any(name.startswith("MIG-") for name in self.names):
             raise UserError(f"devices: {each}, but CUDA gives a process one MIG device; set devices: 1")
         return len(self.names) // each
@@ -90,7 +90,9 @@ class Gpus:
     def check_named(self, index: int) -> None:
         """Raise UserError if a cell names a GPU (``cuda:3``) that this process doesn't see."""
         if self.names and index >= len(self.names):
-            raise UserError(f"device: cuda:{index}, but this process may use {_told(self.names)}, counted from cuda:0")
+            raise UserError(
+                f"device: cuda:{index}, but this process may use {_counted(self.names)}, counted from cuda:0"
+            )
 
     def take(self, count: int) -> list[str]:
         """Return the ``count`` GPUs with the fewest cells, and count one more for each."""
@@ -116,7 +118,7 @@ def named_gpu(device: str) -> int | None:
     return int(index) if index else None
 
 
-def _told(names: Collection[str]) -> str:
+def _counted(names: Collection[str]) -> str:
     if not names:
         return "no GPU" + (" (CUDA_VISIBLE_DEVICES names none)" if "CUDA_VISIBLE_DEVICES" in os.environ else "")
     return f"{len(names)} GPU{'s' if len(names) > 1 else ''} ({', '.join(names)})"

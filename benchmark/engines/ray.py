@@ -43,7 +43,7 @@ from diadbench.common.processes.held import LOOKED_AT
 from diadbench.common.processes.interrupt import listening
 
 #: Seconds within which a cluster's address has to answer.
-KNOCK = 10.0
+CONNECT_LIMIT = 10.0
 #: Seconds within which all nodes have to report whether they see the run directory.
 PROBE = 120.0
 
@@ -147,8 +147,8 @@ class RayEngine(Engine):
         fits = any(all(node["Resources"].get(key, 0) >= value for key, value in wanted.items()) for node in _nodes())
         if not (fits or self._autoscaling):
             instead = " (or set device: cpu)" if job.gpus and not _total("GPU") else ""
-            told = f"no node has {_told(wanted)}, which a cell asks for; {_largest()}{instead}"
-            raise UserError(f"engine 'ray': {told}")
+            message = f"no node has {_described(wanted)}, which a cell asks for; {_largest()}{instead}"
+            raise UserError(f"engine 'ray': {message}")
         return needs
 
     def _look_around(self, run_directory: Path) -> Path:
@@ -180,12 +180,12 @@ class RayEngine(Engine):
         try:
             outcome, place = ray.get(task)
         except exceptions.OutOfMemoryError as error:
-            told = f"Ray ended it, its node was out of memory: {last_line(error)}"
-            return self._end(job, Outcome(job, "oom", told))
+            message = f"Ray ended it, its node was out of memory: {last_line(error)}"
+            return self._end(job, Outcome(job, "oom", message))
         except exceptions.RayError as error:
             what = type(error).__name__
-            told = f"Ray gave up after {self._retries} retries ({what}: {last_line(error)})"
-            return self._end(job, Outcome(job, "died", told))
+            message = f"Ray gave up after {self._retries} retries ({what}: {last_line(error)})"
+            return self._end(job, Outcome(job, "died", message))
         if place is None:
             return self._end(job, dataclasses.replace(outcome, job=job))
         coming = _Coming(job, outcome, place, Arrival(job.cell))
@@ -260,23 +260,23 @@ def _connect(address: str | None, init: dict[str, Any]) -> None:
     if address is None:
         settings |= {"include_dashboard": False}
     else:
-        _knock(address)
+        _check_address(address)
     try:
         ray.init(**{"address": address or "local", **settings, **init})
     except (ConnectionError, ValueError, TypeError) as error:
         raise UserError(f"engine 'ray': can't start or find Ray at {address or 'this machine'}: {error}") from error
 
 
-def _knock(address: str) -> None:
+def _check_address(address: str) -> None:
     """Raise UserError if nothing listens at the address; Ray itself would try for minutes. Other forms pass."""
     place = re.fullmatch(r"(?:ray://)?(\[[^\]]+\]|[^:/\[\]]+):(\d{1,5})", address)
     if place is None:
         return
     try:
-        socket.create_connection((place[1].strip("[]"), int(place[2])), timeout=KNOCK).close()
+        socket.create_connection((place[1].strip("[]"), int(place[2])), timeout=CONNECT_LIMIT).close()
     except (OSError, OverflowError) as error:
-        told = f"nothing answers at {address} ({error}); is Ray running there?"
-        raise UserError(f"engine 'ray': engine_options.address: {told}") from error
+        message = f"nothing answers at {address} ({error}); is Ray running there?"
+        raise UserError(f"engine 'ray': engine_options.address: {message}") from error
 
 
 def _run(
@@ -345,7 +345,7 @@ def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
 
 
-def _told(wanted: Mapping[str, float]) -> str:
+def _described(wanted: Mapping[str, float]) -> str:
     return ", ".join(
         f"{value / 1e9:.3g} GB memory" if key == "memory" else f"{value:g} {key}"
         for key, value in wanted.items()
@@ -357,4 +357,4 @@ def _largest() -> str:
     best = {
         key: max((node["Resources"].get(key, 0) for node in _nodes()), default=0) for key in ("CPU", "GPU", "memory")
     }
-    return f"the most that nodes have is {_told(best)}; lower memory_limit, threads or devices of the grid"
+    return f"the most that nodes have is {_described(best)}; lower memory_limit, threads or devices of the grid"

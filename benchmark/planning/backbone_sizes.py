@@ -34,14 +34,14 @@ def refuse_size(method: ResolvedMethod, size: tuple[int, int], where: str) -> No
     key = hashlib.sha256(json.dumps([name, size, version_of("timm")]).encode()).hexdigest()[:32]
     memo = cache_dir() / "resolved" / f"size-{key}.json"
     known = read_json(memo)
-    told = str(known["told"]) if isinstance(known, dict) else _told(name, size)
+    told = str(known["told"]) if isinstance(known, dict) else _refusal(name, size)
     if known is None:
         write_json(memo, {"told": told})
     if told:
         raise UserError(f"{where}: {told}")
 
 
-def _told(name: str, size: tuple[int, int]) -> str:
+def _refusal(name: str, size: tuple[int, int]) -> str:
     from diadbench.methods.features.any_size import check_size
 
     try:

@@ -386,8 +386,8 @@ def _check_named_device(grid: Grid, where: str) -> None:
     """Refuse ``cuda:1`` if it can't mean the second GPU that this process sees."""
     kind = grid.device.partition(":")[0]
     if grid.engine != "local":
-        told = f"engine {grid.engine} gives each cell its GPUs, so it can't name one"
-        raise UserError(f"{where}: device: {grid.device}: {told}; write {kind}")
+        reason = f"engine {grid.engine} gives each cell its GPUs, so it can't name one"
+        raise UserError(f"{where}: device: {grid.device}: {reason}; write {kind}")
     if grid.devices > 1:
         raise UserError(f"{where}: device: {grid.device} is one device, devices: {grid.devices} are several")
 

@@ -84,7 +84,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return what differs between two ``decides``: ``["method_options.k 3 -> 5"]``."""
     before, after = dict(_flat(old)), dict(_flat(new))
     return [
-        _told(key, before.get(key, _MISSING), after.get(key, _MISSING))
+        _change(key, before.get(key, _MISSING), after.get(key, _MISSING))
         for key in dict.fromkeys([*before, *after])
         if before.get(key, _MISSING) != after.get(key, _MISSING)
     ]
@@ -98,7 +98,7 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
             yield f"{above}{key}", value
 
 
-def _told(key: str, before: Any, after: Any) -> str:
+def _change(key: str, before: Any, after: Any) -> str:
     if key == "fingerprint":
         return "the data changed"
     if key.startswith("code."):

@@ -59,8 +59,8 @@ def prepare(
     if name == "coco_ad" and dataset.found.layout.name == "owner":  # type: ignore[attr-defined]
         from diadbench.datasets.sets.coco_masks import make
 
-        telling = progress
-        drawing = None if telling is None else (lambda done, total, what: telling(done, total, what or "drawing masks"))
+        report = progress
+        drawing = None if report is None else (lambda done, total, what: report(done, total, what or "drawing masks"))
         make(dataset.root / dataset.found.base, drawing)  # type: ignore[attr-defined]
     module = DataModule(dataset, size, progress=progress)
     module.prepare()

@@ -39,7 +39,7 @@ from diadbench.datasets.decoding.masks import RULES, MaskFacts, MaskRule, read_r
 from diadbench.datasets.decoding.reading import depth_for
 from diadbench.datasets.decoding.rows import ImageStore, MaskStore, Rows, packed
 from diadbench.datasets.decoding.train_subset import TrainSubset
-from diadbench.datasets.decoding.workers import Make, Problems, Progress, cores, in_threads, telling
+from diadbench.datasets.decoding.workers import Make, Problems, Progress, cores, in_threads, partial_progress
 
 #: Part of every key. Raise it when decoding or resizing changes.
 CACHE_VERSION = 1
@@ -231,7 +231,7 @@ class DataModule:
 
     def _contents(self, problems: Problems) -> Contents:
         if self._known is None:
-            progress = telling(self._progress, f"reading {self.dataset.info.name}")
+            progress = partial_progress(self._progress, f"reading {self.dataset.info.name}")
             found = read_contents(self.dataset, self.channels, self.cache, self._workers, problems, progress)
             if problems.messages:
                 return found
@@ -344,7 +344,7 @@ class DataModule:
         arrays: list[CachedArray] = []
         for plan, array, (rows, places) in zip(plans, ready, rows_of):
             if array is None:
-                array = build(plan, telling(self._progress, what, done, total))
+                array = build(plan, partial_progress(self._progress, what, done, total))
                 done += plan.count
             if array is not None:
                 array_of[rows], position[rows] = len(arrays), places

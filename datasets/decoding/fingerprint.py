@@ -19,7 +19,7 @@ from diadbench.common.files import cache_dir, write_with
 from diadbench.datasets.decoding.deep_pixels import bits_used
 from diadbench.datasets.decoding.images import SEVERAL, inside, is_union, mask_files, read_bytes
 from diadbench.datasets.decoding.reading import HALF, depth_for
-from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all, telling
+from diadbench.datasets.decoding.workers import Problems, Progress, cores, partial_progress, run_all
 from diadbench.datasets.table import COLUMNS
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def fingerprint(dataset: Dataset, channels: Sequence[str] = ("rgb",), progress: 
         UserError: Files are missing, empty or unreadable: the first few by name, and how many.
     """
     problems = Problems()
-    told = telling(progress, f"reading {dataset.info.name}")
-    contents = read_contents(dataset, channels, cache_dir(), cores(), problems, told)
+    reported = partial_progress(progress, f"reading {dataset.info.name}")
+    contents = read_contents(dataset, channels, cache_dir(), cores(), problems, reported)
     problems.raise_any(f"dataset {dataset.info.name!r}")
     return table_digest(dataset.samples, contents.digests, decided_reading(dataset, contents.bits))

@@ -78,7 +78,9 @@ def in_threads(make: Make, workers: int, problems: Problems) -> Fill:
     return fill
 
 
-def telling(progress: Progress | None, what: str, offset: int = 0, total: int | None = None) -> Progress | None:
+def partial_progress(
+    progress: Progress | None, what: str, offset: int = 0, total: int | None = None
+) -> Progress | None:
     """Return a progress call for a part of the work: it adds ``offset``, and reports ``what`` by default."""
     if progress is None:
         return None

@@ -44,8 +44,8 @@ def read_user_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        told = f"line {line} has the byte 0x{data[error.start]:02x}"
-        raise UserError(f"{path}: expected UTF-8, {told}; save the file as UTF-8") from error
+        fault = f"line {line} has the byte 0x{data[error.start]:02x}"
+        raise UserError(f"{path}: expected UTF-8, {fault}; save the file as UTF-8") from error
 
 
 def told_of_encoding(error: UnicodeEncodeError) -> str:

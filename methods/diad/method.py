@@ -21,7 +21,7 @@ from diadbench.methods.diad.latents import CachedLatents, deviation, forget_own,
 from diadbench.methods.diad.networks.card import memory_of, place
 from diadbench.methods.diad.networks.discriminator import START
 from diadbench.methods.diad.networks.half_weights import with_half_weights
-from diadbench.methods.diad.networks.memory import slim
+from diadbench.methods.diad.networks.memory import reduced_memory
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.noise import image_noise
 from diadbench.methods.diad.normalise import denormalise, normalise
@@ -277,7 +277,7 @@ class DiAD(LightningMethod[DiADModel]):
             model.enable_checkpointing()
         decay = self.stage2.steps if self.lr_decay else 0
         dtype = torch.bfloat16 if self.frozen_precision == "bfloat16" else torch.float32
-        with slim(model, dtype=dtype, without_autoencoder=self.cache_latents):
+        with reduced_memory(model, dtype=dtype, without_autoencoder=self.cache_latents):
             stage = DiffusionStage(model, self.optimizer, self.lr, decay, levels=self.train_levels)
             yield Stage(stage, budget, "diffusion", fetch, keep_frozen=False)
         forget_own(run)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, unknown_name
 from diadbench.methods.diad.diffusion import LEVELS
-from diadbench.methods.diad.networks.discriminator import adaptive_weight, fooling_loss, patch_gan, telling_loss
+from diadbench.methods.diad.networks.discriminator import adaptive_weight, discriminator_loss, generator_loss, patch_gan
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.normalise import normalise
 
@@ -122,11 +122,11 @@ class AutoencoderStage(_Stage):
         if self._start is None or self.global_step < self._start:
             # Zero gradients instead of none, because distributed processes wait for every parameter's gradient.
             return loss + 0.0 * sum(parameter.sum() for parameter in discriminator.parameters())
-        fooling = fooling_loss(discriminator, output)
-        weight = adaptive_weight(loss, fooling, self.model.vae.decoder.conv_out.weight)
-        telling = telling_loss(discriminator, images, output)
-        self.log_dict({"fooling": fooling, "telling": telling, "adaptive_weight": weight})
-        return loss + weight * fooling + telling
+        adversarial = generator_loss(discriminator, output)
+        weight = adaptive_weight(loss, adversarial, self.model.vae.decoder.conv_out.weight)
+        own = discriminator_loss(discriminator, images, output)
+        self.log_dict({"fooling": adversarial, "telling": own, "adaptive_weight": weight})
+        return loss + weight * adversarial + own
 
     def configure_optimizers(self) -> Any:
         """Return Adam."""

@@ -202,7 +202,7 @@ class _Module(pl.LightningModule):
             raise RuntimeError(f"draem: no positive mask pixel in the last {WINDOW} training images")
 
     def is_true(self, finding: Tensor) -> bool:
-        """Whether a finding ``bool ()`` is true; on a GPU an earlier step's value is used to avoid waiting."""
+        """Whether a condition ``bool ()`` is true; on a GPU an earlier step's value is used to avoid waiting."""
         if finding.device.type == "cpu":
             return bool(finding)
         if self._told is None:

@@ -68,7 +68,7 @@ def check_size(name: str, size: tuple[int, int]) -> None:
             return  # An operation without shape inference; the run will show whether it works.
         except (AssertionError, RuntimeError, ValueError) as error:
             native = f" (its own is {own.input_size[1]}x{own.input_size[2]})" if own is not None else ""
-            told = " ".join(str(error).split())[:80].rstrip(".")
+            reason = " ".join(str(error).split())[:80].rstrip(".")
             raise UserError(
-                f"backbone {name}: takes no images of {size[0]}x{size[1]}{native}: {told}; choose another image_size"
+                f"backbone {name}: takes no images of {size[0]}x{size[1]}{native}: {reason}; choose another image_size"
             ) from error

@@ -285,10 +285,10 @@ def _reason(path: Path, error: Exception) -> str:
         return str(error)
     if isinstance(error, (pickle.UnpicklingError, EOFError, UnicodeDecodeError)) and not zipfile.is_zipfile(path):
         return "it is neither a safetensors file nor one that torch.save wrote, or it is cut off"
-    told = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
-    if "weights_only" in told or len(told) > _REASON:
+    text = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
+    if "weights_only" in text or len(text) > _REASON:
         return f"the file is damaged: {type(error).__name__}"
-    return told
+    return text
 
 
 def _listed(content: Iterable[Any]) -> str:

@@ -82,17 +82,17 @@ def refuse(problems: Sequence[str], where: str, hint: str = "") -> None:
         return
     kinds = [[line for line in problems if line.startswith(kind)] for kind in _KINDS]
     shown = [1 if lines else 0 for lines in kinds]
-    text = _told(kinds, shown, len(problems), where, hint)
+    text = _message(kinds, shown, len(problems), where, hint)
     for _ in range(_SHOWN - 1):
         for i, lines in enumerate(kinds):
             more = [count + (i == j) for j, count in enumerate(shown)]
-            longer = _told(kinds, more, len(problems), where, hint)
+            longer = _message(kinds, more, len(problems), where, hint)
             if more[i] <= len(lines) and len(longer) < _LONGEST:
                 shown, text = more, longer
     raise UserError(text)
 
 
-def _told(kinds: Sequence[Sequence[str]], shown: Sequence[int], count: int, where: str, hint: str) -> str:
+def _message(kinds: Sequence[Sequence[str]], shown: Sequence[int], count: int, where: str, hint: str) -> str:
     told = []
     for lines, kind, number in zip(kinds, _KINDS, shown, strict=True):
         more = f" and {len(lines) - number:,} more {kind}" if len(lines) > number else ""

@@ -260,7 +260,7 @@ class _Builder:
         return where
 
     def _place_notes(self, where: dict[str, set[tuple[str, str]]]) -> None:
-        """Say a note once, at the widest head that it is true for; notes that always come together are one."""
+        """Print each note once, at the most general head that it applies to; notes that occur together are joined."""
         every = set(self.pairs)
         together: dict[frozenset[tuple[str, str]], list[str]] = {}
         for text, pairs in where.items():

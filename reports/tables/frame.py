@@ -62,9 +62,9 @@ def prepare(
         show: Names, methods, datasets, classes and their order. Means go over the remaining classes.
 
     Returns:
-        The same columns; ``method`` and ``dataset`` hold printed names, ``setting`` and ``run`` stand in the method's
-        name where they tell two rows apart. Labels are kept in ``method_label`` and ``dataset_label``. ``flags`` has
-        the notes that only several cells together need: a mean over fewer classes, other threads, a contradiction.
+        The same columns, with printed names in ``method`` and ``dataset``; ``setting`` and ``run`` are part of the
+        method's name if they distinguish two rows. Labels are in ``method_label`` and ``dataset_label``. ``flags``
+        also has notes that depend on several cells: a mean over fewer classes, other threads, a contradiction.
 
     Raises:
         UserError: Several protocols without a choice, an unknown protocol, or unknown names in ``show``.

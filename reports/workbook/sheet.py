@@ -175,7 +175,7 @@ def new_sheet(book: Workbook, name: str) -> Worksheet:
 
 
 def under(sheet: Worksheet, row: int, lines: Sequence[str], *, last_column: int = 0) -> int:
-    """Write notes under a table and return the next free row; each wrapped over ``last_column`` columns, if given."""
+    """Write notes under a table, wrapped over ``last_column`` columns if given, and return the next free row."""
     for line in lines:
         if last_column:
             explain(sheet, row, line, last_column=last_column)

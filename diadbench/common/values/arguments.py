@@ -69,7 +69,7 @@ def given_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> di
 
 
 def named_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Return ``values`` with dotted names read as mappings. Raises UserError for an unknown name; types may be any."""
+    """Return ``values`` with dotted names read as mappings, types unchecked. Raises UserError for unknown names."""
     known = arguments_of(cls)
     found = _nested(known, values)
     _refuse_unknown(known, found, where)

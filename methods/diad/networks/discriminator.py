@@ -35,7 +35,7 @@ def patch_gan(width: int = 64) -> nn.Sequential:
     return network
 
 
-def fooling_loss(discriminator: nn.Module, output: Tensor) -> Tensor:
+def generator_loss(discriminator: nn.Module, output: Tensor) -> Tensor:
     """Return the generator loss, small if reconstructions are classified as images. Only they get a gradient."""
     discriminator.requires_grad_(False)
     loss: Tensor = -discriminator(output).mean()
@@ -43,16 +43,16 @@ def fooling_loss(discriminator: nn.Module, output: Tensor) -> Tensor:
     return loss
 
 
-def telling_loss(discriminator: nn.Module, images: Tensor, output: Tensor) -> Tensor:
+def discriminator_loss(discriminator: nn.Module, images: Tensor, output: Tensor) -> Tensor:
     """Return the discriminator's hinge loss. The autoencoder gets no gradient."""
     real, fake = discriminator(images.detach()), discriminator(output.detach())
     loss: Tensor = 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
     return loss
 
 
-def adaptive_weight(reconstruction: Tensor, fooling: Tensor, last: Tensor) -> Tensor:
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
     """Return the weight that makes both gradients equal at the decoder's ``last`` layer, at most 1e4, times 0.5."""
     (wanted,) = torch.autograd.grad(reconstruction, last, retain_graph=True)
-    (found,) = torch.autograd.grad(fooling, last, retain_graph=True)
+    (found,) = torch.autograd.grad(adversarial, last, retain_graph=True)
     weight: Tensor = WEIGHT * (wanted.norm() / (found.norm() + 1e-4)).clamp(0, _LARGEST).detach()
     return weight

@@ -14,7 +14,9 @@ FROZEN = ("conv_in", "time_embedding", "down_blocks", "mid_block")
 
 
 @contextmanager
-def slim(model: DiADModel, *, dtype: torch.dtype = torch.float32, without_autoencoder: bool = False) -> Iterator[None]:
+def reduced_memory(
+    model: DiADModel, *, dtype: torch.dtype = torch.float32, without_autoencoder: bool = False
+) -> Iterator[None]:
     """Reduce a model's memory for stage 2, and restore it afterwards; untrained weights come back exactly.
 
     Args:
