@@ -127,7 +127,7 @@ def show(path: str, *, follow: bool, as_json: bool, interval: float, every: bool
             time.sleep(interval)
             found = states(run)
             live.update(table(run, found, most), refresh=True)
-        # the end stays on the screen, so that all can be scrolled to
+        # The final table stays on the screen, so that all of it can be read by scrolling.
         live.update(table(run, found, None if every else MOST))
     left = sum(entry["state"] in ("waiting", "killed") for entry in found)
     if left:
