@@ -16,13 +16,13 @@ class MethodInfo:
         paper: Title of the paper, or ``""``.
         venue: ``CVPR'22``.
         cite: BibTeX key in ``methods/references.bib``.
-        needs: Requirements: ``pretrained backbone``, ``GPU 16 GB``, ...
-        batch_invariant: Whether the result is independent of the batch size, which may then be halved to save memory.
-        supports_ddp: Whether one cell may use several devices.
-        channels: Input channels of the method: ``("rgb",)`` or ``("rgb", "xyz")``.
-        version: Raised when the results of the same options change. It is part of a cell's identity.
-        packages: Installed packages that implement the method; their versions are part of a cell's identity.
-        technical: Options that don't affect results and are not part of a cell's identity.
+        needs: What must be there: ``pretrained backbone``, ``GPU 16 GB``, ...
+        batch_invariant: The result doesn't depend on the batch size, so it may be halved when out of memory.
+        supports_ddp: One cell may use several devices.
+        channels: Input channels it asks for: ``("rgb",)`` or ``("rgb", "xyz")``.
+        version: Raised when the results of the same options change; part of a cell's identity.
+        packages: Installed packages whose code is the method, so that their versions are part of a cell's identity.
+        technical: Options that decide no result, so that they are no part of a cell's identity.
     """
 
     name: str

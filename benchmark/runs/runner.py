@@ -245,7 +245,7 @@ class _Queue:
         return not (self.waiting or self.elsewhere or self.under_way)
 
     def fill(self) -> None:
-        """Submit cells while the engine has slots. Cells that another runner holds are deferred."""
+        """Submit cells while the engine has slots. Cells that another runner holds are put aside."""
         while self.waiting and len(self.under_way) < self._engine.slots:
             planned = self.waiting.popleft()
             record = _fresh(planned)

@@ -117,7 +117,7 @@ def check_method(
         progress: Called as ``progress(done, total, what)`` for each check, and with the method's own progress reports.
 
     Raises:
-        Skip: The device doesn't exist.
+        Skip: There is no such device.
     """
     if device.startswith("cuda"):
         check_gpu(device)

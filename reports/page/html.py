@@ -50,7 +50,7 @@ Figures = Mapping[str, Drawn]
 
 
 def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) -> dict[str, Any]:
-    """Return everything on the page except the figures."""
+    """Return all that the page shows, but for the figures."""
     templates = files("diadbench.reports") / "page" / "templates"
     ours = ours_of(source.results, source.show)
     return {
@@ -77,7 +77,7 @@ def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) 
 
 
 def write_page(source: Source, path: Path, context: Mapping[str, Any], figures: Figures) -> Path:
-    """Write the page of a report from the result of :func:`page_context`; return its path."""
+    """Write the page of a report, from what :func:`page_context` gave; return its path."""
     templates = files("diadbench.reports") / "page" / "templates"
     environment = Environment(
         loader=FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
