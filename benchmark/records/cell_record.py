@@ -199,7 +199,7 @@ class CellRecord:
         return is_held(self.directory / ".lock")
 
     def metrics(self) -> list[dict[str, str]]:
-        """Return the rows of ``metrics.csv`` as text; empty unless the cell is done."""
+        """Rows of ``metrics.csv`` as text; empty unless the cell is done."""
         if self.state != "done":
             return []
         with open(self.directory / "metrics.csv", encoding="utf-8", newline="") as file:
