@@ -1,1 +1,1 @@
-"""The benchmark: grids, cells, the store, engines, provenance; the metric engine is in ``metrics``."""
+"""The benchmark: grids, cells, run directories, engines and provenance. The metric engine is in ``metrics``."""

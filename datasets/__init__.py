@@ -1,4 +1,4 @@
-"""Datasets: where files lie, classes, splits, traps; the decoded-image cache and the loaders."""
+"""Datasets: location of files, classes, splits and known pitfalls; the cache of decoded images and the loaders."""
 
 from __future__ import annotations
 

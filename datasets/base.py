@@ -1,4 +1,4 @@
-"""What a dataset is to the rest of the house: a table of samples, a root, and a few facts about itself."""
+"""The interface of a dataset: a table of samples, a root, and a few facts."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ __all__ = ["SAMPLE_MARKER", "SETTINGS", "Dataset", "DatasetInfo", "Part", "Setti
 
 @dataclass(frozen=True)
 class Part:
-    """A share of a dataset that gets one model of its own.
+    """A share of a dataset that gets its own model.
 
     ``multi-class``: one part with all classes. ``one-per-class``: a part for each class. COCO-AD's four
     splits have different training images, so it has four parts in either setting.
 
     Attributes:
         name: Name of the part; ``all`` for the whole.
-        classes: Classes that it holds.
+        classes: Classes of the part.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Part:
 
 
 class Dataset(ABC):
-    """Base of all dataset adapters. A subclass writes :attr:`info` and :meth:`index`, and no more if it can.
+    """Base of all dataset adapters. A subclass must define :attr:`info` and :meth:`index`; more is rarely needed.
 
     Args:
         root: Directory of the data. ``None``: the adapter finds or makes it (ELPV, toy), else it is an error.
@@ -57,7 +57,7 @@ class Dataset(ABC):
     """
 
     info: ClassVar[DatasetInfo]
-    #: At most so many training and test samples of each class; ``None``: all. See :meth:`limit_to`.
+    #: Maximum number of training and of test samples of each class; ``None``: all. See :meth:`limit_to`.
     limit: int | None = None
 
     def __init__(self, root: Path | str | None = None, *, classes: Sequence[str] | None = None) -> None:
@@ -66,15 +66,15 @@ class Dataset(ABC):
             raise UserError(f"dataset {self.info.name!r}: classes must be a list, as in [{classes}]")
         self._wanted = tuple(classes) if classes is not None else None
 
-    # -- what an adapter writes ---------------------------------------------------------------------------
+    # -- defined by an adapter ------------------------------------------------------------------------------
 
     @abstractmethod
     def index(self) -> pd.DataFrame:
-        """Build the sample table from the disk (columns of :mod:`diadbench.datasets.table`), unfiltered."""
+        """Build the unfiltered sample table from the disk (columns of :mod:`diadbench.datasets.table`)."""
 
     @property
     def root(self) -> Path:
-        """Directory that ``image`` paths are relative to. An adapter that makes its data overrides this."""
+        """Return the directory that ``image`` paths are relative to. An adapter that makes its data overrides this."""
         if self._root is None:
             raise Missing(
                 f"dataset {self.info.name!r}: no data root; set `root` for it or `data_root` in the grid, "
@@ -89,91 +89,91 @@ class Dataset(ABC):
 
     @property
     def mask_root(self) -> Path:
-        """Directory that ``mask`` paths are relative to; differs from :attr:`root` where masks are made by us."""
+        """Return the directory that ``mask`` paths are relative to; generated masks have their own."""
         return self.root
 
     @property
     def reading(self) -> Reading:
-        """How masks become binary and 16-bit images 8 bits; an adapter with options for it overrides this."""
+        """Return how masks become binary and 16-bit images 8 bits; an adapter with such options overrides this."""
         return Reading()
 
     @property
     def masks_made_whole(self) -> bool:
-        """Whether each mask is the whole image, as UniAD has it where a list names none; a flag says so."""
+        """Whether each mask is the whole image, as in UniAD for a list without masks; a flag states it."""
         return False
 
     @property
     def has_published_split(self) -> bool:
-        """Whether numbers of images are to be compared with the published ones: not so for another split (an option).
+        """Whether numbers of images are compared with the published ones, which is not done for another split.
 
-        A flag then says which split it is.
+        A flag then states the split.
         """
         return True
 
     def groups(self) -> list[Part]:
-        """Shares of the data that never train together. One, unless the protocol says otherwise (COCO-AD)."""
+        """Return the shares of the data that never train together: one, unless the protocol defines more (COCO-AD)."""
         return [Part("all", self.classes)]
 
-    # -- what the rest of the house calls -------------------------------------------------------------------
+    # -- used by the rest of the project ----------------------------------------------------------------------
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """The checked sample table: wanted classes in order, train before test, index ``0..n-1``."""
+        """Return the checked sample table: wanted classes in order, train before test, index ``0..n-1``."""
         from diadbench.datasets.table import checked, limited
 
         table = checked(self.index(), self.info, wanted=self._wanted, where=str(self._root or self.info.name))
         return table if self.limit is None else limited(table, self.limit)
 
     def limit_to(self, count: int | None) -> None:
-        """Keep at most so many training and test samples of each class (:func:`~diadbench.datasets.table.limited`).
+        """Keep at most this many training and test samples of each class (:func:`~diadbench.datasets.table.limited`).
 
-        A flag says so in every table. ``None`` keeps all.
+        A flag in every table states it. ``None`` keeps all.
         """
         self.limit = count
         self.__dict__.pop("samples", None)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of all tables. A class id is a position in this tuple."""
+        """Return the class names, in the order of all tables. A class id is a position in this tuple."""
         return tuple(self.samples["class"].drop_duplicates())
 
     def parts(self, setting: str) -> list[Part]:
-        """Return the shares that get one model each in ``setting``; few-shot settings have one for all classes."""
+        """Return the shares that get one model each in ``setting``; few-shot settings use one model for all classes."""
         if setting != "one-per-class":
             return self.groups()
         return [Part(name, (name,)) for group in self.groups() for name in group.classes]
 
     def validation_images(self, name: str) -> list[str]:
-        """List normal images of a class that are neither trained on nor tested: thresholds are set on them.
+        """Return normal images of a class that are neither trained on nor tested, from which thresholds are set.
 
-        Paths relative to :attr:`root`; nothing where the set has no validation split.
+        Paths are relative to :attr:`root`; empty if the dataset has no validation split.
         """
         return []
 
     @property
     def set_aside(self) -> frozenset[str]:
-        """Files below the root that belong to the set and to no sample, by design. Known once :meth:`index` ran."""
+        """Return files of the dataset that by design belong to no sample. Known after :meth:`index` has run."""
         return frozenset()
 
     def own_checks(self, report: CheckReport) -> None:
-        """Add to a report what only this dataset's adapter can check; called once the table was made."""
+        """Add findings that only this dataset's adapter can make to a report; called after the table is made."""
         return
 
     @property
     def source(self) -> str:
-        """What the samples were read from, in a few words. Lists and folders are told apart where there are both."""
+        """Return a short description of what the samples were read from, which distinguishes lists from folders."""
         return f"files of {self._root}" if self._root is not None else "made or installed with the program"
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """What lies in the data and was not read: other lists, folders with images. :attr:`flags` has these too."""
+        """Return the parts of the data that were not read: other lists, folders with images. See also :attr:`flags`."""
         return ()
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Notes that every table with this dataset must carry; an adapter adds what its options change.
+        """Return the notes that every table with this dataset must carry; an adapter adds those of its options.
 
-        A mean over some of the classes is not comparable with one over all, so this says ``3 of 15 classes``.
+        For example ``3 of 15 classes``, because a mean over some classes is not comparable with one over all.
         """
         own = [name for name in self.classes if name in self.info.classes]
         known, there, more = len(self.info.classes), len(own), len(self.classes) - len(own)

@@ -1,4 +1,4 @@
-"""What a table, a paper and a user need to know about a dataset. Imports nothing, so that lists are quick."""
+"""Facts about a dataset for tables, papers and users. Imports nothing, so that lists are quick."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a table, a paper and a user need to know about a dataset.
+    """Facts about a dataset for tables, papers and users.
 
     Attributes:
         name: Registered name (``mvtec``).

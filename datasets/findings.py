@@ -1,4 +1,4 @@
-"""What ``datasets check`` finds, and how it is told: as text, as JSON, as an exit code."""
+"""The findings of ``datasets check`` as text, as JSON and as an exit code."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is worth knowing about a data set on the disk.
+    """One finding about a dataset on disk.
 
     Attributes:
-        severity: ``error``: results would be wrong or not comparable. ``warning``: look at it. ``note``: as it should
-            be, and good to know.
+        severity: ``error``: results would be wrong or not comparable. ``warning``: should be looked at. ``note``:
+            correct, but good to know.
         kind: Short name: ``empty-mask``, ``counts``, ``duplicate`` ...
         what: What was found and what was expected, in one line.
-        path: File or folder that it is about.
+        path: File or folder of the finding.
         advice: What to do.
-        note: What a table with results on this data must say, as ``singular|plural`` with ``{n}`` for the number of
-            findings with the same note (``{n} mask is empty|{n} masks are empty``); ``""`` when it touches no result.
+        note: Text for tables with results on these data, as ``singular|plural`` with ``{n}`` for the number of findings
+            with the same note (``{n} mask is empty|{n} masks are empty``); ``""`` if no result is affected.
     """
 
     severity: Severity
@@ -54,7 +54,7 @@ class CheckReport:
         counts: ``{class: {train, test_good, test_bad}}`` as found.
         vanished: ``{rule: number}`` of anomalous masks that become empty at the evaluation size, by mask rule.
         files: Number of files opened.
-        findings: What was found.
+        findings: The findings.
     """
 
     name: str
@@ -68,11 +68,11 @@ class CheckReport:
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, severity: Severity, kind: str, what: str, path: object = "", advice: str = "", *, note: str) -> None:
-        """Add a finding. Whoever adds one decides what tables say about it; see :attr:`Finding.note`."""
+        """Add a finding. Its :attr:`Finding.note` is what tables say about it."""
         self.findings.append(Finding(severity, kind, shown(what), shown(str(path)), advice, note))
 
     def notes(self) -> tuple[str, ...]:
-        """Return what a table with results on this data must say: one short note for each kind of fault."""
+        """Return the text for tables with results on these data: one short note for each kind of fault."""
         counts = Counter(finding.note for finding in self.findings if finding.note)
         return tuple(_counted(note, n) for note, n in counts.items())
 
@@ -90,7 +90,7 @@ class CheckReport:
         return not self.of("error")
 
     def exit_code(self, *, strict: bool = False) -> int:
-        """Return 0 when all is well, 1 when there are errors; with ``strict`` warnings count too."""
+        """Return 0 if there are no errors, else 1; with ``strict``, warnings count as errors."""
         return int(not self.ok or (strict and bool(self.of("warning"))))
 
     def to_json(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class CheckReport:
         return {"ok": self.ok, **asdict(self), "findings": [asdict(finding) for finding in self.worst_first()]}
 
     def text(self, *, everything: bool = False) -> str:
-        """Return the report for people; of each kind the first twenty, unless ``everything``."""
+        """Return the report for people, with the first twenty findings of each kind unless ``everything``."""
         lines = [f"{self.title}: {self.root}" + (f" (layout {self.layout})" if self.layout else "")]
         lines += [f"read from: {self.source}"] if self.source else []
         if self.counts:
@@ -116,7 +116,7 @@ class CheckReport:
         return "\n".join([*lines, "", self.verdict()])
 
     def verdict(self) -> str:
-        """Return the last line: well or not, in numbers."""
+        """Return the last line: whether the dataset passes, with the numbers of findings."""
         errors, warnings = len(self.of("error")), len(self.of("warning"))
         opened = f"{self.files:,} files opened"
         return f"{'ok' if self.ok else 'NOT ok'}: {errors} errors, {warnings} warnings, {opened}"

@@ -16,7 +16,7 @@ TABLE: dict[str, str] = {name: entry.target for name, entry in CATALOG.items()}
 
 
 def names() -> list[str]:
-    """Return every known name: the project's, then those of installed plug-ins."""
+    """Return all known names: first the project's, then those of installed plug-ins."""
     return [*TABLE, *entry_points(GROUP)]
 
 
@@ -26,7 +26,7 @@ def get_class(name: str) -> type[Dataset]:
 
 
 def get(name: str, root: Path | str | None = None, **options: Any) -> Dataset:
-    """Make the dataset ``name`` from its options; each takes ``limit``. Raises UserError for unknown ones."""
+    """Create the dataset ``name`` from its options; each takes ``limit``. Raises UserError for unknown options."""
     from diadbench.common.values.arguments import named_arguments
 
     adapter = get_class(name)

@@ -1,4 +1,4 @@
-"""The sample table: one row a sample. It is the only thing that a dataset has to produce.
+"""The sample table with one row per sample, which every dataset has to provide.
 
 Columns (all strings, but for ``label``):
 
@@ -14,7 +14,7 @@ Columns (all strings, but for ``label``):
 ``view``       camera view (``C1``); ``""`` where there is one
 =============  =====================================================================================
 
-A dataset may add columns of its own (``xyz`` in MVTec-3D); nobody relies on them but who asks for them.
+A dataset may add its own columns (``xyz`` in MVTec-3D), which only code for that dataset uses.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("image", "mask", "class", "split", "label", "defect", "sample_id", "view")
 SPLITS = ("train", "test")
-#: Columns that hold paths, checked for leaving the root. ``xyz`` is the only one that not every dataset has.
+#: Columns that hold paths, which must not leave the root. ``xyz`` is the only one that some datasets lack.
 PATHS = ("image", "mask", "xyz")
 _REQUIRED = ("image", "class", "split", "label")
 _LEAVES_ROOT = r"^(?:[/\\]|[A-Za-z]:[/\\])|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00"
@@ -42,16 +42,16 @@ _LEAVES_ROOT = r"^(?:[/\\]|[A-Za-z]:[/\\])|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00"
 def checked(
     table: pd.DataFrame, info: DatasetInfo, *, wanted: Sequence[str] | None = None, where: str = ""
 ) -> pd.DataFrame:
-    """Return the table in its canonical form, or say what is wrong with it.
+    """Return the table in its canonical form, or raise an error that states the fault.
 
     Missing optional columns are filled: ``mask`` and ``view`` with ``""``, ``defect`` with ``good`` or ``defect``,
     ``sample_id`` with ``image``. Rows keep their order inside a class and split.
 
     Args:
         table: Rows in any order, with the columns named in this module.
-        info: Of the dataset; its ``classes`` give the order and the names that are allowed.
-        wanted: Keep these classes only, in this order, whether ``info.classes`` has them or not. ``None`` keeps all: in
-            the order of ``info.classes``, or alphabetical where that is empty.
+        info: Facts of the dataset; its ``classes`` give the order and the allowed names.
+        wanted: Keep these classes only, in this order, whether or not ``info.classes`` has them. ``None`` keeps all, in
+            the order of ``info.classes``, or alphabetically if that is empty.
         where: Root or file for the error texts.
 
     Returns:
@@ -159,7 +159,7 @@ def _check_paths(table: pd.DataFrame, place: str) -> None:
 
 
 def _check_duplicates(table: pd.DataFrame, place: str) -> None:
-    # COCO-AD's splits share images, as classes that never train together: twice in ONE class is what is wrong.
+    # COCO-AD's splits share images, as classes that never train together; only a repetition in ONE class is an error.
     twice = table[table.duplicated(["class", "image"])]
     if len(twice):
         row = twice.iloc[0]
@@ -198,8 +198,8 @@ def _check_masks(table: pd.DataFrame, place: str) -> None:
 def limited(table: pd.DataFrame, count: int) -> pd.DataFrame:
     """Return a sample table with at most ``count`` training and ``count`` test samples of each class.
 
-    Samples are taken at even steps through their order. Half of the test samples are normal, half anomalous, where
-    there are enough of both; one at least of each where there is one. Anomalous ones are spread over the defects. All
+    Samples are taken at even steps through their order. Half of the test samples are normal and half anomalous, if
+    there are enough of both, and at least one of each if there is one. Anomalous ones are spread over the defects. All
     views of a physical sample stay together, so there may be more images than samples.
 
     Args:
@@ -219,7 +219,7 @@ def limited(table: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def _few_tests(rows: pd.DataFrame, table: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Choose test samples of a class; a physical sample is anomalous where one of its views is."""
+    """Choose test samples of a class; a physical sample is anomalous if one of its views is."""
     views = table[(table["class"] == rows["class"].iloc[0]) & (table["split"] == "test")]
     bad = rows["sample_id"].isin(views.loc[views["label"] == 1, "sample_id"])
     wanted = min(int(bad.sum()), max(count - int((~bad).sum()), count - count // 2))

@@ -1,4 +1,4 @@
-"""The Python interface: what the command line does, as functions; what they return shows itself in a notebook."""
+"""The Python interface: the command line as functions, whose results notebooks can display."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from diadbench.reports.tables.cut import Table
     from diadbench.reports.tables.verdicts import Versus
 
-# of tqdm, in notebooks without ipywidgets; nothing here needs them
+# warning of tqdm in notebooks without ipywidgets, which are not needed here
 warnings.filterwarnings("ignore", message="IProgress not found")
 
 __all__ = ["Run", "compare", "evaluate", "figure", "load_grid", "load_results", "open_run", "report", "run", "table"]
 
 
 class Run(runner.Run):
-    """A run of a grid, over or interrupted; a notebook shows how its cells ended.
+    """A finished or interrupted run of a grid; a notebook shows the states of its cells.
 
     Attributes:
         directory: The run directory.
         states: State of each cell of the grid, by its labels.
-        interrupted: Ctrl-C ended it.
+        interrupted: Whether Ctrl-C ended it.
     """
 
     def table(self, **wanted: Any) -> Table:
@@ -68,15 +68,15 @@ def run(
     budget: str | None = None,
     quiet: bool = False,
 ) -> Run:
-    """Run a grid and return it; what is finished already is not run again.
+    """Run a grid and return the run; finished cells are not run again.
 
     Args:
         grid: A packaged name (``"demo"``), a YAML file, a run directory, plain values, or a checked grid.
         out: The run directory; ``runs/<name>`` by default.
         overrides: Dotted keys and values, for every kind of grid: ``{"methods.patchcore.options.num_neighbors": 5}``.
         overwrite: ``never``, ``stale``, ``failed`` or ``always``.
-        jobs: Cells at once; by default what the grid says.
-        engine: Where cells run: ``local``, ``ray`` or ``slurm``; by default what the grid says.
+        jobs: Number of cells that run at the same time; by default that of the grid.
+        engine: Where cells run: ``local``, ``ray`` or ``slurm``; by default that of the grid.
         budget: Run only cells that are predicted to fit into this wall time: ``24h``.
         quiet: Print nothing.
 
@@ -96,7 +96,7 @@ def run(
 
 
 def open_run(path: str | Path) -> Run:
-    """Return a run that is on disk, with the state of each cell of its grid, without running anything.
+    """Return a run on disk, with the state of each cell of its grid, without running anything.
 
     Raises:
         UserError: Not a run directory.
@@ -119,15 +119,15 @@ def table(
 
     Args:
         runs: Run directories.
-        rows: Of ``method dataset class seed metric``.
+        rows: Some of ``method dataset class seed metric``.
         columns: The same.
         metrics: Metric keys; by default the seven and mAD.
-        protocol: Use the results of this protocol alone.
-        mix_protocols: Let several protocols share the table.
-        **show: How to show, see :func:`report`.
+        protocol: Use only the results of this protocol.
+        mix_protocols: Allow several protocols in the table.
+        **show: Display settings, see :func:`report`.
 
     Raises:
-        UserError: Not a run directory, or a name that it doesn't have.
+        UserError: A path is no run directory, or a name doesn't exist in it.
     """
     from diadbench.reports.tables.source import Source
 
@@ -144,19 +144,19 @@ def compare(
     seed: int = 0,
     **show: Any,
 ) -> Versus:
-    """Return each method against a baseline, class by class; a notebook shows a line a method and metric.
+    """Compare each method with a baseline, class by class; a notebook shows one line per method and metric.
 
     Args:
         runs: Run directories.
-        methods: Compare these alone, by label or printed name; Holm's correction then counts these alone.
-        metrics: Metric keys; by default the seven and mAD, as far as they are there.
-        protocol: Use the results of this protocol alone.
-        mix_protocols: Let several protocols be compared.
-        seed: Of the bootstrap.
-        **show: How to show, see :func:`report`; ``baseline`` is one of them.
+        methods: Compare only these, by label or printed name; Holm's correction then counts only these.
+        metrics: Metric keys; by default those of the seven and mAD that are available.
+        protocol: Use only the results of this protocol.
+        mix_protocols: Allow several protocols.
+        seed: Seed of the bootstrap.
+        **show: Display settings, see :func:`report`; ``baseline`` is one of them.
 
     Raises:
-        UserError: Not a run directory, or a name that it doesn't have.
+        UserError: A path is no run directory, or a name doesn't exist in it.
     """
     from diadbench.reports.tables.source import Source
     from diadbench.reports.terminal import compared_methods
@@ -174,19 +174,19 @@ def figure(
     mix_protocols: bool = False,
     **show: Any,
 ) -> Figures:
-    """Return one kind of figure, as wide as a column or a page of a paper; a notebook shows it.
+    """Return one kind of figure, in the width of a paper's column or page; a notebook shows it.
 
     Args:
         runs: Run directories.
         kind: ``bars``, ``ranks``, ``heatmap``, ``pareto``, ``curves``, ``histograms``, ``training``, ``qualitative``.
-        metric: Of bars, ranks and heat maps.
-        dataset: Of all but bars and ranks; the first by default.
-        protocol: Use the results of this protocol alone.
-        mix_protocols: Let several protocols share it.
-        **show: How to show, see :func:`report`: ``titles=False``, ``images=["best", "worst"]``.
+        metric: Metric of bars, ranks and heat maps.
+        dataset: Dataset of all kinds but bars and ranks; the first by default.
+        protocol: Use only the results of this protocol.
+        mix_protocols: Allow several protocols in the figure.
+        **show: Display settings, see :func:`report`: ``titles=False``, ``images=["best", "worst"]``.
 
     Raises:
-        UserError: Not a run directory, a name that it doesn't have, or results that don't have what the figure shows.
+        UserError: A path is no run directory, a name doesn't exist in it, or the results lack the figure's data.
     """
     from diadbench.reports.inline import draw
     from diadbench.reports.tables.source import Source
@@ -198,17 +198,17 @@ def figure(
 def report(
     *runs: str | Path, formats: Sequence[str] | None = None, out: str | Path | None = None, **show: Any
 ) -> Report:
-    """Build the report of one or several run directories; return what was written, by name.
+    """Build the report of one or several run directories; return the written files by name.
 
     Args:
         runs: Run directories.
-        formats: Of ``xlsx latex markdown csv figures html``; by default all.
-        out: Where to; ``report`` in the first run directory by default.
-        **show: How to show: ``names={"RevDist": "Ours"}, drop=["toothbrush"], sort="mad"``, and all else that
-            :class:`~diadbench.common.show.Show` has.
+        formats: Some of ``xlsx latex markdown csv figures html``; all by default.
+        out: Output directory; ``report`` in the first run directory by default.
+        **show: Display settings: ``names={"RevDist": "Ours"}, drop=["toothbrush"], sort="mad"``, and all others of
+            :class:`~diadbench.common.show.Show`.
 
     Raises:
-        UserError: Not a run directory, or a name that it doesn't have.
+        UserError: A path is no run directory, or a name doesn't exist in it.
     """
     from diadbench import reports
     from diadbench.reports.inline import Report

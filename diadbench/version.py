@@ -1,4 +1,4 @@
-"""The version: that of the installed distribution, which the build takes from the git tag."""
+"""The version of the installed distribution, which the build derives from the git tag."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from importlib.metadata import PackageNotFoundError, version
 
 try:
     __version__ = version("diadbench")
-except PackageNotFoundError:  # a checkout on the path that was never installed
+except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"

@@ -1,4 +1,4 @@
-"""What a method is: fit on normal images, predict anomaly maps and scores, save and load."""
+"""The interface of a method: fit on normal images, predict anomaly maps and scores, save and load."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Method", "MethodInfo", "Prediction", "RunContext", "RunSettings"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a method says about a batch of ``B`` images.
+    """A method's predictions for a batch of ``B`` images.
 
     Attributes:
         anomaly_map: ``float32 (B,H,W)``, any range, larger is more anomalous; the size of the input images.
@@ -35,29 +35,29 @@ class Prediction:
 
 
 def no_progress(done: int, total: int, what: str) -> None:
-    """Tell nobody."""
+    """Ignore a progress report."""
 
 
 @dataclass
 class RunContext:
-    """What a method gets from the run, and where it leaves its notes and extra values.
+    """The settings that a method gets from a run, and the place for its notes and extra values.
 
     Attributes:
-        seed: Decides everything random in the method. Python, numpy and torch are already seeded with it.
+        seed: Seed of everything random in the method. Python, numpy and torch are already seeded with it.
         device: Where to compute.
         image_size: ``(H, W)`` of all images.
-        class_names: Names that class ids point to.
-        directory: Scratch of this cell and part, kept until the cell is done: training checkpoints go here, and
-            a run that was killed finds them again.
-        cache_dir: Directory shared by all cells, for what is costly and can be built again (features, latents).
+        class_names: Names of the class ids.
+        directory: Scratch directory of this cell and part, kept until the cell is done. Training checkpoints go here,
+            so that a run that was killed finds them again.
+        cache_dir: Directory shared by all cells for expensive files that can be built again (features, latents).
         threads: CPU threads to use.
         devices: Number of devices for one cell (DDP) when above 1.
-        split: Parts that each training batch is divided into, after an earlier try was out of memory. The gradients of
-            the parts are summed, so a step still sees the same images.
-        progress: Call ``progress(done, total, "what")``; cheap, call it often.
-        notes: What must be printed beside every number of this cell (``"random weights"``). Append to it.
+        split: Number of parts of each training batch, after an earlier try was out of memory. The gradients of the
+            parts are summed, so a step still uses the same images.
+        progress: Call ``progress(done, total, "what")``; it is cheap and should be called often.
+        notes: Texts that must be printed beside every number of this cell (``"random weights"``). Append to it.
         extras: Plain values kept beside the result (final loss, coverage radius). Assign to it.
-        logger: A Lightning logger by configuration, or ``None``.
+        logger: The configured Lightning logger, or ``None``.
     """
 
     seed: int
@@ -75,7 +75,7 @@ class RunContext:
     logger: Any = None
 
 
-#: The name of before, for files of users that import it.
+#: The former name, for users' files that import it.
 RunSettings = RunContext
 
 
@@ -93,15 +93,15 @@ class Method(ABC):
 
     @classmethod  # noqa: B027 - not abstract: most methods have nothing to refuse
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse options that can't be meant, before anything runs: raise UserError.
+        """Refuse invalid options before anything runs, by raising UserError.
 
-        Types and names are checked already; ``options`` holds all keyword arguments. Models that were trained and
-        kept are loaded without this check.
+        Types and names are checked already; ``options`` holds all keyword arguments. Kept trained models are loaded
+        without this check.
         """
 
     @abstractmethod
     def fit(self, train: TrainData, run: RunContext) -> None:
-        """Learn from normal images. No test image and no label is within reach."""
+        """Learn from normal images. Test images and labels are not accessible."""
 
     @abstractmethod
     def predict(self, images: Tensor) -> Prediction:
@@ -113,8 +113,8 @@ class Method(ABC):
 
     @abstractmethod
     def load(self, directory: Path, run: RunContext) -> None:
-        """Read what :meth:`save` wrote; ``run`` gives device, size and classes."""
+        """Read the files that :meth:`save` wrote; ``run`` gives device, size and classes."""
 
     def parameters_count(self) -> int | None:
-        """Number of parameters of the networks (for the cost table), or ``None``."""
+        """Return the number of parameters of the networks (for the cost table), or ``None``."""
         return None

@@ -1,4 +1,4 @@
-"""The project's methods: where each is, and what a list says about it. A class takes its ``info`` from here."""
+"""The project's methods: the place of each and its facts for lists. A class takes its ``info`` from here."""
 
 from __future__ import annotations
 

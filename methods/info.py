@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """Who made a method and what it needs.
+    """The origin of a method and its requirements.
 
     Attributes:
         name: Registered name (``patchcore``).

@@ -15,7 +15,7 @@ TABLE: dict[str, str] = {name: entry.target for name, entry in CATALOG.items()}
 
 
 def names() -> list[str]:
-    """Return every known name: the project's, then those of installed plug-ins."""
+    """Return all known names: first the project's, then those of installed plug-ins."""
     return [*TABLE, *entry_points(GROUP)]
 
 

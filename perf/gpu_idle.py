@@ -250,7 +250,7 @@ def diad(chosen: argparse.Namespace, root: Path) -> dict[str, Any]:
 
     from diadbench.methods.diad import config
     from diadbench.methods.diad.method import DiAD
-    from diadbench.methods.diad.networks.memory import slim
+    from diadbench.methods.diad.networks.memory import reduced_memory
     from diadbench.methods.diad.networks.model import DiADModel
     from diadbench.methods.diad.stages import DiffusionStage
     from diadbench.methods.training.lightning import Budget
@@ -276,7 +276,7 @@ def diad(chosen: argparse.Namespace, root: Path) -> dict[str, Any]:
         model.enable_checkpointing()
     budget = Budget(chosen.steps + 3, batch, chosen.accumulate, precision=chosen.precision)
     half = torch.float16 if stands_in() else torch.bfloat16
-    with slim(model, dtype=torch.float32 if "32" in chosen.precision else half, without_autoencoder=True):
+    with reduced_memory(model, dtype=torch.float32 if "32" in chosen.precision else half, without_autoencoder=True):
         torch.cuda.empty_cache()
         found = trained(DiffusionStage(model, "adamw", 1e-5, 0), data, run, budget, fetch, chosen)
         print(json.dumps(found), flush=True)

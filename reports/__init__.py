@@ -10,7 +10,7 @@
     versus(results, baseline="DiAD")                  # differences, intervals, tests
     build("runs/demo")                                # everything, below runs/demo/report
 
-Names are imported when they are asked for, so that a table needs no matplotlib.
+Names are imported on first use, so that a table doesn't need matplotlib.
 """
 
 from __future__ import annotations
@@ -70,6 +70,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _PLACES:
         found = getattr(importlib.import_module(_PLACES[name]), name)
-        globals()[name] = found  # found once
+        globals()[name] = found  # cached after the first access
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What a notebook gets: figures and reports that show themselves, and are written where they are wanted."""
+"""Figures and reports for notebooks, which display themselves and can be saved."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from diadbench.reports.figures.style import DPI, save, style
 from diadbench.reports.tables.escape import element, escaped, file_names, row_of
 from diadbench.reports.tables.source import Source
 
-#: dataset, method, setting and seed of a cell
+#: columns that identify a cell: dataset, method, setting and seed
 CellLabels = tuple[str, str, str, int]
-#: figures that have a metric, and those that are of one dataset
+#: kinds of figures that need a metric, and kinds for a single dataset
 OF_METRIC, OF_DATASET = ("bars", "ranks", "heatmap"), (
     "heatmap", "pareto", "curves", "histograms", "training", "qualitative",
 )  # fmt: skip
@@ -26,10 +26,10 @@ KINDS = tuple(dict.fromkeys((*OF_METRIC, *OF_DATASET)))
 
 
 class Figures(Mapping[str, Figure]):
-    """Figures by their file names; a notebook shows them with their captions.
+    """Figures by their file names, which a notebook shows with their captions.
 
     Args:
-        figures: matplotlib's figures, drawn.
+        figures: Drawn matplotlib figures.
     """
 
     def __init__(self, figures: Mapping[str, Figure]) -> None:
@@ -53,7 +53,7 @@ class Figures(Mapping[str, Figure]):
     def _repr_html_(self) -> str:
         parts = []
         for name, picture in self._pictures.items():
-            width = round(self._figures[name].get_figwidth() * 96)  # as large as in print
+            width = round(self._figures[name].get_figwidth() * 96)  # in the size of the printed figure
             parts.append(f'<figure><img alt="{escaped(name)}" width="{width}" src="data:image/png;base64,{picture}">')
             parts.append(f"<figcaption><small>{escaped(self.captions[name])}</small></figcaption></figure>")
         return "".join(parts)
@@ -76,13 +76,13 @@ def draw(source: Source, kind: str, *, metric: str = "", dataset: str = "") -> F
     """Draw one kind of figure.
 
     Args:
-        source: The results, as they are to be shown.
+        source: The results.
         kind: ``bars``, ``ranks``, ``heatmap``, ``pareto``, ``curves``, ``histograms``, ``training`` or ``qualitative``.
-        metric: Of bars, ranks and heat maps: key of the metric; the first there is by default.
-        dataset: Of all but bars and ranks: this one, by label or printed name; the first by default.
+        metric: Key of the metric for bars, ranks and heat maps; by default the first available one.
+        dataset: Label or printed name of the dataset, for all kinds but bars and ranks; by default the first.
 
     Raises:
-        UserError: An unknown kind, metric or dataset, or results that don't have what the figure shows.
+        UserError: An unknown kind, metric or dataset, or results without the data of the figure.
     """
     if kind not in KINDS:
         raise unknown_name("figure", kind, KINDS)
@@ -106,7 +106,7 @@ def draw(source: Source, kind: str, *, metric: str = "", dataset: str = "") -> F
 
 
 class Report(dict[str, Path]):
-    """The files of a report by their names; a notebook shows links to them."""
+    """The files of a report by their names, which a notebook shows as links."""
 
     def _repr_html_(self) -> str:
         best = [name for name in ("index.html", "results.xlsx", "main.tex", "results.csv") if name in self]
@@ -119,12 +119,12 @@ class Report(dict[str, Path]):
 
 
 def summary(states: Mapping[CellLabels, str], path: Path, reasons: Mapping[CellLabels, str]) -> str:
-    """Return a run as HTML: how many of its cells ended how, and why some have no result.
+    """Return a run as HTML: the number of cells in each state, and why some have no result.
 
     Args:
         states: State of each cell, by its labels.
         path: The run directory.
-        reasons: Of cells without a result.
+        reasons: Reasons of cells without a result.
     """
     count: dict[str, int] = {}
     for state in states.values():

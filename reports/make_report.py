@@ -1,4 +1,4 @@
-"""Make a report: every artefact of it, from one or several run directories."""
+"""Make a report with all its files from one or several run directories."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ def build(
 
     Args:
         runs: One or several run directories.
-        formats: Of ``xlsx latex markdown csv figures html``; by default all.
-        out: Where to; by default ``report`` in the first run directory.
-        baseline: Method that all others are compared with; by default that of ``show``, else DiAD, else the first.
-        protocol: Use the results of this protocol alone.
+        formats: Some of ``xlsx latex markdown csv figures html``; all by default.
+        out: Output directory; ``report`` in the first run directory by default.
+        baseline: Method to compare all others with; by default that of ``show``, else DiAD, else the first.
+        protocol: Use only the results of this protocol.
         mix_protocols: Let several protocols share a table.
-        seed: Of the bootstrap.
-        colours: Shade best and second best in LaTeX too.
-        show: Names, classes, order, digits and the like; laid over the ``show`` blocks of the runs' grids.
+        seed: Seed of the bootstrap.
+        colours: Also shade best and second best in LaTeX.
+        show: Names, classes, order, digits and similar settings, which override the ``show`` blocks of the runs' grids.
 
     Returns:
         ``{file name relative to the report: path}`` of everything written.
 
     Raises:
-        UserError: Not a run directory, nothing in it, an unknown format or baseline, several protocols.
+        UserError: A path is no run directory or has no results, a format or baseline is unknown, or protocols differ.
     """
     wanted = tuple(formats or FORMATS)
     for name in wanted:
@@ -71,7 +71,7 @@ def build(
 
 
 def _drawing(source: Source, folder: Path, wanted: Sequence[str]) -> AbstractContextManager[Drawing | None]:
-    """Begin with the figures, if any are wanted."""
+    """Start to draw the figures, if they are requested."""
     if not {"figures", "html"} & set(wanted):
         return nullcontext()
     from diadbench.reports.figures.share import Drawing
@@ -109,7 +109,7 @@ def _write(
         return written
     from diadbench.reports.page.html import page_context, write_page
 
-    context = page_context(source, pairs, published) if "html" in wanted else {}  # while others draw
+    context = page_context(source, pairs, published) if "html" in wanted else {}  # while other processes draw
     figures = drawing.finish()
     written += [path for drawn in figures.values() for path in drawn.files]
     captions = "".join(f"{name}: {drawn.caption}\n" for name, drawn in figures.items())

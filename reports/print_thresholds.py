@@ -1,4 +1,4 @@
-"""``diadbench table RUN --thresholds``: what thresholds do, and all classes as one set, printed or written."""
+"""The tables of ``diadbench table RUN --thresholds``: results of thresholds, and of all classes as one set."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def print_thresholds(
     """Print both tables, or write them to ``out``.
 
     Raises:
-        UserError: No run, an unknown format, several protocols, or no cell has tried thresholds.
+        UserError: No run, an unknown format, several protocols, or no cell with thresholds.
     """
     if form not in FORMATS:
         raise unknown_name("format", form, FORMATS, where="--format of --thresholds")
@@ -79,7 +79,7 @@ def _text(source: Source, table: pd.DataFrame, pooled: pd.DataFrame, form: str) 
 
 
 def _csv(table: pd.DataFrame, names: Sequence[str], figures: Sequence[Figure]) -> str:
-    """Return figures in [0,1] with all their digits."""
+    """Return figures in [0,1] with all digits."""
     shown = table[[*names, *(figure.key for figure in figures)]].copy()
     for name in names:
         shown[name] = shown[name].map(csv_text)

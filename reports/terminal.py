@@ -1,4 +1,4 @@
-"""A table of one's own, printed or written: what ``diadbench table``, ``compare`` and ``published list`` do."""
+"""Print or write tables, for ``diadbench table``, ``compare`` and ``published list``."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def print_table(
 
 
 def _console(out: str | None, table: RichTable) -> Console:
-    """Return a console; where the output is no terminal, it is as wide as the table, so that nothing is cut."""
+    """Return a console; without a terminal, it is as wide as the table, so that nothing is cut off."""
     console = Console(record=out is not None, highlight=False)
     if not console.is_terminal or out:
-        # a quiet console records nothing
+        # A quiet console records nothing.
         file = io.StringIO() if out else None
         console = Console(record=out is not None, highlight=False, width=10_000, file=file)
         console.width = max(80, console.measure(table).maximum)
@@ -105,13 +105,13 @@ def _source(
 
 
 def compared_methods(source: Source, methods: Sequence[str], metrics: Sequence[str], seed: int = 0) -> Versus:
-    """Return each method against the baseline that the results are shown with.
+    """Return the comparison of each method with the baseline of the results.
 
     Args:
         source: The results.
-        methods: Compare these alone, by label or printed name.
-        metrics: Metric keys; by default the seven and mAD, as far as they are there.
-        seed: Of the bootstrap.
+        methods: Compare only these, by label or printed name.
+        metrics: Metric keys; by default those of the seven and mAD that are available.
+        seed: Seed of the bootstrap.
 
     Raises:
         UserError: An unknown method or metric, or nothing to compare.
@@ -162,12 +162,12 @@ def print_comparison(
     _console(None, shown).print(shown)
 
 
-#: of the tables that fit 80 columns
+#: for the tables that fit 80 columns
 NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "header_style": "bold", "pad_edge": False, "padding": (0, 1, 0, 0)}
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], digits: int = 1) -> RichTable:
-    """Return what ``versus`` found as a table of 80 columns: a line each, its verdict a mark, the reasons below."""
+    """Return the result of ``versus`` as a table of 80 columns: a line per row, verdicts as marks, reasons below."""
     shown = RichTable(title=Text(f"Each method against {rows[0]['baseline']}"), title_justify="left", **NARROW)
     for place, head in enumerate(COMPARED):
         if head == "method":
@@ -187,13 +187,13 @@ def comparison(rows: Sequence[Mapping[str, Any]], digits: int = 1) -> RichTable:
 
 
 def print_published(dataset: str = "", method: str = "", run: str = "", setting: str = "") -> None:
-    """Print published rows, and what arithmetic says against them.
+    """Print published rows, and the contradictions that arithmetic finds in them.
 
     Args:
-        dataset: Keep this dataset.
-        method: Keep this method.
-        run: A run directory whose own rows are listed too.
-        setting: Keep this setting: ``multi-class``, ``one-per-class``, ``few-shot``, ``zero-shot``, or one as printed.
+        dataset: Print only rows of this dataset.
+        method: Print only rows of this method.
+        run: A run directory whose own rows are listed as well.
+        setting: Print only this setting: ``multi-class``, ``one-per-class``, ``few-shot``, ``zero-shot``, or another.
     """
     from diadbench.reports.published.comparable import dataset_key, same_setting, setting_of
     from diadbench.reports.published.literature import load_published
@@ -223,7 +223,7 @@ def _size(row: Mapping[str, Any]) -> str:
 
 
 def _published_order(rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Return the places of rows as they are printed."""
+    """Return the positions of rows in printed order."""
     best: dict[tuple[str, str], float] = {}
     for row in rows:
         key = (_heading(row), squeeze(str(row["method"])))
@@ -238,9 +238,9 @@ def _published_order(rows: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def published_table(rows: Sequence[Mapping[str, Any]]) -> RichTable:
-    """Return published rows as a table of 80 columns: datasets and settings as headings, notes below, each once.
+    """Return published rows as a table of 80 columns, with datasets and settings as headings and each note once below.
 
-    Under a heading the rows of a method stand together, the method with the best image AU-ROC first.
+    Under a heading, the rows of a method are adjacent, and the method with the best image AU-ROC comes first.
     """
     from diadbench.reports.published.comparable import disagreements
     from diadbench.reports.published.literature import check_published

@@ -9,8 +9,8 @@ from diadbench.methods.catalog import CATALOG
 if TYPE_CHECKING:
     import torch
 
-#: This project's own methods: an operation without a deterministic implementation raises. All others (anomalib's
-#: models and methods of users, whose code is not ours to choose) run such an operation, and a note says so.
+#: This project's own methods. For them an operation without a deterministic implementation raises. Other methods
+#: (anomalib's models and users' methods, whose code we can't change) run such an operation, and a note says so.
 STRICT = frozenset(name for name, entry in CATALOG.items() if not entry.info.packages)
 
 
@@ -18,19 +18,19 @@ def be_deterministic(method: str = "") -> None:
     """Let torch choose deterministic algorithms.
 
     Args:
-        method: Name of the method that runs next. For the project's own, an operation without a deterministic
-            algorithm is an error; for others a warning.
+        method: Name of the method that runs next. An operation without a deterministic algorithm is an error for the
+            project's own methods and a warning for all others.
     """
     import torch
 
     torch.use_deterministic_algorithms(True, warn_only=method not in STRICT)
-    # Filling memory that is written next anyway nearly doubles the number of kernels
+    # PyTorch would fill new memory that is overwritten anyway, which nearly doubles the number of kernels.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
 
 
 def set_tf32(allowed: bool) -> None:
-    """Let GPUs compute convolutions and matrix products of float32 numbers in TF32, or neither of them.
+    """Let GPUs compute convolutions and matrix products of float32 numbers in TF32, or forbid it for both.
 
     torch's own default is TF32 in convolutions and full float32 in products.
     """
@@ -41,7 +41,7 @@ def set_tf32(allowed: bool) -> None:
 
 
 def gpu_notes(method: str, device: torch.device, *, tf32: bool) -> list[str]:
-    """Return what must stand beside figures that were computed on a GPU; nothing on a CPU."""
+    """Return the notes that must accompany figures computed on a GPU; none for a CPU."""
     if device.type != "cuda":
         return []
     notes = [f"float32 products on the GPU in {'TF32' if tf32 else 'full float32'} (tf32: {str(tf32).lower()})"]

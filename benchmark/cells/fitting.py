@@ -1,4 +1,4 @@
-"""A fitted model is made once: it is saved before any test image is looked at, and a cell that was killed loads it."""
+"""Fit a model once: it is saved before any test image is read, and a cell that was killed loads it again."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def fit_or_load(
     scratch: Scratch,
     scored: Predictions,
 ) -> Method:
-    """Return the fitted method: loaded where an earlier process of this cell has saved it, else fitted and saved.
+    """Return the fitted method: loaded if an earlier process of this cell saved it, else fitted and saved.
 
-    A saved model that can't be loaded is fitted again, which a note says. What the lost one has scored is forgotten.
+    A saved model that can't be loaded is fitted again, and a note says so. The scores of the lost model are discarded.
 
     Args:
         make: Returns a new, untrained method.
         train: Training images of the part.
-        run: The run as the method sees it; gets back the notes and extra values of the fit.
-        checkpoint: Where the fitted model is, or will be.
-        scratch: The cell's.
-        scored: What is scored of the part.
+        run: The run as the method sees it. The notes and extra values of the fit are restored to it.
+        checkpoint: Directory of the fitted model, which need not exist yet.
+        scratch: The scratch directories of the cell.
+        scored: The predictions of the part that are already kept.
 
     Raises:
-        Skip: The method can't run here. MemoryError and the like: the saved model stays for another try.
+        Skip: The method can't run here. MemoryError and similar errors: the saved model is kept for another try.
     """
     if checkpoint.is_dir():
         method = _loaded(make, run, checkpoint, scratch, scored)
@@ -61,7 +61,7 @@ def fit_or_load(
 def _loaded(
     make: Callable[[], Method], run: RunContext, checkpoint: Path, scratch: Scratch, scored: Predictions
 ) -> Method | None:
-    """Return the saved model; ``None`` where it can't be loaded: it and what it has scored are gone then."""
+    """Return the saved model, or ``None`` if it can't be loaded; the model and its scores are then removed."""
     method = make()
     try:
         method.load(checkpoint, run)
@@ -69,7 +69,7 @@ def _loaded(
         if isinstance(error, Skip) or is_out_of_memory(error):
             raise
         scored.drop()
-        scored.say(lost=[_lost(error)])  # first of all, should the second fit be killed too
+        scored.say(lost=[_lost(error)])  # Removed first, in case the second fit is killed as well.
         forget_normal(run.directory)
         shutil.rmtree(checkpoint)
         run.notes.clear()
@@ -82,7 +82,7 @@ def _loaded(
 
 
 def tell(scored: Predictions, run: RunContext) -> None:
-    """Give back to the run what the method had said while it predicted."""
+    """Restore to the run the notes that the method gave while it predicted."""
     said = scored.said
     add(run.notes, said.get("notes", []))
     run.extras.update(said.get("extras", {}))

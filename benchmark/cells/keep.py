@@ -1,4 +1,4 @@
-"""Keep of a cell what reports and later evaluations need: scores, metrics, curves, a gallery, maps on demand."""
+"""Keep the files that reports and later evaluations read: scores, metrics, curves, gallery and, on demand, maps."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from diadbench.datasets.base import Dataset
     from diadbench.datasets.decoding.data import Batch
 
-#: Pictures kept of a cell, over all classes.
+#: Number of pictures kept of a cell, over all classes.
 GALLERY_SIZE = 60
 
 
 def gallery_rows(samples: pd.DataFrame) -> set[int]:
-    """Choose the test images of the gallery, by the sample table alone, so that all methods keep the same.
+    """Choose the test images of the gallery from the sample table alone, so that all methods keep the same images.
 
-    Of each class: anomalous images at even steps through its defects (2 to 6, by the number of classes) and the
-    middle normal one. Reports pick best, median and worst among them.
+    Each class contributes anomalous images at even steps through its defects (2 to 6, depending on the number of
+    classes) and the middle normal image. Reports select the best, median and worst of them.
     """
     test = samples[samples["split"] == "test"]
     groups = list(test.groupby("class", sort=False))
@@ -52,7 +52,7 @@ def gallery_rows(samples: pd.DataFrame) -> set[int]:
 
 
 class Keeper:
-    """Collects while a cell predicts, writes when it has been evaluated.
+    """Collect results while a cell predicts, and write them once the cell has been evaluated.
 
     Args:
         directory: The cell's directory.
@@ -61,8 +61,8 @@ class Keeper:
             ``float32``.
         size: ``(H, W)`` of the evaluation: of the maps, the masks, and the pictures of the gallery.
         resize: The cell's resize filter of images.
-        resumed: Leave what an earlier process of the cell has kept, for :meth:`restore` and ``keep(again=True)``.
-        depth: Bits that the set's 16-bit images use, 8 to 16.
+        resumed: Keep the files of an earlier process of the cell, for :meth:`restore` and ``keep(again=True)``.
+        depth: Number of bits that the 16-bit images of the dataset use, 8 to 16.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class Keeper:
     def keep(
         self, batch: Batch, maps: Tensor, scores: Tensor, reconstruction: Tensor | None, *, again: bool = False
     ) -> None:
-        """Keep a batch's scores; of chosen images also the pictures, of all the maps if that was asked for.
+        """Keep the scores of a batch, the pictures of chosen images and, if they were asked for, all maps.
 
-        ``again``: a killed process has kept them before, so that the pictures are there, with their reconstructions.
+        ``again``: A killed process has kept this batch before, so its pictures and reconstructions exist already.
         """
         for place, row in enumerate(batch.index.tolist()):
             self._scores[row] = float(scores[place])
@@ -110,7 +110,7 @@ class Keeper:
                 self._index_picture(row)
 
     def close(self, name: str) -> dict[str, np.ndarray[Any, Any]]:
-        """Return what is known of a class whose images have all come, as arrays for :meth:`restore`."""
+        """Return the results of a class whose images have all been seen, as arrays for :meth:`restore`."""
         rows = [row for row in self._scores if self._samples.at[row, "class"] == name]
         arrays = {
             "rows": np.array(rows, dtype=np.int64),
@@ -123,7 +123,7 @@ class Keeper:
         return arrays
 
     def can_restore(self, name: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> bool:
-        """Whether the pictures and maps of a class are still there, the maps as they are asked for now."""
+        """Whether the pictures and maps of a class still exist, with the maps in the format that is asked for now."""
         pictures = [row for row in arrays["rows"].tolist() if row in self._gallery_rows]
         return self._has_maps(name) and all(self._picture_file(row).is_file() for row in pictures)
 
@@ -136,7 +136,7 @@ class Keeper:
         return False
 
     def restore(self, name: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Take a class as :meth:`close` returned it, in the process that goes on."""
+        """Restore a class in a resumed process from the arrays that :meth:`close` returned."""
         for row, score in zip(arrays["rows"].tolist(), arrays["scores"].tolist(), strict=True):
             self._scores[row] = score
             if row in self._gallery_rows:
@@ -170,9 +170,9 @@ class Keeper:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """What ``status.json`` says of the kept maps: ``dtype``; of float16 the ``loss``, measured over all of them.
+        """Return the entry on kept maps for ``status.json``: ``dtype`` and, for float16, the ``loss`` over all of them.
 
-        The loss is the largest difference between a map and what was kept of it, as a share of the map's range.
+        The loss is the largest difference between a map and its kept copy, as a share of the map's range.
         """
         if not self._maps:
             return {}
@@ -193,14 +193,14 @@ class Keeper:
         self._gallery.append({"row": row, **entry, "label": int(str(sample["label"])), "score": self._scores[row]})
 
     def _picture(self, row: int, seen: Tensor) -> np.ndarray[Any, Any]:
-        """Return the test image ``uint8 (H,W,3)`` at the evaluation size: the same for all methods of a grid."""
+        """Return the test image as ``uint8 (H,W,3)`` at the evaluation size, the same for all methods of a grid."""
         if tuple(seen.shape[-2:]) == self._size:
             return _uint8(seen)
         native = read_image(inside(self._root, str(self._samples.at[row, "image"])), self._depth)
         return resize_image(native, self._size, self._resize)
 
     def save(self, evaluation: Evaluation) -> None:
-        """Write metrics, scores, curves and the gallery's index. The caller's status makes them count."""
+        """Write metrics, scores, curves and the gallery's index. They count once the caller has written the status."""
         for name, maps in self._maps.items():
             maps.flush()
             if self._keep_maps == "float16":
@@ -224,17 +224,17 @@ class Keeper:
 
 
 def map_file(directory: Path, position: int) -> Path:
-    """Return where a cell keeps the maps ``(N,H,W)`` of a class, by its position among the dataset's classes."""
+    """Return the file of the maps ``(N,H,W)`` of a class, given its position among the dataset's classes."""
     return directory / "maps" / f"{position}.npy"
 
 
 def limits_file(directory: Path, position: int) -> Path:
-    """Return where the limits ``float32 (N,2)`` of float16 maps lie. Cells of earlier versions have none."""
+    """Return the file of the limits ``float32 (N,2)`` of float16 maps. Cells of earlier versions have none."""
     return directory / "maps" / f"{position}.limits.npy"
 
 
 def save_scores(directory: Path, table: pd.DataFrame, evaluation: Evaluation) -> None:
-    """Write ``scores.parquet``: ``score`` is what the metrics were computed from, ``method_score`` the method's own."""
+    """Write ``scores.parquet``: ``score`` is the score that the metrics use, ``method_score`` the method's own."""
     used = [
         evaluation.image_scores.get(row, own) for row, own in zip(table["index"], table["method_score"], strict=True)
     ]
@@ -268,5 +268,5 @@ def save_metrics(directory: Path, evaluation: Evaluation, stem: str = "") -> Non
 
 
 def _uint8(image: Tensor) -> np.ndarray[Any, Any]:
-    """``float (3,H,W)`` in [0,1] -> ``uint8 (H,W,3)``."""
+    """Convert ``float (3,H,W)`` in [0,1] to ``uint8 (H,W,3)``."""
     return (image.float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

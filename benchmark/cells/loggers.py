@@ -1,4 +1,4 @@
-"""Training loggers by configuration. Methods hand them to Lightning's Trainer."""
+"""Create the training loggers of a configuration. Methods pass them to Lightning's Trainer."""
 
 from __future__ import annotations
 

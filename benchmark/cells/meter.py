@@ -1,4 +1,4 @@
-"""What a cell takes of the machine, and how busy the machine is meanwhile: looked at while the cell runs."""
+"""Measure how much memory a cell uses, and how busy the machine is, while the cell runs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 
 import psutil
 
-#: Seconds between two looks at memory, and between two looks at the machine.
+#: Seconds between two measurements of memory, and between two of the machine's load.
 INTERVAL, SELDOM = 0.1, 10.0
 
 
 def own_bytes(pid: int) -> int:
     """Return the resident memory of a process and all its children, in bytes, without what they share with others.
 
-    On Linux, file-backed and shared pages are left out: memory-mapped caches and libraries, which the kernel can take
-    back or which other processes use too. Elsewhere all resident pages count. 0 when the process is gone.
+    On Linux, file-backed and shared pages are left out: memory-mapped caches and libraries, which the kernel can
+    reclaim or which other processes use too. On other systems all resident pages count. 0 when the process has ended.
     """
     total = 0
     with contextlib.suppress(psutil.Error):
@@ -34,7 +34,7 @@ def own_bytes(pid: int) -> int:
 
 
 def cells_here() -> int:
-    """Return how many cells run on this machine, of whichever run directory; at least 1, the one that asks."""
+    """Return the number of cells that run on this machine, from any run directory; at least 1, the caller's cell."""
     found = sum("diadbench.benchmark.cells.worker" in " ".join(words) for words in _command_lines())
     return max(found, 1)
 
@@ -45,7 +45,7 @@ def _command_lines() -> Iterator[list[str]]:
 
 
 class Meter:
-    """Looks at memory and machine from a thread of its own while its block runs.
+    """Measure memory and the machine's load from a separate thread while the block runs.
 
     A peak that is shorter than :data:`INTERVAL` can be missed.
     """
@@ -80,7 +80,7 @@ class Meter:
     def _look_around(self) -> None:
         self._peak = max(self._peak, own_bytes(os.getpid()))
         self._cells.append(cells_here())
-        with contextlib.suppress(OSError, AttributeError):  # no such figure on this system
+        with contextlib.suppress(OSError, AttributeError):  # This system doesn't provide the value.
             self._load.append(os.getloadavg()[0])
 
     def result(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _gpu_facts() -> dict[str, Any]:
     module = sys.modules.get("diadbench.methods.training.gpu_memory")
     if module is not None:
         return dict(module.as_facts())
-    torch = sys.modules.get("torch")  # a cell that failed before it was imported has used no GPU
+    torch = sys.modules.get("torch")  # A cell that failed before torch was imported has used no GPU.
     if torch is None or not torch.cuda.is_available():
         return {"gpu_bytes": 0}
     from diadbench.methods.training import gpu_memory

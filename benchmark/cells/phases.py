@@ -1,4 +1,4 @@
-"""Time of a cell, by phase, over all processes that worked at it."""
+"""Measure the time of a cell by phase, over all processes that worked on it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from diadbench.common.files import read_json, write_json
 
 
 class Phases:
-    """Wall seconds by phase. Phases may nest and repeat; times add up.
+    """Measure wall seconds by phase. Phases may nest and repeat; their times add up.
 
     Args:
-        path: Where they are kept, so that a cell that was killed counts what it took before; what a process took since
-            it last kept them is lost with it.
+        path: File of the times, so that a resumed cell includes the time of its earlier processes. Time that a process
+            had not yet written when it was killed is lost.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -37,16 +37,16 @@ class Phases:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def count(self, name: str, items: int) -> None:
-        """Count items that a phase has got through."""
+        """Count the items that a phase has processed."""
         self._counts[name] = self._counts.get(name, 0) + items
 
     def rate(self, name: str) -> float | None:
-        """Return the items of a phase a second."""
+        """Return the number of items that a phase processes per second."""
         seconds = self.seconds.get(name, 0.0)
         return self._counts.get(name, 0) / seconds if seconds > 0 else None
 
     def keep(self) -> None:
-        """Write them down, those of phases that go on too."""
+        """Write the times to the file, including those of phases that are still running."""
         if self._path is None:
             return
         seconds = dict(self.seconds)

@@ -72,7 +72,7 @@ class PartScorer:
             self._done += int(counts[name])
 
     def _names(self) -> list[str]:
-        """Classes in the order in which their images come."""
+        """Return the classes in the order in which their images come."""
         return [str(name) for name in self.test.table["class"].drop_duplicates()]
 
     def _over(self, names: list[str]) -> Iterator[tuple[str, Arrays]]:
@@ -85,7 +85,7 @@ class PartScorer:
             yield name, found
 
     def predict(self, method: Method) -> None:
-        """Score all other images, class after class."""
+        """Score all remaining images, class after class."""
         batches = self.test.batches(self.cell["batch_size"], first=self._done)
         if self.run.device.type == "cuda":  # on a CPU the thread would take the method's time
             batches = read_ahead(pinned(batches))
@@ -126,7 +126,7 @@ class PartScorer:
         return maps.clone(), scores.clone(), reconstruction
 
     def _finish(self, name: str) -> None:
-        """Compute a class and keep what it has come to in place of its maps."""
+        """Compute the metrics of a class and keep them in place of its maps."""
         position = self.dataset.classes.index(name)
         with self.phases("evaluate"):
             result = self.evaluator.close(position)
@@ -136,7 +136,7 @@ class PartScorer:
         self.scored.finish(position, {"protocol": np.array(self.cell["protocol"]), **arrays})
 
     def _say(self, method: Method) -> None:
-        """Keep what the method says beside its results, where it has said something new."""
+        """Keep the notes of the method beside its results if there are new ones."""
         now = list(self.run.notes), dict(self.run.extras)
         if now != self._said:
             self._said = now

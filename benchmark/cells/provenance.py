@@ -1,4 +1,4 @@
-"""Where numbers come from: seeds, device, versions, hardware, commit."""
+"""Record the origin of results: seeds, device, versions, hardware, commit."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def random_state(device: torch.device) -> dict[str, NDArray[Any]]:
 
 
 def set_random_state(state: Mapping[str, NDArray[Any]], device: torch.device) -> None:
-    """Go on with the random numbers of :func:`random_state`."""
+    """Restore the state of the random number generators that :func:`random_state` returned."""
     import numpy as np
     import torch
 
@@ -92,7 +92,7 @@ def set_random_state(state: Mapping[str, NDArray[Any]], device: torch.device) ->
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:1``. Raises Skip when it isn't there."""
+    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:1``. Raises Skip when the device doesn't exist."""
     import torch
 
     if name == "auto":
@@ -103,12 +103,12 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and device.index is not None:
         if device.index >= torch.cuda.device_count():
             raise Skip(f"device {name!r} was asked for, but torch finds {torch.cuda.device_count()} GPU, from cuda:0")
-        torch.cuda.set_device(device)  # for whatever says "cuda" without a number
+        torch.cuda.set_device(device)  # for code that names the device "cuda" without a number
     return device
 
 
 def host() -> dict[str, Any]:
-    """Return what needs no torch: versions, processor, memory, commit of the code."""
+    """Return the provenance that doesn't need torch: versions, processor, memory, commit of the code."""
     import psutil
 
     return {
@@ -126,7 +126,7 @@ def host() -> dict[str, Any]:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Return :func:`host` and what torch says of the device that the cell ran on."""
+    """Return :func:`host`, and torch's description of the device that the cell ran on."""
     import torch
 
     found = {**host(), "device": str(device), "threads": torch.get_num_threads()}
@@ -137,7 +137,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 @functools.cache
 def commit() -> dict[str, Any]:
-    """Return the git commit of this code and whether it was changed since; ``None`` where it isn't a checkout."""
+    """Return the git commit of this code and whether files have changed since; ``None`` outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
@@ -153,7 +153,7 @@ def commit() -> dict[str, Any]:
 
 
 def version_of(package: str) -> str | None:
-    """Return the version of an installed package, ``None`` when it isn't there."""
+    """Return the version of an installed package, ``None`` when it isn't installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

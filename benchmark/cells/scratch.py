@@ -1,4 +1,4 @@
-"""What a killed cell leaves for its next try: half-trained checkpoints, fitted models."""
+"""The files that a killed cell leaves for its next try: half-trained checkpoints and fitted models."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from diadbench.methods.base import Method, RunContext
 
 
-#: What a cell goes on from, with what it has kept of scored images.
+#: Files that a resumed cell reads, and the files kept of scored images.
 OWNED = ("scratch", "checkpoint", "scored", "gallery", "maps")
 
 
 class Scratch:
     """``scratch/<part>`` for the method while it trains, ``checkpoint/<part>`` for the fitted model, ``scored/<part>``.
 
-    All belong to one identity: what another configuration left behind is removed, never used.
+    All of them belong to one identity. Files left by another configuration are removed and never used.
 
     Args:
         directory: The cell's directory.
         identity: The cell's identity.
-        config: The cell's configuration, kept beside a fitted model as its origin.
+        config: The cell's configuration, stored with a fitted model as its origin.
     """
 
     def __init__(self, directory: Path, identity: str, config: dict[str, Any] | None = None) -> None:
         self._cell = directory
         self._config = config or {}
         owner = directory / OWNER
-        #: Whether an earlier process of the cell has been at work here.
+        #: Whether an earlier process of the cell has written files here.
         self.resumed = owner.is_file() and owner.read_text(encoding="utf-8") == identity
         if not self.resumed:
             for name in OWNED:
@@ -53,42 +53,42 @@ class Scratch:
         return path
 
     def checkpoint(self, part: str) -> Path:
-        """Return where the fitted model of a part is, or will be."""
+        """Return the directory of a part's fitted model, which need not exist yet."""
         return self._cell / "checkpoint" / _safe(part)
 
     def save(self, checkpoint: Path, method: Method, run: RunContext) -> None:
-        """Save a fitted model whole or not at all."""
+        """Save a fitted model atomically."""
         own = {"classes": run.class_names, "image_size": run.image_size, "notes": run.notes, "extras": run.extras}
         with atomic_directory(checkpoint) as temporary:
             method.save(temporary)
             keep(temporary, replace(cell_origin(self._config), **_tuples(own)))
 
     def recall(self, checkpoint: Path, run: RunContext) -> None:
-        """Restore what the method had said when it was fitted."""
+        """Restore the notes and values that the method gave when it was fitted."""
         said = kept(checkpoint)
         run.notes[:] = said.notes
         run.extras.update(said.extras)
 
     def predictions(self, part: str) -> Predictions:
-        """Return what is scored of a part."""
+        """Return the kept predictions of a part."""
         return Predictions(self._cell / "scored" / _safe(part))
 
     def phases(self) -> Phases:
-        """Return the times of the cell, those of earlier processes among them."""
+        """Return the times of the cell, including those of earlier processes."""
         return Phases(self._cell / "scratch" / "phases.json")
 
 
 def tidy(cell: Path, *, keep_checkpoints: bool) -> None:
-    """Remove from the directory of a cell that is done what only a resume would have needed.
+    """Remove the files that only a resume would have needed from the directory of a finished cell.
 
-    Training curves stay (``history.csv``).
+    Training curves (``history.csv``) are kept.
     """
     for name in ("spill", "scored", "scratch", *(() if keep_checkpoints else ("checkpoint",))):
         shutil.rmtree(cell / name, ignore_errors=True)
 
 
 def cell_origin(config: dict[str, Any]) -> Origin:
-    """Return what a cell's configuration says of the origin of its models; notes come from the run."""
+    """Return the part of a cell's configuration that states the origin of its models; notes come from the run."""
     return Origin(
         version=__version__,
         method=str(config.get("method", "")),
@@ -108,10 +108,10 @@ def kept_model(cell: Path, part: str | None = None) -> Path:
 
     Args:
         cell: The cell's directory.
-        part: Which one, where there are several (``one-per-class``: the class).
+        part: Name of the model, if the cell has several (``one-per-class``: the class).
 
     Raises:
-        UserError: None is kept, or the part isn't said or isn't there.
+        UserError: No model is kept, or ``part`` is missing or unknown.
     """
     parts = sorted(path.name for path in (cell / "checkpoint").glob("*") if path.is_dir())
     if not parts:

@@ -1,7 +1,7 @@
 """The process of one cell: ``python -m diadbench.benchmark.cells.worker CELL_DIRECTORY``.
 
-It holds the cell's lock for its life, so two runners on one run directory share the work, and a process that
-dies, however it dies, gives the cell back.
+The process holds the cell's lock until it ends, so two runners on one run directory share the work. A process that
+dies for any reason releases the cell.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from diadbench.common.processes.interrupt import (
 )
 from diadbench.common.processes.out_of_memory import is_out_of_memory
 
-#: Exit codes that a runner understands; everything else is read from ``status.json``.
+#: Exit codes that a runner reads; it reads everything else from ``status.json``.
 EXIT_ENDED, EXIT_BUSY = 0, 75
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the cell whose directory is given. Returns an exit code.
 
-    A signal that comes before the cell's work begins, or after its end is known, is noted and ends nothing halfway:
-    what ends the cell is always in ``status.json``.
+    A signal that comes before the cell's work begins, or after its outcome is known, is recorded and doesn't interrupt
+    anything. The outcome of the cell is always written to ``status.json``.
     """
     with noted():
         return _main(argv)
@@ -73,7 +73,7 @@ def _run(record: CellRecord, since: float, threads: int) -> int:
     if _is_done(record, cell["identity"], since):
         return EXIT_ENDED
     if record.status["state"] == "done":
-        (record.directory / OWNER).unlink(missing_ok=True)  # it is asked for once more: nothing of it is gone on with
+        (record.directory / OWNER).unlink(missing_ok=True)  # The cell is run again from scratch.
     record.clear()
     start = time.time()
     base = {
@@ -90,7 +90,7 @@ def _run(record: CellRecord, since: float, threads: int) -> int:
         "attempt": cell.get("attempt", 1),
     }
     record.write_status(state="running", reason="", **base)
-    from diadbench.benchmark.cells.meter import Meter  # psutil isn't needed to see that a cell is done
+    from diadbench.benchmark.cells.meter import Meter  # psutil isn't needed to find out that a cell is done.
 
     with Meter() as meter:
         end = _outcome(record, threads)
@@ -98,14 +98,14 @@ def _run(record: CellRecord, since: float, threads: int) -> int:
     if end["state"] == "done" and (record.directory / OWNER).is_file():
         from diadbench.benchmark.cells.scratch import tidy
 
-        tidy(record.directory, keep_checkpoints=cell["keep_checkpoints"])  # only now: a kill before it costs nothing
+        tidy(record.directory, keep_checkpoints=cell["keep_checkpoints"])  # Written last: a kill before costs nothing.
     _say(f"diadbench: {end['state']} after {time.time() - start:.1f} s")
     (record.directory / "progress.json").unlink(missing_ok=True)
     return EXIT_ENDED
 
 
 def _say(text: str) -> None:
-    """Add a line to the log. A full disk must not turn a saved result into a failure at exit."""
+    """Append a line to the log. A full disk must not turn a saved result into a failure at exit."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         os.write(sys.stdout.fileno(), f"{text}\n".encode())
@@ -124,7 +124,7 @@ def _outcome(record: CellRecord, threads: int) -> dict[str, Any]:
         return {"state": "error", "reason": str(error), "traceback": traceback.format_exc()}
     except BaseException as error:
         traceback.print_exc()
-        if is_pending():  # its children got the signal too, and their end is what it tripped over
+        if is_pending():  # The signal also reached the child processes, and their end caused this exception.
             return _ended_by_signal()
         state = "oom" if is_out_of_memory(error) else "error"
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
@@ -146,7 +146,7 @@ def _ended_by_signal() -> dict[str, Any]:
 
 
 class Progress:
-    """Writes the cell's progress for whoever watches, at most twice a second."""
+    """Write the cell's progress for ``status``, at most twice a second."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "progress.json"
@@ -154,10 +154,10 @@ class Progress:
         self._what, self._since, self._first = "", 0.0, 0
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        """Note that ``done`` of ``total`` steps of ``what`` are over. Raises Terminated when the cell has to end."""
+        """Record that ``done`` of ``total`` steps of ``what`` are over. Raises Terminated when the cell has to end."""
         check()
         now = time.time()
-        if what != self._what:  # a training that is resumed doesn't start at 0: the first is kept for the time left
+        if what != self._what:  # A resumed training doesn't start at 0.
             self._what, self._since, self._first = what, now, int(done)
         if now - self._last < 0.5 and done < total:
             return
@@ -166,7 +166,7 @@ class Progress:
         text = json.dumps({**found, "since": self._since, "first": self._first})
         try:
             write_text(self._path, text)
-        except OSError:  # a full disk must not end a cell for the sake of its progress bar
+        except OSError:  # A full disk must not end a cell because its progress can't be written.
             return
 
 
@@ -176,12 +176,12 @@ def _is_done(record: CellRecord, identity: str, since: float) -> bool:
 
 
 def _die_with_parent(parent: int) -> None:
-    """Ask Linux for SIGTERM when the runner dies; elsewhere the cell simply runs to its end."""
+    """Ask Linux to send SIGTERM when the runner dies. On other systems the cell runs to its end."""
     die_with_parent(signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(EXIT_BUSY)
 
 
 if __name__ == "__main__":
-    note_for_good()  # also between the end of main and that of the process
+    note_for_good()  # also between the end of main and the end of the process
     sys.exit(main())

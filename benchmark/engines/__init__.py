@@ -1,4 +1,4 @@
-"""Engines run cells: processes here, Ray, SLURM. They know nothing of what a cell does."""
+"""Engines run cells as local processes, on Ray or on SLURM. They know nothing about what a cell computes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TABLE = {
 
 
 def make(name: str, **options: Any) -> Engine:
-    """Return the engine ``name``; its package is imported only now.
+    """Return the engine ``name``. Its package is imported only here.
 
     Raises:
         UserError: Unknown engine or option, a value of a wrong type, or a missing package.

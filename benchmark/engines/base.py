@@ -1,4 +1,4 @@
-"""What an engine is: it takes jobs, says which ended, and can cancel one."""
+"""The interface of an engine: it accepts jobs, reports which have ended, and can cancel them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ State = Literal["ended", "busy", "timeout", "oom", "died"]
 
 @dataclass(frozen=True)
 class Job:
-    """A cell's process to be.
+    """The process of a cell that is to be started.
 
     Attributes:
         cell: Directory of the cell.
-        since: A result older than this is run again (Unix time).
+        since: Unix time. A result that is older than this is computed again.
         time_limit: Seconds, or ``None``.
         memory_limit: Bytes of memory of the process and its children (see
             :func:`~diadbench.benchmark.cells.meter.own_bytes`), or ``None``.
         threads: CPU threads; 0 leaves it to torch.
         gpus: GPUs that the cell wants.
-        named: Place among the visible GPUs of the one that the cell names (1 for ``cuda:1``): it sees them all.
+        named: Position among the visible GPUs of the one that the cell names (1 for ``cuda:1``); it sees them all.
     """
 
     cell: Path
@@ -41,11 +41,11 @@ class Outcome:
 
     Attributes:
         job: The job.
-        state: ``ended``: the process wrote its own end. ``busy``: another process has the cell. ``timeout``,
-            ``oom``: ended by the engine. ``died``: gone without a word.
-        reason: For people.
+        state: ``ended``: the process wrote its own status. ``busy``: another process has the cell. ``timeout``,
+            ``oom``: the engine ended the process. ``died``: the process ended without writing a status.
+        reason: Text for people.
         peak_bytes: Peak memory that the engine saw (:func:`~diadbench.benchmark.cells.meter.own_bytes`).
-        extra: What the engine knows besides (a SLURM job id, a node).
+        extra: Further information from the engine (a SLURM job id, a node).
     """
 
     job: Job
@@ -56,43 +56,43 @@ class Outcome:
 
 
 class Engine(ABC):
-    """Runs jobs somewhere. Use as a context manager: leaving it cancels what still runs."""
+    """Run jobs somewhere. Use it as a context manager: on leaving, jobs that still run are cancelled."""
 
-    #: How many jobs may be under way; the runner submits no more.
+    #: How many jobs may be in progress; the runner submits no more.
     slots: int = 1
 
     @property
     def at_once(self) -> int | None:
-        """How many cells surely run at once; ``None`` where the cluster decides."""
+        """Return how many cells are certain to run at the same time; ``None`` if the cluster decides."""
         return self.slots
 
     def share_out(self, gpus: int, named: int | None = None) -> None:
-        """Be told, before the first job, how many GPUs each cell takes: it decides how many run at once.
+        """Set how many GPUs each cell takes, before the first job. This decides how many cells run at the same time.
 
         Args:
-            gpus: GPUs of a cell; 0 on a CPU.
-            named: Place among the visible GPUs of the one that all cells name, or ``None``.
+            gpus: Number of GPUs of a cell; 0 on a CPU.
+            named: Position of the GPU that all cells name among the visible GPUs, or ``None``.
 
         Raises:
-            UserError: There are fewer.
+            UserError: There are fewer GPUs.
         """
-        return None  # an engine that leaves GPUs to its cluster has nothing to decide
+        return None  # An engine whose cluster assigns the GPUs has nothing to decide.
 
     def threads(self) -> int:
-        """CPU threads of a cell when the grid doesn't say: the cores, shared out among the slots."""
+        """Return the number of CPU threads of a cell if the grid doesn't set it: the cores divided by the slots."""
         return max((os.cpu_count() or 1) // self.slots, 1)
 
     @abstractmethod
     def submit(self, job: Job) -> None:
-        """Start a job, or queue it where the engine has a queue of its own."""
+        """Start a job, or queue it if the engine has its own queue."""
 
     @abstractmethod
     def poll(self) -> list[Outcome]:
-        """Return the jobs that ended since the last call. Doesn't block for long."""
+        """Return the jobs that have ended since the last call. The call doesn't block for long."""
 
     @abstractmethod
     def cancel(self) -> None:
-        """End every job that is under way, politely first."""
+        """End every job that is in progress: asked first, then killed."""
 
     def __enter__(self) -> Engine:
         return self

@@ -11,7 +11,7 @@ class LocalEngine(Engine):
     """Runs cells as processes on this machine.
 
     Args:
-        jobs: Cells at once. ``None``: as many as the visible GPUs suffice for, or one.
+        jobs: Number of cells that run at the same time. ``None``: as many as there are GPUs for, or one.
         gpus: Number of GPUs to share out, the first of the visible ones; ``None``: all.
 
     Raises:
@@ -25,7 +25,7 @@ class LocalEngine(Engine):
         self._running: list[tuple[CellProcess, list[str]]] = []
 
     def share_out(self, gpus: int, named: int | None = None) -> None:
-        """Set the slots by how many GPUs a cell takes. Raises UserError when there are fewer."""
+        """Set the number of slots from the number of GPUs of a cell. Raises UserError when there are fewer GPUs."""
         slots = self._gpus.slots(gpus)
         if named is not None:
             self._gpus.check_named(named)
@@ -33,7 +33,7 @@ class LocalEngine(Engine):
         self.slots = self._jobs if self._jobs is not None else slots
 
     def submit(self, job: Job) -> None:
-        """Start the job's process, on the GPUs with the least to do when it wants any."""
+        """Start the job's process, on the least busy GPUs if it needs any."""
         devices = self._gpus.take(job.gpus) if job.named is None else []
         self._running.append((CellProcess(job, environment_for(devices)), devices))
 

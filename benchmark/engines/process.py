@@ -1,4 +1,4 @@
-"""One job as a process: start it, watch its time and memory, end its whole group: asked first, then killed."""
+"""Run one job as a process: start it, check its time and memory, and end its process group (SIGTERM, then SIGKILL)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from diadbench.benchmark.cells.meter import own_bytes
 from diadbench.benchmark.cells.worker import EXIT_BUSY, EXIT_ENDED
 from diadbench.benchmark.engines.base import Job, Outcome
 
-#: Seconds between SIGTERM and SIGKILL: time to write a training checkpoint.
+#: Seconds between SIGTERM and SIGKILL: the time to write a training checkpoint.
 GRACE = 10.0
 
 
@@ -54,7 +54,7 @@ class CellProcess:
         )
 
     def poll(self) -> Outcome | None:
-        """Return how the job ended, or ``None`` while it runs. Ends it when it is over a limit. Never waits."""
+        """Return how the job ended, or ``None`` while it runs. Ends a job that exceeds a limit. Never waits."""
         code = self._process.poll()
         if code is not None:
             self._log.close()
@@ -76,7 +76,7 @@ class CellProcess:
         return None
 
     def ask(self, grace: float | None = None) -> None:
-        """Ask the whole process group to end; from ``grace`` seconds on, by default :data:`GRACE`, it is killed."""
+        """Ask the whole process group to end. It is killed after ``grace`` seconds, by default :data:`GRACE`."""
         grace = GRACE if grace is None else grace
         self._until = time.monotonic() + grace
         self._signal(signal.SIGTERM if grace else signal.SIGKILL)
@@ -86,7 +86,7 @@ class CellProcess:
         end_all([self])
 
     def confirm(self) -> None:
-        """Wait for the end of a process that was asked to; kill it when its time is over."""
+        """Wait for the end of a process that was asked to end; kill it when its time is over."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=max((self._until or 0) - time.monotonic(), 0))
         self._signal(signal.SIGKILL)
@@ -98,7 +98,7 @@ class CellProcess:
             os.killpg(self._process.pid, number)
 
     def _judge(self, code: int) -> Outcome:
-        self._signal(signal.SIGKILL)  # children that outlived it
+        self._signal(signal.SIGKILL)  # children that outlived the process
         if code == EXIT_ENDED:
             return Outcome(self.job, "ended", peak_bytes=self._peak)
         if code == EXIT_BUSY:
@@ -121,7 +121,7 @@ class CellProcess:
 
 
 def end_all(processes: Sequence[CellProcess]) -> None:
-    """End several processes in the time that the slowest takes: all are asked, then all are waited for."""
+    """End several processes in the time that the slowest takes: first ask all of them, then wait for all."""
     for process in processes:
         process.ask()
     for process in processes:
@@ -136,7 +136,7 @@ def _thread_variables(threads: int) -> dict[str, str]:
 
 
 def _oom_kills() -> int:
-    """How often the kernel has killed for want of memory."""
+    """Return how often the kernel has killed a process for lack of memory."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/vmstat").read_text(encoding="utf-8").splitlines():
             if line.startswith("oom_kill "):

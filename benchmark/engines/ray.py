@@ -42,28 +42,28 @@ from diadbench.common.errors import UserError
 from diadbench.common.processes.held import LOOKED_AT
 from diadbench.common.processes.interrupt import listening
 
-#: Seconds that a cluster's address has to answer.
-KNOCK = 10.0
-#: Seconds that all nodes have to say whether they see the run directory.
+#: Seconds within which a cluster's address has to answer.
+CONNECT_LIMIT = 10.0
+#: Seconds within which all nodes have to report whether they see the run directory.
 PROBE = 120.0
 
 
 class RayEngine(Engine):
     """Runs each cell as a Ray task that watches the cell's process on its node.
 
-    A worker or a node that dies costs the task a retry. Nodes that see the run directory (a shared file system) work
-    in it; where one doesn't, cells travel: their directory is sent to the node and comes back with the
-    results, in pieces of a few MiB.
+    A worker or a node that dies costs the task one retry. Nodes that see the run directory (a shared file system) work
+    in it. For a node that doesn't see it, the cell's directory is sent to the node and returned with the results, in
+    pieces of a few MiB.
 
     Args:
-        jobs: Cells at once. ``None``: as many as the GPUs of the nodes suffice for, or one for each node.
+        jobs: Number of cells that run at the same time. ``None``: as many as the nodes have GPUs for, or one per node.
         address: A cluster's address (``auto``, ``ray://host:10001``, ``host:6379``); ``None`` starts Ray here.
         retries: How often a cell is tried again after its worker or node died.
-        autoscaling: Ask for more than any node has now, for clusters that grow on demand.
+        autoscaling: Ask for more resources than any node has now, for clusters that grow on demand.
         init: Further keyword arguments of ``ray.init`` (``num_cpus``, ``runtime_env``).
 
     Raises:
-        UserError: No cluster at the address.
+        UserError: There is no cluster at the address.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class RayEngine(Engine):
         self._apart = False
 
     def share_out(self, gpus: int, named: int | None = None) -> None:
-        """Set the slots by how many GPUs a cell takes; all of them have to be on one node."""
+        """Set the number of slots from the number of GPUs of a cell; its GPUs have to be on one node."""
         self.slots = self._jobs if self._jobs is not None else _slots(gpus)
 
     def threads(self) -> int:
-        """Return the cluster's cores, shared out among the slots."""
+        """Return the number of the cluster's cores per slot."""
         return max(self._cores // self.slots, 1)
 
     def submit(self, job: Job) -> None:
@@ -112,7 +112,7 @@ class RayEngine(Engine):
         self._tasks[task.remote(job, token, sent, kept, user_files(job.cell))] = job
 
     def poll(self) -> list[Outcome]:
-        """Return the jobs that ended since the last call. Of results that travel, a piece of each cell comes a call."""
+        """Return the jobs that have ended since the last call. Each call fetches one piece of every remote result."""
         ended, self._ended = self._ended, []
         pending = [*self._tasks, *self._coming]
         if pending:
@@ -123,7 +123,7 @@ class RayEngine(Engine):
         return ended
 
     def cancel(self) -> None:
-        """Cancel all tasks, give their cells time to write checkpoints, and leave Ray if we started it."""
+        """Cancel all tasks, give their cells time to write checkpoints, and shut Ray down if this engine started it."""
         _cancel(list(self._tasks))
         self._tasks = {}
         gone = [coming.leave() for coming in self._coming.values()]
@@ -147,12 +147,12 @@ class RayEngine(Engine):
         fits = any(all(node["Resources"].get(key, 0) >= value for key, value in wanted.items()) for node in _nodes())
         if not (fits or self._autoscaling):
             instead = " (or set device: cpu)" if job.gpus and not _total("GPU") else ""
-            told = f"no node has {_told(wanted)}, which a cell asks for; {_largest()}{instead}"
-            raise UserError(f"engine 'ray': {told}")
+            message = f"no node has {_described(wanted)}, which a cell asks for; {_largest()}{instead}"
+            raise UserError(f"engine 'ray': {message}")
         return needs
 
     def _look_around(self, run_directory: Path) -> Path:
-        """Leave a token in the run directory and find out whether every node sees it."""
+        """Write a token into the run directory and find out whether every node sees it."""
         self._token = token = run_directory.absolute() / f".seen-{uuid.uuid4().hex}"
         token.touch()
         asked = [
@@ -161,12 +161,12 @@ class RayEngine(Engine):
         answered, silent = ray.wait(asked, num_returns=len(asked), timeout=PROBE)
         for task in silent:
             ray.cancel(task, force=True)
-        with contextlib.suppress(exceptions.RayError):  # a node that dies now is retried like any other
+        with contextlib.suppress(exceptions.RayError):  # A node that dies now is handled by the task's retries.
             self._apart = not all(ray.get(answered))
         return token
 
     def _lock(self, job: Job) -> bool:
-        """Hold a travelling cell's lock here, for a second runner on this directory to see."""
+        """Hold the lock of a cell that runs elsewhere, so that a second runner on this directory sees it as busy."""
         lock = CellRecord(job.cell).lock()
         try:
             lock.acquire(timeout=LOOKED_AT, poll_interval=0.02)
@@ -176,16 +176,16 @@ class RayEngine(Engine):
         return True
 
     def _outcome(self, task: Any, job: Job) -> Outcome | None:
-        """Return how a task ended; ``None`` while its results have to come from another machine."""
+        """Return how a task ended; ``None`` while its results still have to be copied from another machine."""
         try:
             outcome, place = ray.get(task)
         except exceptions.OutOfMemoryError as error:
-            told = f"Ray ended it, its node was out of memory: {last_line(error)}"
-            return self._end(job, Outcome(job, "oom", told))
+            message = f"Ray ended it, its node was out of memory: {last_line(error)}"
+            return self._end(job, Outcome(job, "oom", message))
         except exceptions.RayError as error:
             what = type(error).__name__
-            told = f"Ray gave up after {self._retries} retries ({what}: {last_line(error)})"
-            return self._end(job, Outcome(job, "died", told))
+            message = f"Ray gave up after {self._retries} retries ({what}: {last_line(error)})"
+            return self._end(job, Outcome(job, "died", message))
         if place is None:
             return self._end(job, dataclasses.replace(outcome, job=job))
         coming = _Coming(job, outcome, place, Arrival(job.cell))
@@ -193,7 +193,7 @@ class RayEngine(Engine):
         return None
 
     def _piece(self, task: Any) -> Outcome | None:
-        """Take a piece of results that travel; return the outcome with the last one."""
+        """Receive one piece of remote results; return the outcome with the last one."""
         coming = self._coming.pop(task)
         try:
             coming.arrival.take(ray.get(task))
@@ -208,7 +208,7 @@ class RayEngine(Engine):
         return self._end(coming.job, dataclasses.replace(coming.outcome, job=coming.job))
 
     def _lost(self, job: Job, error: Exception) -> Outcome:
-        """The node has gone with the results: the runner submits the job again, as often as a task is tried again."""
+        """Handle a node that was lost with its results: the runner submits the job again, up to ``retries`` times."""
         self._losses[job.cell] = self._losses.get(job.cell, 0) + 1
         if self._losses[job.cell] <= self._retries:
             return Outcome(job, "busy")
@@ -223,7 +223,7 @@ class RayEngine(Engine):
 
 @dataclass(frozen=True)
 class _Place:
-    """Where results of a cell lie that ran on a machine without the run directory."""
+    """Place of a cell's results on a machine that doesn't see the run directory."""
 
     node: str
     home: Path
@@ -231,7 +231,7 @@ class _Place:
 
 
 class _Coming:
-    """Results that come from another machine, piece by piece."""
+    """Results that are being copied from another machine, piece by piece."""
 
     def __init__(self, job: Job, outcome: Outcome, place: _Place, arrival: Arrival) -> None:
         self.job, self.outcome, self.arrival = job, outcome, arrival
@@ -239,12 +239,12 @@ class _Coming:
         self._parts = parts(place.files)
 
     def next(self) -> Any:
-        """Ask for the next piece; ``None`` when all have come."""
+        """Request the next piece; ``None`` when all pieces have arrived."""
         part = next(self._parts, None)
         return None if part is None else self._there(read_piece).remote(self._place.home / "cell", *part)
 
     def leave(self) -> Any:
-        """Have the folder there removed, and here what hasn't come whole."""
+        """Remove the folder on the other machine, and incomplete results on this one."""
         self.arrival.forget()
         return self._there(_remove).remote(self._place.home)
 
@@ -254,35 +254,35 @@ class _Coming:
 
 
 def _connect(address: str | None, init: dict[str, Any]) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Send no usage statistics.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
     if address is None:
         settings |= {"include_dashboard": False}
     else:
-        _knock(address)
+        _check_address(address)
     try:
         ray.init(**{"address": address or "local", **settings, **init})
     except (ConnectionError, ValueError, TypeError) as error:
         raise UserError(f"engine 'ray': can't start or find Ray at {address or 'this machine'}: {error}") from error
 
 
-def _knock(address: str) -> None:
-    """Raise UserError where nobody listens; Ray itself tries for minutes. Its other forms (``auto``) it can tell."""
+def _check_address(address: str) -> None:
+    """Raise UserError if nothing listens at the address; Ray itself would try for minutes. Other forms pass."""
     place = re.fullmatch(r"(?:ray://)?(\[[^\]]+\]|[^:/\[\]]+):(\d{1,5})", address)
     if place is None:
         return
     try:
-        socket.create_connection((place[1].strip("[]"), int(place[2])), timeout=KNOCK).close()
+        socket.create_connection((place[1].strip("[]"), int(place[2])), timeout=CONNECT_LIMIT).close()
     except (OSError, OverflowError) as error:
-        told = f"nothing answers at {address} ({error}); is Ray running there?"
-        raise UserError(f"engine 'ray': engine_options.address: {told}") from error
+        message = f"nothing answers at {address} ({error}); is Ray running there?"
+        raise UserError(f"engine 'ray': engine_options.address: {message}") from error
 
 
 def _run(
     job: Job, token: Path, sent: list[Piece], kept: list[Any], files: Mapping[str, dict[str, str]]
 ) -> tuple[Outcome, _Place | None]:
-    """The task: run the cell where it lies; or write it down here, run it, and say where its results lie.
+    """Run a cell as a Ray task: in its own directory, or in a copy on this node whose place is then returned.
 
     ``kept`` are Ray's references to pieces, of which one at a time is in memory.
     """
@@ -300,10 +300,10 @@ def _run(
 
 
 def _cancel(tasks: list[Any]) -> None:
-    """Cancel tasks, all at once; what hasn't ended is told again, for it may not have listened yet; then killed.
+    """Cancel tasks, all at once. Tasks that go on are cancelled again, in case they were not ready, and then killed.
 
-    Ray cancels by an interrupt, which a worker that inherited to ignore SIGINT hears from the first line of
-    :func:`_run` on. A cell whose worker is killed is ended by the system.
+    Ray cancels by an interrupt. A worker that inherited an ignored SIGINT receives it only once :func:`_run` has
+    begun. A cell whose worker is killed is ended by the system.
     """
     until = time.monotonic() + GRACE + 2
     while tasks and time.monotonic() < until:
@@ -319,7 +319,7 @@ def _remove(home: Path) -> None:
 
 
 def _sees(token: Path) -> bool:
-    for _ in range(20):  # network file systems are late at times
+    for _ in range(20):  # Network file systems may show the file late.
         if token.exists():
             return True
         time.sleep(0.1)
@@ -336,7 +336,7 @@ def _total(resource: str) -> float:
 
 
 def _slots(gpus: int) -> int:
-    """How many cells of so many GPUs the nodes run at once; one for each node where cells or nodes have none."""
+    """Return how many cells with this number of GPUs the nodes run at once; one per node without GPUs."""
     fitting = sum(int(node["Resources"].get("GPU", 0)) // gpus for node in _nodes()) if gpus else 0
     return fitting or max(len(_nodes()), 1)
 
@@ -345,7 +345,7 @@ def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
 
 
-def _told(wanted: Mapping[str, float]) -> str:
+def _described(wanted: Mapping[str, float]) -> str:
     return ", ".join(
         f"{value / 1e9:.3g} GB memory" if key == "memory" else f"{value:g} {key}"
         for key, value in wanted.items()
@@ -357,4 +357,4 @@ def _largest() -> str:
     best = {
         key: max((node["Resources"].get(key, 0) for node in _nodes()), default=0) for key in ("CPU", "GPU", "memory")
     }
-    return f"the most that nodes have is {_told(best)}; lower memory_limit, threads or devices of the grid"
+    return f"the most that nodes have is {_described(best)}; lower memory_limit, threads or devices of the grid"

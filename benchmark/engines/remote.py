@@ -1,4 +1,4 @@
-"""What engines share that run a cell on another machine: wait for its process there, carry its directory."""
+"""What the engines for other machines share: waiting for a cell's process there, and copying its directory."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from diadbench.common.code import code_of_file
 from diadbench.common.files import write_text
 from diadbench.common.processes.held import is_held
 
-#: What stays behind when a cell's directory travels: the lock, progress, and what can be made again.
+#: Files that are not copied with a cell's directory: the lock, progress, and files that can be computed again.
 LEFT_BEHIND = (".lock", "progress.json", "spill")
-#: Bytes that travel at once: of a cell, however large, no more is in memory.
+#: Size of a copied piece in bytes. Only one piece of a cell is in memory at a time, however large the cell is.
 PIECE = 8 * 2**20
-#: Seconds after which the folder of a travelling cell that nobody works in has been left by its runner.
+#: Age in seconds from which a copied cell's unused folder counts as abandoned by its runner.
 LEFT_AFTER = 24 * 3600.0
 
 
 def wait(process: CellProcess, asked: Callable[[], bool] = lambda: False, interval: float = 0.1) -> Outcome:
-    """Wait for the end of a cell's process. Whatever interrupts the wait ends the process too.
+    """Wait for the end of a cell's process. An exception that interrupts the wait ends the process too.
 
     Args:
         process: The process.
-        asked: Says whether the process has to end.
-        interval: Seconds between two looks.
+        asked: Returns whether the process has to end.
+        interval: Seconds between two checks.
 
     Raises:
-        KeyboardInterrupt: ``asked`` said so, and the process has ended.
+        KeyboardInterrupt: ``asked`` returned true, and the process has ended.
     """
     try:
         while (outcome := process.poll()) is None:
@@ -54,11 +54,11 @@ def wait(process: CellProcess, asked: Callable[[], bool] = lambda: False, interv
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a file that travels.
+    """A part of a file that is copied between machines.
 
     Attributes:
         name: The file's path, relative to the cell's directory.
-        offset: Where in the file it lies; pieces of a file come in order.
+        offset: Offset of the piece in the file; pieces of a file come in order.
         data: At most :data:`PIECE` bytes.
     """
 
@@ -68,16 +68,16 @@ class Piece:
 
 
 def head(cell: Path) -> Piece:
-    """Return ``cell.yaml`` as it travels.
+    """Return the text of ``cell.yaml`` for another machine.
 
-    Its paths are absolute: where it travels to, there is no run directory for them to be relative to.
+    Its paths are absolute, because the other machine has no run directory that they could be relative to.
     """
     text = yaml.safe_dump(CellRecord(cell).config, sort_keys=False, allow_unicode=True)
     return Piece("cell.yaml", 0, text.encode())
 
 
 def listing(cell: Path) -> list[tuple[str, int]]:
-    """Return ``(name, bytes)`` of the files of a cell's directory that travel, all but ``cell.yaml``; status last."""
+    """Return ``(name, bytes)`` of a cell's files that are copied, without ``cell.yaml``; ``status.json`` comes last."""
     found = []
     for path in sorted(cell.rglob("*")):
         name = path.relative_to(cell)
@@ -101,7 +101,7 @@ def read_piece(cell: Path, name: str, offset: int, size: int = PIECE) -> Piece:
 
 
 def write_piece(folder: Path, piece: Piece) -> None:
-    """Add a piece to its file below ``folder``."""
+    """Append a piece to its file below ``folder``."""
     path = folder / piece.name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{piece.name}: leads out of the cell's directory")
@@ -111,10 +111,10 @@ def write_piece(folder: Path, piece: Piece) -> None:
 
 
 class Arrival:
-    """Results of a cell that come piece by piece; they count when all are there. The caller holds the cell's lock.
+    """Results of a cell that arrive piece by piece and count once complete. The caller holds the cell's lock.
 
     Args:
-        cell: Directory of the cell, whose results they replace.
+        cell: Directory of the cell, whose results are replaced.
     """
 
     def __init__(self, cell: Path) -> None:
@@ -128,7 +128,7 @@ class Arrival:
         write_piece(self._folder, piece)
 
     def finish(self) -> None:
-        """Replace the cell's results by what has come. ``status.json`` comes last: with it they count."""
+        """Replace the cell's results by those that arrived. ``status.json`` comes last, because it makes them count."""
         for path in sorted(self._cell.iterdir(), key=lambda path: path.name != "status.json"):
             if path.name not in (".lock", "cell.yaml", self._folder.name):
                 _remove(path)
@@ -137,7 +137,7 @@ class Arrival:
         self.forget()
 
     def forget(self) -> None:
-        """Leave the cell as it was."""
+        """Discard the pieces that arrived and leave the cell unchanged."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -149,7 +149,7 @@ def _remove(path: Path) -> None:
 
 
 def user_files(cell: Path) -> dict[str, dict[str, str]]:
-    """Return the Python files that a cell's method and dataset are in, each with the modules beside it that it imports.
+    """Return the Python files of a cell's method and dataset, each with the neighbouring modules that it imports.
 
     ``{"/a/mine.py": {"mine.py": text, "helper.py": text}}``: the inner paths are relative to the file's folder.
     """
@@ -168,7 +168,7 @@ def _beside(main: Path) -> dict[str, str]:
 
 
 def settle(job: Job, pieces: Iterable[Piece], files: dict[str, dict[str, str]], home: Path) -> Job:
-    """Write a travelling cell into ``home``, on a machine without its run directory; return the job to run there."""
+    """Write a copied cell into ``home``, on a machine without its run directory; return the job to run there."""
     for piece in pieces:
         write_piece(home / "cell", piece)
     path = home / "cell" / "cell.yaml"
@@ -186,9 +186,9 @@ def settle(job: Job, pieces: Iterable[Piece], files: dict[str, dict[str, str]], 
 
 
 def new_home() -> Path:
-    """Return a new folder for a travelling cell; what a runner has left on this machine a day ago or more is removed.
+    """Return a new folder for a copied cell; remove folders that other runners abandoned here at least a day ago.
 
-    A runner fetches the results and has the folder removed; one that is killed can't.
+    A runner fetches the results and has the folder removed, which a killed runner can't do.
     """
     home = Path(tempfile.mkdtemp(prefix="diadbench-cell-"))
     for path in home.parent.glob("diadbench-cell-*"):
@@ -200,7 +200,7 @@ def new_home() -> Path:
 
 
 def last_line(error: BaseException) -> str:
-    """Return the last line of an error's text; the lines before it are somebody's traceback."""
+    """Return the last line of an error's text; the lines before it are usually a traceback."""
     lines = [line for line in str(error).splitlines() if line.strip(" -")]
     return lines[-1].strip()[:400] if lines else type(error).__name__
 

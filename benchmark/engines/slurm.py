@@ -22,34 +22,34 @@ from diadbench.benchmark.planning.grid import parse_memory, parse_time
 from diadbench.common.errors import UserError
 from diadbench.common.processes.interrupt import listening
 
-#: Lightning takes a job of this name for an interactive one, and leaves processes and signals to us.
+#: Lightning treats a job of this name as interactive, and then leaves processes and signals to this project.
 QUIET_LIGHTNING = {"SLURM_JOB_NAME": "interactive"}
 #: Seconds that a result file may take to appear on a shared file system after its job has ended.
 LATE = 15.0
-#: Cells that the runner hands over at once where SLURM queues them.
+#: Number of cells that the runner hands over at once if SLURM queues them.
 QUEUED = 100_000
-#: SLURM's word for an end without a result -> ours
+#: SLURM's state of a job that ended without a result -> this project's state
 STATES: dict[str, State] = {"OUT_OF_MEMORY": "oom", "TIMEOUT": "timeout"}
 
 
 class SlurmEngine(Engine):
-    """Submits cells as job arrays. Preempted and timed-out tasks are queued again and resume from their checkpoints.
+    """Submit cells as job arrays. Preempted and timed-out tasks are queued again and resume from their checkpoints.
 
-    Cells that are queued outlive the runner unless it ends in order; a later run of the same command finds what they
-    finished, and waits for those at work.
+    Queued cells outlive a runner that is killed. A later run of the same command reads the results of those that have
+    finished and waits for those that still run.
 
     Args:
-        jobs: Cells at once, over all arrays' tasks; ``None``: as many as the cluster gives. One array has this cap
-            as its own; what doesn't fit beside it waits here, and is submitted as its tasks end.
+        jobs: Number of cells that run at the same time, over the tasks of all arrays; ``None``: as many as the cluster
+            allows. A single array gets this limit as its own. Further cells wait here until its tasks end.
         partition: Partition.
         account: Account.
         qos: Quality of service.
-        time: Wall time of a task (``24h``). A cell that needs longer goes on from its checkpoint.
+        time: Wall time of a task (``24h``). A cell that needs longer resumes from its checkpoint.
         cpus: CPU cores of a task; ``None``: the cell's threads.
         memory: Memory of a task (``32GB``); ``None``: the cell's memory limit, or the partition's default.
         requeues: How often a task may run out of ``time`` and go on.
         array_size: Tasks of one array (SLURM's MaxArraySize is 1001 by default).
-        cluster: ``slurm``, or ``local``: submitit's processes on this machine, to try things.
+        cluster: ``slurm``, or ``local``: submitit's processes on this machine, for testing.
         more: Further sbatch settings, as submitit names them: ``{constraint: a100, additional_parameters: {...}}``.
 
     Raises:
@@ -81,7 +81,7 @@ class SlurmEngine(Engine):
         self._array_size = array_size
         self._cluster = cluster
         self._gpus = Gpus(visible_gpus() if cluster == "local" else [])
-        # the cluster has a queue of its own, so everything goes there at once; here there is none
+        # A cluster has its own queue, so all cells are submitted at once; the local executor has none.
         self.slots = QUEUED if cluster == "slurm" else jobs or self._gpus.slots(1)
         self._waiting: list[Job] = []
         self._tasks: list[tuple[submitit.Job[Outcome], Job]] = []
@@ -97,11 +97,11 @@ class SlurmEngine(Engine):
 
     @property
     def at_once(self) -> int | None:
-        """``jobs``; ``None`` where SLURM decides."""
+        """Return ``jobs``; ``None`` if SLURM decides."""
         return self._cap if self._cluster == "slurm" else self.slots
 
     def share_out(self, gpus: int, named: int | None = None) -> None:
-        """Set the slots of submitit's local executor, which shares out nothing. Raises UserError for too few GPUs."""
+        """Set the slots of submitit's local executor, which distributes no GPUs. Raises UserError for too few GPUs."""
         if self._cluster == "local":
             self.slots = self._cap or self._gpus.slots(gpus)
 
@@ -110,11 +110,11 @@ class SlurmEngine(Engine):
         return self._cpus or (4 if self._cluster == "slurm" else super().threads())
 
     def submit(self, job: Job) -> None:
-        """Note the job; the next :meth:`poll` submits all that were noted as arrays."""
+        """Add the job to those that the next :meth:`poll` submits as arrays."""
         self._waiting.append(job)
 
     def poll(self) -> list[Outcome]:
-        """Submit what waits; return the jobs that ended since the last call."""
+        """Submit the waiting jobs; return the jobs that have ended since the last call."""
         self._send_what_fits()
         now = time.monotonic()
         if now - self._last_look < (2.0 if self._cluster == "slurm" else 0.1):
@@ -128,7 +128,7 @@ class SlurmEngine(Engine):
         return [outcome for _, _, outcome in looked if outcome is not None]
 
     def cancel(self) -> None:
-        """Cancel what is queued or runs, and say so to all at once; SLURM ends it politely, here we do."""
+        """Cancel all queued and running jobs at once; SLURM ends its jobs gracefully, local ones are ended here."""
         self._waiting = []
         tasks, self._tasks = [task for task, _ in self._tasks], []
         if self._cluster == "local":
@@ -138,10 +138,10 @@ class SlurmEngine(Engine):
             task.cancel(check=False)
 
     def _send_what_fits(self) -> None:
-        """Submit arrays of what waits. Together they run no more cells at once than the cap allows.
+        """Submit waiting jobs as arrays that together run no more cells at once than the limit allows.
 
-        An array's cap can't be changed later. So the first one gets it whole, and later ones no more tasks than its
-        last tasks leave free.
+        The limit of an array can't be changed later. So the first array gets all of it, and later ones get no more
+        tasks than its last tasks leave free.
         """
         batches = deque(in_batches(self._waiting, self._array_size))
         self._waiting = []
@@ -155,7 +155,7 @@ class SlurmEngine(Engine):
             self._waiting += later
 
     def _free(self) -> int:
-        """How many cells more may run at once, whatever SLURM starts of what it has."""
+        """Return how many more cells may run at once, whichever of its tasks SLURM starts."""
         if self._cap is None:
             return QUEUED
         under_way = {id(task) for task, _ in self._tasks}
@@ -188,7 +188,7 @@ class SlurmEngine(Engine):
         return tasks
 
     def _task(self, job: Job) -> CellTask:
-        """What runs on the node. submitit's local executor names GPUs from 0 on, whichever this process may use."""
+        """Return the task for the node. submitit's local executor names GPUs from 0 on, so the names are set here."""
         self._given[job.cell] = names = self._gpus.take(job.gpus)
         return CellTask(job, environment_for(names), ends_by_sigterm=self._cluster == "local")
 
@@ -211,7 +211,7 @@ class SlurmEngine(Engine):
 
 @dataclass(frozen=True)
 class _Array:
-    """An array's tasks, and how many of them SLURM runs at once."""
+    """The tasks of an array, and how many of them SLURM runs at once."""
 
     tasks: list[submitit.Job[Outcome]]
     parallel: int
@@ -221,10 +221,10 @@ class _Array:
 
 
 def _end_here(tasks: list[submitit.Job[Outcome]]) -> None:
-    """End the processes of submitit's local executor: SIGTERM until all have gone, SIGKILL for what doesn't.
+    """End the processes of submitit's local executor: SIGTERM repeatedly, then SIGKILL for those that remain.
 
-    submitit itself would send SIGINT, which processes ignore that were started in the background. It passes SIGTERM
-    on, but a task that is about to start its cell may not listen yet, so it is told again.
+    submitit itself would send SIGINT, which processes started in the background ignore. It passes SIGTERM on, but a
+    task that is about to start its cell may not handle signals yet, so the signal is sent again.
     """
     processes: list[Any] = [task._process for task in tasks if task._process is not None]  # type: ignore[attr-defined]
     until = time.monotonic() + GRACE + 2
@@ -246,13 +246,13 @@ def _kill_tree(pid: int) -> None:
 
 
 class CellTask:
-    """What runs on the node: the cell's process, watched. submitit calls :meth:`checkpoint` before a preemption.
+    """Run and watch the cell's process on the node. submitit calls :meth:`checkpoint` before a preemption.
 
     Args:
         job: The cell's job.
         environment: Environment variables for its process.
-        ends_by_sigterm: Let SIGTERM to this process end the cell. SLURM sends it to the cell's process as well, and
-            submitit, which waits for SIGUSR2, passes over it.
+        ends_by_sigterm: Let SIGTERM to this process end the cell. SLURM also sends SIGTERM to the cell's process, and
+            submitit ignores it, because it waits for SIGUSR2.
     """
 
     def __init__(self, job: Job, environment: dict[str, str] | None = None, *, ends_by_sigterm: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The metric engine: exact, streaming, with protocols. Leans on no other room.
+"""The metric engine: exact, streaming, with protocols. It depends on no other package of the project.
 
 Names are imported when they are first asked for: :data:`METRICS` and the protocols cost nothing, the engine imports
 numpy, scipy and pandas, and only the torchmetrics classes import torch.

@@ -1,4 +1,4 @@
-"""The metrics of one class as they are computed, and as plain arrays: a cell that is killed keeps them."""
+"""The metrics of one class: computed values, and their form as plain arrays for a cell that is killed and resumed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NUMBERS = ("index", "score", "label")
 
 @dataclass(frozen=True)
 class ClassResult:
-    """What an evaluator knows of a class whose images have all come.
+    """The results of a class whose images have all been seen.
 
     Attributes:
         rows: ``(class, metric, value, reason, n_normal, n_anomalous)`` of each metric.
-        scores: A row an image: ``class``, ``index``, ``score``, ``label``, ``sample_id``.
+        scores: One row per image: ``class``, ``index``, ``score``, ``label``, ``sample_id``.
         curves: By kind, see :mod:`diadbench.benchmark.metrics.curves`.
         thresholds: ``(class, level, threshold)``.
-        pixels: Its pixels as counts, from which thresholds are tried; ``None`` where there are none.
+        pixels: Counts of the pixels, from which thresholds are evaluated; ``None`` if there are none.
     """
 
     rows: list[tuple[str, str, float, str, int, int]]
@@ -37,7 +37,7 @@ class ClassResult:
     pixels: Scored | None = None
 
     def to_arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Return plain arrays from which :meth:`from_arrays` makes the same result, to the last bit."""
+        """Return plain arrays from which :meth:`from_arrays` restores exactly the same result."""
         # JSON writes a number with all its digits, and NaN too
         texts = {"rows": self.rows, "thresholds": self.thresholds, "samples": self.scores["sample_id"].tolist()}
         arrays = {key: np.array(json.dumps([name, value])) for key, value in texts.items()}
@@ -48,7 +48,7 @@ class ClassResult:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ClassResult:
-        """Read what :meth:`to_arrays` gave. Raises KeyError or ValueError where it is something else."""
+        """Restore a result from the arrays of :meth:`to_arrays`. Raises KeyError or ValueError for other arrays."""
         (name, rows), (_, thresholds), (_, samples) = (
             json.loads(str(arrays[key])) for key in ("rows", "thresholds", "samples")
         )

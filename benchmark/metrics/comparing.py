@@ -1,4 +1,4 @@
-"""What a protocol does to maps and masks before anything is computed from them: centre, size, blur."""
+"""Apply a protocol's crop, resize and blur to maps and masks before metrics are computed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def compared_maps(maps: NDArray[Any], protocol: Protocol) -> NDArray[Any]:
     """Return maps as a protocol compares them.
 
-    The centre is cut out, then resized (bilinear, ``align_corners=False``, no antialiasing), then blurred with zeros
-    around the map, as Dinomaly's evaluation does. All in the maps' own precision. No image depends on its batch.
+    The centre is cropped, resized (bilinear, ``align_corners=False``, no antialiasing) and blurred with zero padding,
+    as in Dinomaly's evaluation. The maps' own precision is used throughout. No image depends on its batch.
 
     Args:
         maps: ``(B,H,W)`` of any real type.
-        protocol: Its ``crop``, ``compare_size`` and ``blur`` count.
+        protocol: The protocol; its ``crop``, ``compare_size`` and ``blur`` are used.
 
     Returns:
         ``(B,h,w)`` float32, or float64 from float64; the maps themselves where the protocol changes nothing.
@@ -65,7 +65,7 @@ def _changed(maps: NDArray[Any], protocol: Protocol) -> NDArray[Any]:
 
 
 def _centre(values: NDArray[Any], share: float) -> NDArray[Any]:
-    """Cut the centre out of ``(B,H,W)``, as torchvision's ``CenterCrop`` places it."""
+    """Crop the centre of ``(B,H,W)`` arrays, placed as torchvision's ``CenterCrop`` places it."""
     height, width = values.shape[1:]
     size = [max(1, round(share * side)) for side in (height, width)]
     top, left = (round((side - kept) / 2) for side, kept in zip((height, width), size))

@@ -1,4 +1,4 @@
-"""ROC, PR and PRO curves for plots, thinned so that a drawing does not move by a pixel."""
+"""ROC, PR and PRO curves for plots, thinned so that no drawn point moves by more than a pixel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from diadbench.benchmark.metrics.exact.ranking import BLOCK, Ranking
 from diadbench.benchmark.metrics.names import CURVES
 
-#: Columns that the axis of a drawing is cut into; within each the first, lowest, highest and last point stay.
+#: Number of columns of a drawing's axis; each keeps its first, lowest, highest and last point.
 COLUMNS = 2000
 
 Curve = NDArray[np.float64]
@@ -19,7 +19,7 @@ Curves = dict[str, tuple[Curve, Curve]]
 
 
 def curves(image: Ranking | None, pixel: Ranking | None) -> Curves:
-    """Return the curves that the two rankings have, by kind, each ``(x, y)``.
+    """Return the curves of the two rankings, by kind, each as ``(x, y)``.
 
     The kinds and their axes are those of :data:`~diadbench.benchmark.metrics.names.CURVES`. All ``float64 (n,)``,
     ascending in x; PRO over the whole range of false positive rates. A kind without a ranking is left out.
@@ -52,7 +52,7 @@ def pr_curve(ranking: Ranking, columns: int = COLUMNS) -> Curve:
         tp = np.cumsum(ranking.positives[part][::-1], dtype=np.int64) + found
         found = int(tp[-1])
         fp = ranking.n_negative - ranking.below[part][::-1]
-        # The same recall with all normal items that lie between this score and the next: the curve drops there.
+        # Recall stays the same with all normal items between this score and the next, so the curve drops there.
         lower = slice(max(0, stop - BLOCK - 1), stop - 1)
         before = ranking.n_negative - (ranking.below[lower] + ranking.equal[lower])[::-1]
         lowest = tp / (tp + np.append(before, ranking.n_negative)[: len(tp)])
@@ -80,7 +80,7 @@ def _walk(ranking: Ranking, gain: Any, total: int, columns: int) -> Curve:
 
 
 def thin(points: Curve, columns: int = COLUMNS) -> Curve:
-    """Keep the first, lowest, highest and last point of each column of x; order stays.
+    """Keep the first, lowest, highest and last point of each column of x, in the original order.
 
     Args:
         points: ``(n,2)`` with x in [0,1], ascending.

@@ -19,10 +19,10 @@ class Evaluation:
 
     Attributes:
         protocol: The conventions; its name belongs on every row.
-        table: One row a class and metric: ``class, metric, value, reason, n_normal, n_anomalous``. ``value`` is in
+        table: One row per class and metric: ``class, metric, value, reason, n_normal, n_anomalous``. ``value`` is in
             [0,1], NaN with a ``reason`` where undefined. Counts are of images, for sample-level metrics of samples.
-        images: One row an image: ``class, index, score, label, sample_id``; the score and label that the protocol's
-            rules gave.
+        images: One row per image: ``class, index, score, label, sample_id``, with the score and label of the protocol's
+            rules.
         curves: Class -> kind -> ``(x, y)``: ROC, PR and PRO curves for plots, thinned (kinds:
             :func:`diadbench.benchmark.metrics.curves.curves`).
         thresholds: ``class, level, threshold``: where F1 is largest, for ``image`` and ``pixel``; predicted anomalous
@@ -43,13 +43,13 @@ class Evaluation:
 
     @property
     def image_scores(self) -> dict[int, float]:
-        """The score of each image by its index, as the protocol's rule gave it."""
+        """Return the score of each image by its index, according to the protocol's rule."""
         return dict(zip(self.images["index"].tolist(), self.images["score"].tolist()))
 
     def mean(self, classes: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the mean over classes: ``metric, value, n_defined, n_classes, reason``.
 
-        Never a mean over a hole: where a class has no value, neither has the mean; the reason says ``13/15 classes``.
+        If a class has no value, neither has the mean, and the reason says ``13/15 classes``.
 
         Args:
             classes: Only these classes; ``None`` takes all.
@@ -59,7 +59,7 @@ class Evaluation:
 
 
 def mean_over_classes(table: pd.DataFrame) -> pd.DataFrame:
-    """Average a table of ``class, metric, value, reason`` over classes; withheld where a class has no value."""
+    """Average a table of ``class, metric, value, reason`` over classes; NaN if a class has no value."""
     rows = []
     for metric in in_order(table["metric"]):
         part = table[table["metric"] == metric]
@@ -79,7 +79,7 @@ def _mean_reason(part: pd.DataFrame, defined: int, total: int) -> str:
 
 
 def mean_of_seven(values: Mapping[str, tuple[float, str]], seven: Sequence[str]) -> tuple[float, str]:
-    """Return mAD, the mean of the seven metrics of DiAD's table; withheld where any of them is undefined."""
+    """Return mAD, the mean of the seven metrics of DiAD's table; NaN if any of them is undefined."""
     missing = [key for key in seven if np.isnan(values[key][0])]
     if missing:
         return float("nan"), f"{', '.join(missing)}: {values[missing[0]][1]}"

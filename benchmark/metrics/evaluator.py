@@ -1,4 +1,4 @@
-"""The one place where a test set becomes numbers. Fed batch by batch, in any order."""
+"""Compute all metrics of a test set from batches, in any order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from diadbench.common.errors import UserError
 
 @dataclass
 class _Images:
-    """Image-level state of one class: a list entry a batch."""
+    """Image-level state of one class: lists with one entry per batch."""
 
     index: list[NDArray[np.int64]] = field(default_factory=list)
     score: list[NDArray[np.float64]] = field(default_factory=list)
@@ -52,7 +52,7 @@ class _Images:
 
 
 class Evaluator:
-    """Computes all metrics of a test set, class by class, from maps, masks, scores and labels.
+    """Compute all metrics of a test set, class by class, from maps, masks, scores and labels.
 
     Args:
         classes: Class names; a class id is a position in it.
@@ -60,8 +60,8 @@ class Evaluator:
         has_masks: Whether the data has masks. ``False``: pixel metrics are NaN with the reason ``no masks``.
         samples: Whether to add the sample-level metrics (Real-IAD): the score of a sample is the largest of its images'
             scores, and it is anomalous if any of them is.
-        spill_dir: Where maps wait on disk when they exceed ``memory``; ``None``: the system's temporary directory.
-        memory: Bytes of maps kept in memory before that.
+        spill_dir: Directory of the maps that exceed ``memory``; ``None``: the system's temporary directory.
+        memory: Number of bytes of maps that are kept in memory.
         grouped: The batches come grouped by class. A class is then computed and its state freed as soon as the next
             one begins, so memory is bounded by one class; a batch of a class that is over is an error.
         with_curves: Whether to make the curves for plots; without them ``Evaluation.curves`` is empty for each class.
@@ -94,7 +94,7 @@ class Evaluator:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all images."""
+        """Remove all images."""
         self._budget = Budget(self._memory, self._directory)
         self._images: dict[int, _Images] = {}
         self._pixels: dict[int, PixelClass] = {}
@@ -105,11 +105,11 @@ class Evaluator:
 
     @property
     def needs_normal(self) -> bool:
-        """Whether thresholds are set, so that :meth:`calibrate` is worth its predictions."""
+        """Whether thresholds are set, so that :meth:`calibrate` is needed."""
         return self.decisions or any(named(key).family.normal for key in self.protocol.further)
 
     def calibrate(self, class_id: Any, anomaly_map: Any, score: Any) -> None:
-        """Take normal training or validation images, from which thresholds are set; before a class's last test image.
+        """Add normal training or validation images, from which thresholds are set; before a class's last test image.
 
         Args:
             class_id: ``(B,)`` integers: positions in ``classes``.
@@ -124,11 +124,11 @@ class Evaluator:
             self._decider.add_normal(one, None if maps is None else as_floats(maps[at]), scores[at])
 
     def normal(self, class_id: int) -> NormalSummary:
-        """Return what :meth:`calibrate` took of a class."""
+        """Return the normal images of a class that :meth:`calibrate` collected."""
         return self._decider.normal(class_id)
 
     def set_normal(self, class_id: int, summary: NormalSummary) -> None:
-        """Take normal images of a class as :meth:`normal` gave them."""
+        """Set the normal images of a class from a value of :meth:`normal`."""
         self._decider.set_normal(class_id, summary)
 
     def update(
@@ -143,7 +143,7 @@ class Evaluator:
         *,
         borrow: bool = False,
     ) -> None:
-        """Take a batch of ``B`` images; tensors on any device or arrays.
+        """Add a batch of ``B`` images, given as tensors on any device or as arrays.
 
         Args:
             class_id: ``(B,)`` integers: positions in ``classes``.
@@ -153,7 +153,7 @@ class Evaluator:
             label: ``(B,)`` 0/1; ``None``: "the mask has a pixel".
             sample_id: ``B`` names; needed for sample-level metrics.
             index: ``(B,)`` integers: names of the images in the results; ``None`` counts on.
-            borrow: The maps stay unchanged until ``compute``, so no copy of them is needed (memory maps opened with
+            borrow: The maps don't change until ``compute``, so they are not copied (memory maps opened with
                 mode ``r`` are never copied).
 
         Raises:
@@ -168,7 +168,7 @@ class Evaluator:
             masks = as_masks(mask, maps.shape if maps is not None else (len(ids), *as_array(mask).shape[-2:]))
             masks = compared_masks(masks, self.protocol)
         if maps is not None and self.protocol.changes_maps:
-            maps, borrow = compared_maps(maps, self.protocol), True  # new ones, that nobody else changes
+            maps, borrow = compared_maps(maps, self.protocol), True  # new arrays, which nothing else changes
         scores = self._scores(score, maps, len(ids))
         labels = self._labels(label, masks, len(ids))
         names = self._sample_names(sample_id, len(ids))
@@ -200,7 +200,7 @@ class Evaluator:
                 self._decider.add_test(one, as_floats(block), part)
 
     def compute(self) -> Evaluation:
-        """Compute everything that was fed so far; may be called again after more updates."""
+        """Compute all metrics of the images added so far. It may be called again after more updates."""
         results = [self._closed.get(one) or self._class_result(one) for one in range(len(self.classes))]
         columns = ["class", "metric", "value", "reason", "n_normal", "n_anomalous"]
         table = pd.DataFrame([row for result in results for row in result.rows], columns=columns)
@@ -221,7 +221,7 @@ class Evaluator:
         )
 
     def close(self, class_id: int) -> ClassResult:
-        """Compute a class whose images have all come, and free its state. An update of it is an error from now on."""
+        """Compute a class whose images have all been added, and free its state. Later updates of it are errors."""
         if class_id not in self._closed:
             self._closed[class_id] = self._class_result(class_id)
             self._images.pop(class_id, None)
@@ -231,7 +231,7 @@ class Evaluator:
         return self._closed[class_id]
 
     def restore(self, class_id: int, result: ClassResult) -> None:
-        """Take a class as :meth:`close` returned it, in place of its images."""
+        """Restore a class from the result of :meth:`close`, in place of its images."""
         self._closed[class_id] = result
 
     # -- checks ---------------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ class Evaluator:
         pixels: PixelClass,
         result: PixelResult,
     ) -> Values:
-        """Compute the metrics that the protocol asks for by name; the reasons are those of the known metrics."""
+        """Compute the metrics that the protocol requests by name; their reasons are those of the standard metrics."""
         if not self.protocol.further:
             return {}
         further = self._further.get(one) or FurtherClass.of(self.protocol.further)
@@ -330,7 +330,7 @@ class Evaluator:
         return found | further.pixel_values(pixels, result.ranking, values["p_auroc"][1], normal)
 
     def _without_pixels(self, n_images: int, values: Values) -> Values:
-        """Say why there are no pixel metrics where no map ever came."""
+        """Return the reason why there are no pixel metrics if no map was ever given."""
         if not n_images or values["p_auroc"][1] != "no test image":
             return values
         reason = "no anomaly maps" if self.has_masks else "no masks"
@@ -338,4 +338,4 @@ class Evaluator:
 
 
 def _largest(scores: pd.Series[float]) -> float:
-    return float(scores.max(skipna=False))  # a NaN is no reason to trust the other views
+    return float(scores.max(skipna=False))  # A NaN makes the whole sample NaN.

@@ -36,7 +36,7 @@ _EXACT = Protocol("exact")
 
 
 class _Ranked(Metric):
-    """State: what was fed, on the CPU; each process adds its own, and ``compute`` sees the whole."""
+    """Base state: the scores and labels given so far, on the CPU. ``compute`` sees those of all processes."""
 
     is_differentiable = False
     higher_is_better = True
@@ -46,7 +46,7 @@ class _Ranked(Metric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(compute_on_cpu=True, **kwargs)
-        # One list for both would lose which is which; "cat" gathers unequal lengths from all processes.
+        # A single list would not tell the two apart; "cat" gathers lists of unequal length from all processes.
         self.add_state("scores", default=[], dist_reduce_fx="cat")
         self.add_state("labels", default=[], dist_reduce_fx="cat")
 
@@ -65,10 +65,10 @@ class _Ranked(Metric):
 
 
 class _Image(_Ranked):
-    """Metric of image scores: ``update(scores (B,), labels (B,) 0/1)``. NaN where undefined."""
+    """Metric of image scores, with ``update(scores (B,), labels (B,) 0/1)``. NaN if undefined."""
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
-        """Take a batch of scores (any range, larger is more anomalous) with 0/1 labels."""
+        """Add a batch of scores (any range, larger is more anomalous) with 0/1 labels."""
         values = as_column(scores, len(scores), "scores").astype(np.float64)
         marks = as_binary(as_column(labels, len(values), "labels"), "labels", "1 is anomalous, 0 is normal")
         self.scores.append(torch.from_numpy(values).to(scores.device))
@@ -82,16 +82,16 @@ class _Image(_Ranked):
 
 
 class _Pixel(_Ranked):
-    """Metric of anomaly maps: ``update(maps (B,H,W), masks (B,H,W) bool or 0/1)``. NaN where undefined.
+    """Metric of anomaly maps, with ``update(maps (B,H,W), masks (B,H,W) bool or 0/1)``. NaN if undefined.
 
-    Maps of one size and one dtype; they stay in memory until ``reset``. For maps that don't fit use
+    All maps have the same size and dtype and stay in memory until ``reset``. For maps that don't fit use
     :class:`diadbench.benchmark.metrics.Evaluator`, which spills to disk.
     """
 
     protocol = _EXACT
 
     def update(self, maps: Tensor, masks: Tensor) -> None:
-        """Take a batch of maps (any range, larger is more anomalous) with 0/1 masks of the same size."""
+        """Add a batch of maps (any range, larger is more anomalous) with 0/1 masks of the same size."""
         values = as_floats(as_maps(maps))
         marks = as_masks(masks, values.shape)
         self.scores.append(torch.from_numpy(values).to(maps.device))
@@ -108,7 +108,7 @@ class _Pixel(_Ranked):
 
 
 def _valued(base: type[_Ranked], name: str, doc: str, value: Callable[[Ranking], float]) -> Any:
-    """Make a metric class of a pure function; it can be pickled by its name."""
+    """Return a metric class for a pure function; the class can be pickled by its name."""
     body = {"__doc__": doc, "__module__": __name__, "_value": lambda self, ranking: value(ranking)}
     return type(name, (base,), body)
 

@@ -1,4 +1,4 @@
-"""The metrics by name. Imports nothing heavy, so that reports and ``--help`` can ask it."""
+"""The metrics by name. Nothing heavy is imported, so that reports and ``--help`` can use this module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from diadbench.common.errors import UserError
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """What a table has to know about a metric.
+    """Properties of a metric that a table needs.
 
     Attributes:
         key: Column value in the long-form results (``i_auroc``).
@@ -48,7 +48,7 @@ _TABLE = (
 
 @dataclass(frozen=True)
 class CurveInfo:
-    """What writers and readers of a curve have to know about its kind.
+    """Properties of a kind of curve that its writers and readers need.
 
     Attributes:
         key: Name of the kind in :attr:`Evaluation.curves` and in ``curves.npz``.
@@ -81,7 +81,7 @@ _CURVES = (
     CurveInfo("pro", "PRO, regions", "region", _FPR, "Region overlap", "aupro", limited=True),
 )
 
-#: All kinds of curves in the order of figures. The evaluator, the cell's files and figures share this definition.
+#: All kinds of curves in the order of figures. The evaluator, the cell's files and the figures use this definition.
 CURVES: MappingProxyType[str, CurveInfo] = MappingProxyType({info.key: info for info in _CURVES})
 #: All metrics in the order of tables. The first seven are DiAD's table; ``mad`` is their mean.
 METRICS: MappingProxyType[str, MetricInfo] = MappingProxyType({info.key: info for info in _TABLE})
@@ -104,7 +104,7 @@ ORACLE = "f1max"
 
 
 def metric_info(key: str) -> MetricInfo:
-    """Return what is to know about a metric of :data:`METRICS` or one with parameters (``aupro@0.05``).
+    """Return the properties of a metric of :data:`METRICS` or of one with parameters (``aupro@0.05``).
 
     Raises:
         UserError: No metric has this name, or its parameter is outside its range.
@@ -125,6 +125,6 @@ def is_metric(key: str) -> bool:
 
 
 def in_order(found: Iterable[str]) -> list[str]:
-    """Return metric keys in the order of tables, each once: those of :data:`METRICS`, then all others as they come."""
+    """Return metric keys in the order of tables, without repetition: those of :data:`METRICS`, then all others."""
     keys = dict.fromkeys(found)
     return [key for key in METRICS if key in keys] + [key for key in keys if key not in METRICS]

@@ -1,1 +1,1 @@
-"""What is to be done: grids, their methods and data resolved, the plan of a run, its cost."""
+"""Plan a run: grids, resolved methods and datasets, the cells to run, and their predicted cost."""

@@ -1,6 +1,6 @@
-"""What a grid names and this machine hasn't: data sets that aren't here, packages that aren't installed.
+"""Handle what a grid names and this machine lacks: missing datasets and packages.
 
-A plan can be made without them: their cells are shown, with what they would cost, and none of them runs.
+A plan can be made without them: their cells are shown with a predicted cost, and none of them runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from diadbench.datasets.facts.known_sets import CATALOG as DATASETS
 from diadbench.methods.catalog import CATALOG as METHODS
 from diadbench.methods.info import MethodInfo
 
-#: Stands where the digest of data would stand that nobody has seen.
+#: Placeholder for the digest of data that are not on this machine.
 UNSEEN = "not here"
 T = TypeVar("T")
 S = TypeVar("S")
@@ -32,18 +32,18 @@ class AbsentMethod(ResolvedMethod):
 
 
 def absent_method(spec: MethodSpec, why: str) -> AbsentMethod:
-    """Return what is known of a method without its class."""
+    """Return the facts of a method that are known without its class."""
     known = METHODS.get(spec.method)
     info = known.info if known else MethodInfo(spec.method, spec.label, "")
     return AbsentMethod(spec.method, dict(spec.options), asdict(info), earlier=spec.method, why=why)
 
 
 class AbsentDataset:
-    """A dataset that isn't here. It has the facts of a resolved one, and no data.
+    """A dataset that isn't on this machine. It has the facts of a resolved dataset, but no data.
 
     Attributes:
         why: What is missing.
-        images: ``(training, test)`` images by the published counts; ``None`` where there are none.
+        images: ``(training, test)`` images according to the published counts; ``None`` if there are none.
     """
 
     root: str | None = None
@@ -58,12 +58,12 @@ class AbsentDataset:
         self.images = published_images(spec)
 
     def fingerprint(self, channels: tuple[str, ...]) -> str:
-        """Return what stands for the digest of the data."""
+        """Return a placeholder for the digest of the data."""
         return UNSEEN
 
 
 def published_images(spec: DatasetSpec) -> tuple[int, int] | None:
-    """Return the published ``(training, test)`` images of a dataset, of the classes that its options name."""
+    """Return the published ``(training, test)`` numbers of images, of the classes that the options name."""
     tables = published(spec.dataset)
     if not tables:
         return None
@@ -73,7 +73,7 @@ def published_images(spec: DatasetSpec) -> tuple[int, int] | None:
 
 
 class Problems:
-    """Collects what is wrong with a grid, so that all of it is told at once.
+    """Collect all problems of a grid, so that they are reported together.
 
     Attributes:
         missing: What isn't on this machine, by its key in the grid.
@@ -84,7 +84,7 @@ class Problems:
         self.missing: dict[str, UserError] = {}
 
     def of(self, where: str, resolve: Callable[[], T], absent: Callable[[str], S]) -> T | S:
-        """Return what ``resolve`` does; what ``absent(why)`` does when that raises a UserError, which is kept."""
+        """Return the result of ``resolve``. If it raises a UserError, keep the error and return ``absent(why)``."""
         try:
             return resolve()
         except (Missing, Skip) as error:
@@ -95,10 +95,10 @@ class Problems:
             return absent(str(error))
 
     def refuse(self, *, needed: Mapping[str, bool]) -> None:
-        """Raise for what is wrong, and for what is missing and ``needed``: one as it is, several in one line.
+        """Raise an error for all problems, and for missing things that are ``needed``; several are joined in one line.
 
         Raises:
-            UserError: There is something.
+            UserError: There is a problem.
         """
         missing = [error for where, error in self.missing.items() if needed.get(where)]
         found = [*self._wrong, *missing]

@@ -1,4 +1,4 @@
-"""Whether a method's backbone takes the images of a grid, known before anything runs, and remembered."""
+"""Check whether a method's backbone accepts the image size of a grid before anything runs, and remember the answer."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, read_json, write_json
 from diadbench.methods.registry import TABLE
 
-#: The project's methods whose backbone anomalib makes.
+#: Methods of the project whose backbone is built by anomalib.
 _ANOMALIBS = ("padim",)
 
 
 def refuse_size(method: ResolvedMethod, size: tuple[int, int], where: str) -> None:
-    """Refuse a backbone that can't take images of a size.
+    """Refuse a backbone that can't process images of the given size.
 
-    The answer is kept in the cache directory, for the question imports torch.
+    The answer is kept in the cache directory, because finding it imports torch.
 
     Args:
-        method: One of the project's with an option ``backbone``; others are not looked at.
-        size: ``(H, W)`` at which it is run.
-        where: Its key in the grid, for the error.
+        method: A method of the project with an option ``backbone``; other methods are not checked.
+        size: ``(H, W)`` of the images.
+        where: Key of the method in the grid, for the error text.
 
     Raises:
-        UserError: The network allows no such size.
+        UserError: The network doesn't accept the size.
     """
     name = method.options.get("backbone")
     if not isinstance(name, str) or method.identity not in TABLE or method.identity in _ANOMALIBS:
@@ -34,14 +34,14 @@ def refuse_size(method: ResolvedMethod, size: tuple[int, int], where: str) -> No
     key = hashlib.sha256(json.dumps([name, size, version_of("timm")]).encode()).hexdigest()[:32]
     memo = cache_dir() / "resolved" / f"size-{key}.json"
     known = read_json(memo)
-    told = str(known["told"]) if isinstance(known, dict) else _told(name, size)
+    told = str(known["told"]) if isinstance(known, dict) else _refusal(name, size)
     if known is None:
         write_json(memo, {"told": told})
     if told:
         raise UserError(f"{where}: {told}")
 
 
-def _told(name: str, size: tuple[int, int]) -> str:
+def _refusal(name: str, size: tuple[int, int]) -> str:
     from diadbench.methods.features.any_size import check_size
 
     try:

@@ -1,4 +1,4 @@
-"""What the files that options name hold: weights under another path are the same weights, others under it are not."""
+"""Replace files named in options by digests: equal weights under another path are the same, others under it are not."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from diadbench.datasets.decoding.fingerprint import digest_parts, is_settled, st
 
 
 def with_contents(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options with the digest of the content in place of every absolute path of a file or folder that exists.
+    """Return options in which absolute paths of existing files and folders are replaced by a digest of their content.
 
     Raises:
-        UserError: A file of them can't be read.
+        UserError: One of the files can't be read.
     """
     return {key: _value(value) for key, value in options.items()}
 
@@ -33,7 +33,7 @@ def _value(value: Any) -> Any:
 
 
 def _path(value: Any) -> Path | None:
-    """The path that an option names, if it is an absolute one of something that exists."""
+    """Return the path that an option names, if it is absolute and exists."""
     if not isinstance(value, str):
         return None
     path = Path(value).expanduser()
@@ -44,7 +44,7 @@ def _path(value: Any) -> Path | None:
 
 
 def content_of(path: Path) -> str:
-    """Return the digest of a file, or of a folder's files with their names in it. Raises UserError."""
+    """Return the digest of a file, or of the names and contents of a folder's files. Raises UserError."""
     try:
         if path.is_file():
             return _file_digest(path.resolve())
@@ -55,7 +55,7 @@ def content_of(path: Path) -> str:
 
 
 def _file_digest(path: Path) -> str:
-    """Digest of a file, remembered for as long as its size, dates and inode stay: weights are large."""
+    """Return the digest of a file, remembered while size, dates and inode stay the same, since weights are large."""
     stat = stat_of(path)
     memo = cache_dir() / "contents" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
     known = read_json(memo) or {}
@@ -64,6 +64,6 @@ def _file_digest(path: Path) -> str:
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
     if stat is not None and stat == stat_of(path) and is_settled(stat):
-        with contextlib.suppress(OSError):  # a full or read-only cache costs the next plan the reading
+        with contextlib.suppress(OSError):  # With a full or read-only cache the next plan reads the file again.
             write_json(memo, {"stat": stat, "digest": digest})
     return digest

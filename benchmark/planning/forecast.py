@@ -1,4 +1,4 @@
-"""What a run may cost: from past run times of like cells, kept in the cache directory."""
+"""Predict the cost of a run from past run times of similar cells, kept in the cache directory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a cell may need; ``None`` where nothing like it has run on this machine.
+    """What a cell may need; values are ``None`` if no similar cell has run on this machine.
 
     Attributes:
         seconds: Wall time.
@@ -42,7 +42,7 @@ class Forecast:
 
 
 def remember(record: CellRecord) -> None:
-    """Keep what a finished cell has cost, for the next plan."""
+    """Keep the cost of a finished cell for later plans."""
     status = record.status
     if status["state"] != "done":
         return
@@ -54,7 +54,7 @@ def remember(record: CellRecord) -> None:
         "cpu_bytes": memory.get("cpu_bytes"),
         "disk_bytes": size,
     }
-    with contextlib.suppress(OSError):  # a full or read-only cache costs the next plan its forecast, no more
+    with contextlib.suppress(OSError):  # With a full or read-only cache the next plan has no forecast.
         write_json(cache_dir() / "costs" / f"{_key(record.config)}.json", seen)
         write_json(cache_dir() / "costs" / f"{_key(record.config, _ALIKE)}.json", {**seen, **_growing(status)})
 

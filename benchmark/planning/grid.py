@@ -48,7 +48,7 @@ from diadbench.common.values.yaml_values import dump, load, load_pairs
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.train_subset import TrainSubset
 
-#: Key of an entry whose options are all written out: no preset of that name is laid below them.
+#: Key of an entry whose options are complete, so that the preset of its name is not applied.
 RESOLVED = "resolved"
 Setting = Literal["multi-class", "one-per-class", "few-shot"]
 KeepMaps = Literal["none", "float16", "float32"]
@@ -56,9 +56,9 @@ KeepMaps = Literal["none", "float16", "float32"]
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method of the grid: what it is called here, what it is, its options as written, the datasets it is run on.
+    """A method of the grid: its label, the method itself, its options as written, and the datasets it is run on.
 
-    ``by_dataset`` holds options that differ on a dataset, by the dataset's label: budgets often do.
+    ``by_dataset`` holds options that differ for a dataset, by the dataset's label; budgets often differ.
     """
 
     label: str
@@ -78,9 +78,9 @@ class MethodSpec:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A dataset of the grid: what it is called here, what it is, where it lies, its options as written.
+    """A dataset of the grid: its label, the dataset itself, its root, and its options as written.
 
-    ``train_fraction`` and ``contamination`` change which images are trained on, see
+    ``train_fraction`` and ``contamination`` change the set of training images, see
     :class:`~diadbench.datasets.decoding.train_subset.TrainSubset`.
     """
 
@@ -94,7 +94,7 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid: one method, dataset, setting, seed. The unit of work, of failure and of resume."""
+    """One point of the grid: one method, dataset, setting and seed. Cells run, fail and resume independently."""
 
     dataset: DatasetSpec
     method: MethodSpec
@@ -103,7 +103,7 @@ class Cell:
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """Labels that find the cell in a run directory."""
+        """Return the labels that identify the cell in a run directory."""
         return self.dataset.label, self.method.label, self.setting, self.seed
 
     def __str__(self) -> str:
@@ -188,15 +188,15 @@ class Grid:
     limit: int | None = None
 
     def cells(self) -> Iterator[Cell]:
-        """Yield all cells, dataset by dataset. Their methods have the options of the cell's dataset."""
+        """Yield all cells, dataset by dataset. Each method has the options for the cell's dataset."""
         only = {label: method.datasets for label, method in self.methods.items()}
         settings = cell_settings(self.settings, self.shots)
         for dataset, method, setting, seed in cell_keys(self.datasets, only, settings, self.seeds):
             yield Cell(self.datasets[dataset], self.methods[method].for_dataset(dataset), setting, seed)
 
     def subset_for(self, cell: Cell) -> TrainSubset | None:
-        """Return which training images a cell gets; ``None``: all. Raises UserError for values out of range."""
-        from diadbench.datasets.decoding.train_subset import TrainSubset  # pandas: a list of grids doesn't need it
+        """Return the choice of training images of a cell; ``None``: all. Raises UserError for values out of range."""
+        from diadbench.datasets.decoding.train_subset import TrainSubset  # imports pandas, which lists don't need
 
         shots, dataset = shots_of(cell.setting), cell.dataset
         if shots is None and dataset.train_fraction is None and dataset.contamination is None:
@@ -212,14 +212,14 @@ class Grid:
 
     @property
     def evaluated_at(self) -> tuple[int, int]:
-        """``(H, W)`` of the maps and masks that the metrics of all methods are computed from."""
+        """Return ``(H, W)`` of the maps and masks from which the metrics of all methods are computed."""
         return _pair(self.evaluation_size if self.evaluation_size is not None else self.image_size)
 
     def to_yaml(self, run: Path | None = None) -> str:
-        """Return the resolved grid as YAML; reading it gives an equal grid.
+        """Return the resolved grid as YAML; reading it returns an equal grid.
 
         Args:
-            run: The run directory that it is written into: paths inside are written relative to it.
+            run: The run directory that the text is written into: paths inside it are written relative to it.
         """
         values = dataclasses.asdict(self)
         if run is not None:
@@ -237,7 +237,7 @@ def _pair(size: int | list[int]) -> tuple[int, int]:
 
 
 def absolute_paths(grid: Grid) -> Grid:
-    """Return a grid with all its paths absolute; relative ones are relative to the working directory."""
+    """Return a grid with absolute paths; relative ones are resolved against the working directory."""
     change = absolute(Path.cwd())
 
     def changed(spec: Any, where: str) -> Any:
@@ -252,7 +252,7 @@ def absolute_paths(grid: Grid) -> Grid:
 
 
 def _plain_entry(group: str, key: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """Return a method's or dataset's entry as it is written; marked where a preset has the name of what it holds."""
+    """Return a method's or dataset's entry as plain values, marked if a preset has the same name."""
     found = {name: value for name, value in spec.items() if name != "label" and value not in (None, {})}
     return found if _preset(group, spec[key]) is None else {**found, RESOLVED: True}
 
@@ -298,7 +298,7 @@ def load_grid(source: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 
 def laid_over(raw: Mapping[str, Any], overrides: Mapping[str, Any], where: str = "grid") -> Grid:
-    """Check a grid given as plain values with dotted keys laid over it. Their paths are relative to the working place.
+    """Check a grid given as plain values after dotted keys are applied; paths are relative to the working directory.
 
     Raises UserError as :func:`load_grid` does.
     """
@@ -357,7 +357,7 @@ def _check_values(grid: Grid, where: str) -> None:
     if len(set(grid.shots)) != len(grid.shots) or grid.data_seed < 0:
         raise UserError(f"{where}: expected shots without repeats and a data_seed of 0 or more")
     for seed in grid.seeds:
-        if not 0 <= seed < 2**32:  # NumPy takes no others
+        if not 0 <= seed < 2**32:  # NumPy accepts no other seeds.
             raise UserError(f"{where}: seeds: expected whole numbers from 0 to {2**32 - 1}, found {seed!r}")
     for key in ("image_size", "evaluation_size", "batch_size", "devices", "threads", "jobs"):
         _check_positive(getattr(grid, key), f"{where}: {key}")
@@ -383,17 +383,17 @@ def _check_values(grid: Grid, where: str) -> None:
 
 
 def _check_named_device(grid: Grid, where: str) -> None:
-    """Refuse ``cuda:1`` where it can't mean the second GPU that this process sees."""
+    """Refuse ``cuda:1`` if it can't mean the second GPU that this process sees."""
     kind = grid.device.partition(":")[0]
     if grid.engine != "local":
-        told = f"engine {grid.engine} gives each cell its GPUs, so it can't name one"
-        raise UserError(f"{where}: device: {grid.device}: {told}; write {kind}")
+        reason = f"engine {grid.engine} gives each cell its GPUs, so it can't name one"
+        raise UserError(f"{where}: device: {grid.device}: {reason}; write {kind}")
     if grid.devices > 1:
         raise UserError(f"{where}: device: {grid.device} is one device, devices: {grid.devices} are several")
 
 
 def _check_positive(value: Any, where: str) -> None:
-    """Refuse what isn't a positive whole number, two of them (height and width), or ``None``."""
+    """Refuse values other than a positive whole number, a pair of them (height and width), or ``None``."""
     entries = value if isinstance(value, list) else [] if value is None else [value]
     if any(type(entry) is not int or entry < 1 for entry in entries) or (isinstance(value, list) and len(value) != 2):
         pair = ", or [height, width]" if where.endswith(("image_size", "evaluation_size")) else ""
@@ -409,7 +409,7 @@ def _check_labels(labels: list[str], grid: Grid, where: str) -> None:
 
 
 def _read(source: str) -> tuple[str, str, str, Path]:
-    """Return a grid's name, its text, what to call it in messages, and the directory that its paths are relative to."""
+    """Return a grid's name, its text, its name in messages, and the directory that its paths are relative to."""
     path = Path(source).expanduser()
     if path.is_dir() and (path / "grid.yaml").is_file():
         return (
@@ -446,7 +446,7 @@ def method_presets(*, with_own: bool = False) -> dict[str, dict[str, Any]]:
     """Return the packaged presets of methods by name: ``method``, ``options`` and the like.
 
     Args:
-        with_own: Also presets that bear their method's own name.
+        with_own: Include presets that have the same name as their method.
     """
     found = {name: {"method": name, **(_preset("methods", name) or {})} for name in preset_names("methods")}
     return {name: values for name, values in found.items() if with_own or values["method"] != name}
@@ -474,14 +474,14 @@ def _dataset(label: str, entry: Any, where: str) -> DatasetSpec:
 
 
 def _checked(spec: type, prefix: str, values: dict[str, Any], where: str) -> dict[str, Any]:
-    """Check an entry's values against its type hints. Options are checked when the class behind them is known."""
+    """Check an entry's values against its type hints. Options are checked later, when their class is known."""
     _check_positive(plain(values.get("image_size")), f"{where}: {prefix}image_size")
     typed = {key: value for key, value in values.items() if key not in ("options", "by_dataset")}
     return {**values, **check(hints_of(spec), typed, where, prefix)}
 
 
 def _with_preset(key: str, folder: str, label: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Lay an entry's values over the packaged preset that it names, if it names one."""
+    """Apply an entry's values over the packaged preset that it names, if any."""
     name = str(values.pop(key, None) or label)
     preset = None if values.pop(RESOLVED, False) else _preset(folder, name)
     if preset is None:
@@ -517,7 +517,7 @@ def _names(key: str) -> list[str]:
 
 
 def _lay(raw: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key. A name with dots of its own can be quoted: ``methods."a.b".options.k``."""
+    """Set a dotted key. A name that contains dots can be quoted: ``methods."a.b".options.k``."""
     names = _names(key)
     place = raw
     for name in names[:-1]:

@@ -1,10 +1,10 @@
 """The code of a user's methods and datasets, copied into the run: ``RUN/code/<digest>/``, and used from there.
 
-So a cell that runs later, a prediction or an export, on this machine or another, uses the code that the plan was made
-with, whatever has become of the file. ``RUN/code/index.json`` says which file was copied where.
+A cell that runs later, a prediction or an export, on this or another machine, then uses the code that the plan was made
+with, even if the file has changed. ``RUN/code/index.json`` says which file was copied where.
 
-A file that looks for others beside itself (``__file__``), or that imports what only its execution finds, is copied too
-but used where it is, as long as it is there: a copy wouldn't find them.
+A file that looks for others beside itself (``__file__``), or that has imports which only its execution can find, is
+copied too. It is used in its original place while it exists there, because a copy wouldn't find the other files.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _replaced(config: dict[str, Any], copies: Mapping[str, str]) -> dict[str, An
 
 
 def _kept(name: str, run: Path) -> str | None:
-    """Copy the code of ``file.py:Class``; return that of the copy, or ``None`` where the copy isn't to be used."""
+    """Copy the code of ``file.py:Class``; return that of the copy, or ``None`` if the copy isn't to be used."""
     text, _, attribute = name.rpartition(":")
     path = Path(text).expanduser().resolve()
     if path.is_relative_to(run.resolve() / "code") or not path.is_file():
@@ -69,7 +69,7 @@ def _digest(code: Code) -> str:
 
 
 def _place(module: str, file: Path, main: Path) -> str:
-    """Return where a module lies among the copies, so that it is found by the same name."""
+    """Return the place of a module among the copies, from which it is imported by the same name."""
     if module == MAIN:
         return main.name
     place = module.replace(".", "/")

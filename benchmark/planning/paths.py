@@ -1,7 +1,7 @@
-"""Paths in a grid: relative to the file that they stand in, absolute once it is read, relative again inside a run.
+"""Paths in a grid: relative to the file that contains them, absolute once it is read, and relative inside a run.
 
-Paths are roots of datasets, ``data_root``, the files in ``file.py:Class``, and options whose text is the path of a file
-or folder that exists (with a ``/`` or a suffix in it, so that no plain word is taken for one).
+Paths are roots of datasets, ``data_root``, the files in ``file.py:Class``, and options whose text is the path of an
+existing file or folder (containing a ``/`` or a suffix, so that no plain word is taken for a path).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from diadbench.common.files import read_json
 from diadbench.common.values.yaml_values import SpelledFloat, SpelledInt
 
 Kind = Literal["root", "class", "option"]
-#: ``change(kind, text, where)`` returns the text that takes its place.
+#: ``change(kind, text, where)`` returns the replacement of a text.
 Change = Callable[[Kind, str, str], str]
-#: What the name of a folder may be read as: 2024 is a number to YAML.
+#: Types that YAML may give to a folder's name: 2024 is a number to YAML.
 _NAMES = (str, SpelledInt, SpelledFloat)
-#: Which file of a user's code was copied where, see kept_code.py.
+#: Index of the copies of a user's code, see kept_code.py.
 CODE_INDEX = "code/index.json"
 _GROUPS = {"methods": "method", "datasets": "dataset"}
 
 
 def with_paths(raw: Mapping[str, Any], change: Change) -> dict[str, Any]:
-    """Return a grid's plain values with every path changed. What isn't written as a grid should be is left alone."""
+    """Return a grid's plain values with every path changed. Parts that are not valid in a grid are left unchanged."""
     found = dict(raw)
     if isinstance(raw.get("data_root"), _NAMES):
         found["data_root"] = change("root", str(raw["data_root"]), "data_root")
@@ -47,7 +47,7 @@ def with_paths(raw: Mapping[str, Any], change: Change) -> dict[str, Any]:
 
 
 def _named(label: Any, entry: Any, key: str) -> Any:
-    """An entry whose label is its file says so, for the label stays as it is written."""
+    """Add its file to an entry whose label is the file, because the label itself is not changed."""
     if ".py:" in str(label) and (entry is None or (isinstance(entry, dict) and entry.get(key) is None)):
         return {**(entry or {}), key: str(label)}
     return entry
@@ -78,12 +78,12 @@ def _options(value: Any, change: Change, where: str) -> Any:
 
 
 def absolute(base: Path) -> Change:
-    """Return the change that makes relative paths absolute.
+    """Return a function that makes relative paths absolute.
 
     Args:
-        base: The directory that they are relative to: the grid file's, or the working directory.
+        base: Directory that the paths are relative to: the grid file's, or the working directory.
 
-    The change raises UserError for a path that isn't there, but is in the working directory.
+    The function raises UserError for a path that is missing there but exists in the working directory.
     """
 
     def change(kind: Kind, text: str, where: str) -> str:
@@ -99,7 +99,7 @@ def absolute(base: Path) -> Change:
 
 
 def kept_in(run: Path) -> Change:
-    """Return the change that puts the copy that a run keeps in place of a class's file that is gone."""
+    """Return a function that replaces a missing file of a class by the copy that the run keeps."""
     index = read_json(run / CODE_INDEX) or {}
 
     def change(kind: Kind, text: str, where: str) -> str:
@@ -111,7 +111,7 @@ def kept_in(run: Path) -> Change:
 
 
 def relative(run: Path) -> Change:
-    """Return the change that writes what lies inside a run directory relative to it."""
+    """Return a function that writes paths inside a run directory relative to it."""
     top = Path(os.path.abspath(run))
 
     def change(kind: Kind, text: str, where: str) -> str:
@@ -148,12 +148,12 @@ def _found(base: Path, text: str, where: str) -> Path:
 
 
 def over_the_file(key: str, value: Any, names: list[str]) -> Any:
-    """Return an override's value with its paths absolute: they are relative to the working directory.
+    """Return an override's value with absolute paths; they are relative to the working directory.
 
     Args:
-        key: The override, for messages.
-        value: Its value.
-        names: The names that its dotted key is made of.
+        key: The override's key, for messages.
+        value: The override's value.
+        names: The parts of its dotted key.
     """
     nested: Any = value
     for name in reversed(names):
@@ -165,7 +165,7 @@ def over_the_file(key: str, value: Any, names: list[str]) -> Any:
 
 
 def inside_relative(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a cell's configuration as it is written: what lies inside its run directory relative to that."""
+    """Return a cell's configuration for its file: paths inside the run directory are written relative to it."""
     change = relative(Path(config["run_directory"]))
     found = dict(config)
     for key in ("method", "dataset", "root"):
@@ -209,7 +209,7 @@ def _is_lost(run: Path, text: str) -> bool:
 
 
 def _configs(run: Path, group: str, label: str) -> Iterator[dict[str, Any]]:
-    """Yield ``cell.yaml`` of the cells of one label."""
+    """Yield the ``cell.yaml`` of each cell of one label."""
     name = "method_label" if group == "methods" else "dataset_label"
     for path in sorted((run / "cells").glob("*/*/*/seed*/cell.yaml")):
         config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

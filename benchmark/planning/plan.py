@@ -1,4 +1,4 @@
-"""What a ``run`` will do: every cell's resolved configuration and identity, and whether it has to run."""
+"""The plan of a run: every cell's resolved configuration and identity, and whether it has to run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Plan:
     """All cells of a grid in a run directory.
 
     Attributes:
-        compute: Device and threads, decided once for the run directory, see
+        compute: Device and threads, decided once for each run directory, see
             :mod:`diadbench.benchmark.planning.threads`.
     """
 
@@ -58,16 +58,16 @@ class Plan:
 
     @property
     def pending(self) -> list[PlannedCell]:
-        """Cells that have to run."""
+        """Return the cells that have to run."""
         return [planned for planned in self.cells if planned.run]
 
     @property
     def missing(self) -> list[str]:
-        """What cells need that isn't on this machine, each once."""
+        """Return what cells need and this machine lacks, without repetition."""
         return list(dict.fromkeys(planned.missing for planned in self.cells if planned.missing))
 
     def to_keep(self) -> dict[str, Any]:
-        """Return ``plan.json``: what the grid asks of each cell, and what was decided once for the run directory."""
+        """Return ``plan.json``: what the grid asks of each cell, and decisions made once for the run directory."""
         wanted = {planned.cell.key: planned.wanted for planned in self.cells}
         names = ("dataset", "method", "setting", "seed")
         asked = ("identity", "configuration", "protocol", "earlier")
@@ -90,21 +90,21 @@ def make_plan(
     only: Collection[str] = (),
     missing: MissingRule = "refuse",
 ) -> Plan:
-    """Resolve every method and dataset of the grid and compare with what the run directory holds.
+    """Resolve every method and dataset of the grid and compare them with the content of the run directory.
 
     Args:
         grid: The checked grid.
         directory: The run directory; it need not exist.
-        overwrite: What is run besides cells without an end. ``never``: nothing. ``stale``: results of another
-            configuration or of changed data. ``failed``: these, and cells that failed or were skipped.
-            ``always``: everything.
+        overwrite: Which finished cells are run again. ``never``: none. ``stale``: results of another configuration or
+            of changed data. ``failed``: also cells that failed or were skipped.
+            ``always``: all.
         progress: Called while files are hashed.
-        only: Labels of methods and datasets: the other cells of the grid wait.
-        missing: What to do with cells whose data or packages aren't here. ``refuse``: raise. ``skip``: leave them out
-            with the reason. ``show``: plan them as far as that goes.
+        only: Labels of methods and datasets to run; the other cells of the grid are not run now.
+        missing: How to treat cells whose data or packages are missing. ``refuse``: raise. ``skip``: leave them out with
+            the reason. ``show``: plan them as far as possible.
 
     Raises:
-        UserError: Anything that is wrong with names, options, roots or sample tables; all of it at once.
+        UserError: Wrong names, options, roots or sample tables; all problems are reported together.
     """
     from diadbench.benchmark.metrics.protocols import get_protocol
 
@@ -144,7 +144,7 @@ def _resolved(
     problems = Problems()
     methods: dict[tuple[str, str], ResolvedMethod] = {}
     for label, spec in grid.methods.items():
-        for place in ("", *spec.by_dataset):  # "": wherever it says nothing else
+        for place in ("", *spec.by_dataset):  # "": the dataset has no options of its own
             chosen = spec.for_dataset(place)
             methods[label, place] = problems.of(
                 f"methods.{label}",
@@ -175,7 +175,7 @@ def _method(grid: Grid, spec: MethodSpec) -> ResolvedMethod:
 
 
 def _without(planned: PlannedCell, why: str) -> PlannedCell:
-    """Return a cell that can't run here. A result that it has is kept as it is: nothing says that it is wrong."""
+    """Return a cell that can't run here. An existing result is kept, since nothing shows that it is wrong."""
     if planned.record.state == "done" and planned.record.config.get("earlier"):
         return replace(planned, config=planned.record.config, run=False, why="done", missing="")
     return replace(planned, run=False, why=f"missing: {why}", missing=why)
@@ -188,9 +188,9 @@ class ResolvedDataset:
         root: Absolute path, or ``None`` where the adapter makes its data.
         options: Every keyword argument, defaults included.
         images: Numbers of training and test images.
-        is_cut: Whether the grid's ``limit`` left something out.
-        info: :class:`~diadbench.datasets.base.DatasetInfo` as a dict, with the flags that the options bring and
-            ``source``: the list or the folders that the samples were read from.
+        is_cut: Whether the grid's ``limit`` left samples out.
+        info: :class:`~diadbench.datasets.base.DatasetInfo` as a dict, with the flags of the options and ``source``: the
+            list or the folders that the samples were read from.
     """
 
     def __init__(self, grid: Grid, spec: DatasetSpec, progress: ProgressCall | None) -> None:
@@ -224,7 +224,7 @@ class ResolvedDataset:
 
     @property
     def samples(self) -> pd.DataFrame:
-        """The dataset's checked sample table."""
+        """Return the dataset's checked sample table."""
         return self._dataset.samples
 
     def fingerprint(self, channels: tuple[str, ...]) -> str:
@@ -244,7 +244,7 @@ def _configuration(
     run_directory: Path,
     compute: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return ``cell.yaml``: everything that the cell's process needs to know; :func:`_for_seed` has the last word."""
+    """Return ``cell.yaml``, all that the cell's process needs to know; :func:`_for_seed` completes it."""
     fingerprint = dataset.fingerprint(tuple(method.info["channels"]))
     subset = _subset(grid, cell, dataset)
     technical = method.info.get("technical", ())
@@ -256,7 +256,7 @@ def _configuration(
         "setting": cell.setting,
         "image_size": list(grid.size_for(cell.method)),
         "resize": grid.resize,
-        # only where it differs, so that cells of earlier versions keep their identity
+        # Written only if it differs, so that cells of earlier versions keep their identity.
         **({} if grid.evaluated_at == grid.size_for(cell.method) else {"evaluation_size": list(grid.evaluated_at)}),
         **({"limit": grid.limit} if dataset.is_cut else {}),
         **subset,
@@ -301,7 +301,7 @@ def _configuration(
 
 
 def _for_seed(config: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return the configuration of one of the cells that differ in their seed alone."""
+    """Return the configuration of one of the cells that differ only in their seed."""
     identities = {
         key: digest({**config[of], "seed": seed}) for key, of in (("identity", "decides"), ("earlier", "earlier"))
     }
@@ -309,12 +309,12 @@ def _for_seed(config: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _subset(grid: Grid, cell: Cell, dataset: ResolvedDataset | AbsentDataset) -> dict[str, Any]:
-    """Return which training images the cell gets, where it doesn't get all; refuse what the data can't give."""
+    """Return a cell's choice of training images, if it doesn't get all; refuse one that the data can't provide."""
     subset = grid.subset_for(cell)
     if subset is None:
         return {}
     try:
-        if dataset.samples is not None:  # data that aren't here refuse nothing
+        if dataset.samples is not None:  # Missing data can't refuse anything.
             subset.apply(dataset.samples)
     except UserError as error:
         raise UserError(f"datasets.{cell.dataset.label}: {error}") from error
@@ -322,13 +322,13 @@ def _subset(grid: Grid, cell: Cell, dataset: ResolvedDataset | AbsentDataset) ->
 
 
 def _decided_by_method(method: ResolvedMethod) -> dict[str, Any]:
-    """Versions and code: what stands behind a method's name."""
+    """Return the versions and the code behind a method's name."""
     found = {"version": method.info.get("version", 1), "packages": method.packages, "code": method.code}
     return {key: value for key, value in found.items() if value}
 
 
 def _decided_by_machine(grid: Grid, method: ResolvedMethod, compute: dict[str, Any]) -> dict[str, Any]:
-    """What of the way a cell is run moves its figures."""
+    """Return the settings of the machine that affect a cell's results."""
     found: dict[str, Any] = {}
     if not method.info.get("batch_invariant"):
         found["batch_size"] = grid.batch_size
@@ -348,7 +348,7 @@ def _decide(
         and (known.state, known.identity, known.protocol) == ("done", *asked)
         and overwrite != "always"
     ):
-        return PlannedCell(cell, record, config, run=False, why="done")  # its files needn't be opened
+        return PlannedCell(cell, record, config, run=False, why="done")  # No file of the cell needs to be opened.
     run, why = _verdict(record, config, overwrite)
     return PlannedCell(cell, record, config, run, why)
 
@@ -373,7 +373,7 @@ def _verdict(record: CellRecord, config: dict[str, Any], overwrite: Overwrite) -
 
 
 def _with_sources(planned: list[PlannedCell], directory: RunDirectory, overwrite: Overwrite) -> list[PlannedCell]:
-    """Let cells take over what was finished under another label. Only what has to run looks for it."""
+    """Let cells reuse results finished under another label. Only cells that have to run look for them."""
     if overwrite == "always" or not any(each.run for each in planned):
         return planned
     finished = Finished(directory, {each.record.directory for each in planned if each.why == "done"})

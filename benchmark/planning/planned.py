@@ -1,4 +1,4 @@
-"""A cell as a plan has it."""
+"""The planned form of a cell."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from diadbench.benchmark.records.store import CellRecord
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell with its place on disk, its complete configuration, and what will be done with it.
+    """A cell with its directory, its complete configuration, and the decision whether it runs.
 
     Attributes:
         run: Whether it has to run.
         why: ``new``, ``unfinished``, ``failed``, ``stale``, ``overwrite``; or why it is kept.
-        source: A finished cell of the same identity under a label that is no longer in the grid: it becomes this one.
-        missing: What the cell needs and this machine hasn't.
-        images: Training and test images; by the published counts where the data aren't here; ``None``: unknown.
+        source: A finished cell of the same identity, under a label that is no longer in the grid, to be moved here.
+        missing: What the cell needs and this machine lacks.
+        images: Numbers of training and test images; published counts if the data are missing; ``None``: unknown.
     """
 
     cell: Cell
@@ -33,5 +33,5 @@ class PlannedCell:
 
     @property
     def wanted(self) -> Wanted:
-        """What the grid asks of the cell."""
+        """Return what the grid asks of the cell."""
         return Wanted.of(self.config)

@@ -1,8 +1,8 @@
-"""Resolve a method's options against its signature, and remember the answer.
+"""Resolve a method's options against its signature, and remember the result.
 
-To know an option's default the method's class must be imported, and with it torch. ``run`` with nothing to do
-and ``--dry-run`` should not pay for that, so the answer is kept in the cache directory under a hash of all that
-it depends on: the options and what the code means.
+To know an option's default, the method's class must be imported, and torch with it. ``run`` with nothing to do and
+``--dry-run`` should not take that time, so the result is kept in the cache directory under a hash of all that it
+depends on: the options and the code.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from diadbench.methods import registry
 from diadbench.methods.catalog import CATALOG
 from diadbench.version import __version__
 
-#: Packages with methods in them: their versions count for whatever imports them.
+#: Packages that contain methods; their versions count for code that imports them.
 METHOD_PACKAGES = ("anomalib",)
-#: How options are checked; another way of checking must not take up the answers that an earlier one remembered.
+#: Version of the option checks. Raise it when they change, so that remembered results are not reused.
 CHECKED_BY = "typed and made 2"
 
 
@@ -39,12 +39,12 @@ class ResolvedMethod:
 
     Attributes:
         identity: The registered name, ``anomalib:Model``, ``module:Class``, or the class in a user's file. An entry
-            point is what it points to.
+            point has the identity of its target.
         options: Every keyword argument, defaults included, as plain values.
         info: :class:`~diadbench.methods.info.MethodInfo` as a dict.
-        code: Digests of the files behind a method that isn't the project's own, by module.
-        packages: Versions of the installed packages whose code the method is.
-        earlier: What earlier versions of this program took for the identity.
+        code: Digests of the files of a method that isn't the project's own, by module.
+        packages: Versions of the installed packages that implement the method.
+        earlier: The identity that earlier versions of this program used.
     """
 
     identity: str
@@ -56,7 +56,7 @@ class ResolvedMethod:
 
 
 def resolve_method(name: str, options: dict[str, Any], where: str = "") -> ResolvedMethod:
-    """Return the method's complete options, and what stands behind its name.
+    """Return the method's complete options, and the identity of its code.
 
     Raises:
         UserError: Unknown method, unknown option, or a value of a wrong type.
@@ -81,10 +81,10 @@ def resolve_method(name: str, options: dict[str, Any], where: str = "") -> Resol
 
 def _remembered(name: str, options: dict[str, Any], where: str, code: Code, source: list[Any]) -> dict[str, Any]:
     """Return options and info from the cache directory, or from the class."""
-    # repr, for a number's spelling counts: a class may be called 1e3
+    # repr, because the spelling of a number counts: a class may be named 1e3
     key = hashlib.sha256(json.dumps([CHECKED_BY, name, repr(options), source], sort_keys=True, default=str).encode())
     memo = cache_dir() / "resolved" / f"{key.hexdigest()[:32]}.json"
-    # code that only an execution finds may change what options there are, unseen
+    # Code that is only found by execution may change the options without being noticed.
     keep = not code.unresolved and (bool(code.files) or name in registry.TABLE or name.startswith("anomalib:"))
     found: dict[str, Any] | None = read_json(memo) if keep else None
     if found is None:
@@ -121,9 +121,9 @@ def _resolve(name: str, options: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _make(cls: Any, options: dict[str, Any]) -> None:
-    """Make a method, which does no work, so that what its constructor refuses is told before any cell runs.
+    """Create a method object, which does no work, so that errors of its constructor are reported before any cell runs.
 
-    What else goes wrong in it is the method's own fault; its cells end with the traceback.
+    Other exceptions are faults of the method itself; its cells then end with the traceback.
     """
     try:
         cls(**options)
@@ -138,7 +138,7 @@ def _is_known(name: str) -> bool:
 
 
 def code_behind(name: str) -> Code:
-    """Return the code behind a method that isn't the project's own; nothing for those, which have versions."""
+    """Return the code of a method that isn't the project's own; nothing for the project's, which have versions."""
     if _is_known(name):
         return Code()
     target = target_of(name, registry.TABLE, registry.GROUP)
@@ -149,7 +149,7 @@ def code_behind(name: str) -> Code:
 
 
 def _canonical(name: str) -> str:
-    """The same method has the same name, however a grid calls it."""
+    """Return the same name for the same method, in whatever way a grid names it."""
     if _is_known(name):
         return name
     target = target_of(name, registry.TABLE, registry.GROUP)
@@ -159,7 +159,7 @@ def _canonical(name: str) -> str:
 
 
 def _packages(name: str, code: Code) -> tuple[str, ...]:
-    """The packages whose code a method is, as far as that can be told without importing it."""
+    """Return the packages that implement the method, as far as they are known without importing it."""
     if name in CATALOG:
         return CATALOG[name].info.packages
     bridged = name.startswith("anomalib:") or any(ours.startswith("diadbench.methods.anomalib_") for ours in code.ours)
@@ -169,22 +169,22 @@ def _packages(name: str, code: Code) -> tuple[str, ...]:
 
 
 def _methods_in(modules: Iterable[str]) -> list[str]:
-    """The project's methods that live in (packages of) these modules."""
+    """Return the project's methods that are defined in these modules or packages."""
     places = {".".join(module.split(".")[:3]) for module in modules}
     return [name for name, target in registry.TABLE.items() if ".".join(target.split(":")[0].split(".")[:3]) in places]
 
 
 def _versions(modules: Iterable[str]) -> dict[str, str]:
-    """Versions of the project's methods that a user's code is built on."""
+    """Return the versions of the project's methods that a user's code is built on."""
     return {f"diadbench {name}": f"version {CATALOG[name].info.version}" for name in _methods_in(modules)}
 
 
-#: What files meant when this process first imported them.
+#: Digests of files when this process first imported them.
 _IMPORTED: dict[Path, str] = {}
 
 
 def _read_again(code: Code) -> None:
-    """Let files that changed since this process imported them be imported anew: a notebook lives long."""
+    """Re-import files that have changed since this process imported them, since notebooks run for a long time."""
     now = {path: meaning(path) for path in code.files.values()}
     if any(_IMPORTED.get(path, digest) != digest for path, digest in now.items()):
         forget(code.files.values())
@@ -192,7 +192,7 @@ def _read_again(code: Code) -> None:
 
 
 def _found_by_import(names: Iterable[str]) -> dict[str, str]:
-    """Digests of modules that only the execution of a user's file could find, and of what they import."""
+    """Return digests of modules that only the execution of a user's file could find, and of their imports."""
     found: dict[str, str] = {}
     for name in names:
         place = getattr(sys.modules.get(name), "__file__", None)
@@ -203,7 +203,7 @@ def _found_by_import(names: Iterable[str]) -> dict[str, str]:
 
 
 def _earlier(name: str) -> str:
-    """Return what earlier versions of this program took for a method's identity."""
+    """Return the identity that earlier versions of this program gave a method."""
     if ".py:" not in name:
         return name
     path = Path(name.rpartition(":")[0]).expanduser()

@@ -1,6 +1,6 @@
-"""A label is no part of a cell's identity: what was finished under another label is found again and moved.
+"""Move results finished under another label to where the grid expects them; a label is no part of a cell's identity.
 
-Moving goes by way of ``RUN/moving/``, so that labels can be swapped. The next plan finds what a kill leaves there.
+Cells are moved through ``RUN/moving/``, so that labels can be swapped. The next plan finds what a kill left there.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _PLACE = "moving"
 
 
 class Finished:
-    """The finished cells of a run directory that the grid doesn't ask for where they are, by identity.
+    """The finished cells of a run directory that are not where the grid expects them, by identity.
 
     Args:
         directory: The run directory.
-        in_place: Directories of cells that are what the grid asks for there; they stay.
+        in_place: Directories of cells that already are what the grid asks for; they stay.
     """
 
     def __init__(self, directory: RunDirectory, in_place: set[Path]) -> None:
@@ -41,7 +41,7 @@ class Finished:
                 self._found.setdefault(str(record.status.get("identity", "")), []).append(record)
 
     def take(self, wanted: Wanted) -> CellRecord | None:
-        """Return a finished cell that is what is wanted, each only once; ``None`` when there is none."""
+        """Return a finished cell with the wanted identity, each only once; ``None`` if there is none."""
         for identity in (wanted.identity, wanted.earlier):
             for record in self._found.get(identity, []):
                 if not difference(record.status, record.config, wanted):
@@ -51,24 +51,24 @@ class Finished:
 
 
 def take_over(cells: list[PlannedCell], run: Path) -> list[PlannedCell]:
-    """Move finished cells to where the grid asks for them, with its labels.
+    """Move finished cells to the directories that the grid expects, with its labels.
 
     Args:
         cells: Planned cells with a source.
         run: The run directory.
 
     Returns:
-        Those that could not be moved, because another process has hold of the source or of the place.
+        Cells that could not be moved, because another process holds the source or the target.
     """
     moved = [(planned, _lift(planned, run)) for planned in cells]
     left = [planned for planned, place in moved if place is None or not _put_down(planned, place)]
-    with contextlib.suppress(OSError):  # not empty: another runner moves cells too
+    with contextlib.suppress(OSError):  # The folder isn't empty if another runner moves cells too.
         (run / _PLACE).rmdir()
     return left
 
 
 def _lift(planned: PlannedCell, run: Path) -> Path | None:
-    """Take a cell out of its old place and give it its new labels."""
+    """Move a cell out of its old directory and give it its new labels."""
     source = planned.source
     assert source is not None
     place = run / _PLACE / str(planned.config["identity"])
@@ -86,7 +86,7 @@ def _lift(planned: PlannedCell, run: Path) -> Path | None:
 
 
 def _put_down(planned: PlannedCell, place: Path) -> bool:
-    """Move a cell to its new place. Something else that lies there is replaced, as a run would."""
+    """Move a cell to its new directory. An existing cell there is replaced, as by a run."""
     target = planned.record
     target.directory.mkdir(parents=True, exist_ok=True)
     with _held(target) as free:
@@ -111,13 +111,13 @@ def _relabel(place: Path, planned: PlannedCell) -> None:
 
 
 def _renamed(note: str, before: str, after: str) -> str:
-    """A note may begin with the method's label."""
+    """Return a note with the method's new label, if it begins with the old one."""
     return f"{after} {note.removeprefix(f'{before} ')}" if before and note.startswith(f"{before} ") else note
 
 
 @contextlib.contextmanager
 def _held(record: CellRecord) -> Iterator[bool]:
-    """Hold a cell's lock; yields whether it was free."""
+    """Hold a cell's lock; yield whether it was free."""
     try:
         with record.hold():
             yield True
@@ -126,7 +126,7 @@ def _held(record: CellRecord) -> Iterator[bool]:
 
 
 def _remove_empty(folder: Path, top: Path) -> None:
-    """Remove the directories of a label that has no cells any more."""
+    """Remove the directories of a label without cells."""
     with contextlib.suppress(OSError):
         while folder != top:
             folder.rmdir()

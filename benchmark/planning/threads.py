@@ -1,6 +1,6 @@
-"""How many CPU threads a cell has: decided once for a run directory, whatever the number of jobs.
+"""The number of CPU threads of a cell, decided once for a run directory and independent of the number of jobs.
 
-On a CPU the figures depend on it in their last digits, so it is part of a cell's identity there. On a GPU it isn't.
+On a CPU the last digits of results depend on it, so it is part of a cell's identity there, but not on a GPU.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def settled(grid: Grid, directory: RunDirectory) -> dict[str, Any]:
-    """Return ``device`` (as the grid says it), ``gpu`` and ``threads``, as the run directory keeps them.
+    """Return ``device`` (as the grid states it), ``gpu`` and ``threads``, as the run directory keeps them.
 
     What the directory has kept for the same ``device`` stays. Else ``auto`` is a GPU where this machine has one (an
     engine that asks a cluster for nodes, as Ray with an address and SLURM do, asks for GPUs), and ``threads`` is
@@ -43,19 +43,19 @@ def _on_gpu(grid: Grid) -> bool:
 
 
 def _is_elsewhere(grid: Grid) -> bool:
-    """Whether cells run on other machines than this: a SLURM cluster's, or those of a Ray that has an address."""
+    """Return whether cells run on other machines: a SLURM cluster, or a Ray cluster with an address."""
     if grid.engine == "ray":
         return grid.engine_options.get("address") is not None
     return grid.engine != "local" and grid.engine_options.get("cluster") != "local"
 
 
 def gpus_of_a_cell(grid: Grid, compute: dict[str, Any]) -> int:
-    """Return how many GPUs an engine has to give each cell; 0 on a CPU, and on ``mps``, which nobody shares out."""
+    """Return how many GPUs an engine assigns to each cell; 0 on a CPU, and on ``mps``, which is not assigned."""
     return grid.devices if compute["gpu"] and grid.device != "mps" else 0
 
 
 def cells_at_once(grid: Grid, compute: dict[str, Any]) -> int | None:
-    """Return how many cells will run at once, as far as that is known before there is an engine."""
+    """Return how many cells will run at once, as far as it is known before the engine exists."""
     if grid.jobs is not None:
         return grid.jobs
     if _is_elsewhere(grid):
@@ -64,7 +64,7 @@ def cells_at_once(grid: Grid, compute: dict[str, Any]) -> int | None:
 
 
 def _default(directory: RunDirectory) -> int:
-    # a directory of an earlier version keeps no plan; its cells say how many threads they had
+    # A directory of an earlier version has no plan, but its cells state their threads.
     had = _threads_of_cells(directory) if not directory.kept else Counter()
     if had:
         return min(had, key=lambda threads: (-had[threads], threads))

@@ -1,6 +1,6 @@
-"""A grid as it is typed: methods and datasets beside a grid or without one, seeds, a data root.
+"""Build a grid from the command line: methods and datasets added to a grid or given alone, seeds, a data root.
 
-What is named on the command line is added to the grid, and never replaces what stands in it.
+Names on the command line are added to the grid and never replace its entries.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 from diadbench.benchmark.planning.grid import Grid, laid_over, load_grid, parse_overrides
 from diadbench.common.errors import UserError
 
-#: Keys of overrides that hold a whole group; they come before what is added to it.
+#: Keys of overrides that contain a whole group; they are applied before additions to it.
 GROUPS = ("methods", "datasets")
-#: The longest name that is made for a run of methods and datasets; it is a directory's.
+#: Maximum length of a generated run name, since it names a directory.
 LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
 class Typed:
-    """What was typed of a grid.
+    """The parts of a grid given on the command line.
 
     Attributes:
         words: The name, file or run directory of a grid, if any, and overrides ``key=value``.
@@ -40,22 +40,22 @@ class Typed:
 
     @property
     def source(self) -> str:
-        """The grid among the words, an empty text for none: the first word, if it is no ``key=value``."""
+        """Return the grid among the words, or an empty text: the first word, unless it is ``key=value``."""
         first = self.words[0] if self.words else ""
         return first if "=" not in first or Path(first).expanduser().exists() else ""
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """The words ``key=value``, and the further keys."""
+        """Return the overrides ``key=value`` and the further keys."""
         return {**parse_overrides([*self.words[bool(self.source) :]]), **self.changes}
 
 
 def typed_grid(typed: Typed, tell: Callable[[str], None]) -> Grid:
-    """Return the checked grid that was typed.
+    """Return the checked grid of a command line.
 
     Args:
-        typed: What was typed.
-        tell: Called with a line for each method and dataset that the grid has already.
+        typed: The parts given on the command line.
+        tell: Called with a line for each method and dataset that the grid already has.
 
     Raises:
         UserError: No grid and not both methods and datasets; and all that
@@ -101,7 +101,7 @@ def _as_mapping(group: Any) -> dict[str, Any]:
 
 
 def _name(methods: Sequence[str], datasets: Sequence[str]) -> str:
-    """Return the name of a run without a grid: the same methods and datasets go on in the same directory."""
+    """Return the name of a run without a grid: the same methods and datasets resume in the same directory."""
     whole = f"{'+'.join(methods)} on {'+'.join(datasets)}"
     plain = re.sub(r"[^\w.+-]+", "-", whole)
     if len(plain) <= LONGEST_NAME:
@@ -114,10 +114,10 @@ def labels_for(
     names: Sequence[str],
     known: Mapping[str, Any],
 ) -> dict[str, str]:
-    """Return a label for each method or dataset that is named.
+    """Return a label for each given method or dataset.
 
-    One that the grid has already gets its label there. A class of a file is called by its name, or, where that is
-    taken, by file and class: ``a.Mine``, ``b.Mine``.
+    An entry that the grid already has keeps its label. A class of a file is labelled by its name or, if that label is
+    used, by file and class: ``a.Mine``, ``b.Mine``.
 
     Args:
         kind: ``method`` or ``dataset``.
@@ -137,7 +137,7 @@ def labels_for(
 
 
 def _label_there(name: str, full: str, holds: Mapping[str, str]) -> str | None:
-    """Return the label under which the grid has the very thing: of its name first, else any."""
+    """Return the label under which the grid has the same entry, preferably the label equal to its name."""
     if holds.get(_shortest(name)) == full:
         return _shortest(name)
     if ".py:" in name:
@@ -150,7 +150,7 @@ def _shortest(name: str) -> str:
 
 
 def _forms(name: str, full: str) -> Iterator[str]:
-    """Yield labels for a name, from the shortest to ever longer ones."""
+    """Yield labels for a name, from shortest to longest."""
     yield _shortest(name)
     if ".py:" in name:
         path, _, cls = full.rpartition(":")
@@ -164,6 +164,6 @@ def _forms(name: str, full: str) -> Iterator[str]:
 
 
 def is_chosen(labels: Collection[str], method: str, dataset: str, grid: Grid) -> bool:
-    """Whether a cell is among those that ``--only`` names. Labels of one kind are alternatives; both kinds must fit."""
+    """Whether ``--only`` selects a cell. Labels of one kind are alternatives; both kinds must match."""
     methods, datasets = set(labels) & grid.methods.keys(), set(labels) & grid.datasets.keys()
     return (not methods or method in methods) and (not datasets or dataset in datasets)

@@ -1,1 +1,1 @@
-"""What lies on disk of runs and cells, what decides a result, which cells are one experiment."""
+"""Files of runs and cells on disk, the identity of results, and which cells belong to one experiment."""

@@ -1,4 +1,4 @@
-"""A cell as one row of the ledger: what decided it, how it ended, its figures in lists, and the state of its files."""
+"""A cell as one row of the ledger: its identity, its outcome, its figures in lists, and the state of its files."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _TEXTS = ("class", "scope", "metric", "reason")
 
 
 def stamps(cell: str) -> tuple[str, str]:
-    """Return dates and sizes of a cell's files: of ``status.json``, and of ``metrics.csv`` and ``cell.yaml``.
+    """Return dates and sizes of a cell's files: of ``status.json``, and of ``metrics.csv`` with ``cell.yaml``.
 
     Args:
-        cell: The cell's directory, as text: this is asked of thousands of cells.
+        cell: The cell's directory as text, because this is called for thousands of cells.
 
     Returns:
-        ``""`` for a file that isn't there; the second ends with ``/`` where there is no ``cell.yaml``.
+        ``""`` for a missing file; the second text ends with ``/`` if there is no ``cell.yaml``.
     """
     return file_stamp(f"{cell}/status.json"), f"{file_stamp(f'{cell}/metrics.csv')}/{file_stamp(f'{cell}/cell.yaml')}"
 
 
 def file_stamp(path: str) -> str:
-    """Return date and size of a file as text; ``""`` where there is none."""
+    """Return date and size of a file as text; ``""`` if it doesn't exist."""
     try:
         found = os.stat(path)
     except OSError:
@@ -39,9 +39,9 @@ def entry_of(record: CellRecord) -> dict[str, Any]:
     """Return the row of a cell as the grid sees it.
 
     Raises:
-        UserError: ``metrics.csv`` holds something else than figures.
+        UserError: ``metrics.csv`` doesn't hold figures.
     """
-    stamp, rest = stamps(str(record.directory))  # before the files are read: what changes meanwhile isn't missed
+    stamp, rest = stamps(str(record.directory))  # Read before the files, so that changes in between are not missed.
     state, why, figures = _figures(record)
     status = record.status
     return {
@@ -64,9 +64,9 @@ def entry_of(record: CellRecord) -> dict[str, Any]:
 
 
 def may_be_kept(record: CellRecord) -> bool:
-    """Whether a cell's row depends on the cell's files alone: it has ended, as what the grid asks for.
+    """Whether a cell's row depends on its files alone: it has ended with the configuration that the grid asks for.
 
-    Cells of earlier versions, which don't say what decided them, are read again each time.
+    Cells of earlier versions, which don't state their identity, are read each time.
     """
     status = record.status
     said = all(status.get(key) for key in ("identity", "configuration", "protocol"))
@@ -85,7 +85,7 @@ def _figures(record: CellRecord) -> tuple[str, str, dict[str, list[Any]]]:
     try:
         rows = record.metrics()
     except FileNotFoundError:
-        # another runner clears the cell to run it again, or somebody has deleted the file
+        # Another runner clears the cell to run it again, or the file was deleted.
         now = CellRecord(record.directory, record.wanted)
         gone = "metrics.csv is gone; run the cell again with `diadbench run RUN --overwrite always`"
         state, why = (now.state, str(now.status.get("reason", ""))) if now.state != "done" else ("error", gone)

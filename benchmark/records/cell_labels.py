@@ -1,14 +1,14 @@
-"""The labels of a grid's cells: the one place that says which method meets which dataset, and in what order."""
+"""The labels of a grid's cells: which method is run on which dataset, and in what order."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-#: Setting of a grid that stands for one setting of its cells for each number of ``shots``.
+#: Setting of a grid that expands to one setting of its cells for each number of ``shots``.
 FEW_SHOT = "few-shot"
 
-#: Labels that find a cell: dataset, method, setting, seed.
+#: Labels that identify a cell: dataset, method, setting, seed.
 Key = tuple[str, str, str, int]
 
 
@@ -45,12 +45,12 @@ def cell_settings(settings: Iterable[str], shots: Iterable[int]) -> list[str]:
 
 
 def few_shot(shots: int) -> str:
-    """Return the setting of cells that are trained on so many images a class."""
+    """Return the setting of cells that are trained on this many images per class."""
     return f"{FEW_SHOT}-{shots}"
 
 
 def shots_of(setting: str) -> int | None:
-    """Return how many images a class a cell's setting means; ``None``: all."""
+    """Return how many images per class a cell's setting means; ``None``: all."""
     count = setting.removeprefix(f"{FEW_SHOT}-")
     return int(count) if count != setting and count.isdecimal() else None
 

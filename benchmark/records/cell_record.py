@@ -1,4 +1,4 @@
-"""What the disk holds of one cell: its configuration, its state, its figures and curves.
+"""The files of one cell on disk: its configuration, its state, its figures and curves.
 
 This module imports neither torch nor pandas at the top, so that ``status`` answers at once.
 """
@@ -28,10 +28,10 @@ from diadbench.common.processes.held import LOOKED_AT, is_held
 if TYPE_CHECKING:
     import numpy as np
 
-#: States in which a cell is over. ``done`` has results; ``killed`` and no state at all are unfinished.
+#: States of a cell that has ended. ``done`` has results; ``killed`` and no state at all mean unfinished.
 ENDED = ("done", "error", "oom", "timeout", "skipped")
 FAILED = ("error", "oom", "timeout", "killed")
-#: Files of a cell that belong to one result, and go with it.
+#: Files of a cell that belong to one result and are removed together.
 RESULTS = (
     "status.json",
     "metrics.csv",
@@ -46,12 +46,12 @@ RESULTS = (
 
 
 def cell_path(dataset: str, method: str, setting: str, seed: int) -> Path:
-    """Return the directory of a cell below ``cells/``. Labels are any text; what a path can't hold is escaped."""
+    """Return the directory of a cell below ``cells/``. Labels are any text; invalid characters are escaped."""
     return Path(cell_place(dataset, method, setting, seed))
 
 
 def cell_place(dataset: str, method: str, setting: str, seed: int) -> str:
-    """Return :func:`cell_path` as text: thousands of paths take seconds."""
+    """Return :func:`cell_path` as text, because creating thousands of paths takes seconds."""
     return f"{_safe(dataset)}/{_safe(method)}/{_safe(setting)}/seed{seed}"
 
 
@@ -73,11 +73,11 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class CellRecord:
-    """What the disk holds of one cell.
+    """The files of one cell on disk.
 
     Attributes:
         directory: The cell's directory.
-        wanted: What the grid asks of it. A cell that has ended as something else is ``stale``.
+        wanted: What the grid asks of the cell. A cell that has ended with another configuration is ``stale``.
     """
 
     directory: Path
@@ -85,7 +85,7 @@ class CellRecord:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """``cell.yaml``: the resolved cell, its paths absolute; ``{}`` before it is written."""
+        """Return ``cell.yaml``, the resolved cell with absolute paths; ``{}`` before it is written."""
         try:
             return _placed(load_yaml(self.directory / "cell.yaml"), self.directory)
         except (FileNotFoundError, NotADirectoryError):
@@ -93,9 +93,9 @@ class CellRecord:
 
     @cached_property
     def status(self) -> dict[str, Any]:
-        """``status.json``, as the grid sees it.
+        """Return ``status.json``, as the grid sees it.
 
-        A cell whose process is gone without an end has the state ``killed``; one that has ended with another
+        A cell whose process is gone without an end has the state ``killed``. One that has ended with another
         configuration than the grid's has the state ``stale`` and the difference as its reason.
         """
         found = self._status()
@@ -113,7 +113,7 @@ class CellRecord:
             return {**found, "state": "killed", "reason": "its metrics.csv is gone; the same command makes it again"}
         if found.get("state") != "running" or (held := self.locked()):
             return found
-        again = read_json(self.directory / "status.json") or found  # it may have ended between the two looks
+        again = read_json(self.directory / "status.json") or found  # The cell may have ended between the two reads.
         if again.get("state") != "running":
             return dict(again)
         if held is None:
@@ -122,7 +122,7 @@ class CellRecord:
 
     @property
     def state(self) -> str:
-        """``waiting``, ``running``, ``stale``, or how it ended."""
+        """Return ``waiting``, ``running``, ``stale``, or the state in which the cell ended."""
         return str(self.status["state"])
 
     @property
@@ -159,32 +159,32 @@ class CellRecord:
 
     @property
     def identity(self) -> str:
-        """Hash of what decides the result and the seed; ``""`` for a cell that says nothing of it."""
+        """Return the hash of what decides the result and the seed; ``""`` for a cell that doesn't state it."""
         if self.wanted is not None and self.state != "done":
             return self.wanted.identity
         return str(self.status.get("identity") or self.config.get("identity", ""))
 
     @property
     def configuration(self) -> str:
-        """Hash that all seeds of one experiment share, and no other cell has."""
+        """Return the hash that all seeds of one experiment share, and no other cell has."""
         if self.wanted is not None and self.state != "done":
             return self.wanted.configuration
         return configuration(self.status, self.config if not self.status.get("configuration") else {}, self.run)
 
     @property
     def progress(self) -> dict[str, Any]:
-        """Last word of a running cell: ``done``, ``total``, ``what``, ``time``.
+        """Return the latest progress of a running cell: ``done``, ``total``, ``what``, ``time``.
 
-        ``since`` and ``first`` are time and count of its first word on the same ``what``.
+        ``since`` and ``first`` are the time and count of its first report on the same ``what``.
         """
         return read_json(self.directory / "progress.json") or {}
 
     def lock(self) -> FileLock:
-        """Return the lock that a cell's process holds for its life. The kernel frees it, however the process ends."""
+        """Return the lock that a cell's process holds until it ends. The kernel releases it in any case."""
         return FileLock(self.directory / ".lock")
 
     def hold(self) -> AbstractContextManager[Any]:
-        """Take :meth:`lock`; one who only looks at it (:meth:`locked`) doesn't keep it from us.
+        """Acquire :meth:`lock`. A process that only tests it (:meth:`locked`) doesn't prevent this.
 
         Raises:
             filelock.Timeout: Another process has the cell.
@@ -192,9 +192,9 @@ class CellRecord:
         return self.lock().acquire(timeout=LOOKED_AT, poll_interval=0.02)
 
     def locked(self) -> bool | None:
-        """Whether a process is at work on this cell; ``None`` where that can't be known.
+        """Return whether a process works on this cell; ``None`` if that can't be known.
 
-        Another user, who may only read the run directory, gets the same answer.
+        A user who may only read the run directory gets the same answer.
         """
         return is_held(self.directory / ".lock")
 
@@ -241,13 +241,13 @@ class CellRecord:
 
     @property
     def pro_limit(self) -> float:
-        """Largest false positive rate that AU-PRO counts, by the cell's protocol. Raises UserError if it is unknown."""
+        """Return the largest false positive rate of AU-PRO by the cell's protocol. Raises UserError if unknown."""
         return get_protocol(self.status.get("protocol") or "exact").pro_limit
 
     def clear(self) -> None:
-        """Forget results and status; keep the log and what a cell goes on from, which its process judges.
+        """Remove results and status. The log and the files for a resume are kept; the cell's process judges these.
 
-        That is ``scratch``, ``scored``, ``checkpoint``, and pictures and maps of what is scored.
+        The files for a resume are ``scratch``, ``scored``, ``checkpoint``, and the pictures and maps of scored images.
         """
         for name in RESULTS:
             (self.directory / name).unlink(missing_ok=True)
@@ -259,7 +259,7 @@ class CellRecord:
 
 def _placed(config: dict[str, Any], cell: Path) -> dict[str, Any]:
     """Return ``cell.yaml`` with absolute paths: those inside the run directory are written relative to it."""
-    if len(cell.parents) < 5 or cell.absolute().parents[3].name != "cells":  # one that travels has its own paths
+    if len(cell.parents) < 5 or cell.absolute().parents[3].name != "cells":  # A copy has its own paths.
         return config
     run = cell.absolute().parents[4]
     placed = {key: str(run / config[key]) for key in ("root", "method", "dataset") if _is_inside(run, key, config)}

@@ -27,5 +27,5 @@ RESULT_COLUMNS = (
     "configuration",
     "path",
 )
-#: what ``results.csv`` holds: all but the place of the run directory, which may be moved
+#: Columns of ``results.csv``: all but the path of the run directory, which may be moved
 CSV_COLUMNS = RESULT_COLUMNS[:-1]

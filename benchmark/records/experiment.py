@@ -1,4 +1,4 @@
-"""Which cells are one experiment: those that differ in their seed alone. And how several runs are told apart."""
+"""Find the cells of one experiment, which differ only in their seed, and names that distinguish several runs."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 
 from diadbench.benchmark.records.identity import digest
 
-#: what decided a result, as far as cells of earlier versions kept it
+#: keys that decide a result, as far as cells of earlier versions kept them
 KEPT_BEFORE = ("method", "method_options", "setting", "image_size", "resize")
-#: key of a stand-in whose code isn't known: the run that it comes from
+#: key of a substitute for unknown code: the run that the cell comes from
 CODE_OF = "code_of"
-#: key of a stand-in for what a cell of an earlier version didn't keep
+#: key of a substitute for values that a cell of an earlier version didn't keep
 EARLIER = "earlier_version"
 
 
 def decided(status: Mapping[str, Any], config: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """Return what decides a cell's result besides its seed.
 
-    Cells of earlier versions didn't keep it. The stand-in for it is made of their ``cell.yaml``. It holds no digest of
-    a user's code, so that it holds the run directory in its place: such cells are one experiment within a run only.
+    Cells of earlier versions didn't keep it, so a substitute is made from their ``cell.yaml``. It contains the run
+    directory in place of a digest of a user's code, so such cells form one experiment only within a run.
 
     Args:
-        status: ``status.json`` of the cell; a cell that never began has none of its keys but the state.
+        status: ``status.json`` of the cell; for a cell that never began, it has only the state.
         config: ``cell.yaml`` of the cell.
         run: Resolved path of the run directory.
 
     Returns:
-        Plain values by name; empty when nothing says what the result was made from.
+        Plain values by name; empty if the source of the result is unknown.
     """
     began = bool(status.get("identity"))
     kept: dict[str, Any] = status.get("decides") or ({} if began else config.get("decides") or {})
     if kept:
         return dict(kept)
     if began and config.get("identity", status["identity"]) != status["identity"]:
-        return {}  # cell.yaml was written for another try
+        return {}  # cell.yaml was written for a later try.
     stand_in = {key: config.get(key) for key in KEPT_BEFORE}
     stand_in["fingerprint"] = status.get("fingerprint") or config.get("fingerprint", "")
     if _is_brought(config.get("method")):
@@ -44,7 +44,7 @@ def decided(status: Mapping[str, Any], config: Mapping[str, Any], run: Path) -> 
 
 
 def _is_brought(method: object) -> bool:
-    """Whether the method is a user's class, from a file or a module, and not a registered name."""
+    """Whether the method is a user's class, from a file or a module, rather than a registered name."""
     return isinstance(method, str) and ":" in method and not method.startswith("anomalib:")
 
 
@@ -56,7 +56,7 @@ def configuration(status: Mapping[str, Any], config: Mapping[str, Any], run: Pat
 
 
 def run_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return for each of several resolved paths its shortest end that no other has: ``before/g`` and ``after/g``."""
+    """Return for each resolved path its shortest unique ending: ``before/g`` and ``after/g``."""
     return {path: _shortest(path, [other for other in paths if other != path]) for path in paths}
 
 

@@ -1,4 +1,4 @@
-"""What decides a cell's result, as one hash, and in words how two of them differ.
+"""The identity of a cell's result as one hash, and a description of how two identities differ.
 
 ``decides`` is a dict of plain values (made in :mod:`diadbench.benchmark.planning.plan`). Its hash is the cell's
 ``configuration``; with the seed it is the cell's ``identity``.
@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: How an option that names a file or folder stands in ``decides``: by what it holds, not by its path.
+#: Placeholder in ``decides`` for an option that names a file or folder: its content, not its path.
 CONTENT = "content:"
-#: The keys that an identity was made of before it held versions, code and threads.
+#: The keys of an identity before it contained versions, code and threads.
 EARLIER_KEYS = ("method", "method_options", "fingerprint", "setting", "image_size", "resize")
 _MISSING = object()
 
@@ -44,17 +44,17 @@ class Wanted:
 
 
 def digest(decides: Mapping[str, Any]) -> str:
-    """Return the hash (32 hexadecimal digits) of what decides a result."""
+    """Return the hash (32 hexadecimal digits) of the values that decide a result."""
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def is_wanted(status: Mapping[str, Any], wanted: Wanted) -> bool:
-    """Whether a cell on disk is what is wanted of it, by its identity and protocol."""
+    """Whether a cell on disk has the wanted identity and protocol."""
     return status.get("identity") == wanted.identity and status.get("protocol", wanted.protocol) == wanted.protocol
 
 
 def difference(status: Mapping[str, Any], config: Mapping[str, Any], wanted: Wanted) -> str:
-    """Return in words how a cell on disk differs from what is wanted of it; ``""`` when it is the same.
+    """Return a description of how a cell on disk differs from the wanted one; ``""`` if it doesn't.
 
     Args:
         status: Its ``status.json``.
@@ -72,7 +72,7 @@ def difference(status: Mapping[str, Any], config: Mapping[str, Any], wanted: Wan
 
 
 def older_note(status: Mapping[str, Any], wanted: Wanted) -> str:
-    """Return the note on an accepted result whose identity is of an earlier version, else ``""``."""
+    """Return a note for an accepted result whose identity was made by an earlier version, else ``""``."""
     if status.get("identity") == wanted.identity or status.get("identity") != wanted.earlier:
         return ""
     unknown = [key for key in ("code",) if key in wanted.decides]
@@ -84,7 +84,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return what differs between two ``decides``: ``["method_options.k 3 -> 5"]``."""
     before, after = dict(_flat(old)), dict(_flat(new))
     return [
-        _told(key, before.get(key, _MISSING), after.get(key, _MISSING))
+        _change(key, before.get(key, _MISSING), after.get(key, _MISSING))
         for key in dict.fromkeys([*before, *after])
         if before.get(key, _MISSING) != after.get(key, _MISSING)
     ]
@@ -98,7 +98,7 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
             yield f"{above}{key}", value
 
 
-def _told(key: str, before: Any, after: Any) -> str:
+def _change(key: str, before: Any, after: Any) -> str:
     if key == "fingerprint":
         return "the data changed"
     if key.startswith("code."):
@@ -122,7 +122,7 @@ def _listed(found: list[str]) -> str:
 
 
 def _earlier_difference(status: Mapping[str, Any], config: Mapping[str, Any], wanted: Wanted) -> str:
-    """Compare with a result whose identity held less; what it left out is read from the cell itself."""
+    """Compare with a result whose identity held fewer keys; the missing ones are read from the cell itself."""
     said = _said_otherwise(status, config)
     if status.get("identity") != wanted.earlier:
         keys = [key for key in EARLIER_KEYS if key in config and key != "method"]
@@ -138,7 +138,7 @@ def _earlier_difference(status: Mapping[str, Any], config: Mapping[str, Any], wa
 
 
 def _asked(said: dict[str, Any], decides: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of ``decides`` that a cell of an earlier version can be compared with."""
+    """Return the part of ``decides`` that can be compared with a cell of an earlier version."""
     asked = {key: decides[key] for key in said if key in decides}
     if "devices" in said:  # earlier versions trained each of several devices with the whole batch
         asked["devices"] = 1
@@ -151,7 +151,7 @@ def _asked(said: dict[str, Any], decides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _said_otherwise(status: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a cell of an earlier version says outside its identity of the things that decide a result."""
+    """Return the settings that a cell of an earlier version keeps outside its identity."""
     environment = status.get("environment") or {}
     found = {
         "version": 1,

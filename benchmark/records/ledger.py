@@ -1,13 +1,13 @@
-"""What the ended cells of a run say, in columns, so that thousands of cells are read at once.
+"""The results of a run's ended cells in columns, so that thousands of cells can be read at once.
 
 ::
 
     RUN/results/cells.parquet    one row a cell; its figures in lists
     RUN/results/*.arrows         what runners have added since, one file each
 
-The cells decide. A row counts while the files that it was read from have the sizes and dates that it states (``stamp``,
-``rest``); cells without such a row are read from their files. So all of it can be deleted at any time, a row that is
-lost costs one reading, and nobody has to be told when a cell changes.
+The cells' own files take precedence. A row is valid while the files that it was read from have the sizes and dates
+that it states (``stamp``, ``rest``). Cells without a valid row are read from their files. So the ledger can be deleted
+at any time, a lost row costs one reading of its cell, and a changed cell needs no notification.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ LISTS = {
 }
 KEY = ("dataset", "method", "setting", "seed")
 SCHEMA = pa.schema([*FLAT.items(), *((name, pa.list_(kind)) for name, kind in LISTS.items())])
-#: A recorder writes when so many cells wait. Until then, whoever asks reads them from their own files.
+#: A recorder writes when this many cells are buffered. Until then readers use the cells' own files.
 MOST_WAITING = 16
-#: So many cells are not worth a new file: who reads them next reads them from their own files.
+#: Fewer cells than this are not written to a new file; readers use the cells' own files.
 FEW = 100
 _BASE, _JOURNALS = "cells.parquet", "*.arrows"
 
@@ -54,14 +54,14 @@ class Ledger:
     """The rows of a run directory's cells.
 
     Args:
-        run: The run directory. Nothing is made before something is written.
+        run: The run directory. Nothing is created before the first write.
     """
 
     def __init__(self, run: Path) -> None:
         self.folder = run / "results"
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the rows that were written, a cell's last one last; texts in lists are dictionary-encoded.
+        """Return the written rows, the latest row of a cell last; texts in lists are dictionary-encoded.
 
         Args:
             columns: Names of the columns to read; all by default.
@@ -69,8 +69,8 @@ class Ledger:
         names = list(columns or SCHEMA.names)
         journals = [batch for path in self._journals() for batch in _batches(path)]
         added = pa.Table.from_batches(journals, SCHEMA).select(names)
-        with contextlib.suppress(OSError, pa.ArrowException, KeyError):  # none, being replaced, or of another version
-            with pq.ParquetFile(self.folder / _BASE) as file:  # pq.read_table imports pandas, which takes a second
+        with contextlib.suppress(OSError, pa.ArrowException, KeyError):  # missing, replaced, or of another version
+            with pq.ParquetFile(self.folder / _BASE) as file:  # pq.read_table imports pandas, which takes a second.
                 base = file.read(columns=names)
             return pa.concat_tables([base.select(names), encoded(added)]) if journals else base.select(names)
         return encoded(added)
@@ -79,11 +79,11 @@ class Ledger:
         return sorted(self.folder.glob(_JOURNALS))
 
     def recording(self) -> contextlib.AbstractContextManager[Recorder]:
-        """Return a context in which ended cells are added; at its end all is written and put in order."""
+        """Return a context in which ended cells are added; at its end all rows are written and compacted."""
         return _recording(self)
 
     def keep(self, tables: Sequence[pa.Table]) -> None:
-        """Write rows that were read from the cells' files, if they are many and the run directory may be written."""
+        """Write rows that were read from the cells' files, if they are many and the run directory is writable."""
         if sum(table.num_rows for table in tables) < FEW:
             return
         with contextlib.suppress(OSError, Timeout):
@@ -93,9 +93,9 @@ class Ledger:
             self.compact()
 
     def compact(self) -> None:
-        """Make one file of all rows, the last of each cell. What another runner still writes to stays.
+        """Merge all rows into one file, keeping the latest row of each cell. Files of active writers are left alone.
 
-        Does nothing while another process does the same, or where nothing was added.
+        Do nothing if another process does the same, or if nothing was added.
         """
         journals = self._journals()
         if not journals:
@@ -113,7 +113,7 @@ class Ledger:
 
 @contextlib.contextmanager
 def _recording(ledger: Ledger) -> Iterator[Recorder]:
-    ledger.compact()  # what an earlier runner has left
+    ledger.compact()  # left by an earlier runner
     recorder = Recorder(ledger.folder)
     try:
         yield recorder
@@ -123,7 +123,7 @@ def _recording(ledger: Ledger) -> Iterator[Recorder]:
 
 
 class Recorder:
-    """Adds rows to a file of its own. What can't be written (a full disk) is left out: the cells have it.
+    """Append rows to a file of its own. Rows that can't be written (a full disk) are omitted: the cells have them.
 
     Args:
         folder: Directory of the ledger.
@@ -143,20 +143,20 @@ class Recorder:
         self.close()
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Take the row of a cell that has ended; some wait for others."""
+        """Add the row of a cell that has ended. Rows are buffered and written together."""
         self._waiting.append(entry)
         if len(self._waiting) >= MOST_WAITING:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the buffered rows."""
         waiting, self._waiting = self._waiting, []
         with contextlib.suppress(OSError, Timeout):
             if waiting:
                 self.write(pa.Table.from_pylist(waiting, SCHEMA))
 
     def write(self, rows: pa.Table) -> None:
-        """Write rows of :data:`SCHEMA`. Raises OSError where the disk doesn't take them."""
+        """Write rows of :data:`SCHEMA`. Raises OSError if they can't be written."""
         writer = self._writer or self._open()
         writer.write_table(rows)
         assert self._file is not None
@@ -173,7 +173,7 @@ class Recorder:
         return self._writer
 
     def close(self) -> None:
-        """Write what waits and give the file away."""
+        """Write the buffered rows and close the file."""
         self.flush()
         with contextlib.suppress(OSError):
             for opened in (self._writer, self._file):
@@ -185,12 +185,12 @@ class Recorder:
 
 
 def lock_of(journal: Path) -> Path:
-    """Return the lock file that a journal's writer holds for as long as it writes."""
+    """Return the lock file that the writer of a journal holds while it writes."""
     return journal.with_suffix(".lock")
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """Yield what a file holds up to where its writer has come, or was killed."""
+    """Yield the complete batches of a file, which its writer may still be extending or may have left unfinished."""
     with contextlib.suppress(OSError, pa.ArrowException):
         reader = pa.ipc.open_stream(pa.py_buffer(path.read_bytes()))
         if reader.schema.equals(SCHEMA):

@@ -1,6 +1,6 @@
-"""The results of a run: every cell's figures in the grid's order, as a table in memory and as ``results.csv``.
+"""The results of a run: all figures of its cells in the grid's order, in memory and as ``results.csv``.
 
-Rows come from the ledger where they still hold, else from the cells.
+Rows come from the ledger if they are still valid, else from the cells.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SLICE = 500
 
 
 class Glance(NamedTuple):
-    """What the ledger knows of an ended cell without a look at its figures."""
+    """What the ledger knows about an ended cell without reading its figures."""
 
     state: str
     reason: str
@@ -47,12 +47,12 @@ class Glance(NamedTuple):
 
 @dataclass(frozen=True)
 class Results:
-    """What the cells of a run say.
+    """The results of a run's cells.
 
     Attributes:
         run: The run directory.
-        keys: Labels of the cells, in order; those that the disk doesn't have are left out.
-        wanted: What the grid asks of each; empty where no plan is kept.
+        keys: Labels of the cells, in order; cells that are not on disk are left out.
+        wanted: What the grid asks of each cell; empty if no plan is kept.
     """
 
     run: Path
@@ -60,7 +60,7 @@ class Results:
     wanted: Mapping[Key, Wanted]
 
     def glances(self) -> dict[Key, Glance]:
-        """Return what is known of the cells that have ended and not changed since, as they say it themselves."""
+        """Return what is known of cells that have ended and not changed since, according to the cells themselves."""
         table = Ledger(self.run).read([*SCHEMA.names[:5], "state", "why", *Glance._fields[2:]])
         rows = zip(*(table[name].to_pylist() for name in ("stamp", "state", "why", *Glance._fields[2:])))
         known = {(key, row[0]): Glance(*row[1:]) for key, row in zip(keys(table), rows)}
@@ -89,7 +89,7 @@ class Results:
         tables = read.tables()
         ledger.keep(read.lasting)
         every = pa.concat_tables([known, *tables])
-        if rows == list(range(every.num_rows)):  # a table in order; taking rows one by one costs most of the time
+        if rows == list(range(every.num_rows)):  # The table is already ordered; selecting rows takes most of the time.
             return every
         return every.take(pa.array(rows, pa.int64()))
 
@@ -97,17 +97,17 @@ class Results:
         top = f"{self.run}/cells/"
         for key in self.keys:
             both = stamps(f"{top}{cell_place(*key)}")
-            if not both[1].endswith("/"):  # it has a cell.yaml
+            if not both[1].endswith("/"):  # The cell has a cell.yaml.
                 yield key, both
 
     def frame(self, name: str = "", *, means_alone: bool = False, lean: bool = False) -> pd.DataFrame:
         """Return the results in long form, one row a (cell, class, metric).
 
         Args:
-            name: What the run is called; by default the name of its directory.
-            means_alone: Leave the rows of classes out, if the means tell all without them
+            name: Name of the run; by default the name of its directory.
+            means_alone: Leave out the rows of classes if the means contain all information
                 (:func:`~diadbench.benchmark.records.same_classes.means_suffice`).
-            lean: Texts are ``object``, each once in memory, in place of ``str``: a third of the memory.
+            lean: Store texts as ``object``, each once in memory, instead of ``str``: a third of the memory.
         """
         table = self.table()
         long = _long(table, RESULT_COLUMNS, means_alone=means_alone and means_suffice(table))
@@ -119,11 +119,11 @@ class Results:
 
     @property
     def path(self) -> Path:
-        """Where ``results.csv`` is."""
+        """Return the path of ``results.csv``."""
         return self.run / "results.csv"
 
     def write_csv(self) -> Path:
-        """Write ``results.csv`` from the cells as they are, atomically."""
+        """Write ``results.csv`` atomically from the present state of the cells."""
         state = self._state()
         table = self.table()
         name = self.run.resolve().name
@@ -132,12 +132,12 @@ class Results:
             for start in range(0, table.num_rows, _SLICE):
                 long = _long(table.slice(start, _SLICE), CSV_COLUMNS)
                 file.write(_csv({**long, **_alike({"run": name}, len(long["metric"]))}))
-        over = not pc.any(pc.equal(table["state"], "running")).as_py()  # its end may leave no trace in the files' dates
+        over = not pc.any(pc.equal(table["state"], "running")).as_py()  # The files' dates may not show its end.
         write_json(self._marker, {"cells": state if over else "", "csv": file_stamp(str(self.path))})
         return self.path
 
     def csv_is_current(self) -> bool:
-        """Whether ``results.csv`` was written from the cells as they are."""
+        """Whether ``results.csv`` was written from the present state of the cells."""
         said = read_json(self._marker) or {}
         return said.get("csv") == (file_stamp(str(self.path)) or None) and said.get("cells") == self._state()
 
@@ -146,7 +146,7 @@ class Results:
         return self.run / "results" / "exported.json"
 
     def _state(self) -> str:
-        """Return the digest of what is asked of the cells and of the state of their files."""
+        """Return the digest of the wanted configurations and of the state of the cells' files."""
         digest = hashlib.sha256(repr(CSV_COLUMNS).encode())
         for key, both in self._on_disk():
             wanted = self.wanted.get(key)
@@ -155,7 +155,7 @@ class Results:
 
 
 class Read:
-    """Rows that are read from the cells' own files. Thousands of them don't stand in memory as Python's values."""
+    """Rows that are read from the cells' own files, stored compactly instead of as thousands of Python objects."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -164,7 +164,7 @@ class Read:
         self.lasting: list[pa.Table] = []
 
     def add(self, record: CellRecord) -> int:
-        """Read a cell; return its place among those that were read."""
+        """Read a cell; return its position among the cells read."""
         self._waiting.append((entry_of(record), may_be_kept(record)))
         self._count += 1
         if len(self._waiting) >= _SLICE:
@@ -178,7 +178,7 @@ class Read:
         self._waiting = []
 
     def tables(self) -> list[pa.Table]:
-        """Return what was read."""
+        """Return the rows read so far."""
         self._pack()
         return self._tables
 
@@ -191,7 +191,7 @@ def _pylists(table: pa.Table, names: Iterable[str]) -> list[list[Any]]:
 
 
 def _as_wanted(table: pa.Table, wanted: Mapping[Key, Wanted]) -> list[bool]:
-    """Say of each row whether it is what the grid asks of its cell."""
+    """Set for each row whether it is what the grid asks of its cell."""
     if not wanted:
         return [True] * table.num_rows
     asked = (wanted.get(key) for key in keys(table))
@@ -200,7 +200,7 @@ def _as_wanted(table: pa.Table, wanted: Mapping[Key, Wanted]) -> list[bool]:
 
 
 def _long(table: pa.Table, columns: Collection[str], *, means_alone: bool = False) -> dict[str, pa.Array]:
-    """Return one row a figure: the columns as arrays of one length, texts dictionary-encoded."""
+    """Return one row per figure: the columns as arrays of one length, texts dictionary-encoded."""
     lists = {name: _one(table[name]) for name in METRIC_COLUMNS}
     parents = pc.list_parent_indices(lists["metric"])
     flat = {name: pc.list_flatten(values) for name, values in lists.items()}
@@ -235,13 +235,13 @@ def as_frame(long: Mapping[str, pa.Array]) -> pd.DataFrame:
         elif name == "seed":
             found[name] = values.to_numpy(zero_copy_only=False)
         else:
-            words = np.array(values.dictionary.to_pylist(), dtype=object)  # each text once in memory, whatever the rows
+            words = np.array(values.dictionary.to_pylist(), dtype=object)  # each text once in memory
             found[name] = pd.Series(words[values.indices.to_numpy(zero_copy_only=False)], dtype=object)
     return pd.DataFrame(found)
 
 
 def _csv(long: Mapping[str, pa.Array]) -> bytes:
-    """Return rows as CSV. Texts are quoted where they have to be; a number is as short as it can be read back from."""
+    """Return rows as CSV. Texts are quoted if necessary; numbers have the shortest form that reads back exactly."""
     texts = [pc.fill_null(_text(long[name]), "") for name in CSV_COLUMNS]
     return "".join(f"{line}\n" for line in pc.binary_join_element_wise(*texts, ",").to_pylist()).encode()
 

@@ -41,22 +41,22 @@ class RunDirectory:
 
     @property
     def name(self) -> str:
-        """Name of the run, for tables."""
+        """Return the name of the run for tables."""
         return self.path.resolve().name
 
     @cached_property
     def grid(self) -> dict[str, Any]:
-        """``grid.yaml``, resolved."""
+        """Return the resolved ``grid.yaml``."""
         return load_yaml(self.path / "grid.yaml")
 
     @cached_property
     def kept(self) -> dict[str, Any]:
-        """``plan.json``; ``{}`` in a directory of an earlier version, and before the first run."""
+        """Return ``plan.json``; ``{}`` in a directory of an earlier version, and before the first run."""
         return read_json(self.path / "plan.json") or {}
 
     @cached_property
     def wanted(self) -> dict[Key, Wanted]:
-        """What the grid asks of each cell, by its labels; empty where there is no ``plan.json``."""
+        """Return what the grid asks of each cell, by its labels; empty if there is no ``plan.json``."""
         decides = self.kept.get("configurations", {})
         return {
             (entry["dataset"], entry["method"], entry["setting"], entry["seed"]): Wanted(
@@ -78,22 +78,22 @@ class RunDirectory:
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        """``environment.json``: versions, hardware, commit."""
+        """Return ``environment.json``: versions, hardware, commit."""
         return read_json(self.path / "environment.json") or {}
 
     def cell(self, dataset: str, method: str, setting: str, seed: int) -> CellRecord:
-        """Return the record of one cell as it is on disk, there or not."""
+        """Return the record of one cell, whether or not it exists on disk."""
         return CellRecord(self.path / "cells" / cell_path(dataset, method, setting, seed))
 
     def as_wanted(self, key: Key) -> CellRecord:
-        """Return the record of one cell as the grid sees it: ``stale`` when it isn't what the grid asks for."""
+        """Return the record of one cell as the grid sees it: ``stale`` if it isn't what the grid asks for."""
         return CellRecord(self.cell(*key).directory, self.wanted.get(key))
 
     def cells(self) -> list[CellRecord]:
-        """Return the grid's cells that the disk holds, in the grid's order, as the grid sees them.
+        """Return the grid's cells that exist on disk, in the grid's order, as the grid sees them.
 
-        A directory without ``plan.json`` (of an earlier version) has all its cells in: the grid's first, then the rest
-        by path.
+        For a directory without ``plan.json`` (of an earlier version), all cells are returned: the grid's first, then
+        the rest by path.
         """
         if not self.wanted:
             return self.on_disk()
@@ -101,21 +101,21 @@ class RunDirectory:
         return [record for record in records if (record.directory / "cell.yaml").is_file()]
 
     def left_over(self) -> list[CellRecord]:
-        """Return the cells on disk that are not in the grid; they are no part of the results."""
+        """Return the cells on disk that are not in the grid; they are not part of the results."""
         planned = {cell_place(*key) for key in self.wanted or self.planned()}
         others = [path for path in self._places() if path not in planned]
         found = (self.path / "cells" / path for path in others)
         return [CellRecord(path) for path in self._in_order(path for path in found if (path / "cell.yaml").is_file())]
 
     def _places(self) -> Iterator[str]:
-        """Yield the places below ``cells/`` where cells may be; thousands of them are not looked at one by one."""
+        """Yield the directories below ``cells/`` that may be cells, without checking each of thousands."""
         places = [""]
         for _ in range(4):
             places = [path for place in places for path in _folders(f"{self.path}/cells", place)]
         yield from (path for path in places if path.rpartition("/")[2].startswith("seed"))
 
     def on_disk(self) -> list[CellRecord]:
-        """Return all cells that the disk knows: the grid's order first, then the rest by path."""
+        """Return all cells on disk: in the grid's order first, then the rest by path."""
         found = (self.path / "cells" / path for path in self._places())
         return [CellRecord(path) for path in self._in_order(path for path in found if (path / "cell.yaml").is_file())]
 
@@ -136,23 +136,23 @@ class RunDirectory:
 
     @property
     def found(self) -> Results:
-        """The results of the grid's cells, see :class:`~diadbench.benchmark.records.results.Results`."""
+        """Return the results of the grid's cells, see :class:`~diadbench.benchmark.records.results.Results`."""
         return self.found_at(self.wanted or [_key(record) for record in self.on_disk()])
 
     def found_at(self, keys: Iterable[Key]) -> Results:
-        """The results of the cells with these labels, in this order."""
+        """Return the results of the cells with these labels, in this order."""
         from diadbench.benchmark.records.results import Results
 
         return Results(self.path, list(keys), self.wanted)
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[Callable[[CellRecord], None]]:
-        """Return a function that adds an ended cell to the results, in a few milliseconds; used by runners."""
+        """Return a function that adds an ended cell to the results in a few milliseconds, for runners."""
         from diadbench.benchmark.records.cell_figures import entry_of, may_be_kept
         from diadbench.benchmark.records.ledger import Ledger
 
         def add(record: CellRecord) -> None:
-            with contextlib.suppress(UserError):  # told by whoever asks for its figures
+            with contextlib.suppress(UserError):  # reported when the figures are read
                 if may_be_kept(record):
                     recorder.add(entry_of(record))
 
@@ -160,15 +160,15 @@ class RunDirectory:
             yield add
 
     def write_results(self) -> Path:
-        """Write ``results.csv`` from the cells as they are, atomically."""
+        """Write ``results.csv`` atomically from the present state of the cells."""
         return self.found.write_csv()
 
     def results_are_current(self) -> bool:
-        """Whether ``results.csv`` was written from the cells as they are."""
+        """Whether ``results.csv`` was written from the present state of the cells."""
         return self.found.csv_is_current()
 
     def results(self) -> pd.DataFrame:
-        """Return the results of the cells as they are, in long form (columns :data:`RESULT_COLUMNS`)."""
+        """Return the present results of the cells in long form (columns :data:`RESULT_COLUMNS`)."""
         return self.found.frame()
 
 
@@ -177,6 +177,6 @@ def _key(record: CellRecord) -> Key:
 
 
 def _folders(top: str, place: str) -> Iterator[str]:
-    """Yield the folders in one below ``top``, by their paths from there."""
+    """Yield the folders in one below ``top``, as paths relative to it."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{top}/{place}") as found:
         yield from (f"{place}/{entry.name}" if place else entry.name for entry in found if entry.is_dir())

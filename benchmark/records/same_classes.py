@@ -1,4 +1,4 @@
-"""Whether means over classes can be read without the classes: in thousands of cells these are most of the rows."""
+"""Decide whether means over classes can be read without the classes, which are most of the rows of a large run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 
 def means_suffice(table: pa.Table) -> bool:
-    """Say whether the cells of each dataset have figures of the same classes, and each mean goes over all of them.
+    """Return whether all cells of each dataset have figures of the same classes, and each mean goes over all of them.
 
-    Then the rows of classes say nothing of the means that the means don't say themselves.
+    The rows of classes are then not needed to interpret the means.
 
     Args:
         table: One row a cell, with the columns ``dataset``, ``class``, ``scope``, ``metric``, ``n_classes``.

@@ -1,4 +1,4 @@
-"""The run directory: what a grid leaves on disk, and the only door that reports have to it.
+"""The run directory: the files of a grid on disk, and the interface through which reports read them.
 
 ::
 
@@ -80,12 +80,12 @@ def load_results(paths: Iterable[Path | str] | Path | str) -> pd.DataFrame:
 def results_of(
     runs: Iterable[tuple[str, RunDirectory]], *, means_alone: bool = False, lean: bool = False
 ) -> pd.DataFrame:
-    """Return the results of runs under the names that are given, in long form.
+    """Return the results of runs under the given names, in long form.
 
     Args:
         runs: Names and run directories.
-        means_alone: Leave the rows of classes out where the means tell all without them; not of several runs.
-        lean: Texts are ``object`` in place of ``str``: a third of the memory.
+        means_alone: Leave out the rows of classes if the means contain all information; not for several runs.
+        lean: Store texts as ``object`` instead of ``str``: a third of the memory.
     """
     import pandas as pd
 
@@ -95,7 +95,7 @@ def results_of(
 
 
 def open_runs(paths: Iterable[Path | str] | Path | str) -> list[tuple[str, RunDirectory]]:
-    """Return one or several run directories with their names; one that is given twice, or by a link, is there once."""
+    """Return one or several run directories with their names; one that is given twice, or by a link, counts once."""
     several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     runs: dict[Path, RunDirectory] = {}
     for run in map(RunDirectory, several):

@@ -1,1 +1,1 @@
-"""Finished cells again: metrics from kept maps, predictions on new images, exports."""
+"""Reuse finished cells: metrics from kept maps, predictions on new images, exports."""

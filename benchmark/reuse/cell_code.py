@@ -1,4 +1,4 @@
-"""The method of a finished cell: the code that the cell was made with, or a word that it is no longer there."""
+"""Load the method of a finished cell from the code that it was run with, or report that this code no longer exists."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from diadbench.common.errors import UserError
 
 
 def method_of(record: CellRecord) -> tuple[type[Any], list[str]]:
-    """Return the class of a cell's method, and what must be said where its version isn't that of the cell.
+    """Return the class of a cell's method, and notes if its version differs from that of the cell.
 
     Raises:
-        UserError: The code behind the class means something else than when the cell was run.
+        UserError: The code behind the class has changed since the cell was run.
     """
     name = kept_in(record.run)("class", str(record.config["method"]), "method")
     changed = changed_code(record, name)
@@ -29,9 +29,9 @@ def method_of(record: CellRecord) -> tuple[type[Any], list[str]]:
 
 
 def changed_code(record: CellRecord, name: str) -> list[str]:
-    """Return the modules behind a class that mean something else than when the cell was run.
+    """Return the modules behind a class whose code has changed since the cell was run.
 
-    Cells of earlier versions, which didn't keep it, have none.
+    For cells of earlier versions, which didn't keep their code's digests, nothing is returned.
     """
     kept = (record.decides.get("code") or {}) if not record.decides.get("earlier_version") else {}
     now = code_behind(name).digests() if kept else {}

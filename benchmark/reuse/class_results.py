@@ -1,4 +1,4 @@
-"""What an evaluation has computed of single classes: kept until the cell is done, so that a killed one goes on."""
+"""Results of single classes of an evaluation, kept until the cell is done, so that a killed evaluation can resume."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ClassResults:
     """Results of the classes of one cell, one file each.
 
     Args:
-        cell: The directory that the cell's result goes to.
-        made_from: What they are made from, as plain values. What another source has left behind isn't seen.
+        cell: Directory of the cell whose result is computed.
+        made_from: The source of the results, as plain values. Results of another source are ignored.
     """
 
     def __init__(self, cell: Path, made_from: Mapping[str, Any]) -> None:
@@ -37,15 +37,15 @@ class ClassResults:
         return self._file(name).is_file()
 
     def save(self, name: str, result: ClassResult) -> None:
-        """Write what was computed of one class, whole or not at all."""
+        """Write the result of one class atomically."""
         arrays: dict[str, Any] = result.to_arrays(name)
         write_with(self._file(name), partial(np.savez, **arrays))
 
     def read(self, name: str) -> ClassResult:
-        """Return what :meth:`save` wrote, to the last bit."""
+        """Return exactly what :meth:`save` wrote."""
         with np.load(self._file(name), allow_pickle=False) as arrays:
             return ClassResult.from_arrays({key: arrays[key] for key in arrays.files})
 
     def clear(self) -> None:
-        """Remove all of them."""
+        """Remove all results."""
         shutil.rmtree(self._top, ignore_errors=True)

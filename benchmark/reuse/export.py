@@ -1,4 +1,4 @@
-"""Trained models for other code: found in a run directory, written in a layout that others read."""
+"""Export trained models of a run directory in formats that other programs read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from diadbench.benchmark.reuse.cell_code import method_of
 from diadbench.common.errors import UserError
 from diadbench.methods.features.origin import Origin, kept
 
-#: Where a model goes that no place was given for.
+#: Default output of an export.
 DEFAULT_OUT = {"official": "{method}.ckpt", "diffusers": "{method}-diffusers"}
 
 
@@ -21,15 +21,15 @@ def export_model(method: str, source: Path, format: str, out: Path | None = None
     """Write a trained model for use elsewhere.
 
     Args:
-        method: Name of the method; its class must have a static ``export(directory, format, out)``. One with a fourth
-            parameter ``origin`` gets what the file should say of itself.
+        method: Name of the method; its class must have a static ``export(directory, format, out)``. If it has a fourth
+            parameter ``origin``, it gets the description of the model's origin for the file.
         source: A run directory with one finished cell of the method, the directory of a cell, or that of a model.
-        format: What the method knows; DiAD's are ``official`` and ``diffusers``.
+        format: A format of the method; DiAD's are ``official`` and ``diffusers``.
         out: File or directory to write; ``diad.ckpt`` or ``diad-diffusers`` by default.
         part: Which model, where the cell has several (``one-per-class``: the class).
 
     Returns:
-        What was written.
+        The path that was written.
 
     Raises:
         UserError: A method that can't be exported, an unknown format, no or no single model there, or ``out`` is
@@ -43,7 +43,7 @@ def export_model(method: str, source: Path, format: str, out: Path | None = None
         raise UserError(f"{target}: exists already; name another place with --out")
     model, cell = _model(method, source, part)
     if cell is not None:
-        write = method_of(cell)[0].export  # by the code that the cell was made with
+        write = method_of(cell)[0].export  # with the code that the cell was made with
     if "origin" in inspect.signature(write).parameters:
         write(model, format, target, origin=_origin(model, cell))
     else:
@@ -52,7 +52,7 @@ def export_model(method: str, source: Path, format: str, out: Path | None = None
 
 
 def _origin(model: Path, cell: CellRecord | None) -> Origin:
-    """Return what is kept beside a model, with all that its cell says: the notes on its data are only there."""
+    """Return the origin kept with a model and the information of its cell, which alone has the notes on its data."""
     found = kept(model)
     if cell is None:
         return found
@@ -60,7 +60,7 @@ def _origin(model: Path, cell: CellRecord | None) -> Origin:
     notes = tuple(dict.fromkeys([*data, *found.notes]))
     if found.method:
         return replace(found, notes=notes)
-    return replace(cell_origin(cell.config), version="", notes=notes, extras=found.extras)  # of an older version
+    return replace(cell_origin(cell.config), version="", notes=notes, extras=found.extras)  # by an older version
 
 
 def _model(method: str, source: Path, part: str | None) -> tuple[Path, CellRecord | None]:
@@ -87,7 +87,7 @@ def _only_cell(method: str, run: Path) -> CellRecord:
 
 
 def _is_of(cell: CellRecord, method: str) -> bool:
-    """Whether a cell is of a method, by the name that the grid has for it or by that of the copy in the run."""
+    """Whether a cell is of a method, by the grid's name for it or by that of the copy in the run."""
     return method in (cell.config.get("method"), cell.config.get("method_source"))
 
 

@@ -1,4 +1,4 @@
-"""The maps that a cell has kept, memory-mapped, and the batches that an evaluator wants of them."""
+"""The memory-mapped maps that a cell has kept, and the batches of an evaluator."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class KeptMaps:
         return torch.from_numpy(from_half(maps, self._limits[name][places]) if name in self._limits else maps)
 
     def notes(self) -> list[str]:
-        """Say at which precision maps were kept, and how far that is from what the method gave."""
+        """Return notes on the precision of the kept maps, and on their deviation from the method's maps."""
         kinds = {str(maps.dtype) for maps in self._maps.values()}
         if not kinds:
             return []
@@ -64,7 +64,7 @@ class KeptMaps:
 def updates(
     test: TestData, kept: KeptMaps, scores: pd.DataFrame, samples: pd.DataFrame, classes: tuple[str, ...]
 ) -> Iterator[dict[str, Any]]:
-    """Yield what the evaluator wants, batch by batch."""
+    """Yield the arguments of the evaluator, batch by batch."""
     position = {name: place for place, name in enumerate(classes)}
     for batch in test.batches(32):
         rows = batch.index.tolist()

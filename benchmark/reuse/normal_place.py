@@ -1,4 +1,4 @@
-"""The scores of a cell's normal test images: what a new image's score is compared with."""
+"""The scores of a cell's normal test images, with which the score of a new image is compared."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError, unknown_name
 
 Array = npt.NDArray[np.float64]
-#: The share of normal test images, in percent, that a threshold lets pass when none is given.
+#: Default percentage of normal test images that a threshold lets pass.
 USUAL_SHARE = "95%"
 
 
 @dataclass(frozen=True)
 class NormalScores:
-    """Scores of normal test images, by the method itself.
+    """Scores that the method itself gave to normal test images.
 
     Attributes:
         scores: ``float64 (N,)``, ascending.
-        of: Which images, in words: ``the 40 normal test images of toy``.
+        of: Description of the images: ``the 40 normal test images of toy``.
     """
 
     scores: Array
     of: str
 
     def percentiles(self, scores: Array) -> Array:
-        """Return for each score how many percent of the normal test images lie below it; a tie counts one half.
+        """Return for each score the percentage of normal test images below it; a tie counts one half.
 
         NaN where there is no normal test image.
         """
@@ -44,7 +44,7 @@ class NormalScores:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Above ``value`` an image is called anomalous; ``None``: nothing says where. ``why`` says how it was chosen."""
+    """Score above which an image is called anomalous (``value``; ``None``: unknown), and ``why`` it was chosen."""
 
     value: float | None
     why: str
@@ -59,8 +59,8 @@ def normal_scores(record: CellRecord, part: str, among: str = "") -> NormalScore
 
     Args:
         record: The cell.
-        part: The directory's name of the model that predicts; a class, where each class has its own.
-        among: Keep this class alone.
+        part: Directory name of the model that predicts: a class, if each class has its own model.
+        among: Keep only the images of this class.
 
     Raises:
         UserError: The cell has no class of this name.
@@ -73,16 +73,16 @@ def normal_scores(record: CellRecord, part: str, among: str = "") -> NormalScore
         raise unknown_name("class", among, classes, where="--among")
     chosen = among or (own if own in classes else "")
     kept = table[(table["label"] == 0) & ((table["class"] == chosen) if chosen else True)]
-    column = "method_score" if "method_score" in kept else "score"  # cells of earlier versions have one alone
+    column = "method_score" if "method_score" in kept else "score"  # Cells of earlier versions have only one.
     scores = np.sort(kept[column].to_numpy(dtype=np.float64))
     place = f"{record.dataset}, class {chosen}" if chosen else record.dataset
     return NormalScores(scores, f"the {len(scores)} normal test images of {place}")
 
 
 def threshold_from(text: str, normal: NormalScores) -> Threshold:
-    """Return the threshold that a text means: a score, or ``95%``: that many normal test images lie at or below it.
+    """Return the threshold of a text: a score, or ``95%``: that share of normal test images lies at or below it.
 
-    Without normal test images a share gives no threshold.
+    Without normal test images, a share gives no threshold.
 
     Raises:
         UserError: Neither a number nor a share above 0 % and up to 100 %.

@@ -1,4 +1,4 @@
-"""Heat maps and overlays of predictions, painted from kept maps with one colour scale for all."""
+"""Heat maps and overlays of predictions, drawn from kept maps with one colour scale for all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from diadbench.benchmark.reuse.predictions import Predictions, replace_file
 from diadbench.common.heatmap import overlay, paint
 from diadbench.datasets.decoding.images import read_image
 
-#: The most threads that paint: each holds a picture of full size.
+#: Maximum number of threads that draw, because each holds a picture of full size.
 PAINTERS = 8
 
 
@@ -25,7 +25,7 @@ def paint_all(
 ) -> None:
     """Write ``maps/NAME.png`` and ``overlays/NAME.png`` of the size of each image, where they are not there yet.
 
-    All share one colour scale, from the least to the greatest value of all maps. A picture that is there is one of this
+    All share one colour scale, from the least to the greatest value of all maps. An existing picture already has this
     scale (:meth:`Predictions.rescaled`). ``depth``: bits that 16-bit images use.
     """
     whole = [entry for entry in kept.entries.values() if "broken" not in entry]
@@ -41,7 +41,7 @@ def paint_all(
 
 def _paint(kept: Predictions, path: Path, name: str, limits: tuple[float, float], depth: int) -> None:
     heat, over = kept.out / "maps" / f"{name}.png", kept.out / "overlays" / f"{name}.png"
-    if over.is_file():  # it is written last
+    if over.is_file():  # written last
         return
     image = read_image(path, depth)
     values = np.load(kept.map_file(name))

@@ -1,4 +1,4 @@
-"""A run as one archive, for another machine: it reports on it, predicts with it and goes on with it there."""
+"""Pack a run into one archive. Another machine can make reports from it, predict with it and resume it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from diadbench.benchmark.records.store import RunDirectory
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_with
 
-#: What is made again where the archive is unpacked.
+#: Files that are created again where the archive is unpacked.
 DERIVED = ("results", "moving")
 
 
 def pack(run: Path, out: Path | None = None) -> Path:
     """Write a run directory as one tar archive: grid, plan, code, cells with their models and half-trained ones.
 
-    Owners and permissions of this machine are left out. What can be built from the rest is left out too; a report that
-    is there comes along.
+    Owners and permissions of this machine are left out, and so are files that can be built from the rest; an existing
+    report is included.
 
     Args:
         run: The run directory.

@@ -1,4 +1,4 @@
-"""Which pictures are to be predicted: any files and folders, without what is hidden, no image, or predict's own."""
+"""Find the images to predict in files and folders, without hidden files, other files and predictions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, is_hidden
 
-#: The file by which a directory of predictions is known, and the key that only such a file has.
+#: The file that marks a directory of predictions, and the key that only this file has.
 MARK, MARK_KEY = "predictions.json", "predicted_by"
-#: Folders of a directory of predictions that hold pictures.
+#: Folders in a directory of predictions that contain pictures.
 PICTURES = ("maps", "overlays")
-#: The most bytes of a file's name, less what is added to it; file systems take 255.
+#: Maximum length of a file name in bytes, less the suffixes added to it; file systems accept 255.
 LONGEST_NAME = 180
 
 
@@ -27,25 +27,25 @@ class Photo:
 
     Attributes:
         path: Where it lies.
-        image: What it is called in tables: its path below the folder that was given, with ``/``.
+        image: Name in tables: the path below the given folder, with ``/``.
     """
 
     path: Path
     image: str
 
     def state(self) -> list[int]:
-        """Return size and date of the file: as long as they stay, it is the same picture. Raises OSError."""
+        """Return size and date of the file, which identify the same picture. Raises OSError."""
         found = self.path.stat()
         return [found.st_size, found.st_mtime_ns]
 
 
 @dataclass
 class Photos:
-    """What was found.
+    """The images found.
 
     Attributes:
         photos: The images, in order of their names; each file once.
-        passed_over: How many files were left out, by reason: ``hidden``, ``no image``, ``folders of
+        passed_over: Number of files left out, by reason: ``hidden``, ``no image``, ``folders of
             predictions``.
     """
 
@@ -54,17 +54,17 @@ class Photos:
 
 
 def find_photos(given: Sequence[Path], out: Path) -> Photos:
-    """Find all images in the files and folders that were given.
+    """Find all images in the given files and folders.
 
-    A file that is given itself is taken whatever its name. In folders hidden files, files without the suffix of an
-    image, and what predictions were written into are passed over and counted.
+    A file that is given itself is accepted with any name. In folders, hidden files, files without the suffix of an
+    image, and folders with predictions are passed over and counted.
 
     Args:
         given: Files and folders; folders are read with all below them.
-        out: Where the predictions go: no picture that is written there is read.
+        out: Directory for the predictions; pictures in it are not read.
 
     Raises:
-        UserError: Something that isn't there, or that is itself a part of predictions; no image at all.
+        UserError: A path doesn't exist or is part of predictions, or there is no image at all.
     """
     for path in given:
         _check(path)
@@ -99,13 +99,13 @@ def _check(path: Path) -> None:
 
 
 def _base(given: Sequence[Path]) -> Path:
-    """Return the folder that names of images are relative to: the one given, or what all have in common."""
+    """Return the folder that names of images are relative to: the given one, or the common parent of all."""
     folders = [Path(os.path.abspath(path if path.is_dir() else path.parent)) for path in given]
     return Path(os.path.commonpath(folders))
 
 
 def _below(top: Path, out: Path, passed_over: Counter[str]) -> Iterator[Path]:
-    """Yield the image files below a folder. Links to folders are followed, each folder is read once."""
+    """Yield the image files below a folder. Links to folders are followed; each folder is read once."""
     visited: set[str] = set()
     own = os.path.realpath(out)
     for folder, below, names in os.walk(top, followlinks=True):
@@ -128,21 +128,21 @@ def _below(top: Path, out: Path, passed_over: Counter[str]) -> Iterator[Path]:
 
 
 def holds_predictions(folder: Path) -> bool:
-    """Whether predictions were written into a folder. Earlier versions left no mark but the files."""
+    """Whether a folder contains predictions. Earlier versions left no mark but the files themselves."""
     if (folder / MARK).is_file():
         return MARK_KEY in (read_json(folder / MARK) or {})
     return (folder / "scores.csv").is_file() and all((folder / name).is_dir() for name in PICTURES)
 
 
 def output_names(images: Collection[str], taken: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return a file name without a suffix for each image; no two are equal, also where case doesn't count.
+    """Return a file name without a suffix for each image; no two are equal, even on systems that ignore case.
 
     ``line A/0001.png`` becomes ``line A__0001``. Where two images would share a name (``a.png`` and ``a.jpg``) both
     keep their suffixes; where these are equal too (``x/y.png`` and ``x__y.png``) a number is added.
 
     Args:
         images: Names of images, relative paths with ``/``.
-        taken: Names that some images have from before; they keep them.
+        taken: Names that images already have; they keep them.
     """
     found = {image: name for image, name in (taken or {}).items() if image in images}
     used = {name.casefold() for name in found.values()}
@@ -161,7 +161,7 @@ def _stem(name: str) -> str:
 
 
 def _fitting(name: str) -> str:
-    """Return a name that a file system takes: a long one is cut and told apart by a digest of the whole."""
+    """Return a name that a file system accepts: a long one is cut and made unique by a digest of the whole."""
     if len(os.fsencode(name)) <= LONGEST_NAME:
         return name
     stem, suffix = os.path.splitext(name)
@@ -170,7 +170,7 @@ def _fitting(name: str) -> str:
 
 
 def _free(wish: str, name: str, used: set[str]) -> str:
-    """Return the first of a name's forms that is not used yet."""
+    """Return the first form of a name that is not used yet."""
     for form in (wish, name):
         if form.casefold() not in used:
             return form

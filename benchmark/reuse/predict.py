@@ -1,4 +1,4 @@
-"""A trained cell on images that no dataset knows: scores and what they mean, maps, overlays."""
+"""Run a trained cell on images outside any dataset: scores and their interpretation, maps, overlays."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Predicted:
         normal: The normal test images that scores are compared with.
         broken: ``{image: reason}`` of images that can't be read or that the model can't score.
         passed_over: How many files were no images, hidden or predictions, by reason.
-        notes: What must be said beside these scores.
+        notes: Notes that must accompany these scores.
     """
 
     out: Path
@@ -71,11 +71,11 @@ class Predicted:
 
     @property
     def scores(self) -> Path:
-        """The table as a file, ``scores.csv``."""
+        """Return the table's file, ``scores.csv``."""
         return self.out / "scores.csv"
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values; what is not known is ``None``."""
+        """Return everything as plain values; unknown values are ``None``."""
         rows = self.table.astype(object).where(self.table.notna(), None)
         return {
             "out": str(self.out),
@@ -98,16 +98,16 @@ def predict_images(
     threshold: str = USUAL_SHARE,
     progress: Callable[[int, int, str], None] = no_progress,
 ) -> Predicted:
-    """Run a trained cell on images. Killed, the same call goes on with the images that are missing.
+    """Run a trained cell on images. If it is killed, the same call continues with the missing images.
 
     Writes to ``out``: ``scores.csv``, ``maps/*.npy`` (float32, the size at which the cell was evaluated),
     ``maps/*.png`` and ``overlays/*.png`` (the size of the image; one colour scale for all), ``notes.json``,
-    ``predictions.json`` (model, threshold, what was passed over) and ``predictions.jsonl`` (for going on). What an
-    earlier call with the same model predicted into ``out`` is removed where this call doesn't ask for it.
+    ``predictions.json`` (model, threshold, passed-over files) and ``predictions.jsonl`` (for resuming). Predictions of
+    an earlier call with the same model in ``out`` are removed if this call doesn't ask for them.
 
     Args:
-        cell: Directory of a cell that is done, with its checkpoint; or of a run that has one such cell.
-        images: Images and directories, read with all below them.
+        cell: Directory of a finished cell with its checkpoint, or of a run that has one such cell.
+        images: Images and directories; directories are read with all below them.
         out: Directory for the results.
         part: Name of the model, where the cell has several (``one-per-class``: the class).
         among: Compare with the normal test images of this class alone.
@@ -115,7 +115,7 @@ def predict_images(
         progress: Called as ``progress(done, total, what)``.
 
     Raises:
-        UserError: No such cell, no checkpoint, no images, not one that can be read; ``out`` holds predictions of
+        UserError: No such cell, no checkpoint, no images or none that is readable; ``out`` holds predictions of
             another model or is written by another process.
     """
     record = _cell(cell)
@@ -143,7 +143,7 @@ def predict_images(
 
 
 def _cell(path: Path) -> CellRecord:
-    """Return a cell by its directory, or the only one of a run that is done. Raises UserError."""
+    """Return a cell by its directory, or the only finished one of a run. Raises UserError."""
     if not (path / "grid.yaml").is_file():
         return CellRecord(path)
     done = [cell for cell in RunDirectory(path).cells() if cell.state == "done"]
@@ -156,7 +156,7 @@ def _cell(path: Path) -> CellRecord:
 
 
 def _model(record: CellRecord, part: str | None) -> dict[str, Any]:
-    """Return what decides the predictions of a cell's model. Raises UserError for no cell and for other channels."""
+    """Return what decides the predictions of a cell's model. Raises UserError without a cell or for other channels."""
     config = record.config
     if not config:
         raise UserError(f"{record.directory}: no cell (no cell.yaml); expected RUN/cells/DATASET/METHOD/SETTING/seedN")
@@ -199,7 +199,7 @@ def _predict_missing(
     config: dict[str, Any],
     progress: Callable[[int, int, str], None],
 ) -> None:
-    """Predict what is not kept yet. Batches are cut from the whole list, so that a kill doesn't change them."""
+    """Predict the missing images. Batches are cut from the whole list, so that a kill doesn't change them."""
     step = max(int(config.get("batch_size", 1)), 1)
     batches = (photos[start : start + step] for start in range(0, len(photos), step))
     left = ([photo for photo in batch if photo.image not in kept.entries] for batch in batches)
@@ -212,7 +212,7 @@ def _predict_missing(
 
 
 def _read_ahead(batches: list[list[Photo]], config: dict[str, Any]) -> Iterator[tuple[list[Photo], list[Any]]]:
-    """Yield each batch with its images at the model's size, or the error that reading one gave; one batch ahead."""
+    """Yield each batch with its images at the model's size, or the error of reading one; reads one batch ahead."""
 
     def read(photo: Photo) -> Pixels | UserError:
         try:
@@ -233,7 +233,7 @@ def _read_ahead(batches: list[list[Photo]], config: dict[str, Any]) -> Iterator[
 def _predict_batch(
     kept: Predictions, batch: Sequence[Photo], read: list[Any], method: Method, config: dict[str, Any]
 ) -> None:
-    """Predict the readable images of a batch and keep what was found."""
+    """Predict the readable images of a batch and keep the results."""
     entries: list[Entry] = [_entry(kept, photo) for photo in batch]
     whole = [place for place, pixels in enumerate(read) if not isinstance(pixels, UserError)]
     for entry, pixels in zip(entries, read, strict=True):
@@ -255,7 +255,7 @@ def _entry(kept: Predictions, photo: Photo) -> Entry:
 
 
 def _note(entry: Entry, score: float, values: npt.NDArray[np.float32], maps: dict[str, Any]) -> None:
-    """Note an image's score and map; values that are not finite make it one that can't be predicted."""
+    """Record an image's score and map; an image with values that are not finite counts as broken."""
     if not (np.isfinite(score) and np.isfinite(values).all()):
         entry["broken"] = f"{entry['image']}: the model gives values that are not finite (NaN or infinity)"
         return
@@ -264,7 +264,7 @@ def _note(entry: Entry, score: float, values: npt.NDArray[np.float32], maps: dic
 
 
 def to_tensor(images: npt.NDArray[Any]) -> torch.Tensor:
-    """``uint8 (B,H,W,3)`` -> ``float32 (B,3,H,W)`` in [0,1]."""
+    """Convert ``uint8 (B,H,W,3)`` to ``float32 (B,3,H,W)`` in [0,1]."""
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).contiguous().float() / 255
 
 

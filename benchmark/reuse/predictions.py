@@ -1,7 +1,7 @@
-"""What predictions leave on disk, and how a killed one goes on.
+"""The files of predictions on disk, and how interrupted predictions are resumed.
 
-``predictions.jsonl`` gets a line for each image as soon as its map is kept. ``predictions.json`` says which model they
-are of; with it the directory is known as predictions, and is never read as images.
+``predictions.jsonl`` gets a line for each image as soon as its map is kept. ``predictions.json`` states the model. It
+also marks the directory as predictions, whose pictures are never read as images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, write_json
 from diadbench.version import __version__
 
-#: What helps where there is no room for predictions.
+#: Advice for a disk without room for predictions.
 MOVE_OUT = "free some space, or write to another disk with --out"
 Entry = dict[str, Any]
 
@@ -39,7 +39,7 @@ class Predictions:
         size: ``(H, W)`` of the maps.
 
     Raises:
-        UserError: Predictions of another model are there, or pictures that are none.
+        UserError: The directory has predictions of another model, or other pictures.
     """
 
     def __init__(self, out: Path, model: Mapping[str, Any], size: tuple[int, int]) -> None:
@@ -57,7 +57,7 @@ class Predictions:
 
     @contextmanager
     def opened(self, photos: Collection[Photo]) -> Iterator[None]:
-        """Take the directory for oneself, with what is there of these photos already; forget other photos.
+        """Lock the directory and load its predictions of these photos; discard those of other photos.
 
         Raises:
             UserError: Another process writes there, the disk is full, or the directory can't be written.
@@ -94,7 +94,7 @@ class Predictions:
         write_lines(self.out / "predictions.jsonl", lines)
 
     def _is_whole(self, entry: Entry) -> bool:
-        """Whether an image's map is there as far as its size says. A broken image has none."""
+        """Whether an image's map exists with the right size. A broken image has no map."""
         if "broken" in entry:
             return True
         path = self.map_file(entry["name"])
@@ -110,7 +110,7 @@ class Predictions:
         return self.out / "maps" / f"{name}.npy"
 
     def keep(self, entries: Collection[Entry], maps: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Keep entries of images; those with maps first get their maps. What a kill leaves is whole or absent."""
+        """Keep the entries of images, after their maps. After a kill each is either whole or absent."""
         for entry in entries:
             if entry["image"] in maps:
                 replace_file(self.map_file(entry["name"]), partial(np.save, arr=maps[entry["image"]]))
@@ -119,7 +119,7 @@ class Predictions:
         self.entries |= {entry["image"]: entry for entry in entries}
 
     def rescaled(self, low: float, high: float) -> None:
-        """Say which limits the pictures share. Those that were painted with others are removed."""
+        """Set the limits that the pictures share. Pictures that were drawn with other limits are removed."""
         if self.head.get("scale", [low, high]) != [low, high]:
             shutil.rmtree(self.out / "overlays", ignore_errors=True)
             for path in (self.out / "maps").glob("*.png"):
@@ -132,12 +132,12 @@ def _line(entry: Entry) -> bytes:
 
 
 def write_lines(path: Path, lines: list[bytes]) -> None:
-    """Write a file of lines whole or not at all."""
+    """Write a file of lines atomically."""
     replace_file(path, lambda file: file.write(b"".join(lines)))
 
 
 def replace_file(path: Path, write: Any) -> None:
-    """Let ``write(file)`` fill a file beside ``path``, then take its name. No fsync: a picture can be made again."""
+    """Let ``write(file)`` fill a temporary file, then rename it to ``path``. No fsync: a picture can be made again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     with open(temporary, "wb") as file:
@@ -146,7 +146,7 @@ def replace_file(path: Path, write: Any) -> None:
 
 
 def _read(path: Path) -> dict[str, Entry]:
-    """Return the entries of a journal by image. A last line that a kill cut short is none."""
+    """Return the entries of a journal by image. A last line that was cut short by a kill is ignored."""
     found: dict[str, Entry] = {}
     if path.is_file():
         for line in path.read_bytes().splitlines():

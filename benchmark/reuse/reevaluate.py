@@ -1,7 +1,7 @@
-"""Metrics of finished cells again, from kept maps, without running any model.
+"""Compute metrics of finished cells again from kept maps, without running any model.
 
-Each class of each cell is a piece of work of its own: pieces are spread over the cores, each reads its maps batch by
-batch, and what is computed is kept, so that a killed evaluation goes on with the next class.
+Each class of each cell is a separate task. Tasks are distributed over the cores, each reads its maps batch by
+batch, and results are kept, so that a killed evaluation resumes with the next class.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from diadbench.common.files import write_json, write_text
 from diadbench.datasets.base import Dataset, Part
 from diadbench.datasets.decoding.data_module import DataModule
 
-#: Sums over the same scores in another order differ by less.
+#: Sums over the same scores in another order differ by less than this.
 ROUNDING = 1e-13
 ProgressCall = Callable[[int, int, str], None]
 
@@ -48,8 +48,8 @@ def evaluate_run(run: Path, protocol: str, out: Path | None, progress: ProgressC
     """Evaluate every finished cell of a run under another protocol, into a run directory of its own.
 
     The new directory holds metrics, scores and curves, marked with the new protocol; reports read it like any
-    other. Maps, models and pictures stay where they are. What an earlier, killed call has finished there of the same
-    cells, whole or by class, is not computed again.
+    other. Maps, models and pictures stay where they are. Results that an earlier, killed call has finished there for
+    the same cells or classes are not computed again.
 
     Args:
         run: A run directory whose cells kept their maps (``keep_maps: float16`` or ``float32``).
@@ -80,7 +80,7 @@ def evaluate_run(run: Path, protocol: str, out: Path | None, progress: ProgressC
 
 @dataclass(frozen=True)
 class Task:
-    """A cell to evaluate: its directory, the run directory that the result goes to, the protocol's name."""
+    """A cell to evaluate: its directory, the run directory of the result, and the protocol's name."""
 
     cell: Path
     target: Path
@@ -88,18 +88,18 @@ class Task:
 
     @property
     def source(self) -> CellRecord:
-        """The cell."""
+        """Return the record of the cell."""
         return CellRecord(self.cell)
 
     @property
     def record(self) -> CellRecord:
-        """Where the result goes."""
+        """Return the record of the result."""
         cell = self.source
         return RunDirectory(self.target, must_exist=False).cell(cell.dataset, cell.method, cell.setting, cell.seed)
 
     @property
     def made_from(self) -> dict[str, Any]:
-        """What the result is made from: a result that says the same needn't be computed again."""
+        """Return the source of the result. A result with an equal source needn't be computed again."""
         status = self.source.status
         return {"identity": status.get("identity"), "finished": status.get("finished"), "protocol": self.protocol}
 
@@ -109,7 +109,7 @@ class Task:
 
 
 def _evaluate(tasks: Sequence[Task], progress: ProgressCall) -> list[str]:
-    """Evaluate cells; return a line for each that couldn't be."""
+    """Evaluate cells; return a line for each that couldn't be evaluated."""
     left_out: dict[Task, str] = {}
     pieces: list[tuple[Task, str]] = []
     open_cells: dict[Task, set[str]] = {}
@@ -134,7 +134,7 @@ def _evaluate(tasks: Sequence[Task], progress: ProgressCall) -> list[str]:
 
 
 def _computed(pieces: Sequence[tuple[Task, str]]) -> Iterator[tuple[Task, str, str]]:
-    """Compute the classes on all cores; yield each as it ends, with the reason where it couldn't be computed."""
+    """Compute the classes on all cores; yield each when it ends, with the reason if it couldn't be computed."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = min(cores, len(pieces))
     if count < 2:
@@ -148,20 +148,20 @@ def _computed(pieces: Sequence[tuple[Task, str]]) -> Iterator[tuple[Task, str, s
         for future in as_completed(asked):
             try:
                 yield (*asked[future], future.result())
-            except BrokenProcessPool:  # a process was killed, say for its memory: once more, alone
+            except BrokenProcessPool:  # A process was killed, perhaps for its memory: try once more, alone.
                 yield (*asked[future], compute_class(*asked[future]))
     finally:
         pool.shutdown(wait=True, kill_workers=True)
 
 
 def _begin() -> None:
-    """Begin a process. Ctrl-C goes to all processes of the terminal: the first one answers it, and ends the others."""
+    """Initialise a process. Ctrl-C reaches all processes of the terminal: the main one handles it and ends the rest."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 
 def checked_classes(task: Task) -> list[str]:
-    """Return the classes that a cell was tested on. Raises UserError when its maps are gone or the data changed."""
+    """Return the classes that a cell was tested on. Raises UserError if maps are missing or the data have changed."""
     dataset, data = _opened(task)
     cell = task.source
     if data.fingerprint != cell.status["fingerprint"]:
@@ -180,9 +180,9 @@ def _opened(task: Task) -> tuple[Dataset, DataModule]:
 
 
 def compute_class(task: Task, name: str) -> str:
-    """Compute the metrics of one class, unless they are kept from an earlier call; return why that can't be, or ``""``.
+    """Compute the metrics of one class, unless an earlier call kept them; return why it can't be done, or ``""``.
 
-    Memory is bounded by the evaluator, which puts maps aside on disk; kept maps are read by batch.
+    Memory is bounded, because the evaluator writes maps to disk and kept maps are read by batch.
     """
     results = ClassResults(task.record.directory, task.made_from)
     if results.has(name):
@@ -210,7 +210,7 @@ def _result(task: Task, name: str) -> ClassResult:
 
 
 def _evaluator(task: Task, spill: Path) -> Evaluator:
-    """Return an evaluator of all classes that knows the cell's normal images."""
+    """Return an evaluator of all classes with the cell's normal images."""
     dataset, _ = _opened(task)
     protocol = get_protocol(task.protocol)
     evaluator = make_evaluator(dataset, protocol, spill)
@@ -224,7 +224,7 @@ def finish_cell(task: Task) -> None:
     dataset, data = _opened(task)
     cell, record, protocol = task.source, task.record, get_protocol(task.protocol)
     config = {**cell.config, "protocol": task.protocol}
-    (record.directory / "status.json").unlink(missing_ok=True)  # of an earlier result, which is replaced now
+    (record.directory / "status.json").unlink(missing_ok=True)  # left by an earlier result, which is replaced
     results = ClassResults(record.directory, task.made_from)
     evaluator = _evaluator(task, record.directory / "spill")
     for name in checked_classes(task):
@@ -232,7 +232,7 @@ def finish_cell(task: Task) -> None:
     evaluation = evaluator.compute()
     scores = pd.read_parquet(cell.directory / "scores.parquet")
     kept = KeptMaps(cell.directory, dataset.classes, dataset.samples)
-    # the protocol's rule for masks may change what the data's notes say
+    # The protocol's rule for masks may change the notes on the data.
     before = [*size_notes(config, get_protocol(cell.config["protocol"])), *cell.status.get("data_notes", [])]
     notes = [note for note in cell.status["notes"] if note not in before]
     notes += [*data.notes, *size_notes(config, protocol), *kept.notes(), *_difference(cell, task.protocol, evaluation)]
@@ -244,9 +244,9 @@ def finish_cell(task: Task) -> None:
 
 
 def normal_again(cell: CellRecord, protocol: Protocol, classes: int) -> dict[int, NormalSummary]:
-    """Return a cell's normal images for another evaluation: where it compares maps and scores in another way, none.
+    """Return a cell's normal images for another evaluation; none if that compares maps and scores in another way.
 
-    Their maps are not kept, only counts of their pixels.
+    Only counts of their pixels are kept, not their maps.
     """
     found = load_normal(cell.directory)
     own = get_protocol(cell.config["protocol"])
@@ -257,7 +257,7 @@ def normal_again(cell: CellRecord, protocol: Protocol, classes: int) -> dict[int
 
 
 def _difference(cell: CellRecord, protocol: str, evaluation: Evaluation) -> list[str]:
-    """Say by how much the figures differ from the cell's own, where both are of one protocol."""
+    """Return how far the figures differ from the cell's own, if both are of one protocol."""
     if protocol != cell.status["protocol"]:
         return []
     own = {(row["class"], row["metric"]): row["value"] for row in cell.metrics() if row["scope"] == "class"}

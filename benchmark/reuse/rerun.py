@@ -1,4 +1,4 @@
-"""One finished cell once more, exactly as it was run, and what differs between the two results."""
+"""Run one finished cell again exactly as before, and compare the two results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Rerun:
     again: CellRecord
 
     def differences(self) -> pd.DataFrame:
-        """Return one row a class and metric: ``class, scope, metric, first, again, difference``; NaN: undefined."""
+        """Return one row per class and metric: ``class, scope, metric, first, again, difference``; NaN: undefined."""
         keys = ["class", "scope", "metric"]
         tables = [pd.DataFrame(cell.metrics())[[*keys, "value"]] for cell in (self.first, self.again)]
         both = tables[0].merge(tables[1], on=keys, how="outer", sort=False, suffixes=("_first", "_again"))
@@ -42,12 +42,12 @@ class Rerun:
         return found.assign(difference=found["again"] - found["first"])
 
     def same(self) -> bool:
-        """Whether every figure is the same, to the last bit."""
+        """Whether all figures are exactly equal."""
         table = self.differences()
         return bool(((table["first"] == table["again"]) | (table["first"].isna() & table["again"].isna())).all())
 
     def text(self) -> str:
-        """Return a line for each metric: both means over classes, and the largest difference among the classes."""
+        """Return a line for each metric: both means over classes, and the largest difference of a class."""
         table = self.differences()
         lines = [f"{'metric':<12}{'first':>12}{'again':>12}{'difference':>14}  largest of a class"]
         for metric, rows in table.groupby("metric", sort=False):
@@ -64,7 +64,7 @@ def rerun_cell(cell: Path, out: Path | None = None, root: Path | None = None) ->
     Args:
         cell: Directory of a cell that is done.
         out: Run directory of the repetition; below ``RUN/reruns`` by default. It must not exist.
-        root: Where the data lies here, if it isn't where the cell found it.
+        root: Directory of the data on this machine, if it isn't where the cell found it.
 
     Raises:
         UserError: No such cell, its code or data have changed, ``out`` exists, or the repetition failed.
@@ -100,7 +100,7 @@ def _free(record: CellRecord) -> Path:
 
 
 def _run(cell: CellRecord) -> None:
-    """Run a cell in a process of its own, as a runner does. Raises UserError when it couldn't write its own end."""
+    """Run a cell in a separate process, as a runner does. Raises UserError if it couldn't write its own status."""
     config = cell.config
     job = Job(cell.directory.absolute(), threads=config.get("threads") or 0, named=named_gpu(config["device"]))
     with make("local", jobs=1) as engine:

@@ -1,4 +1,4 @@
-"""From a finished cell on MVTec AD 2 to the archive that its owner's server scores: predictions, no metrics."""
+"""Make the archive of predictions on MVTec AD 2 that its owner's server scores, from a finished cell."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ Progress = Callable[[int, int, str], None]
 def export_submission(
     run: Path, *, method: str, rule: str, out: Path | None, progress: Progress
 ) -> tuple[Path, list[str]]:
-    """Write and check the archive of a run's cell on MVTec AD 2.
+    """Write and check the archive of a cell on MVTec AD 2.
 
-    Beside the archive: the folder that it holds, ``scores.csv`` (image, class, split, score, threshold, anomalous) and
+    Written beside the archive: its folder, ``scores.csv`` (image, class, split, score, threshold, anomalous) and
     ``notes.json``.
 
     Args:
         run: A run directory, or the directory of one cell.
-        method: Which method's cell, where the run has several; ``""``: the only one.
+        method: Method of the cell, if the run has several; ``""``: the only one.
         rule: How thresholds are set on the validation images: ``3sigma``, ``q0.99``.
-        out: Directory for all of it; ``submission`` in the cell's directory by default.
+        out: Directory for all files; ``submission`` in the cell's directory by default.
         progress: Called as ``progress(done, total, what)``.
 
     Returns:
-        The archive, and what is to be said of it.
+        The archive, and notes on it.
 
     Raises:
-        UserError: No such cell, no model kept, an image is missing, or the archive isn't as the server wants it.
+        UserError: No such cell, no kept model, a missing image, or an archive that the server would refuse.
     """
     chosen, cell = threshold_rule(rule), _cell(run, method)
     dataset = _dataset(cell)
@@ -135,14 +135,14 @@ def _thresholds(cell: CellRecord, dataset: MvtecAd2, cls: str, rule: ThresholdRu
 
 
 class _Object:
-    """Predicts and writes the private images of one object.
+    """Predict and write the private images of one object.
 
     Args:
         dataset: The dataset.
         cls: The object.
         model: The fitted model.
         config: The cell's configuration.
-        thresholds: Of pixels and of images.
+        thresholds: Thresholds of pixels and of images.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class _Object:
     def write(
         self, folder: Path, sizes: dict[tuple[str, str], dict[str, tuple[int, int] | None]], progress: Progress
     ) -> list[dict[str, Any]]:
-        """Write the object's maps and decisions; return a row an image."""
+        """Write the object's maps and decisions; return one row per image."""
         images = [(split, path) for split in SPLITS for path in self._images(split)]
         rows: list[dict[str, Any]] = []
         with tempfile.TemporaryDirectory(dir=_made(folder), prefix=".maps-") as place:
@@ -205,7 +205,7 @@ class _Object:
     def _write_one(
         self, folder: Path, split: str, stem: str, values: NDArray[np.float32], size: Any, low: float, high: float
     ) -> None:
-        """Write a map and its decision at the size of the image."""
+        """Write a map and its decision at the image's size."""
         tensor = torch.from_numpy(np.array(values))[None, None]
         full = torch.nn.functional.interpolate(tensor, size, mode="bilinear", align_corners=False)[0, 0].numpy()
         scaled = ((full - low) / (high - low) if high > low else np.zeros_like(full)).astype(np.float16)
@@ -227,7 +227,7 @@ def _packed(folder: Path, archive: Path) -> Path:
 
 
 def expected_of(dataset: MvtecAd2) -> dict[tuple[str, str], dict[str, tuple[int, int] | None]]:
-    """Return the private images of a data set on disk with their sizes: what a submission must hold."""
+    """Return the private images of a dataset on disk with their sizes, which a submission must contain."""
     found: dict[tuple[str, str], dict[str, tuple[int, int] | None]] = {}
     for split in SPLITS:
         for path, cls in dataset.held_out(split)[["image", "class"]].itertuples(index=False):

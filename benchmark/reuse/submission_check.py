@@ -1,4 +1,4 @@
-"""The archive that MVTec's server takes for MVTec AD 2, checked as its own script does before anybody uploads it.
+"""Check the archive for MVTec's server for MVTec AD 2, as its own script does, before it is uploaded.
 
 A submission holds ``anomaly_images/<object>/<split>/NNN_regular.tiff`` (two dimensions, float16) and, if it likes,
 ``anomaly_images_thresholded/<object>/<split>/NNN_regular.png`` (two dimensions, 0 and 255 alone), for all eight objects
@@ -27,9 +27,9 @@ from diadbench.common.errors import UserError
 MAPS, DECISIONS = "anomaly_images", "anomaly_images_thresholded"
 SPLITS = {"test_private": "regular", "test_private_mixed": "mixed"}
 _SUFFIX = {MAPS: ".tiff", DECISIONS: ".png"}
-#: (object, split) -> stem of each image -> (H, W), or ``None`` where it is unknown
+#: (object, split) -> stem of each image -> (H, W), or ``None`` if the size is unknown
 Expected = Mapping[tuple[str, str], Mapping[str, tuple[int, int] | None]]
-#: Names a file of a submission, and reads it.
+#: Name of a file of a submission, and a function that reads it.
 _Entry = tuple[str, Callable[[], bytes]]
 
 
@@ -39,7 +39,7 @@ class Checked:
 
     Attributes:
         files: Number of files.
-        notes: What the server would warn of.
+        notes: Warnings that the server would give.
     """
 
     files: int
@@ -50,11 +50,11 @@ def check_submission(path: Path, expected: Expected) -> Checked:
     """Check a submission.
 
     Args:
-        path: Its folder, or its ``.tar.gz``, whose files lie below one folder of any name.
+        path: The submission's folder, or a ``.tar.gz`` whose files lie below one folder of any name.
         expected: The images that need a result.
 
     Raises:
-        UserError: The first fault: a name, a file that is missing or too many, a type, a size.
+        UserError: The first fault: a wrong name, a missing or surplus file, a wrong type or size.
     """
     wanted = _names(expected)
     with_decisions = False
@@ -86,7 +86,7 @@ def _names(expected: Expected) -> set[str]:
 
 
 def _check_name(path: Path, name: str, wanted: set[str]) -> None:
-    """Refuse a file or folder that is none of the submission's; say what may stand in its place."""
+    """Refuse a file or folder that doesn't belong to a submission; list what is allowed there."""
     if name in wanted:
         return
     above = ""
@@ -101,7 +101,7 @@ def _check_name(path: Path, name: str, wanted: set[str]) -> None:
 
 
 def _entries(path: Path) -> Iterator[_Entry]:
-    """Yield the files of a submission, and its empty folders, by their names below it."""
+    """Yield the files of a submission and its empty folders, by their names below it."""
     if path.is_dir():
         for each in sorted(path.rglob("*")):
             name = each.relative_to(path).as_posix()
@@ -129,7 +129,7 @@ def _archived(path: Path) -> Iterator[_Entry]:
                         raise UserError(f"{path}: {member.name}: lies beside the one folder that an archive holds")
                     content = archive.extractfile(member)
                     assert content is not None
-                    yield name, partial(bytes, content.read())  # read here, where a broken archive is told
+                    yield name, partial(bytes, content.read())  # Read here, where errors of the archive are caught.
                 elif not member.isdir():
                     raise UserError(f"{path}: {member.name}: a link; expected plain files")
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
@@ -139,7 +139,7 @@ def _archived(path: Path) -> Iterator[_Entry]:
 def _check_map(where: str, content: bytes, size: tuple[int, int] | None) -> None:
     try:
         values: NDArray[Any] = tifffile.imread(io.BytesIO(content))
-    except Exception as error:  # tifffile raises nearly anything on a broken file
+    except Exception as error:  # tifffile raises many kinds of exceptions on a broken file.
         raise UserError(f"{where}: can't be read as TIFF ({error}); write it again") from None
     if values.dtype != np.float16:
         raise UserError(f"{where}: values of type {values.dtype}; expected float16")

@@ -1,1 +1,1 @@
-"""Running a grid: the runner, its watch, the status of a run."""
+"""Run a grid: the runner, its progress display, and the status of a run."""

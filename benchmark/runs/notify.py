@@ -1,4 +1,4 @@
-"""Tell somebody: a command of the user's is run when the first cell fails and when the run is over."""
+"""Run the user's notification command when the first cell fails and when the run is over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 
 from diadbench.benchmark.records.store import CellRecord
 
-#: Seconds that the command may take.
+#: Time limit of the command in seconds.
 LIMIT = 60.0
 
 
@@ -19,7 +19,7 @@ class Notifier:
     """Runs the command of ``notify``. It has :data:`LIMIT` seconds and never ends or holds up the run.
 
     Args:
-        command: For a shell; ``None`` tells nobody.
+        command: Shell command; ``None``: no notification.
         run: The run directory.
     """
 
@@ -29,7 +29,7 @@ class Notifier:
         self._told = False
 
     def cell_failed(self, record: CellRecord) -> None:
-        """Tell of the first cell that fails (``DIADBENCH_EVENT=cell_failed``), and don't wait for the command."""
+        """Report the first cell that fails (``DIADBENCH_EVENT=cell_failed``), without waiting for the command."""
         if self._told:
             return
         self._told = True
@@ -37,7 +37,7 @@ class Notifier:
         self._start("cell_failed", failed=1, DIADBENCH_CELL=str(record.directory), DIADBENCH_REASON=reason)
 
     def over(self, event: str, failed: int) -> None:
-        """Tell that the run is over: ``done``, ``failed`` or ``interrupted``. Waits for the command."""
+        """Report that the run is over: ``done``, ``failed`` or ``interrupted``. Waits for the command."""
         self._finish()
         self._start(event, failed)
         self._finish()

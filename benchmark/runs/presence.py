@@ -1,4 +1,4 @@
-"""Whether a runner is at work on a run directory: each holds a lock file of its own there for its life."""
+"""Show that a runner works on a run directory: each runner holds its own lock file there."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from filelock import FileLock
 
 from diadbench.common.processes.held import is_held
 
-#: Where the lock files lie, below the run directory.
+#: Folder of the lock files, below the run directory.
 FOLDER = ".runners"
 
 
 @contextlib.contextmanager
 def at_work(run: Path) -> Iterator[None]:
-    """Be seen by :func:`somebody_is_at_work` inside. The kernel frees the lock, however the process ends.
+    """Hold a lock file inside the block, which :func:`somebody_is_at_work` finds. The kernel releases it at the end.
 
-    Without locks on the file system, or without the right to write, the runner works unseen.
+    Without locks on the file system, or without the right to write, the runner isn't visible.
     """
     path = run / FOLDER / f"{socket.gethostname()}-{os.getpid()}.lock"
     lock = FileLock(path)
@@ -36,7 +36,7 @@ def at_work(run: Path) -> Iterator[None]:
 
 
 def somebody_is_at_work(run: Path) -> bool | None:
-    """Return whether a runner is at work on a run directory; ``None`` where that can't be known."""
+    """Return whether a runner works on a run directory; ``None`` if that can't be known."""
     found = [is_held(path) for path in (run / FOLDER).glob("*.lock")]
     if any(found):
         return True

@@ -46,7 +46,7 @@ class Run:
     Attributes:
         directory: The run directory.
         states: State of each cell of the grid, by its labels.
-        interrupted: Ctrl-C or SIGTERM ended it.
+        interrupted: Whether Ctrl-C or SIGTERM ended the run.
     """
 
     directory: RunDirectory
@@ -64,7 +64,7 @@ class Run:
         return [key for key, state in self.states.items() if state in FAILED]
 
     def left_out(self) -> list[str]:
-        """Return why cells were skipped: each reason once, with how many cells it cost."""
+        """Return the reasons of skipped cells, each once, with the number of its cells."""
         skipped = [key for key, state in self.states.items() if state == "skipped"]
         reasons = Counter(str(self.directory.as_wanted(key).status["reason"]) for key in skipped)
         return [f"{count} cell{'' if count == 1 else 's'}: {reason}" for reason, count in reasons.items()]
@@ -153,7 +153,7 @@ def make_engine(grid: Grid) -> Engine:
 
 
 def prepare(cells: list[PlannedCell], watch: Watch) -> None:
-    """Decode every image that the cells will need, once, before any of them runs. Raises UserError."""
+    """Decode every image that the cells will need, before any of them runs. Raises UserError."""
     wanted: dict[Any, dict[str, Any]] = {}
     for planned in cells:
         config = planned.config
@@ -198,7 +198,7 @@ def open_directory(plan: Plan) -> Plan:
 
 
 def _skip(planned: PlannedCell) -> None:
-    """Write the end of a cell whose data or packages aren't on this machine, unless another process has it."""
+    """Write the status of a cell whose data or packages are missing, unless another process has the cell."""
     planned.record.directory.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(Timeout), planned.record.hold():
         _write_cell(planned)
@@ -207,7 +207,7 @@ def _skip(planned: PlannedCell) -> None:
 
 @contextlib.contextmanager
 def _disk(path: Path) -> Iterator[None]:
-    """Say in one line that the run directory can't be written; without it no cell can end."""
+    """Report in one line that the run directory can't be written, since no cell can then end."""
     try:
         yield
     except OSError as error:
@@ -228,7 +228,7 @@ def _disk(path: Path) -> Iterator[None]:
 
 
 class _Queue:
-    """Cells that still have to end, and what is known of each."""
+    """Cells that have not ended, with their state."""
 
     def __init__(self, plan: Plan, cells: list[PlannedCell], engine: Engine, started: float) -> None:
         self.waiting = deque(cells)
@@ -241,7 +241,7 @@ class _Queue:
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether all cells have ended."""
         return not (self.waiting or self.elsewhere or self.under_way)
 
     def fill(self) -> None:
@@ -271,7 +271,7 @@ class _Queue:
         )
 
     def _is_over(self, record: CellRecord, planned: PlannedCell) -> bool:
-        """Whether another runner has ended this very try of the cell since the plan was made."""
+        """Whether another runner has ended this try of the cell since the plan was made."""
         status = record.status
         return (
             status["state"] in ENDED
@@ -281,7 +281,7 @@ class _Queue:
         )
 
     def look_elsewhere(self) -> list[PlannedCell]:
-        """Return cells that another runner has ended; queue again those that it left unfinished."""
+        """Return cells that another runner has ended; queue those again that it left unfinished."""
         ended, still = [], []
         for planned in self.elsewhere:
             record = _fresh(planned)
@@ -330,7 +330,7 @@ def _work(
 
 
 def _record(planned: PlannedCell, outcome: Outcome, since: float) -> bool:
-    """Write the end of a process that couldn't write its own. Returns False when another process has the cell now."""
+    """Write the status of a process that couldn't write its own. Returns False if another process has the cell now."""
     if outcome.state == "ended":
         return True
     try:
@@ -358,13 +358,13 @@ def _write_end(planned: PlannedCell, outcome: Outcome, status: dict[str, Any]) -
 
 
 def _head(planned: PlannedCell) -> dict[str, Any]:
-    """Return what the status of every cell says that couldn't write its own."""
+    """Return the keys of a status that are the same for every cell that couldn't write its own."""
     keys = ("identity", "configuration", "decides", "protocol", "method_info", "dataset_info")
     return {"notes": [], "traceback": "", **{key: planned.config[key] for key in keys}}
 
 
 def _retry(plan: Plan, planned: PlannedCell) -> bool:
-    """Prepare a second try where the grid allows it.
+    """Prepare a second try if the grid allows it.
 
     Training batches are divided in two and their gradients summed; test batches are halved where the method's result
     doesn't depend on them.
@@ -388,5 +388,5 @@ def _write_cell(planned: PlannedCell) -> None:
 
 
 def _fresh(planned: PlannedCell) -> CellRecord:
-    """The record as the disk is now; records remember what they have read."""
+    """Return a new record of the present files, because records cache what they have read."""
     return dataclasses.replace(planned.record)

@@ -1,4 +1,4 @@
-"""What a run directory says of its cells, for people and for programs. Imports neither torch nor pandas."""
+"""The states of a run's cells, for people and for programs. Imports neither torch nor pandas."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STYLES = {"done": "green", "running": "cyan", "skipped": "yellow", "stale": "yel
 
 
 def states(run: RunDirectory) -> list[dict[str, Any]]:
-    """Return one plain dict a cell: labels, state, reason, seconds, progress and the seconds that it may still take."""
+    """Return one plain dict per cell: labels, state, reason, seconds, progress and the estimated remaining seconds."""
     keys = list(_keys(run))
     known = run.found_at(keys).glances()
     return [_glanced(key, known[key]) if _stands(run, key, known) else _state(*key, run.as_wanted(key)) for key in keys]
@@ -36,9 +36,9 @@ def states_of(run: RunDirectory) -> dict[Key, str]:
 
 
 def _keys(run: RunDirectory) -> Iterator[Key]:
-    """Yield the labels of the grid's cells, also of those that have no directory yet.
+    """Yield the labels of the grid's cells, including those without a directory.
 
-    In a directory of an earlier version, which keeps no plan, what else it holds comes after them.
+    In a directory of an earlier version, which keeps no plan, its other cells follow.
     """
     yield from run.planned()
     for record in run.left_over() if not run.wanted else ():
@@ -46,7 +46,7 @@ def _keys(run: RunDirectory) -> Iterator[Key]:
 
 
 def _stands(run: RunDirectory, key: Key, known: Mapping[Key, Glance]) -> bool:
-    """Whether a cell has ended as what the grid asks for, so that its files needn't be opened."""
+    """Whether a cell has ended as the grid asks for, so that its files needn't be opened."""
     if key not in known:
         return False
     wanted = run.wanted.get(key)
@@ -89,7 +89,7 @@ def _state(dataset: str, method: str, setting: str, seed: int, record: CellRecor
 
 
 def _eta(progress: dict[str, Any]) -> float | None:
-    """Seconds that the present step may still take, from the pace since its first word."""
+    """Return the estimated remaining seconds of the present step, from the pace since its first report."""
     done, total, first = (progress.get(key, 0) for key in ("done", "total", "first"))
     if "since" not in progress or not first < done <= total:
         return None
@@ -97,7 +97,7 @@ def _eta(progress: dict[str, Any]) -> float | None:
     return seconds
 
 
-#: So many cells are printed one by one; of more, those that run or failed come first.
+#: Up to this number all cells are printed; of more, those that run or failed come first.
 MOST = 200
 
 
@@ -109,7 +109,7 @@ def show(path: str, *, follow: bool, as_json: bool, interval: float, every: bool
         follow: Print again and again.
         as_json: Print JSON, with every cell.
         interval: Seconds between two looks.
-        every: Print every cell; by default :data:`MOST`, and how many there are besides.
+        every: Print every cell; by default at most :data:`MOST`, and the number of the others.
     """
     run = RunDirectory(path)
     console = Console()
@@ -121,13 +121,13 @@ def show(path: str, *, follow: bool, as_json: bool, interval: float, every: bool
     if not follow:
         console.print(table(run, found, None if every else MOST))
         return _code(found)
-    most = console.height - 6 if console.is_terminal else None  # beside title, head and the line about the rest
+    most = console.height - 6 if console.is_terminal else None  # besides title, header and the last line
     with Live(table(run, found, most), console=console, auto_refresh=False) as live:
         while _goes_on(run, found):
             time.sleep(interval)
             found = states(run)
             live.update(table(run, found, most), refresh=True)
-        # the end stays on the screen, so that all can be scrolled to
+        # The final table stays on the screen, so that all of it can be read by scrolling.
         live.update(table(run, found, None if every else MOST))
     left = sum(entry["state"] in ("waiting", "killed") for entry in found)
     if left:
@@ -137,7 +137,7 @@ def show(path: str, *, follow: bool, as_json: bool, interval: float, every: bool
 
 
 def _goes_on(run: RunDirectory, found: list[dict[str, Any]]) -> bool:
-    """Whether a cell runs, or one is left and a runner is there that may take it."""
+    """Whether a cell runs, or an unfinished cell is left and a runner is present that may take it."""
     states = {entry["state"] for entry in found}
     return "running" in states or (bool(states & {"waiting", "killed"}) and somebody_is_at_work(run.path) is not False)
 
@@ -149,7 +149,7 @@ def _code(found: list[dict[str, Any]]) -> int:
 def table(run: RunDirectory, found: list[dict[str, Any]], most: int | None = None) -> Table:
     """Return the states as a rich table with a count at its head.
 
-    Where there are more than ``most`` cells, what runs and what failed comes first and a last line counts the rest.
+    If there are more than ``most`` cells, running and failed ones come first and a last line counts the rest.
     """
     counts = Counter(entry["state"] for entry in found)
     title = f"{run.path}: " + ", ".join(f"{count} {state}" for state, count in counts.items())
@@ -175,7 +175,7 @@ def table(run: RunDirectory, found: list[dict[str, Any]], most: int | None = Non
 
 
 def _interest(entry: dict[str, Any]) -> int:
-    """Place among many: what runs, what went wrong, what waits, what is done."""
+    """Return the rank of a state in a long list: running, failed, waiting, done."""
     return {"running": 0, "waiting": 2, "skipped": 3, "done": 4}.get(entry["state"], 1)
 
 

@@ -1,4 +1,4 @@
-"""Show how a run goes: live bars in a terminal, one line that changes in a notebook, plain lines elsewhere."""
+"""Show the progress of a run: live bars in a terminal, one changing line in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ if TYPE_CHECKING:
 
     from diadbench.benchmark.records.store import CellRecord
 
-#: So many running cells have a bar of their own; a screen has no room for more.
+#: Maximum number of running cells with a bar of their own; a screen has no room for more.
 MOST = 16
 MARKS = {"done": "[green]done[/]", "skipped": "[yellow]skipped[/]"}
 
 
-#: letters of the line that changes in a notebook
+#: maximum number of letters of the changing line in a notebook
 WIDTH = 120
 
 
 class Line:
-    """One line of output that changes, by returns of the carriage: what notebooks understand without widgets."""
+    """One line of output that is overwritten with carriage returns, which notebooks understand without widgets."""
 
     def __init__(self) -> None:
         self._last = ""
 
     def show(self, text: str) -> None:
-        """Write over the line."""
+        """Overwrite the line."""
         text = text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
         if text != self._last:
             print(f"\r{text.ljust(len(self._last))}", end="", flush=True)
             self._last = text
 
     def leave(self, text: str) -> None:
-        """Write over the line, and begin another below it."""
+        """Overwrite the line, and begin another below it."""
         self.show(text)
         print(flush=True)
         self._last = ""
 
 
 def in_notebook() -> bool:
-    """Return whether the output goes to a notebook's cell."""
-    shell = getattr(builtins, "get_ipython", None)  # IPython puts it there
+    """Return whether the output goes to a notebook cell."""
+    shell = getattr(builtins, "get_ipython", None)  # IPython defines it.
     return shell is not None and type(shell()).__name__ == "ZMQInteractiveShell"
 
 
 class Watch:
-    """Progress of planning, preparing and running. A context manager.
+    """Show the progress of planning, preparing and running. Use it as a context manager.
 
     Args:
         quiet: Show nothing.
@@ -99,7 +99,7 @@ class Watch:
             self._console.print(f"prepare: {escape(what)} {done}/{total}", highlight=False)
 
     def start(self, to_run: int, kept: int, directory: Path) -> None:
-        """Begin with the cells."""
+        """Start to show cells."""
         if self._step is not None:
             self._bars.remove_task(self._step)
             self._step = None
@@ -111,7 +111,7 @@ class Watch:
             self._line.leave(text)
 
     def look(self, submitted: list[CellRecord]) -> None:
-        """Show the progress of the cells that run now, and how many others run or wait for their turn.
+        """Show the progress of running cells, and how many others run or wait.
 
         Args:
             submitted: Cells that the engine has, running or not: a cluster takes thousands at once.
@@ -144,7 +144,7 @@ class Watch:
             )
 
     def ended(self, record: CellRecord) -> None:
-        """Tell that a cell is over."""
+        """Record that a cell has ended."""
         self._ended += 1
         if self._grid is not None:
             self._bars.update(self._grid, completed=self._ended)
@@ -159,13 +159,13 @@ class Watch:
 
 
 def _step(record: CellRecord) -> str:
-    """Say what a running cell does: ``train 40/200``."""
+    """Describe what a running cell does: ``train 40/200``."""
     progress: dict[str, Any] = record.progress
     what = str(progress.get("what", "starts"))
     return f"{what} {progress['done']}/{progress['total']}" if progress.get("total") else what
 
 
 def label(record: CellRecord) -> str:
-    """Name a cell for people."""
+    """Return a cell's name for people."""
     setting = "" if record.setting == "multi-class" else f" / {record.setting}"
     return f"{record.dataset} / {record.method}{setting} / seed {record.seed}"

@@ -1,1 +1,1 @@
-"""A method step by step, each stage a command: what runs inside a cell, with a directory between each two."""
+"""Run a method step by step: each stage is a command, and the stages of a cell exchange directories."""

@@ -1,4 +1,4 @@
-"""What the faster ways of inference do to a trained DiAD's maps."""
+"""Compare faster ways of inference of a trained DiAD by their effect on its maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.data import TestData, TrainData
 from diadbench.methods.base import RunContext
 
-#: The plain way, against which the others are held.
+#: The plain way of inference, with which the others are compared.
 PLAIN: dict[str, Any] = {"channels_last": False, "inference_precision": "float32", "compile": False}
 WAYS: dict[str, dict[str, Any]] = {
     "plain float32": {},
@@ -32,7 +32,7 @@ WAYS: dict[str, dict[str, Any]] = {
 def compare_inference(
     steps: Steps, dataset: str, root: str | None, checkpoint: str | None, batch_size: int, *, compiled: bool
 ) -> Made:
-    """Predict the test images each way, and write a table: ``OUT/compare.csv``."""
+    """Predict the test images in each way, and write the table ``OUT/compare.csv``."""
     source = steps.source(checkpoint)
     data, train, test = steps.data(dataset, root)
     run = steps.run(train.class_names)
@@ -62,7 +62,7 @@ def _predicted(
     run: RunContext,
     batch_size: int,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Return all maps, and metrics and seconds an image. The first batch warms up: it is predicted twice."""
+    """Return all maps, and metrics and seconds per image. The first batch is predicted twice, to warm up."""
     method = steps.trained(source, train, run)
     evaluator = make_evaluator(dataset, get_protocol("exact"), steps.out / "spill")
     maps: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""What ``diadbench diad`` does: the method's own stages, with a directory between each two.
+"""The steps of ``diadbench diad``: the method's own stages, which exchange directories.
 
 ``OUT/autoencoder``, ``OUT/start`` and ``OUT/model`` hold the networks after each step (``model.safetensors``,
 ``model.json``), ``OUT/scratch`` what a killed training needs, ``OUT/test`` the results.
@@ -41,18 +41,18 @@ from diadbench.version import __version__
 
 ProgressCall = Callable[[int, int, str], None]
 DEFAULT_SIZE = (256, 256)
-#: Training images that show what stage 1 does, spread over all classes.
+#: Number of training images that show the effect of stage 1, spread over all classes.
 SHOWN = 8
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a step has made.
+    """The output of a step.
 
     Attributes:
         what: Name of the step, or ``results``.
-        path: Where it lies.
-        notes: What must be said beside it.
+        path: Path of the output.
+        notes: Notes that must accompany the output.
         table: Means over classes, one row a metric, where the step computes metrics.
     """
 
@@ -63,7 +63,7 @@ class Made:
 
 
 class Steps:
-    """One DiAD in a directory, step by step.
+    """Run one DiAD in a directory, step by step.
 
     Args:
         out: The directory.
@@ -93,7 +93,7 @@ class Steps:
         self.size: tuple[int, int] = (size, size) if isinstance(size, int) else (size[0], size[1])
 
     def autoencoder(self, dataset: str, root: str | None) -> Made:
-        """Stage 1, to ``OUT/autoencoder``."""
+        """Train stage 1 and save it to ``OUT/autoencoder``."""
         method = self._method()
         if not method.stage1.steps:
             raise UserError("diad autoencoder: autoencoder_steps is 0; set it: --options autoencoder_steps=20000")
@@ -110,7 +110,7 @@ class Steps:
         return self._keep(method, run, "autoencoder")
 
     def build(self) -> Made:
-        """The start of stage 2, to ``OUT/start``."""
+        """Build the networks for the start of stage 2 and save them to ``OUT/start``."""
         method = self._method()
         run = self.run(())
         method.model = method.start_model(run)
@@ -124,7 +124,7 @@ class Steps:
         return self._keep(method, run, "start")
 
     def train(self, dataset: str, root: str | None) -> Made:
-        """Stage 2, to ``OUT/model``."""
+        """Train stage 2 and save it to ``OUT/model``."""
         start = self.out / "start"
         if not (start / "model.json").is_file():
             raise UserError(f"{start}: nothing to start from; run `diadbench diad build --out {self.out}` first")
@@ -139,7 +139,7 @@ class Steps:
         return self._keep(method, run, "model")
 
     def test(self, name: str, root: str | None, checkpoint: str | None, protocol: str, batch_size: int) -> Made:
-        """Metrics and pictures, to ``OUT/test``."""
+        """Compute metrics and pictures and save them to ``OUT/test``."""
         rule = get_protocol(protocol)
         source = self.source(checkpoint)
         dataset, train, test = self.data(name, root, rule.mask_rule)
@@ -165,7 +165,7 @@ class Steps:
     # -- parts ----------------------------------------------------------------------------------------------
 
     def source(self, checkpoint: str | None) -> Path:
-        """Return the trained model: a file, a directory of ours, or the one that a cell kept. Raises UserError."""
+        """Return the path of the trained model: a file, a directory of a step, or a cell's model. Raises UserError."""
         source = Path(checkpoint).expanduser() if checkpoint else self.out / "model"
         if (source / "cell.yaml").is_file():
             return kept_model(source)
@@ -181,7 +181,7 @@ class Steps:
         return DiAD(**self.options)
 
     def data(self, name: str, root: str | None, mask_rule: str = "nearest") -> tuple[Dataset, TrainData, TestData]:
-        """Return a dataset with its images, all classes together, ready to be read."""
+        """Return the data of a dataset, all classes together."""
         spec = parse_grid(
             {"name": "diad", "methods": {"diad": {}}, "datasets": {"data": {"dataset": name}}}, "diad"
         ).datasets["data"]
@@ -223,7 +223,7 @@ class Steps:
         return list(kept(self.out / step).notes)
 
     def trained(self, source: Path, train: TrainData, run: RunContext) -> DiAD:
-        """Return a trained DiAD from a directory of ours or from a checkpoint."""
+        """Return a trained DiAD from a directory of a step or from a checkpoint."""
         if source.is_dir():
             method = self._method()
             origin = kept(source)
@@ -235,11 +235,11 @@ class Steps:
             return method
         seed_everything(self.seed, "diad")
         method = DiAD(**{**self.options, "checkpoint": str(source)})
-        method.fit(train, run)  # trains nothing: the checkpoint is a trained one
+        method.fit(train, run)  # Nothing is trained, because the checkpoint is already trained.
         return method
 
     def _raw(self, source: Path, fingerprint: str) -> Path:
-        """Return the directory of what was predicted so far, empty unless all that decides it is the same."""
+        """Return the directory of existing predictions; it is emptied unless all that decides them is the same."""
         files = [source] if source.is_file() else sorted(source.glob("model.*"))
         facts = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
         identity = {"files": facts, "options": self.options, "data": fingerprint, "size": self.size, "seed": self.seed}
@@ -275,7 +275,7 @@ class Steps:
                 self._tell(done, len(test), "pictures")
 
     def _paint_denoising(self, method: DiAD, test: TestData) -> None:
-        """Draw how one image of each class, a defective one if there is one, is denoised."""
+        """Draw the denoising of one image of each class, a defective one if there is one."""
         table = test.table.sort_values("label", ascending=False, kind="stable")
         chosen = set(table.groupby("class").head(1).index)
         for batch in test.batches(8):
@@ -288,13 +288,13 @@ class Steps:
 
 @torch.no_grad()
 def through(model: DiADModel, images: Tensor, device: torch.device) -> Tensor:
-    """Return what the autoencoder alone makes of images in [0,1]."""
+    """Return the autoencoder's reconstruction of images in [0,1]."""
     mean, _ = model.eval().encode(normalise(images.to(device)))
     return denormalise(model.decode(model.config.scale * mean)).cpu()
 
 
 def predict(method: DiAD, batch: Batch, raw: Path, device: torch.device) -> list[dict[str, Any]]:
-    """Return map, score, level maps and reconstruction of each image, and keep them; kept ones aren't made again."""
+    """Predict and keep map, score, level maps and reconstruction of each image; kept ones are not computed again."""
     paths = [raw / f"{index}.npz" for index in batch.index.tolist()]
     missing = [i for i, path in enumerate(paths) if not path.is_file()]
     if missing:
@@ -319,13 +319,13 @@ def save_arrays(values: dict[str, Any], name: str) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, Any]:
-    """Read what :func:`save_arrays` wrote."""
+    """Read the file that :func:`save_arrays` wrote."""
     with np.load(path, allow_pickle=False) as kept:
         return {key: kept[key] for key in kept.files}
 
 
 def read_json_like(value: Any) -> Any:
-    """Return plain values as they come back from JSON: tuples are lists there."""
+    """Return plain values in the form in which JSON returns them, with lists in place of tuples."""
     import json
 
     return json.loads(json.dumps(value))

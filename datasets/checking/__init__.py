@@ -1,1 +1,1 @@
-"""What a user asks of a data set: is it whole, what is in it, how is it prepared."""
+"""Check, describe and prepare a dataset for a user."""

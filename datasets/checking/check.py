@@ -1,4 +1,4 @@
-"""Check a data set on the disk: its structure, its counts, every file, and what lies beside them."""
+"""Check a dataset on disk: its structure, its counts, every file, and the other files in its folders."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from diadbench.datasets.layouts.roots import find_root
 from diadbench.datasets.lookup import get
 from diadbench.datasets.table import checked, count
 
-#: A set with less than this share of the published images is a cut-down copy, not a broken download.
+#: A dataset with a smaller share of the published images counts as a reduced copy, not as a broken download.
 CUT_DOWN = 0.5
-#: Sets whose published counts nobody has confirmed.
+#: Datasets whose published counts have not been confirmed.
 _UNCONFIRMED = ("btad",)
 
 
@@ -46,7 +46,7 @@ def check(
         options: Options of the dataset.
 
     Returns:
-        The report; what is wrong with the data is in it.
+        The report, which states the faults of the data.
 
     Raises:
         UserError: Unknown dataset or option, or nobody has said where the dataset lies.
@@ -60,7 +60,7 @@ def check(
     except Skip:
         raise
     except UserError as error:
-        report.add("error", "structure", str(error), note="")  # a run refuses it
+        report.add("error", "structure", str(error), note="")  # A run refuses it.
         return report
     whole = _whole(dataset, table, report)
     if whole is None:
@@ -77,7 +77,7 @@ def check(
 
 
 def check_table(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> None:
-    """Add findings on what the sample table alone says: numbers of images, classes, views. Opens no file."""
+    """Add findings on the sample table alone: numbers of images, classes, views. Opens no file."""
     _check_counts(dataset, table, report)
     _check_classes(table, report)
     _check_views(table, report)
@@ -90,12 +90,12 @@ def data_notes(
     size: tuple[int, int],
     bits: int = 0,
 ) -> tuple[str, ...]:
-    """Return what tables must say about a dataset's files: the notes of the findings of :func:`check`.
+    """Return the notes on a dataset's files for tables: those of the findings of :func:`check`.
 
     Args:
-        dataset: The dataset; its sample table is whole.
+        dataset: The dataset; its sample table is valid.
         digests: Digest of each image's file, by its path in the table.
-        masks: What is known of each mask, by its path in the table.
+        masks: Facts of each mask, by its path in the table.
         size: Evaluation size ``(H, W)``.
         bits: The most bits that a value of a 16-bit image needs; 0 where no image has 16 bits.
     """
@@ -108,12 +108,12 @@ def data_notes(
 
 
 def _whole(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> pd.DataFrame | None:
-    """Return the checked table; where a rule is broken, that is a finding, and files are checked all the same."""
+    """Return the checked table. A broken rule becomes a finding, and files are checked nevertheless."""
     where = str(dataset.root)
     try:
         return checked(table, dataset.info, where=where)
     except UserError as error:
-        report.add("error", "table", str(error), note="")  # a run refuses it
+        report.add("error", "table", str(error), note="")  # A run refuses it.
     try:
         whole = table[table["class"].isin(dataset.info.classes or table["class"].unique())]
         return whole.drop_duplicates(["class", "split", "image"]).reset_index(drop=True)
@@ -122,9 +122,9 @@ def _whole(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> pd.Dat
 
 
 def refuse(dataset: Dataset) -> None:
-    """Refuse a dataset whose table :func:`check` calls wrong: a run and ``prepare`` give the verdict of the check.
+    """Refuse a dataset whose table has errors in :func:`check`, so that a run and ``prepare`` agree with the check.
 
-    What is wrong with files is found by whoever opens them.
+    Faults of files are found when the files are opened.
 
     Raises:
         UserError: The table is wrong, or images of a published set are missing.

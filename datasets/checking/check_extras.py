@@ -1,4 +1,4 @@
-"""What lies below a dataset's root and belongs to no sample."""
+"""Find files below a dataset's root that belong to no sample."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.images import SEVERAL, has_image_suffix, is_hidden
 from diadbench.datasets.findings import CheckReport
 
-#: Sets whose folders hold images that no list names, by design (COCO's images without annotations).
+#: Datasets whose folders by design hold images that no list names (COCO's images without annotations).
 _LOOSE = ("coco_ad",)
-#: Suffixes of lists, texts and other things that lie beside images.
+#: Suffixes of lists, texts and other files that accompany images.
 _BESIDE = (
     ".json",
     ".jsonl",
@@ -36,9 +36,9 @@ _BESIDE = (
 
 
 def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> None:
-    """Add a finding for every folder with files that the sample table doesn't name, and for links that leave the root.
+    """Add a finding for every folder with files that are not in the sample table, and for links that leave the root.
 
-    An unnamed image in a folder of named ones is a warning: it was forgotten by a list, or is no part of the set.
+    An unlisted image in a folder of listed ones is a warning: the list omits it, or it isn't part of the dataset.
     """
     named = {path for name in ("image", "mask", "xyz") if name in table.columns for path in table[name] if path}
     used = {file for path in named for file in _files_of(path)}
@@ -60,7 +60,7 @@ def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> 
                 f"{len(pictures)} files that belong to no sample: {', '.join(sorted(pictures)[:3])}",
                 dataset.root / folder,
                 "remove them, or mend the list that should name them",
-                note="",  # no run reads them
+                note="",  # No run reads them.
             )
         else:
             top = "/".join(folder.split("/")[:2])
@@ -81,7 +81,7 @@ def _is_beside(name: str) -> bool:
 
 
 def _files(root: Path, report: CheckReport) -> Iterator[str]:
-    """Yield the visible files below the root; links to folders are not followed, and told where they leave it."""
+    """Yield the visible files below the root. Links to folders aren't followed; links that leave it are reported."""
     real = os.path.realpath(root)
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
@@ -89,7 +89,7 @@ def _files(root: Path, report: CheckReport) -> Iterator[str]:
             path = os.path.join(folder, name)
             if os.path.islink(path) and not _stays(path, real):
                 text = "a link that leaves the data root, or leads nowhere"
-                report.add("warning", "symlink", text, path, "remove it", note="")  # a run refuses it, if it is read
+                report.add("warning", "symlink", text, path, "remove it", note="")  # A run refuses it, if it is read.
         place = os.path.relpath(folder, root).replace(os.sep, "/")
         for name in files:
             if not is_hidden(name):

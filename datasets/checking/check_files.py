@@ -1,4 +1,4 @@
-"""Open every file of a data set: what can't be decoded, sizes, empty and vanishing masks, equal files."""
+"""Open every file of a dataset and report unreadable files, sizes, empty and vanishing masks, and equal files."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def check_files(
     """Open every image, mask and scan of the table; add findings to the report.
 
     Args:
-        dataset: Where the paths lie.
+        dataset: The dataset that the paths belong to.
         table: Sample table.
-        report: Gets the findings, the numbers of files and of vanished masks.
+        report: Receives the findings and the numbers of files and of vanished masks.
         size: Evaluation size ``(H, W)``.
         progress: Called while files are opened.
         workers: Threads; ``None`` is one for each core.
@@ -71,7 +71,7 @@ def check_files(
     run_all(lambda i: tasks[i][0](tasks[i][1]), len(tasks), workers or cores(), problems, progress)
     report.files = len(tasks)
     for message in sorted(problems.messages):
-        report.add("error", "file", message, note="")  # a run refuses it
+        report.add("error", "file", message, note="")  # A run refuses it.
     if "mask" in table.columns:
         _check_mask_sizes(dataset, table, report, sizes, mask_sizes)
         check_masks(dataset, table, report, masks, size)
@@ -80,11 +80,11 @@ def check_files(
 
 
 def check_depth(dataset: Dataset, report: CheckReport, bits: int) -> None:
-    """Add a finding where 16-bit images use fewer bits and are scaled by what they use.
+    """Add a finding if 16-bit images use fewer bits and are scaled accordingly.
 
     Args:
-        dataset: Its option ``bit_depth``.
-        report: Gets the finding.
+        dataset: The dataset with its option ``bit_depth``.
+        report: Receives the finding.
         bits: The most bits that a value of a 16-bit image needs; 0 where no image has 16 bits.
     """
     depth = dataset.reading.bit_depth or depth_for(bits)
@@ -96,12 +96,12 @@ def check_depth(dataset: Dataset, report: CheckReport, bits: int) -> None:
         "bit-depth",
         f"16-bit images that use {bits} bits: {2**depth - 1:,} becomes 255 ({depth} bits)",
         advice="" if asked else "set bit_depth where the camera has another depth",
-        note="" if asked else f"16-bit images use {bits} bits: scaled as {depth} bits",  # the option is a flag
+        note="" if asked else f"16-bit images use {bits} bits: scaled as {depth} bits",  # The option is a flag.
     )
 
 
 def read_scan(path: Path) -> None:
-    """Read an xyz scan. Raises UserError when it isn't three channels of numbers."""
+    """Read an xyz scan. Raises UserError unless it has three channels of numbers."""
     import tifffile
 
     content = read_bytes(path)
@@ -109,7 +109,7 @@ def read_scan(path: Path) -> None:
         import io
 
         shape = tifffile.imread(io.BytesIO(content)).shape
-    except Exception as error:  # tifffile raises nearly anything on a broken file
+    except Exception as error:  # tifffile raises many kinds of exceptions on a broken file.
         raise UserError(f"{path}: damaged TIFF ({error}); get it again") from error
     if len(shape) != 3 or 3 not in (shape[0], shape[2]):
         raise UserError(f"{path}: shape {shape}; expected three channels x, y, z")
@@ -127,7 +127,7 @@ def _check_mask_sizes(
                 f"mask of {found} for an image of {expected}",
                 dataset.mask_root / mask,
                 "get the pair again",
-                note="",  # a run refuses it
+                note="",  # A run refuses it.
             )
 
 
@@ -137,10 +137,10 @@ def check_masks(
     """Add findings on empty, vanished, odd and misplaced masks.
 
     Args:
-        dataset: Where the paths lie.
+        dataset: The dataset that the paths belong to.
         table: Sample table.
         report: Gets the findings and the numbers of vanished masks.
-        masks: What is known of each mask, by its path in the table.
+        masks: Facts of each mask, by its path in the table.
         size: Evaluation size ``(H, W)``.
     """
     vanished: dict[str, list[str]] = {rule: [] for rule in RULES}
@@ -160,7 +160,7 @@ def check_masks(
         if label == 0 and facts.positive:
             text = "a mask with anomalous pixels for a normal image"
             text += f"; {MASK_CAUSES[facts.signs.cause].what}" if facts.signs.cause else ""
-            report.add("error", "mask-label", text, dataset.mask_root / mask, note="")  # a run refuses it
+            report.add("error", "mask-label", text, dataset.mask_root / mask, note="")  # A run refuses it.
         for rule in facts.vanishes:
             vanished[rule].append(mask)
     report.vanished = {rule: len(paths) for rule, paths in vanished.items()}
@@ -186,10 +186,10 @@ def _tell_vanished(dataset: Dataset, report: CheckReport, gone: dict[str, list[s
 def check_duplicates(
     dataset: Dataset, table: pd.DataFrame, report: CheckReport, digests: Mapping[str, str | None]
 ) -> None:
-    """Add a finding for each image that is there twice, by content, among images that train or are tested together.
+    """Add a finding for each image with the same content as another one that is trained or tested together with it.
 
     Args:
-        dataset: Which classes go together, and where the paths lie.
+        dataset: The dataset, which decides what is trained together.
         table: Sample table.
         report: Gets the findings.
         digests: Digest of each image's file, by its path in the table; ``None`` where it can't be read.
@@ -230,7 +230,7 @@ def check_duplicates(
 def _groups(dataset: Dataset, table: pd.DataFrame) -> list[tuple[str, ...]]:
     try:
         return [part.classes for part in dataset.groups()]
-    except UserError:  # the table is broken, which is told already
+    except UserError:  # The table is broken, which is reported already.
         return [tuple(table["class"].unique())]
 
 

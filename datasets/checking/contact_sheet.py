@@ -27,7 +27,7 @@ _COLUMNS = ("training", "normal", "anomalous", "mask")
 def contact_sheet(
     name: str, root: Path | str | None, out: Path | str, *, classes: Sequence[str] | None = None, **options: Any
 ) -> Path:
-    """Draw a PNG with a row for each class: a training image, a normal and an anomalous test image, its mask.
+    """Draw a PNG with one row per class: a training image, a normal and an anomalous test image, and its mask.
 
     Args:
         name: Registered name.

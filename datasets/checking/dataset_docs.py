@@ -1,4 +1,4 @@
-"""The part of ``docs/datasets.md`` that is made from the facts about each dataset."""
+"""Generate the part of ``docs/datasets.md`` that states the facts of each dataset."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from diadbench.datasets.facts.known_sets import CATALOG
 
 
 def markdown() -> str:
-    """Return the part of ``docs/datasets.md`` that has a section for each dataset; a test compares the two."""
+    """Return the part of ``docs/datasets.md`` with one section per dataset; a test compares the two."""
     made = [name for name in CATALOG if name not in guides()]
     return "\n".join([*(_section(name) for name in guides()), *(_short_section(name) for name in made)])
 

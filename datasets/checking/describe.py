@@ -1,4 +1,4 @@
-"""What is to know about a dataset, as text: what it is, where to get it, what its folder must look like."""
+"""Describe a dataset as text: what it is, where to get it, and what its folder must look like."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def guides() -> dict[str, dict[str, Any]]:
 
 
 def info_text(name: str, root: Path | str | None = None, data_root: Path | str | None = None) -> str:
-    """Return what is to know about a dataset, as text: facts, published counts, folder, traps, BibTeX.
+    """Return the description of a dataset as text: facts, published counts, folder, traps, BibTeX.
 
     Raises:
         UserError: Unknown name.
@@ -58,8 +58,8 @@ def info_text(name: str, root: Path | str | None = None, data_root: Path | str |
 def options(name: str) -> list[tuple[str, str]]:
     """Return the options of a dataset with their defaults (``validation=false``) and what they mean.
 
-    They are the keyword arguments of the adapter's class; what they mean stands in its docstring, or in that of the
-    class that it inherits them from.
+    They are the keyword arguments of the adapter's class. Their meaning is taken from its docstring, or from that of
+    the class that it inherits them from.
 
     Raises:
         UserError: Unknown name.
@@ -83,12 +83,12 @@ def _arguments(docstring: str) -> dict[str, str]:
 
 
 def _plain(value: object) -> str:
-    """Return a default as the command line and a grid have it: ``true``, ``null``, ``0.2``."""
+    """Return a default in the form of the command line and grids: ``true``, ``null``, ``0.2``."""
     return json.dumps(value) if not isinstance(value, str) else value
 
 
 def count_table(name: str) -> list[str]:
-    """Return the published counts of a dataset as lines of text; empty when there are none."""
+    """Return the published counts of a dataset as lines of text; empty if there are none."""
     known = published(name)
     if not known:
         return []

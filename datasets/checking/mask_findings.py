@@ -1,4 +1,4 @@
-"""What masks look like that can't be meant so, each with its likely cause and what to do."""
+"""Findings on implausible masks, each with its likely cause and advice."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.masks import MaskFacts
 from diadbench.datasets.findings import CheckReport
 
-#: A class with fewer masks than this may have equal ones by chance.
+#: In a class with fewer masks than this, masks may be equal by chance.
 _FEWEST = 3
 
 
 class Cause(NamedTuple):
-    """A likely cause: what was seen, what to do, and what a table says of one and of several masks."""
+    """A likely cause: the observation, the advice, and the texts of a table for one and for several masks."""
 
     what: str
     advice: str
@@ -68,7 +68,7 @@ MASK_CAUSES: dict[str, Cause] = {
         "{n} mask covers more than half of its image|{n} masks cover more than half of their images",
     ),
 }
-#: Sets in which things fill an image.
+#: Datasets in which objects may fill an image.
 _WIDE = ("coco_ad", "unimedical")
 _CUTS: dict[str, Cause] = {
     "jpeg": Cause(
@@ -91,13 +91,13 @@ _GREY = Cause(
 
 
 def check_signs(dataset: Dataset, table: pd.DataFrame, report: CheckReport, masks: Mapping[str, MaskFacts]) -> None:
-    """Add findings on masks that can't be meant so, and on masks that were thresholded at half.
+    """Add findings on implausible masks, and on masks that were thresholded at half.
 
     Args:
-        dataset: Where the paths lie, and its options.
+        dataset: The dataset with its options.
         table: Sample table.
         report: Gets the findings.
-        masks: What is known of each mask, by its path in the table.
+        masks: Facts of each mask, by its path in the table.
     """
     if dataset.masks_made_whole:
         return  # a flag of the dataset says so
@@ -122,7 +122,7 @@ def _is_grey(facts: MaskFacts) -> bool:
 
 
 def _tell_all(dataset: Dataset, report: CheckReport, paths: list[str], cause: Cause) -> None:
-    """Add one finding for all masks of a kind: there may be thousands."""
+    """Add one finding for all masks of a kind, because there may be thousands."""
     if not paths:
         return
     one, _, many = cause.note.partition("|")

@@ -1,4 +1,4 @@
-"""Do ahead of a run what a run would do first: index a dataset, make what must be made, decode it into the cache."""
+"""Prepare a dataset before a run: index it, generate what is missing, and decode it into the cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from diadbench.datasets.lookup import get
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was prepared.
+    """The result of a preparation.
 
     Attributes:
         root: Directory of the data; nothing was written there.
@@ -40,27 +40,27 @@ def prepare(
     progress: Progress | None = None,
     **options: Any,
 ) -> Prepared:
-    """Index a dataset and decode it into the cache, for runs at ``size``. COCO-AD's lists and masks are made.
+    """Index a dataset and decode it into the cache for runs at ``size``; COCO-AD's lists and masks are generated.
 
-    Nothing is written below the root, so it may be read-only. A killed call goes on where it was.
+    Nothing is written below the root, so it may be read-only. A killed call is resumed by the next one.
 
     Args:
         name: Registered name.
         root: Its directory; ``None`` looks where :func:`find_root` does.
-        size: Image size of the runs to come, side or ``(H, W)``.
+        size: Image size of the later runs, side or ``(H, W)``.
         progress: Called as ``progress(done, total, what)``.
         options: Options of the dataset.
 
     Raises:
-        UserError: The dataset is not found, something is wrong with it, or the cache can't be written.
+        UserError: The dataset is not found or has a fault, or the cache can't be written.
     """
     dataset = get(name, find_root(name, root), **options)
     refuse(dataset)
     if name == "coco_ad" and dataset.found.layout.name == "owner":  # type: ignore[attr-defined]
         from diadbench.datasets.sets.coco_masks import make
 
-        telling = progress
-        drawing = None if telling is None else (lambda done, total, what: telling(done, total, what or "drawing masks"))
+        report = progress
+        drawing = None if report is None else (lambda done, total, what: report(done, total, what or "drawing masks"))
         make(dataset.root / dataset.found.base, drawing)  # type: ignore[attr-defined]
     module = DataModule(dataset, size, progress=progress)
     module.prepare()

@@ -1,4 +1,4 @@
-"""What a method and the evaluation see of a dataset: tensors, in batches."""
+"""The tensors of a dataset, in batches, for methods and for the evaluation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TrainData(torch.utils.data.Dataset[dict[str, Tensor]]):
     straight from the memory map).
 
     Attributes:
-        class_names: Names that class ids point to.
+        class_names: Names of the class ids.
         class_ids: ``int64 (N,)`` CPU tensor.
         index: ``int64 (N,)`` CPU tensor: rows in the dataset's sample table.
         image_size: ``(H, W)``.
@@ -67,7 +67,7 @@ class TrainData(torch.utils.data.Dataset[dict[str, Tensor]]):
         index: IntArray,
         fingerprint: str,
     ) -> None:
-        """Args are those of the attributes; ``store`` gives the images for rows of the sample table."""
+        """Args are those of the attributes; ``store`` provides the images for rows of the sample table."""
         self._store = store
         self.class_names = class_names
         self.class_ids = torch.from_numpy(np.array(class_ids, dtype=np.int64))
@@ -88,10 +88,10 @@ class TrainData(torch.utils.data.Dataset[dict[str, Tensor]]):
         return self._store.read(self.index[torch.as_tensor(indices, dtype=torch.int64)].numpy())
 
     def kept(self, indices: Tensor | list[int]) -> Tensor:
-        """Return the images of the given positions as they are kept: ``uint8 (n,3,H,W)`` where they are bytes.
+        """Return the images of the given positions as they are stored: ``uint8 (n,3,H,W)`` if they are bytes.
 
-        A quarter of the memory of :meth:`images`, to be converted on the device:
-        ``kept.to(torch.float32).div_(255)`` are the images. Where they are no bytes (6 channels), ``float32``.
+        They need a quarter of the memory of :meth:`images` and are converted on the device:
+        ``kept.to(torch.float32).div_(255)`` are the images. Images that are not bytes (6 channels) are ``float32``.
         """
         return self._store.kept(self.index[torch.as_tensor(indices, dtype=torch.int64)].numpy())
 
@@ -113,13 +113,13 @@ class TestData:
     """Test samples of one part, in the order of the sample table: class by class.
 
     Attributes:
-        class_names: Names that class ids point to.
-        table: Its rows of the sample table; the index is that of the whole table.
+        class_names: Names of the class ids.
+        table: Rows of the part in the sample table, with the index of the whole table.
         image_size: ``(H, W)``.
         has_masks: Whether batches carry masks.
     """
 
-    __test__ = False  # pytest: this is no test
+    __test__ = False  # tells pytest that this is no test class
 
     def __init__(
         self,
@@ -146,20 +146,20 @@ class TestData:
 
     @cached_property
     def class_ids(self) -> Tensor:
-        """``int64 (N,)``: position in :attr:`class_names`."""
+        """Return ``int64 (N,)`` positions in :attr:`class_names`."""
         ids = {name: i for i, name in enumerate(self.class_names)}
         return torch.from_numpy(self.table["class"].map(ids).to_numpy(dtype=np.int64, copy=True))
 
     @cached_property
     def labels(self) -> Tensor:
-        """``int64 (N,)``: 0 normal, 1 anomalous."""
+        """Return ``int64 (N,)`` labels: 0 normal, 1 anomalous."""
         return torch.from_numpy(self.table["label"].to_numpy(dtype=np.int64, copy=True))
 
     def batches(self, batch_size: int, first: int = 0) -> Iterator[Batch]:
         """Yield all samples once. A batch holds one class only, and classes follow one another.
 
         Args:
-            batch_size: Most samples of a batch.
+            batch_size: Maximum number of samples in a batch.
             first: Position (0..N-1) of the first sample; those before it are left out.
         """
         rows = self.table.index.to_numpy(dtype=np.int64, copy=True)

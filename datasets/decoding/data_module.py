@@ -1,4 +1,4 @@
-"""From a dataset to tensors: every file is opened once, decoded into the cache, and served from there."""
+"""Convert a dataset to tensors: every file is opened once, decoded into the cache, and read from there."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ from diadbench.datasets.decoding.masks import RULES, MaskFacts, MaskRule, read_r
 from diadbench.datasets.decoding.reading import depth_for
 from diadbench.datasets.decoding.rows import ImageStore, MaskStore, Rows, packed
 from diadbench.datasets.decoding.train_subset import TrainSubset
-from diadbench.datasets.decoding.workers import Make, Problems, Progress, cores, in_threads, telling
+from diadbench.datasets.decoding.workers import Make, Problems, Progress, cores, in_threads, partial_progress
 
-#: Part of every key: raise it when decoding or resizing changes.
+#: Part of every key. Raise it when decoding or resizing changes.
 CACHE_VERSION = 1
-#: The same for masks alone: what is kept beside them counts too.
+#: The same for masks alone. Raise it also when the values stored with them change.
 MASK_VERSION = 3
 CHANNELS = ("rgb", "xyz")
 Digest = str | None
 
 
 class DataModule:
-    """The data of one dataset, images at one size and masks at another or the same, for all its parts.
+    """The data of one dataset, for all its parts, with images at one size and masks at the same or another one.
 
     Images are resized to ``image_size`` without keeping the aspect ratio (as ADer, DiAD and UniAD do), with
     antialiasing, and stored as uint8 in ``<cache>/images/<key>``, an array for each class. All cells and processes
     share it.
 
     Args:
-        dataset: Where the samples come from.
+        dataset: The dataset of the samples.
         image_size: Side, or ``(H, W)``.
         mask_size: Side, or ``(H, W)``, of the masks of test data, each resized from its native file; ``None`` is that
             of the images.
@@ -105,24 +105,24 @@ class DataModule:
         self._workers = workers or cores()
         self._subset = subset
 
-    # -- what the rest of the house calls -------------------------------------------------------------------
+    # -- used by the rest of the project ----------------------------------------------------------------------
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """The dataset's checked sample table."""
+        """Return the dataset's checked sample table."""
         return self.dataset.samples
 
     @cached_property
     def used(self) -> pd.DataFrame:
-        """The rows of :attr:`samples` that are trained on and tested, with their splits."""
+        """Return the rows of :attr:`samples` that are trained on and tested, with their splits."""
         return self.samples if self._subset is None else self._subset.apply(self.samples)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the sample table and of the contents of all its files.
+        """Return the digest of the sample table and of the contents of all its files.
 
-        The same on another machine, below another root, and after the files were made again. Nothing is decoded for
-        it. Files that were read before and haven't changed since are not read again.
+        It is the same on another machine, below another root, and for recreated files. Nothing is decoded for it, and
+        files that were read before and haven't changed are not read again.
 
         Raises:
             UserError: Files are missing, empty or unreadable: the first few by name, and how many.
@@ -134,7 +134,7 @@ class DataModule:
 
     @property
     def bit_depth(self) -> int:
-        """Bits that the set's 16-bit images use, found over all of them or set by an option; 16 where there are none.
+        """Return the bits that the 16-bit images use, found over all of them or set by an option; 16 if there are none.
 
         Raises:
             UserError: As :attr:`fingerprint`.
@@ -144,16 +144,16 @@ class DataModule:
 
     @property
     def n_train(self) -> int:
-        """Number of training images, over all parts."""
+        """Return the number of training images, over all parts."""
         return int((self.used["split"] == "train").sum())
 
     @property
     def n_test(self) -> int:
-        """Number of test images, over all parts."""
+        """Return the number of test images, over all parts."""
         return len(self.used) - self.n_train
 
     def prepare(self) -> None:
-        """Build what the cache doesn't hold yet. Every file that it needs is opened once, before any training.
+        """Build the missing arrays of the cache. Every file that is needed is opened once, before any training.
 
         Raises:
             UserError: Files can't be read, or a mask has another size than its image: the first few by name, and how
@@ -197,22 +197,22 @@ class DataModule:
 
     @property
     def vanished(self) -> dict[str, int]:
-        """Number of anomalous masks of each class that have pixels at their native size and none after resizing.
+        """Return the number of anomalous masks of each class that have pixels at native size but none after resizing.
 
-        Classes without any are left out. Their image label stays the dataset's own.
+        Classes without such masks are left out. Image labels are those of the dataset in any case.
         """
         return self._count_masks(lambda facts: bool(facts.vanishes))
 
     @property
     def empty_masks(self) -> dict[str, int]:
-        """Number of anomalous samples of each class whose mask file has no positive pixel at all."""
+        """Return the number of anomalous samples of each class whose mask file has no positive pixel at all."""
         return self._count_masks(lambda facts: not facts.positive)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What tables with results on this data must say about its files: the findings of ``datasets check``.
+        """Return the notes on the files for tables with results on these data: the findings of ``datasets check``.
 
-        No file is opened for it: digests and facts about masks are in the cache already.
+        No file is opened, because digests and facts about masks are in the cache already.
 
         Raises:
             UserError: As :meth:`prepare`.
@@ -224,14 +224,14 @@ class DataModule:
         digests = dict(zip(self.samples["image"], self._digests(Problems())["image"], strict=True))
         return data_notes(self.dataset, digests, masks, self.mask_size, self._contents(Problems()).bits)
 
-    # -- plans: what each array holds -----------------------------------------------------------------------
+    # -- plans: the content of each array ---------------------------------------------------------------------
 
     def _digests(self, problems: Problems) -> dict[str, list[Digest]]:
         return self._contents(problems).digests
 
     def _contents(self, problems: Problems) -> Contents:
         if self._known is None:
-            progress = telling(self._progress, f"reading {self.dataset.info.name}")
+            progress = partial_progress(self._progress, f"reading {self.dataset.info.name}")
             found = read_contents(self.dataset, self.channels, self.cache, self._workers, problems, progress)
             if problems.messages:
                 return found
@@ -255,7 +255,7 @@ class DataModule:
     _masks: Rows | None = None
 
     def _rows(self, column: str, groups: list[IntArray], digests: dict[str, list[Digest]], problems: Problems) -> Rows:
-        """Build the arrays of an image column; a file that several rows share is stored once."""
+        """Plan the arrays of an image column; a file that several rows share is stored once."""
         plans, rows_of = [], []
         for rows in groups:
             paths = [str(path) for path in self.samples[column].iloc[rows]]
@@ -304,7 +304,7 @@ class DataModule:
     def _mask_plan(self, rows: IntArray, digests: list[Digest], images: Rows, problems: Problems) -> ArrayPlan:
         paths = [str(path) for path in self.samples["mask"].iloc[rows]]
         normal = (self.samples["label"].iloc[rows] == 0).tolist()
-        # None where the image itself can't be read: that is told already
+        # None if the image itself can't be read, which is reported already
         sizes = images.values(rows)
         root = self.dataset.mask_root
 
@@ -331,7 +331,7 @@ class DataModule:
         return ArrayPlan(place, count, row, dtype, fill, what="decoded images", about=about)
 
     def _classes(self, rows: IntArray) -> str:
-        """Return what an array belongs to, for people: the dataset and the classes of its rows."""
+        """Return what an array belongs to for people: the dataset and the classes of its rows."""
         names = list(self.samples["class"].iloc[rows].unique())
         return f"{self.dataset.info.name} ({names[0] if len(names) == 1 else f'{len(names)} classes'})"
 
@@ -344,7 +344,7 @@ class DataModule:
         arrays: list[CachedArray] = []
         for plan, array, (rows, places) in zip(plans, ready, rows_of):
             if array is None:
-                array = build(plan, telling(self._progress, what, done, total))
+                array = build(plan, partial_progress(self._progress, what, done, total))
                 done += plan.count
             if array is not None:
                 array_of[rows], position[rows] = len(arrays), places
@@ -352,7 +352,7 @@ class DataModule:
         return Rows(tuple(arrays), array_of, position)
 
     def _mask_facts(self) -> Iterator[tuple[int, MaskFacts]]:
-        """Yield rows that have a mask file, and what is known of it. ``vanishes`` knows this module's rule only."""
+        """Yield the rows with a mask file, and the facts of the mask. ``vanishes`` is for this module's rule only."""
         _ = self._stores
         if self._masks is None:
             return
@@ -371,7 +371,7 @@ class DataModule:
 
 
 def _groups(samples: pd.DataFrame) -> Iterator[IntArray]:
-    """Yield rows that share an array: a class each, but classes with an image in common (COCO-AD) go together."""
+    """Yield rows that share an array: one array per class, but classes with common images (COCO-AD) share one."""
     together: list[set[str]] = []
     per_image = samples.groupby("image", sort=False)["class"]
     shared = (
@@ -385,12 +385,12 @@ def _groups(samples: pd.DataFrame) -> Iterator[IntArray]:
 
 
 def _resized_xyz(path: Path, size: tuple[int, int]) -> tuple[npt.NDArray[Any], list[int]]:
-    """Read a float TIFF ``(H,W,3)`` and resize it by nearest neighbour: zeros mean "no measurement" and mustn't mix."""
+    """Read a float TIFF ``(H,W,3)`` and resize it by nearest neighbour, so that zeros ("no measurement") don't mix."""
     import tifffile
 
     try:
         native = tifffile.imread(path)
-    except Exception as error:  # tifffile raises nearly anything on a broken file
+    except Exception as error:  # tifffile raises many kinds of exceptions on a broken file.
         raise UserError(f"{path}: not a readable TIFF ({error})") from error
     if native.ndim != 3 or native.shape[2] != 3:
         raise UserError(f"{path}: shape {native.shape}; expected (H, W, 3) with x, y, z of each pixel")

@@ -1,4 +1,4 @@
-"""Pixels of more than 8 bits, and files whose pixels nobody reads: several pages, more channels, signed values."""
+"""Read pixels of more than 8 bits, and detect files with unread pixels: several pages, more channels, signed values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from diadbench.common.errors import UserError
 #: Pillow's modes of grey images with more than 8 bits.
 WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-#: Formats whose further frames are a preview of the first (phones), and no data.
+#: Formats whose further frames are a preview of the first (phones), not data.
 _PREVIEWS = ("MPO",)
 _REDUCED, _BITS, _ORIENTATION, _SAMPLES, _SAMPLE_FORMAT = 254, 258, 274, 277, 339
 _FLOAT = 3
@@ -24,7 +24,7 @@ Wide = npt.NDArray[np.uint16]
 
 
 def has_wide_values(content: bytes) -> bool:
-    """Whether a file stores whole numbers of 16 or 32 bits, by its header: PNG, TIFF, PGM and PPM can."""
+    """Whether a file by its header stores whole numbers of 16 or 32 bits: PNG, TIFF, PGM and PPM can."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return content[24:25] == b"\x10"
     if content[:2] in (b"P2", b"P3", b"P5", b"P6"):
@@ -37,9 +37,9 @@ def has_wide_values(content: bytes) -> bool:
 
 
 def bits_used(content: bytes, path: Path | str) -> int:
-    """Return how many bits the greatest value of a file of wide values needs (1 to 16); 0 for other files.
+    """Return the number of bits that the greatest value of a file of wide values needs (1 to 16); 0 for other files.
 
-    A file that can't be decoded gives 0: whoever decodes it says why.
+    A file that can't be decoded gives 0, because decoding reports the reason.
     """
     if not has_wide_values(content):
         return 0
@@ -47,7 +47,7 @@ def bits_used(content: bytes, path: Path | str) -> int:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
             return max(1, int(wide_values(content, image, path).max()).bit_length())
-    except Exception:  # broken in any way: told where it is decoded
+    except Exception:  # The file is broken in some way, which is reported where it is decoded.
         return 0
 
 
@@ -56,7 +56,7 @@ def wide_values(content: bytes, image: Image.Image, path: Path | str) -> Wide:
 
     Args:
         content: The file's content.
-        image: The same as Pillow opened it; already turned by its EXIF orientation.
+        image: The image that Pillow opened from it, already rotated by its EXIF orientation.
         path: For the error text.
 
     Raises:
@@ -73,13 +73,13 @@ def wide_values(content: bytes, image: Image.Image, path: Path | str) -> Wide:
 
 
 def is_white_zero(content: bytes) -> bool:
-    """Whether a TIFF stores white as 0; Pillow turns that over in 8 bits, and not in 16."""
+    """Whether a TIFF stores white as 0; Pillow inverts such files with 8 bits, but not with 16."""
     page = _tiff_page(content) if content[:4] in _TIFF else None
     return page is not None and int(page.photometric) == 0
 
 
 def scaled_values(values: Wide, depth: int, path: Path | str) -> npt.NDArray[np.uint8]:
-    """Return 16-bit values that use ``depth`` bits as 8 bits, rounded: ``2**depth - 1`` becomes 255.
+    """Scale 16-bit values that use ``depth`` bits to 8 bits, rounded: ``2**depth - 1`` becomes 255.
 
     Raises:
         UserError: A value needs more bits.
@@ -96,7 +96,7 @@ def scaled_values(values: Wide, depth: int, path: Path | str) -> npt.NDArray[np.
 
 
 def unread_pixels(image: Image.Image) -> str:
-    """Say which pixels of a file would be lost, and what to do; ``""`` where all are read."""
+    """Return which pixels of a file would be lost, with advice; ``""`` if all are read."""
     pages = _pages(image)
     if pages > 1:
         return f"{pages} pages (frames) in one file; expected one image a file: split it, or keep one page"
@@ -110,14 +110,14 @@ def unread_pixels(image: Image.Image) -> str:
 
 
 def signed_pixels(image: Image.Image) -> str:
-    """Say that a TIFF holds signed 16-bit values; ``""`` where it doesn't."""
+    """Return a note that a TIFF holds signed 16-bit values; ``""`` if it doesn't."""
     tags: Any = getattr(image, "tag_v2", {})
     kinds, bits = (np.atleast_1d(tags.get(tag, 1)).tolist() for tag in (_SAMPLE_FORMAT, _BITS))
     return _SIGNED if 2 in kinds and 16 in bits else ""
 
 
 def what_tiff_is(content: bytes) -> str:
-    """Say what a TIFF file holds that Pillow doesn't know; ``""`` where it is no TIFF."""
+    """Return a description of a TIFF file that Pillow can't read; ``""`` if it is not a TIFF."""
     if content[:4] not in _TIFF:
         return ""
     page = _tiff_page(content)
@@ -135,7 +135,7 @@ def _channels(samples: int) -> str:
 
 
 def _pages(image: Image.Image) -> int:
-    """Return the number of whole pages; reduced copies and previews don't count."""
+    """Return the number of full pages; reduced copies and previews don't count."""
     frames = int(getattr(image, "n_frames", 1))
     if frames == 1 or image.format in _PREVIEWS:
         return 1
@@ -157,14 +157,14 @@ def _tiff_page(content: bytes) -> Any:
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             return file.pages[0]
-    except Exception:  # tifffile raises nearly anything on a broken file
+    except Exception:  # tifffile raises many kinds of exceptions on a broken file.
         return None
 
 
 def _colour_values(content: bytes, path: Path | str) -> Wide:
     try:
         return _decoded_colours(content)
-    except Exception as error:  # decoders raise nearly anything on a broken file
+    except Exception as error:  # Decoders raise many kinds of exceptions on a broken file.
         raise UserError(f"{path}: 16-bit colours that can't be read ({error}); convert the file") from error
 
 
@@ -174,7 +174,7 @@ def _decoded_colours(content: bytes) -> Wide:
 
         values = np.asarray(tifffile.imread(io.BytesIO(content)))
         if values.ndim == 3 and values.shape[0] in (3, 4) and values.shape[2] not in (3, 4):
-            values = values.transpose(1, 2, 0)  # a plane for each channel
+            values = values.transpose(1, 2, 0)  # one plane per channel
         return np.asarray(values[..., :3], dtype=np.uint16) if values.ndim == 3 else values.astype(np.uint16)
     import cv2
 
@@ -185,7 +185,7 @@ def _decoded_colours(content: bytes) -> Wide:
 
 
 def _turned(values: Wide, content: bytes) -> Wide:
-    """Turn an array as the file's EXIF orientation says; Pillow does it for the images that it decodes."""
+    """Rotate an array by the file's EXIF orientation; Pillow does this for images that it decodes itself."""
     with Image.open(io.BytesIO(content)) as image:
         turn = int(image.getexif().get(_ORIENTATION, 1))
     turned = {

@@ -1,4 +1,4 @@
-"""What a dataset's files hold, as digests: a cache or a result is valid for contents, never for names or dates."""
+"""Digests of a dataset's files: a cache or a result is valid for contents, not for names or dates."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from diadbench.common.files import cache_dir, write_with
 from diadbench.datasets.decoding.deep_pixels import bits_used
 from diadbench.datasets.decoding.images import SEVERAL, inside, is_union, mask_files, read_bytes
 from diadbench.datasets.decoding.reading import HALF, depth_for
-from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all, telling
+from diadbench.datasets.decoding.workers import Problems, Progress, cores, partial_progress, run_all
 from diadbench.datasets.table import COLUMNS
 
 if TYPE_CHECKING:
     from diadbench.datasets.base import Dataset
 
-#: A file that changed less than this long ago may change again within the same tick of the file system's clock,
-#: unseen; its digest is used once and not remembered (git calls this "racily clean").
+#: A file that changed less than this long ago may change again unnoticed within the same tick of the file system's
+#: clock; its digest is used once and not remembered (git calls this "racily clean").
 SETTLED_NS = 2_000_000_000
 #: Suffixes of masks whose values are blurred by compression.
 _JPEG = (".jpg", ".jpeg")
 
 
 class Stat(NamedTuple):
-    """Whatever changes when a file does."""
+    """Values that change when a file changes."""
 
     size: int
     mtime_ns: int
@@ -42,7 +42,7 @@ class Stat(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is remembered of a file: when it was so, the digest of its content, and the bits that its values use."""
+    """Remembered facts of a file: its state then, the digest of its content, and the bits that its values use."""
 
     stat: Stat
     digest: str
@@ -50,10 +50,10 @@ class Known(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What a dataset's files hold.
+    """The contents of a dataset's files.
 
     Attributes:
-        digests: For each column of paths the digests of its files, row by row; ``None`` for one that can't be read.
+        digests: For each column of paths, the digests of its files, row by row; ``None`` for an unreadable file.
         bits: The most bits that a value of an image file of 16 bits needs; 0 where no image has 16 bits.
     """
 
@@ -67,16 +67,16 @@ def digest_of(content: bytes) -> str:
 
 
 def digest_parts(parts: Iterable[object]) -> str:
-    """Return one digest of a sequence of plain values; it differs when any of them or their order does."""
+    """Return one digest of a sequence of plain values, which changes when any of them or their order changes."""
     return digest_of(json.dumps(list(parts), ensure_ascii=True).encode())
 
 
 class Digests:
-    """Digests of files below a root, each computed once for as long as the file's size, dates and inode stay.
+    """Digests of files below a root, each computed once while the file's size, dates and inode stay the same.
 
     Args:
         root: Directory that paths are relative to.
-        cache: Cache directory; what is known is kept in ``<cache>/digests``.
+        cache: Cache directory; digests are kept in ``<cache>/digests``.
         workers: Threads that read.
     """
 
@@ -90,9 +90,9 @@ class Digests:
         self.bits: dict[str, int] = {}
 
     def of(self, relatives: Sequence[str], problems: Problems, progress: Progress | None = None) -> list[str | None]:
-        """Return the digest of each file; ``None`` for a file that can't be read, which goes to ``problems``.
+        """Return the digest of each file; ``None`` for a file that can't be read, which is added to ``problems``.
 
-        A directory (masks of one image) gets a digest of the names and contents in it.
+        The digest of a directory (masks of one image) is made from the names and contents in it.
 
         Raises:
             UserError: The cache directory can't be written.
@@ -141,13 +141,13 @@ class Digests:
         try:
             table = pd.read_parquet(self._path)
             columns = [table[name].tolist() for name in ("path", *Stat._fields, "digest", "bits")]
-        except (OSError, ValueError, KeyError):  # none yet, of an earlier version, or not ours to trust
+        except (OSError, ValueError, KeyError):  # missing, of an earlier version, or written by another user
             return {}
         return {path: Known(Stat(*stat), digest, bits) for path, *stat, digest, bits in zip(*columns)}
 
     def _save(self, fresh: dict[str, Known]) -> None:
         with writing(self._cache), _locked(self._path):
-            merged = {**self._load(), **fresh}  # another process may have written since
+            merged = {**self._load(), **fresh}  # Another process may have written since.
             rows = [(path, *one.stat, one.digest, one.bits) for path, one in merged.items()]
             table = pd.DataFrame(rows, columns=["path", *Stat._fields, "digest", "bits"])
             write_with(self._path, lambda name: table.to_parquet(name, index=False))
@@ -159,7 +159,7 @@ def _locked(path: Path) -> FileLock:
 
 
 def stat_of(path: Path | str) -> Stat | None:
-    """Return what changes when the file does; ``None`` when it can't be told, and reading the file says why."""
+    """Return the values that change when the file does; ``None`` if unknown, as reading the file gives the reason."""
     try:
         found = os.stat(path)
     except OSError:
@@ -168,7 +168,7 @@ def stat_of(path: Path | str) -> Stat | None:
 
 
 def is_settled(stat: Stat) -> bool:
-    """Whether a file's last change is so long ago that another one would show in its dates."""
+    """Whether a file's last change is old enough for another change to show in its dates."""
     return time.time_ns() - max(stat.mtime_ns, stat.ctime_ns) > SETTLED_NS
 
 
@@ -183,19 +183,19 @@ def _joined(name: str, parts: list[str] | None, found: dict[str, str]) -> str | 
 def table_digest(
     table: pd.DataFrame, digests: Mapping[str, Sequence[str | None]], reading: Sequence[object] = ()
 ) -> str:
-    """Return the digest of a sample table and of what its files hold; it knows no absolute path and no date.
+    """Return the digest of a sample table and of its files' contents, without absolute paths and dates.
 
     Args:
         table: A checked sample table.
-        digests: For each column of paths the digests of its files, row by row.
-        reading: What decides how they are read, see :func:`decided_reading`; empty for what most files need.
+        digests: For each column of paths, the digests of its files, row by row.
+        reading: The settings that decide how they are read, see :func:`decided_reading`; empty for the defaults.
     """
     columns = [[name, table[name].tolist()] for name in COLUMNS]
     return digest_parts([*columns, *([name, list(found)] for name, found in sorted(digests.items())), *reading])
 
 
 def decided_reading(dataset: Dataset, bits: int) -> list[object]:
-    """Return what decides how a dataset's files are read, beyond the default; empty for 8-bit images and PNG masks.
+    """Return the settings that decide how a dataset's files are read; empty for 8-bit images and PNG masks.
 
     Args:
         dataset: The dataset, with its options.
@@ -211,9 +211,9 @@ def decided_reading(dataset: Dataset, bits: int) -> list[object]:
 def read_contents(
     dataset: Dataset, channels: Sequence[str], cache: Path, workers: int, problems: Problems, progress: Progress | None
 ) -> Contents:
-    """Return what the files of each column of paths that ``channels`` need hold.
+    """Return the contents of the files of each column of paths that ``channels`` need.
 
-    Files that can't be read go to ``problems``.
+    Unreadable files are added to ``problems``.
 
     Raises:
         UserError: The dataset has no such channel.
@@ -243,7 +243,7 @@ def fingerprint(dataset: Dataset, channels: Sequence[str] = ("rgb",), progress: 
         UserError: Files are missing, empty or unreadable: the first few by name, and how many.
     """
     problems = Problems()
-    told = telling(progress, f"reading {dataset.info.name}")
-    contents = read_contents(dataset, channels, cache_dir(), cores(), problems, told)
+    reported = partial_progress(progress, f"reading {dataset.info.name}")
+    contents = read_contents(dataset, channels, cache_dir(), cores(), problems, reported)
     problems.raise_any(f"dataset {dataset.info.name!r}")
     return table_digest(dataset.samples, contents.digests, decided_reading(dataset, contents.bits))

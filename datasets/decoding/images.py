@@ -1,4 +1,4 @@
-"""Read images and masks as arrays: rightly, or refuse them by name."""
+"""Read images and masks as arrays, or refuse files that can't be read correctly."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from diadbench.datasets.decoding.deep_pixels import (
 )
 from diadbench.datasets.decoding.lookalikes import differs
 
-#: Suffixes of image files that adapters list, in lower case.
+#: Suffixes of the image files that adapters look for, in lower case.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-#: Resize filters by name; all antialias, but ``nearest``.
+#: Resize filters by name; all but ``nearest`` antialias.
 FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
 }
-#: In a mask's path: what follows is a union of several files, ``<folder>/`` and their names below it, each after one.
+#: Marks a union of several files in a mask's path: it is followed by ``<folder>/`` and then by each file's name.
 SEVERAL = "\x1f"
 
 
 def inside(root: Path | str, relative: str) -> Path:
-    """Return ``root/relative``, refusing what leaves the root: absolute paths, ``..``, symlinks that point out.
+    """Return ``root/relative``, refusing paths that leave the root: absolute paths, ``..``, symlinks that point out.
 
-    Every read of a path from a sample table goes through here.
+    Every read of a path from a sample table uses this function.
 
     Raises:
         UserError: The path leaves the root, or is a loop of symlinks. A file that is merely missing is not refused.
@@ -90,7 +90,7 @@ def read_image(path: Path | str, depth: int = 16) -> npt.NDArray[np.uint8]:
 
 
 def decode_image(content: bytes, path: Path | str, depth: int = 16) -> npt.NDArray[np.uint8]:
-    """Decode the content of an image file, see :func:`read_image`. ``path`` is for the error text."""
+    """Decode the content of an image file, see :func:`read_image`. ``path`` is used in error texts."""
     image = open_image(content, path)
     if image.mode == "F":
         raise UserError(f"{path}: floating-point pixels; expected an 8- or 16-bit image: convert it")
@@ -104,7 +104,7 @@ def decode_image(content: bytes, path: Path | str, depth: int = 16) -> npt.NDArr
 
 
 def is_union(path: Path | str) -> bool:
-    """Whether a mask's path stands for several masks: a directory, or names that follow :data:`SEVERAL`."""
+    """Whether a mask's path means several masks: a directory, or names that follow :data:`SEVERAL`."""
     return SEVERAL in str(path) or os.path.isdir(path)
 
 
@@ -118,7 +118,7 @@ def mask_files(path: Path | str) -> list[Path]:
 
 
 def has_image_suffix(name: str) -> bool:
-    """Whether a file name ends like an image, in any case (``.JPG``)."""
+    """Whether a file name has the suffix of an image, in any case (``.JPG``)."""
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
@@ -128,12 +128,12 @@ def is_hidden(name: str) -> bool:
 
 
 def open_image(content: bytes, path: Path | str) -> Image.Image:
-    """Open the content of an image file with Pillow, turned as its EXIF orientation says.
+    """Open the content of an image file with Pillow, rotated by its EXIF orientation.
 
-    ``info["format"]`` names the format; ``info["signed"]`` says what is wrong with signed values, or is ``""``.
+    ``info["format"]`` is the format; ``info["signed"]`` describes signed values, or is ``""``.
 
     Raises:
-        UserError: An unknown format, a damaged file, several pages, or channels that nobody reads.
+        UserError: An unknown format, a damaged file, several pages, or unsupported channels.
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise UserError(
@@ -154,7 +154,7 @@ def open_image(content: bytes, path: Path | str) -> Image.Image:
         ) from error
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's decoders raise nearly anything on a broken file
+    except Exception as error:  # Pillow's decoders raise many kinds of exceptions on a broken file.
         raise UserError(f"{path}: damaged image ({error}); get it again") from error
     raise UserError(f"{path}: {strange}")
 

@@ -1,4 +1,4 @@
-"""Test images that are training images too, by the contents of their files."""
+"""Find test images that are also training images, by the contents of their files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 def leaks(
     table: pd.DataFrame, digests: Sequence[str | None], parts: Sequence[Sequence[str]]
 ) -> Iterator[tuple[str, str]]:
-    """Yield ``(test image, training image)`` of equal contents, inside each share of the classes that trains together.
+    """Yield ``(test image, training image)`` with equal contents, within each group of classes that trains together.
 
     Args:
         table: Sample table.
-        digests: Digest of each row's image; ``None`` for one that can't be read.
-        parts: Classes of each share, see :meth:`Dataset.groups`.
+        digests: Digest of each row's image; ``None`` for an unreadable image.
+        parts: Classes of each group, see :meth:`Dataset.groups`.
     """
     known = table.assign(digest=pd.Series(list(digests), index=table.index, dtype="object"))
     known = known[known["digest"].notna()]

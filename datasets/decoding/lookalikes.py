@@ -1,4 +1,4 @@
-"""Say why a file isn't found although its name seems to be there: what differs can't be seen."""
+"""Explain why a file isn't found although its name seems to exist: the difference is invisible."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from diadbench.common.errors import UserError
 
 
 def differs(path: Path | str) -> str:
-    """Return what differs between a missing path and a name in its folder that looks the same; ``""`` for none.
+    """Return the difference between a missing path and a name in its folder that looks the same; ``""`` for none.
 
-    Compared are upper and lower case, composed and decomposed letters (NFC, NFD), and spaces at the ends.
+    Upper and lower case, composed and decomposed letters (NFC, NFD), and leading and trailing spaces are compared.
     """
     place = Path(path)
     if not place.parent.is_dir():
@@ -53,16 +53,16 @@ def _what(listed: str, found: str) -> str:
 
 
 def shown(name: Path | str) -> str:
-    """Return a path as one line that can be printed and saved: bytes that are no UTF-8 become ``\\xd5``."""
+    """Return a path as one printable line: bytes that are not UTF-8 become ``\\xd5``."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return text.replace("\n", "\\n").replace("\r", "\\r")
 
 
 def check_encoding(folder: Path | str, name: str) -> None:
-    """Refuse a file name that is no UTF-8: it can't be written into tables and caches.
+    """Refuse a file name that isn't UTF-8, because it can't be written into tables and caches.
 
     Raises:
-        UserError: With the folder, the bytes, and what the name may have been.
+        UserError: The message states the folder, the bytes, and the likely name.
     """
     try:
         name.encode("utf-8")

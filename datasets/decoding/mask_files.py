@@ -1,4 +1,4 @@
-"""From a mask's file to its values, by the dataset's :class:`Reading`; and what its raw values look like."""
+"""Read a mask's file by the dataset's :class:`Reading`, and examine its raw values."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LOSSY = ("JPEG", "MPO")
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask as it was read.
+    """A mask that was read.
 
     Attributes:
-        values: ``uint8 (H,W)``; whatever is not 0 is anomalous. The file's own values where nothing was thresholded.
-        signs: What its raw values look like.
+        values: ``uint8 (H,W)``; values other than 0 are anomalous. The file's own values if nothing was thresholded.
+        signs: Properties of its raw values.
     """
 
     values: Values
@@ -32,10 +32,10 @@ class MaskFile:
 
 
 def read_mask(path: Path | str, reading: Reading | None = None) -> npt.NDArray[np.bool_]:
-    """Return a mask, ``bool (H,W)``: whatever is not 0 is anomalous (VisA's masks hold 1..n, others 0/255).
+    """Return a mask, ``bool (H,W)``: values other than 0 are anomalous (VisA's masks hold 1..n, others 0/255).
 
-    JPEG files and masks with soft edges are thresholded at half. A directory stands for the union of the masks in it
-    (MVTec LOCO). An alpha channel is no part of the mask.
+    JPEG files and masks with soft edges are thresholded at half. A directory means the union of the masks in it (MVTec
+    LOCO). An alpha channel is not part of the mask.
 
     Args:
         path: File, directory, or names after :data:`~diadbench.datasets.decoding.images.SEVERAL`.
@@ -49,7 +49,7 @@ def read_mask(path: Path | str, reading: Reading | None = None) -> npt.NDArray[n
 
 
 def read_mask_file(path: Path | str, reading: Reading | None = None) -> MaskFile:
-    """Return a mask's values and signs; for a directory those of the maximum over its masks.
+    """Return a mask's values and signs; for a directory, those of the maximum over its masks.
 
     Raises:
         UserError: As :func:`read_mask`.
@@ -72,7 +72,7 @@ def read_mask_file(path: Path | str, reading: Reading | None = None) -> MaskFile
 
 @dataclass(frozen=True)
 class _Part:
-    """One file of a mask: raw and read values, why it was thresholded, and whether only its alpha channel varies."""
+    """One file of a mask: raw and read values, the reason for a threshold, and whether only its alpha varies."""
 
     raw: Values
     values: Values
@@ -88,7 +88,7 @@ class _Part:
 
 
 def _threshold(raw: Values, lossy: bool, reading: Reading) -> tuple[int | None, str]:
-    """Return what to threshold at (``None``: nothing), and why: ``jpeg``, ``resized``, or ``""`` where asked for."""
+    """Return the threshold (``None``: none) and its reason: ``jpeg``, ``resized``, or ``""`` if it was requested."""
     if reading.threshold is not None:
         return (reading.threshold or None), ""
     if lossy:
@@ -97,13 +97,13 @@ def _threshold(raw: Values, lossy: bool, reading: Reading) -> tuple[int | None, 
 
 
 def _decoded(content: bytes, path: Path) -> tuple[Values, bool, bool]:
-    """Return raw 8-bit values, whether the format is lossy, and whether the alpha channel alone varies."""
+    """Return raw 8-bit values, whether the format is lossy, and whether only the alpha channel varies."""
     image = open_image(content, path)
     lossy = image.info.get("format") in _LOSSY
     if image.mode == "1":
         image = image.convert("L")
     elif image.mode in ("P", "PA"):
-        image = image.convert("RGB")  # by colour: in an adaptive palette index 0 may well be white
+        image = image.convert("RGB")  # Decoded by colour, because index 0 of an adaptive palette may be white.
     elif image.mode == "CMYK":
         image = image.convert("RGB")
     values = np.asarray(image)
@@ -116,8 +116,8 @@ def _decoded(content: bytes, path: Path) -> tuple[Values, bool, bool]:
 
 
 def _eight_bit(raw: npt.NDArray[Any]) -> Values:
-    """Return a mask's values in 8 bits; what is not 0 stays so."""
-    values: Any = raw  # mypy takes numpy's numbers of any kind for no numbers
+    """Return a mask's values in 8 bits; values other than 0 stay other than 0."""
+    values: Any = raw  # mypy doesn't accept numpy's generic numbers as numbers.
     if values.dtype == np.uint8:
         return np.array(values, dtype=np.uint8)
     if values.dtype == np.bool_:

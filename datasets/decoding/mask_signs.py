@@ -1,6 +1,6 @@
-"""Signs of masks that can't be meant so: inverted, framed, drawn over the photo, of three values ...
+"""Signs of implausible masks: inverted, framed, drawn over the photo, of three values ...
 
-Nothing here changes a mask. A sign has a likely cause, which is told in ``datasets check`` and under every table.
+No mask is changed here. The likely cause of a sign is stated in ``datasets check`` and under every table.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ import numpy as np
 import numpy.typing as npt
 
 Values = npt.NDArray[np.uint8]
-#: Below this maximum, values are numbers of kinds of defects.
+#: If the maximum is lower than this, values are numbers of defect kinds.
 _NUMBERS = 64
-#: More values than this are no numbers of kinds: they come from interpolation or from compression.
+#: More values than this are not numbers of kinds, but come from interpolation or compression.
 _MANY = 24
-#: Values below this are dark, and as far below 255 bright.
+#: Values below this are dark; values above 255 minus this are bright.
 _DARK = 32
-#: A photo has at least this share of values that are neither dark nor bright.
+#: At least this share of a photo's values is neither dark nor bright.
 _MIDDLE = 0.25
 
 
 @dataclass(frozen=True)
 class Signs:
-    """What a mask looks like.
+    """The properties of a mask.
 
     Attributes:
-        grey: Whether some positive raw values are below the greatest.
-        cut: Why it was thresholded at half: ``jpeg``, ``resized``; ``""`` where it was not.
-        cause: What is odd about it, a key of ``MASK_CAUSES`` (:mod:`diadbench.datasets.checking.mask_findings`);
-            ``""`` for nothing.
+        grey: Whether some positive raw values are below the maximum.
+        cut: Why it was thresholded at half: ``jpeg``, ``resized``; ``""`` if it was not.
+        cause: The kind of fault, a key of ``MASK_CAUSES`` (:mod:`diadbench.datasets.checking.mask_findings`);
+            ``""`` for none.
         share: Share of anomalous pixels, in [0,1].
         digest: Digest of the binary mask and its size.
     """
@@ -47,10 +47,10 @@ def signs_of(raw: Values, values: Values, *, cut: str = "", in_alpha: bool = Fal
 
     Args:
         raw: ``uint8 (H,W)``: values of the file.
-        values: ``uint8 (H,W)``: as it was read; whatever is not 0 is anomalous.
+        values: ``uint8 (H,W)`` as read; values other than 0 are anomalous.
         cut: See :class:`Signs`.
         in_alpha: Whether only the alpha channel of the file varies.
-        asked: Whether options say how values are meant: then grey values are no sign.
+        asked: Whether options define the meaning of values; grey values are then no sign.
     """
     mask = values > 0
     grey = bool(raw.any()) and bool(((raw > 0) & (raw < raw.max())).any()) and not asked
@@ -86,7 +86,7 @@ def _middle_levels(raw: Values) -> list[int]:
 
 
 def _is_photo(raw: Values) -> bool:
-    """Whether a mask has the values of a photo: many of them, and many neither dark nor bright."""
+    """Whether a mask has the values of a photo: many different ones, of which many are neither dark nor bright."""
     if len(_middle_levels(raw)) <= _MANY:
         return False
     between = float(((raw >= _DARK) & (raw <= 255 - _DARK)).mean())
@@ -94,16 +94,16 @@ def _is_photo(raw: Values) -> bool:
 
 
 def is_soft(raw: Values) -> bool:
-    """Whether the grey values of a mask are soft edges or noise, and no numbers of kinds: it was resized or compressed.
+    """Whether the grey values of a mask are soft edges or noise from resizing or compression, not numbers of kinds.
 
-    Areas of one grey value mean something of their own; edges and noise have none.
+    Areas of one grey value have a meaning of their own; edges and noise have no such areas.
     """
     middle = _middle_levels(raw)
     if not middle or int(raw.max()) < _NUMBERS * 2 or _is_photo(raw):
         return False
     between_ends = any(_DARK <= level <= 255 - _DARK for level in middle)
     if len(middle) <= _MANY and not between_ends and not (middle[0] < _DARK and middle[-1] > 255 - _DARK):
-        return False  # a few low values beside the greatest are numbers too
+        return False  # A few low values besides the maximum are numbers too.
     padded = np.pad(raw, 1, mode="edge")
     same = np.ones(raw.shape, dtype=np.bool_)
     for rows, columns in ((0, 1), (2, 1), (1, 0), (1, 2)):

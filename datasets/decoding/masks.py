@@ -1,6 +1,6 @@
-"""Bring a mask to the evaluation size. How it is done changes small defects, so each way has a name.
+"""Resize a mask to the evaluation size. The way of resizing affects small defects, so each way has a name.
 
-A protocol of the field is reproduced by its rule; :data:`RULES` lists them.
+Each published protocol is reproduced by its rule; :data:`RULES` lists them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What is to know about a mask.
+    """Facts about a mask.
 
     Attributes:
         positive: Whether it has a positive pixel at its native size.
-        signs: What its file looks like.
-        vanishes: Rules that leave no pixel of it.
+        signs: Properties of its file.
+        vanishes: Rules under which none of its pixels remain.
     """
 
     positive: bool
@@ -103,17 +103,17 @@ def read_resized(
     rule: MaskRule,
     reading: Reading | None = None,
 ) -> tuple[Mask, MaskFacts]:
-    """Read a mask, compare its size with its image's, and resize it.
+    """Read a mask, compare its size with that of its image, and resize it.
 
     Args:
         path: File, or a directory of masks.
-        image_size: Native ``(H,W)`` of the image that it belongs to; ``None`` when unknown.
+        image_size: Native ``(H,W)`` of its image; ``None`` if unknown.
         size: ``(H,W)`` wanted.
         rule: See :func:`resize_mask`.
         reading: Options of the dataset; ``None`` is the default.
 
     Returns:
-        The resized mask, and what is to know about it.
+        The resized mask, and facts about it.
 
     Raises:
         UserError: The mask can't be read or has another size than its image.
@@ -128,7 +128,7 @@ def read_resized(
 
 
 def mask_facts(found: MaskFile, resized: Mapping[MaskRule, Mask]) -> MaskFacts:
-    """Return what is to know about a mask and its resized forms, by rule."""
+    """Return facts about a mask and its resized forms, by rule."""
     positive = bool(found.values.any())
     return MaskFacts(
         positive, found.signs, tuple(rule for rule, mask in resized.items() if positive and not mask.any())

@@ -1,4 +1,4 @@
-"""How a dataset's pixels are read where a file alone doesn't tell: options that decide results."""
+"""Options for how a dataset's pixels are read if the file alone doesn't decide it. They affect results."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from diadbench.common.errors import UserError, unknown_name
 
-#: Half of the range of 8-bit values: what an interpolating resize and JPEG are thresholded at.
+#: Half of the range of 8-bit values: the threshold for masks that were resized by interpolation or stored as JPEG.
 HALF = 127
-#: Depths that cameras have, in bits a value.
+#: Bit depths of cameras.
 DEPTHS = (8, 10, 12, 14, 16)
-#: Sets whose mask values say which defect it is; elsewhere a mask is 0/255.
+#: Datasets whose mask values are numbers of defect kinds; in others a mask is 0/255.
 VALUED = ("visa", "mvtec_loco")
 #: The option ``masks`` of a dataset: ``threshold`` and ``invert``.
 MaskOptions = dict[str, bool | int | None]
@@ -21,14 +21,14 @@ _MASK_KEYS = ("threshold", "invert")
 
 @dataclass(frozen=True)
 class Reading:
-    """How masks become binary, and how the values of 16-bit images become 8 bits.
+    """Settings for how masks become binary, and how the values of 16-bit images become 8 bits.
 
     Attributes:
         threshold: A mask's 8-bit values above it are anomalous, 0 to 254. ``None``: whatever is not 0, but half
             (:data:`HALF`) for JPEG files and for masks that were resized by interpolation.
-        invert: Whether the masks show what is normal.
+        invert: Whether the masks show the normal pixels.
         bit_depth: Bits that 16-bit images use, 8 to 16. ``None`` finds it over the whole set.
-        valued: The set's mask values say which defect it is (VisA): no value means a soft edge.
+        valued: Whether mask values are numbers of defect kinds (VisA), so that no value means a soft edge.
     """
 
     threshold: int | None = None
@@ -38,13 +38,13 @@ class Reading:
 
     @property
     def mask_key(self) -> list[object]:
-        """What decides how masks are read, for digests; empty for the defaults."""
+        """Return the settings that decide how masks are read, for digests; empty for the defaults."""
         asked = self.threshold is not None or self.invert
         return ["masks", self.threshold, self.invert] if asked else []
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What tables must say: the options that were set."""
+        """Return the options that were set, for tables."""
         flags = [f"mask values above {self.threshold} are anomalous"] if self.threshold is not None else []
         flags += ["masks inverted"] if self.invert else []
         flags += [f"16-bit images read as {self.bit_depth} bits"] if self.bit_depth is not None else []
@@ -54,13 +54,13 @@ class Reading:
 def reading_of(
     masks: bool | Mapping[str, Any] | None, bit_depth: int | None, *, valued: bool = False, where: str = ""
 ) -> Reading:
-    """Make a reading from the options of a dataset.
+    """Return the reading for the options of a dataset.
 
     Args:
         masks: ``{"threshold": 127, "invert": True}``, either or both; anything else is the default.
         bit_depth: See :class:`Reading`.
         valued: See :class:`Reading`.
-        where: Beginning of the messages.
+        where: Beginning of the error messages.
 
     Raises:
         UserError: An unknown key, or a value out of range.
@@ -80,7 +80,7 @@ def reading_of(
 
 
 def depth_for(used: int) -> int:
-    """Return the depth of a camera that uses so many bits at most (``9`` is ``10``); 16 where no file has 16 bits."""
+    """Return the depth of a camera that uses at most this many bits (``9`` gives ``10``); 16 if no file has 16 bits."""
     return next(depth for depth in DEPTHS if depth >= used) if used else 16
 
 

@@ -15,19 +15,19 @@ from diadbench.common.cache.arrays import CachedArray, IntArray
 
 @dataclass(frozen=True)
 class Rows:
-    """Where each row of the sample table lies: which array, and its position in it; array -1 is nowhere."""
+    """Place of each row of the sample table: its array, and its position in it; array -1 means none."""
 
     arrays: tuple[CachedArray, ...]
     array_of: IntArray
     position: IntArray
 
     def values(self, rows: IntArray) -> list[Any]:
-        """Return what was kept beside each row; ``None`` where a row lies nowhere."""
+        """Return the value stored with each row; ``None`` for a row without a place."""
         places = zip(self.array_of[rows].tolist(), self.position[rows].tolist())
         return [self.arrays[array].value(position) if array >= 0 else None for array, position in places]
 
     def gather(self, rows: IntArray) -> npt.NDArray[Any]:
-        """Return a copy of the arrays of ``rows``, which must all lie somewhere."""
+        """Return a copy of the arrays of ``rows``, which must all have a place."""
         arrays, positions = self.array_of[rows], self.position[rows]
         if len(rows) and (arrays == arrays[0]).all():
             return self.arrays[int(arrays[0])].gather(positions)
@@ -42,9 +42,9 @@ class ImageStore:
     """Images of a sample table.
 
     Attributes:
-        rgb: ``uint8 (3,H,W)`` a row.
+        rgb: ``uint8 (3,H,W)`` per row.
         image_size: ``(H, W)``.
-        xyz: ``float32 (3,H,W)`` a row, or ``None``.
+        xyz: ``float32 (3,H,W)`` per row, or ``None``.
     """
 
     rgb: Rows
@@ -59,16 +59,16 @@ class ImageStore:
         return torch.cat([image, torch.from_numpy(self.xyz.gather(rows))], dim=1)
 
     def kept(self, rows: IntArray) -> Tensor:
-        """Return ``uint8 (n,3,H,W)``; with ``xyz`` what :meth:`read` returns, for these are no bytes."""
+        """Return ``uint8 (n,3,H,W)``; with ``xyz``, the same as :meth:`read`, because its values are not bytes."""
         return torch.from_numpy(self.rgb.gather(rows)) if self.xyz is None else self.read(rows)
 
 
 @dataclass(frozen=True)
 class MaskStore:
-    """Masks of a sample table, kept as :func:`packed` bits; rows without a mask are normal everywhere.
+    """Masks of a sample table, stored as :func:`packed` bits; rows without a mask are normal everywhere.
 
     Attributes:
-        rows: Where each row's mask lies.
+        rows: Place of each row's mask.
         size: ``(H, W)`` of the masks.
     """
 
@@ -86,5 +86,5 @@ class MaskStore:
 
 
 def packed(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Return the pixels of a mask as bits, eight in a byte."""
+    """Return the pixels of a mask as bits, eight per byte."""
     return np.packbits(mask.reshape(-1))

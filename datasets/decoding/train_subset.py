@@ -1,6 +1,6 @@
-"""Which training images a method gets: few of each class, a share of them, or some that aren't normal.
+"""Choose the training images of a method: a few of each class, a share of them, or some that are anomalous.
 
-The choice is made by a seed of the data, never by a method's: every method and every seed of it gets the same images.
+The choice depends on the data seed, not on a method's seed, so all methods and seeds get the same images.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class TrainSubset:
     """A rule that changes which images are trained on.
 
     Attributes:
-        shots: So many normal images of each class. ``None``: all. A class that has fewer gives all it has.
+        shots: Number of normal images of each class. ``None``: all. A class that has fewer gives all of them.
         fraction: This share of each class's normal images, at least one; in (0, 1].
         contamination: Share of anomalous images among the training images, in (0, 1). They are drawn from the class's
             anomalous test images and taken out of the test, with all views of the same physical sample.
-        seed: Decides the choice.
+        seed: Seed of the choice.
 
     Raises:
         UserError: Both ``shots`` and ``fraction``, or a value out of its range.
@@ -49,11 +49,11 @@ class TrainSubset:
 
     @classmethod
     def read(cls, values: Mapping[str, Any] | None) -> TrainSubset | None:
-        """Return the rule that :meth:`to_dict` gave; ``None`` for none."""
+        """Return the rule from the values of :meth:`to_dict`; ``None`` for none."""
         return cls(**values) if values else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, without what isn't set."""
+        """Return plain values, without unset ones."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def apply(self, samples: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +86,7 @@ class TrainSubset:
         return table
 
     def notes(self, samples: pd.DataFrame) -> list[str]:
-        """Return what every table must say.
+        """Return the notes that every table must carry.
 
         Args:
             samples: The dataset's whole sample table.
@@ -108,7 +108,7 @@ class TrainSubset:
         return told
 
     def _chosen(self, train: pd.DataFrame) -> list[int]:
-        """Return rows of a class's normal images. A larger choice holds every smaller one."""
+        """Return chosen rows of a class's normal images. A larger choice contains every smaller one."""
         count = len(train)
         if self.shots is not None:
             count = min(self.shots, count)
@@ -135,7 +135,7 @@ class TrainSubset:
 
 
 def _draw(rows: pd.DataFrame, count: int, seed: int, what: str) -> list[int]:
-    """Draw rows of one class by its name and its images' paths, so that neither other classes nor the order matter."""
+    """Draw rows of one class by its name and its images' paths, so that other classes and the order don't matter."""
     if not count:
         return []
     ordered = rows.sort_values("image").index.to_numpy()

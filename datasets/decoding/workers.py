@@ -1,4 +1,4 @@
-"""Do something for many files: in threads, with progress, and with all that goes wrong told at once."""
+"""Process many files in threads, with progress, and report all errors together."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from diadbench.common.cache.disk_space import writing as writing
 from diadbench.common.cache.shards import Array, Put
 from diadbench.common.errors import UserError
 
-#: Makes row ``i`` of a cached array, and a plain value that is kept beside it.
+#: Makes row ``i`` of a cached array, and a plain value that is stored with it.
 Make = Callable[[int], tuple[Array, Any]]
 _SHOWN = 3
 
 
 class Problems:
-    """Collects what is wrong with files, to name the first few and their number in one line."""
+    """Collect errors of files, to report the first few and their number in one line."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
 
     def add(self, error: BaseException) -> None:
-        """Remember one error."""
+        """Add one error."""
         text = str(error) or type(error).__name__
         if text not in self.messages:
             self.messages.append(text)
 
     def raise_any(self, what: str) -> None:
-        """Raise one UserError for all problems; do nothing when there is none."""
+        """Raise one UserError for all problems; do nothing if there is none."""
         if not self.messages:
             return
         shown = sorted(self.messages)[:_SHOWN]
@@ -44,9 +44,9 @@ class Problems:
 def run_all(
     task: Callable[[int], None], count: int, workers: int, problems: Problems, progress: Progress | None = None
 ) -> None:
-    """Call ``task(0..count-1)`` in threads. A task's UserError goes to ``problems``; any other error ends all.
+    """Call ``task(0..count-1)`` in threads. A task's UserError is added to ``problems``; any other error ends all.
 
-    Pillow and hashlib let other threads run while they work, so threads use all cores here.
+    Pillow and hashlib release the interpreter lock, so threads use all cores here.
     """
     if not count:
         return
@@ -66,7 +66,7 @@ def run_all(
 
 
 def in_threads(make: Make, workers: int, problems: Problems) -> Fill:
-    """Return a fill that makes each row on its own, in threads. Rows that fail are left out; ``problems`` has why."""
+    """Return a function that makes each row in threads. Rows that fail are left out; ``problems`` has the reason."""
 
     def fill(rows: range, put: Put, progress: Progress) -> None:
         def one(i: int) -> None:
@@ -78,8 +78,10 @@ def in_threads(make: Make, workers: int, problems: Problems) -> Fill:
     return fill
 
 
-def telling(progress: Progress | None, what: str, offset: int = 0, total: int | None = None) -> Progress | None:
-    """Return a progress call for a share of the work: it adds ``offset``, and says ``what`` unless told otherwise."""
+def partial_progress(
+    progress: Progress | None, what: str, offset: int = 0, total: int | None = None
+) -> Progress | None:
+    """Return a progress call for a part of the work: it adds ``offset``, and reports ``what`` by default."""
     if progress is None:
         return None
     return lambda done, count, instead: progress(offset + done, total or count, instead or what)

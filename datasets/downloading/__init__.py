@@ -1,1 +1,1 @@
-"""Get a published set from its owner's server: links as data, resumable, verified, unpacked with care."""
+"""Download a published dataset from its owner's server: links as data, resumable, verified, safely unpacked."""

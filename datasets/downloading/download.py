@@ -1,4 +1,4 @@
-"""Download a published set once: fetch its archives, verify, unpack beside the target, count, move into place."""
+"""Download a published dataset: fetch its archives, verify, unpack beside the target, count, move into place."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from diadbench.datasets.table import count
 
 @dataclass(frozen=True)
 class Downloaded:
-    """What a download did.
+    """The result of a download.
 
     Attributes:
         root: Directory of the data.
-        new: Whether anything was downloaded; ``False`` when the data were there already.
-        verdict: What was compared, in a line: checksums and counts.
+        new: Whether anything was downloaded; ``False`` if the data existed already.
+        verdict: One line on the comparison of checksums and counts.
     """
 
     root: Path
@@ -41,20 +41,20 @@ class Downloaded:
 def download(
     name: str, root: Path | str | None = None, *, progress: Progress | None = None, say: Say | None = None
 ) -> Downloaded:
-    """Download a dataset from its owner's server, unless it is there already.
+    """Download a dataset from its owner's server, unless it exists already.
 
-    Archives are kept in ``.<folder>.download`` beside the target until all is done, so that a call which was killed or
-    broken off goes on where it was. The target appears whole or not at all.
+    Archives are kept in ``.<folder>.download`` beside the target until everything is done, so that an interrupted
+    call is resumed by the next one. The target appears as a whole or not at all.
 
     Args:
         name: Registered name.
         root: Directory to make; ``None`` is the dataset's folder below the data root (``DIADBENCH_DATA`` or the user's
             config file).
         progress: Called as ``progress(bytes, total, what)``.
-        say: Gets lines for people: sizes before anything is fetched, then what was compared.
+        say: Called with lines for people: sizes before the download, then the result of the comparison.
 
     Returns:
-        Where the data are, and what was compared.
+        The place of the data, and the result of the comparison.
 
     Raises:
         UserError: Unknown name; the owner gives no direct link (the page and what to do are named); no connection; the
@@ -76,7 +76,7 @@ def download(
             unpacked = _unpacked(source, archives, work / "unpacked", progress)
             verdict = _verdict(name, source, unpacked, work)
             if target.is_dir():
-                target.rmdir()  # empty, or _target had said that the data are there
+                target.rmdir()  # The folder is empty, since _target would otherwise have reported the data.
             os.replace(unpacked, target)
         shutil.rmtree(work, ignore_errors=True)
     tell(verdict)
@@ -84,7 +84,7 @@ def download(
 
 
 def about(name: str) -> str:
-    """Return in a line what a download is: size, server, what is compared; ``""`` without a direct link."""
+    """Describe a download in one line: size, server, comparison; ``""`` without a direct link."""
     source = sources().get(name)
     if source is None or not source.files:
         return ""
@@ -102,7 +102,7 @@ def _source(name: str) -> Source:
 
 
 def _place(name: str, root: Path | str | None) -> tuple[Path | None, Path | None]:
-    """Return where the data belong, and where they are already; ``None`` where nobody said, and where they aren't."""
+    """Return the place for the data, and where they exist already; ``None`` if unknown or missing."""
     if root is not None:
         place = Path(root).expanduser()
         if place.exists() and not place.is_dir():
@@ -111,14 +111,14 @@ def _place(name: str, root: Path | str | None) -> tuple[Path | None, Path | None
     try:
         found = find_root(name)
     except UserError:
-        found = None  # a data root without this set
+        found = None  # a data root without this dataset
     if found is not None and found.is_dir() and any(found.iterdir()):
         return found, found
     return found or home_for(name), None
 
 
 def _direct(name: str, source: Source, place: Path | None) -> Path:
-    """Return where to download to. Raises UserError without a direct link, or without a place."""
+    """Return the target of the download. Raises UserError without a direct link, or without a place."""
     if not source.files:
         where = f" into {place}" if place is not None else ", and give its directory as --root"
         raise UserError(f"{info(name).title}: its owner gives no direct link; on {source.page}: {source.how}{where}")
@@ -128,7 +128,7 @@ def _direct(name: str, source: Source, place: Path | None) -> Path:
 
 
 def _missing(source: Source, work: Path) -> int:
-    """Return the number of bytes that are still to be fetched, as far as it is known."""
+    """Return the number of bytes that remain to be fetched, as far as it is known."""
     there = sum(path.stat().st_size for path in work.iterdir() if path.is_file())
     return max(0, (source.size or 0) - there)
 
@@ -141,7 +141,7 @@ def _plan(name: str, source: Source, target: Path) -> str:
 
 @contextlib.contextmanager
 def _alone(work: Path) -> Iterator[None]:
-    """Hold the working directory for this process. Raises UserError when another has it."""
+    """Lock the working directory for this process. Raises UserError if another process has it."""
     lock = FileLock(work / "lock", timeout=0)
     try:
         lock.acquire()
@@ -152,7 +152,7 @@ def _alone(work: Path) -> Iterator[None]:
     finally:
         lock.release()
         if {path.name for path in work.iterdir()} <= {"lock"}:
-            shutil.rmtree(work, ignore_errors=True)  # nothing to go on with
+            shutil.rmtree(work, ignore_errors=True)  # nothing to resume
 
 
 def _unpacked(source: Source, archives: list[Path], into: Path, progress: Progress | None) -> Path:
@@ -168,13 +168,13 @@ def _unpacked(source: Source, archives: list[Path], into: Path, progress: Progre
 
 
 def _forget(file: RemoteFile, archive: Path) -> None:
-    """Remove an archive that can't be unpacked; one with the right checksum is kept: getting it again won't help."""
+    """Remove an archive that can't be unpacked. One with the right checksum is kept, as another download won't help."""
     if not file.sha256:
         archive.unlink(missing_ok=True)
 
 
 def _verdict(name: str, source: Source, unpacked: Path, work: Path) -> str:
-    """Compare the counts with the published ones. Raises UserError where they differ and no checksum speaks for it."""
+    """Compare the counts with the published ones. Raises UserError if they differ and no checksum confirms the data."""
     table = count(get(name, unpacked).samples)
     found = {str(cls): Counts(*map(int, row)) for cls, row in zip(table.index, table.to_numpy())}
     known = published(name)

@@ -1,4 +1,4 @@
-"""Fetch one file over HTTP: what is there already is kept, what was broken off goes on, what is wrong is removed."""
+"""Fetch one file over HTTP: existing files are kept, interrupted downloads resumed, and wrong files removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from diadbench.datasets.downloading.links import RemoteFile
 
 #: ``say("a line for people")``
 Say = Callable[[str], None]
-#: Seconds to wait before each new try of a broken connection. Tries begin anew once bytes have come.
+#: Seconds to wait before each retry of a broken connection. The count of retries restarts once bytes have come.
 WAITS = (1.0, 2.0, 5.0, 10.0, 20.0)
 _TIMEOUT = 60
 _CHUNK = 1 << 20
@@ -32,12 +32,12 @@ _BROKEN = (http.client.HTTPException, ConnectionError, TimeoutError, urllib.erro
 
 
 class _ChangedError(Exception):
-    """What was fetched before can't be gone on with: begin anew."""
+    """The partial file doesn't match the file on the server, so the download has to restart."""
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """Of a server: where the body begins in the file, the file's size, and a tag that changes when the file does."""
+    """Answer of a server: offset of the body in the file, the file's size, and a tag that changes with the file."""
 
     start: int
     total: int | None
@@ -45,18 +45,18 @@ class _Answer:
 
 
 def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None, say: Say | None = None) -> Path:
-    """Fetch a file into ``folder`` and verify it. A call that was broken off or killed goes on where it was.
+    """Fetch a file into ``folder`` and verify it. An interrupted call is resumed by the next one.
 
-    The unfinished file is ``<name>.part``; ``<name>.part.json`` says which version of it the server had.
+    The partial file is ``<name>.part``; ``<name>.part.json`` states the server's version of it.
 
     Args:
         file: Address, size, checksum.
         folder: Existing directory.
-        progress: Called as ``progress(bytes, total, name)``; ``total`` is 0 while it isn't known.
+        progress: Called as ``progress(bytes, total, name)``; ``total`` is 0 while it is unknown.
         say: Gets a line with the size before the first byte is fetched, and one for each new try.
 
     Returns:
-        The path of the whole, verified file.
+        The path of the complete, verified file.
 
     Raises:
         UserError: No connection, the server refuses, the disk is too small or full, or the file is not what it should
@@ -93,7 +93,7 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None, say:
 
 
 def verify(path: Path, file: RemoteFile, progress: Progress | None = None) -> None:
-    """Compare a fetched file with the size and the checksum that are known. A wrong one is removed.
+    """Compare a fetched file with the known size and checksum, and remove it if it is wrong.
 
     Raises:
         UserError: It differs.
@@ -114,7 +114,7 @@ def verify(path: Path, file: RemoteFile, progress: Progress | None = None) -> No
 
 
 def remove(part: Path) -> None:
-    """Remove an unfinished file and what is noted about it."""
+    """Remove a partial file and its description."""
     for path in (part, _note(part)):
         path.unlink(missing_ok=True)
 
@@ -135,7 +135,7 @@ def storing(directory: Path) -> Iterator[None]:
 
 
 def need_space(directory: Path, needed: int, what: str) -> None:
-    """Raise UserError when the disk of ``directory`` has less than ``needed`` bytes free."""
+    """Raise UserError if the disk of ``directory`` has less than ``needed`` bytes free."""
     free = shutil.disk_usage(directory).free
     if needed > free:
         raise UserError(
@@ -155,7 +155,7 @@ def readable(size: int) -> str:
 
 
 def _go_on(file: RemoteFile, part: Path, progress: Progress | None, say: Say | None) -> None:
-    """Ask for what is missing and append it. Raises _ChangedError when the old part is no use."""
+    """Request the missing bytes and append them. Raises _ChangedError if the partial file is useless."""
     note = read_json(_note(part)) or {}
     have = _size(part)
     tag = note.get("tag", "") if note.get("url") == file.url else ""
@@ -163,7 +163,7 @@ def _go_on(file: RemoteFile, part: Path, progress: Progress | None, say: Say | N
         raise _ChangedError
     opened = _open(file, have, tag)
     if opened is None:
-        return  # all of it is there
+        return  # The file is complete.
     with opened as response:
         answer = _understood(file, response, have)
         write_json(_note(part), {"url": file.url, "tag": answer.tag})
@@ -175,7 +175,7 @@ def _go_on(file: RemoteFile, part: Path, progress: Progress | None, say: Say | N
 
 
 def _open(file: RemoteFile, have: int, tag: str) -> http.client.HTTPResponse | None:
-    """Ask for the file, or for what is missing; ``None`` when nothing is missing."""
+    """Request the file, or its missing bytes; ``None`` if nothing is missing."""
     headers = {"User-Agent": "diadbench"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": tag}
@@ -226,7 +226,7 @@ def _append(
 
 
 def _received(response: http.client.HTTPResponse) -> bytes:
-    """Read on. What goes wrong in the network is told apart from what goes wrong on the disk."""
+    """Receive the body. Errors of the network are distinguished from errors of the disk."""
     try:
         return response.read(_CHUNK)
     except OSError as error:

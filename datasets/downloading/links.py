@@ -1,4 +1,4 @@
-"""The addresses of the published sets, as ``datasets/facts/downloads.yaml`` has them."""
+"""The addresses of the published datasets, from ``datasets/facts/downloads.yaml``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class RemoteFile:
 
     Attributes:
         url: Its address.
-        size: Bytes; ``None`` where nobody stated it.
-        sha256: Checksum in lower-case hexadecimal; ``""`` where it isn't known.
-        verified: How address, size and checksum are known.
+        size: Size in bytes; ``None`` if it isn't stated.
+        sha256: Checksum in lower-case hexadecimal; ``""`` if unknown.
+        verified: How address, size and checksum were verified.
     """
 
     url: str
@@ -34,18 +34,18 @@ class RemoteFile:
 
     @property
     def host(self) -> str:
-        """The server."""
+        """Return the server's name."""
         return urlsplit(self.url).netloc
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a set comes from.
+    """The source of a dataset.
 
     Attributes:
         page: The owner's page.
-        files: Archives with a direct link; empty where the owner wants a form or an account.
-        how: What to do on the page, where there is no direct link.
+        files: Archives with a direct link; empty if the owner requires a form or an account.
+        how: What to do on the page, if there is no direct link.
     """
 
     page: str
@@ -54,7 +54,7 @@ class Source:
 
     @property
     def size(self) -> int | None:
-        """Bytes of all files, or ``None`` where one of them is not known."""
+        """Return the size of all files in bytes, or ``None`` if one of them is unknown."""
         known = [file.size for file in self.files if file.size is not None]
         return sum(known) if len(known) == len(self.files) else None
 

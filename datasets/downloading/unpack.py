@@ -1,4 +1,4 @@
-"""Unpack an archive from the network: only plain files, only below the directory, only if they fit on the disk."""
+"""Unpack a downloaded archive: only plain files, only below the directory, only if they fit on the disk."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Member:
 def unpack(archive: Path, into: Path, progress: Progress | None = None) -> int:
     """Unpack a zip or tar archive (plain, gz, bz2, xz) below ``into``.
 
-    Modes, owners and times in the archive are not taken over.
+    Modes, owners and times of the archive are ignored.
 
     Args:
         archive: The file.
@@ -66,8 +66,8 @@ def unpack(archive: Path, into: Path, progress: Progress | None = None) -> int:
 
 
 def _total(archive: Path, into: Path) -> int:
-    """Return the size of all files in bytes, as far as the archive tells it unread; check the free space for it."""
-    total = archive.stat().st_size  # a tar has no directory: it needs as much as itself at least
+    """Return the size of all files in bytes, as far as the archive states it, and check the free space for it."""
+    total = archive.stat().st_size  # A tar has no directory; it needs at least its own size.
     if _is_zip(archive):
         try:
             with zipfile.ZipFile(archive) as opened:
@@ -79,7 +79,7 @@ def _total(archive: Path, into: Path) -> int:
 
 
 def _is_zip(archive: Path) -> bool:
-    """Whether a file begins as a zip archive does; one that is cut off at the end still does."""
+    """Whether a file begins like a zip archive, even if it is truncated."""
     with open(archive, "rb") as content:
         return content.read(4) in (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 
@@ -130,7 +130,7 @@ def _write(archive: Path, member: _Member, path: Path) -> None:
         with open(path, "wb") as out:
             shutil.copyfileobj(_Checked(archive, member.content), out, 1 << 20)
     except OSError as error:
-        if error.errno in _NAMES:  # a file and a folder of one name, a name too long
+        if error.errno in _NAMES:  # a file and a folder of the same name, or a name that is too long
             raise _damaged(archive, error) from error
         raise
     if path.stat().st_size != member.size:
@@ -138,7 +138,7 @@ def _write(archive: Path, member: _Member, path: Path) -> None:
 
 
 class _Checked:
-    """Reads from an archive; what is wrong with it is a UserError, apart from what is wrong with the disk."""
+    """Read from an archive. Its faults raise UserError, which distinguishes them from errors of the disk."""
 
     def __init__(self, archive: Path, content: IO[bytes]) -> None:
         self._archive, self._content = archive, content

@@ -1,1 +1,1 @@
-"""Facts about the known sets, as data: names and classes, published counts of images, licences, guides."""
+"""Facts about the known datasets as data: names and classes, published counts of images, licences, guides."""

@@ -1,4 +1,4 @@
-"""Published numbers of images: what a complete download must hold. The table is ``dataset_counts.csv``."""
+"""Published numbers of images, which a complete download must have. The table is ``dataset_counts.csv``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import importlib.resources
 from dataclasses import dataclass
 
-#: Titles in the table: the one that counts, then known variants.
+#: Titles in the table: the authoritative one, then known variants.
 _TITLES: dict[str, tuple[str, ...]] = {
     "mvtec": ("MVTec AD", "MVTec AD (DiAD json, 1 train image short)"),
     "visa": ("VisA (1cls)",),
@@ -36,7 +36,7 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """All images."""
+        """Return the number of all images."""
         return self.train + self.good + self.bad
 
 
@@ -46,13 +46,13 @@ def published(name: str) -> list[tuple[str, dict[str, Counts]]]:
 
 
 def real_iad_counts(cls: str) -> tuple[int, int, int, int]:
-    """Return a class's numbers of Real-IAD: training, normal and anomalous test samples, anomalous test images."""
+    """Return Real-IAD's numbers of a class: training, normal and anomalous test samples, anomalous test images."""
     samples = _table()["Real-IAD (multi-view, 5-image samples)"][cls]
     return samples.train, samples.good, samples.bad, _table()["Real-IAD (multi-view, images)"][cls].bad
 
 
 def mvtec_ad_2_unlabelled(cls: str, split: str) -> int:
-    """Return a class's number of ``validation``, ``test_private`` or ``test_private_mixed`` images of MVTec AD 2."""
+    """Return the number of ``validation``, ``test_private`` or ``test_private_mixed`` images of an MVTec AD 2 class."""
     return _table()[f"MVTec AD 2 ({split})"][cls].total
 
 

@@ -1,6 +1,6 @@
-"""The project's datasets: where each adapter is, what a list says about it, and the names that its folder goes by.
+"""The project's datasets: the place of each adapter, its facts for lists, and the usual names of its folder.
 
-An adapter takes its ``info`` from here. Nothing of weight is imported, so that listing datasets is quick.
+An adapter takes its ``info`` from here. Nothing heavy is imported, so that listing datasets is quick.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Entry:
     Attributes:
         target: Import string of its adapter.
         info: Its facts.
-        folders: Names that its folder has on people's disks, tried in this order below a data root.
+        folders: Usual names of its folder, tried in this order below a data root.
     """
 
     target: str
@@ -35,7 +35,7 @@ _MVTEC = DatasetInfo(
     cite="bergmann2019mvtec",
     folder="mvtec",
     classes=(
-        *("carpet", "grid", "leather", "tile", "wood"),  # textures first, as ADer has it
+        *("carpet", "grid", "leather", "tile", "wood"),  # textures first, in ADer's order
         *("bottle", "cable", "capsule", "hazelnut", "metal_nut"),
         *("pill", "screw", "toothbrush", "transistor", "zipper"),
     ),

@@ -1,1 +1,1 @@
-"""How files lie on disk: folders, lists, detection of a layout, roots."""
+"""Layouts of files on disk: folders, lists, detection of a layout, roots."""

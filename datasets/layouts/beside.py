@@ -1,4 +1,4 @@
-"""Masks that lie beside their images, and labels that only the masks tell (KolektorSDD, KolektorSDD2, DAGM)."""
+"""Masks beside their images, and labels that only the masks give (KolektorSDD, KolektorSDD2, DAGM)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def files_by_stem(
         root: The dataset's root.
         folder: Folder of images, relative to the root.
         stems: Regular expression that a whole stem must match.
-        beside: Names of folders that lie there and hold something else.
-        copies: Names of files that the owner's archive holds by mistake; they are passed over.
+        beside: Names of folders that lie there and hold other files.
+        copies: Names of files that the owner's archive contains by mistake; they are ignored.
 
     Raises:
         UserError: The folder can't be listed; a folder, a file of another format or of another name lies there; two
@@ -53,7 +53,7 @@ def files_by_stem(
 
 
 def pair(root: Path, files: dict[str, str], suffix: str) -> list[tuple[str, str]]:
-    """Pair images with the masks among ``files`` (of :func:`files_by_stem`), named ``<stem><suffix>``.
+    """Pair images with their masks among ``files`` (of :func:`files_by_stem`), which are named ``<stem><suffix>``.
 
     Returns:
         ``(image, mask)`` for each image, in the order of ``files``.
@@ -72,7 +72,7 @@ def pair(root: Path, files: dict[str, str], suffix: str) -> list[tuple[str, str]
 
 
 def positive(root: Path, masks: Iterable[str], reading: Reading | None = None) -> frozenset[str]:
-    """Return those of the masks that have an anomalous pixel, as the options read them. All cores read.
+    """Return the masks that have an anomalous pixel under the dataset's options. All cores are used.
 
     Raises:
         UserError: A mask is missing or damaged, or lies in an alpha channel.

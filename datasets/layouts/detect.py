@@ -1,6 +1,6 @@
-"""Find out which of a dataset's layouts lies on the disk: its owner's, or one that a framework made of it.
+"""Detect the layout of a dataset on disk: its owner's, or that of a framework.
 
-Lists come first, and are found by what they hold: one that is there decides, or is refused. See
+Lists come first and are recognised by their content: an existing list decides, or is refused. See
 :mod:`diadbench.datasets.layouts.lists`.
 """
 
@@ -25,7 +25,7 @@ from diadbench.datasets.layouts.folders import MvtecLayout, mvtec_layout, subfol
 from diadbench.datasets.layouts.indices import below
 from diadbench.datasets.layouts.lists import FORMS, ListSet, list_sets
 
-#: How deep below the root the data may lie: archives and people add folders.
+#: Maximum depth of the data below the root, because archives and users add folders.
 DEPTH = 2
 
 
@@ -35,7 +35,7 @@ def _nothing(folder: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which a dataset lies on the disk.
+    """One layout of a dataset on disk.
 
     Attributes:
         name: ``owner``, ``ader``, ``lines`` ...; the value of the option ``layout``.
@@ -60,7 +60,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Found:
-    """A layout, and where it was found.
+    """A layout, and the place where it was found.
 
     Attributes:
         layout: The layout.
@@ -88,9 +88,9 @@ class LayoutDataset(Dataset):
         bit_depth: Bits that 16-bit images use, 8 to 16; ``None`` finds it over the whole set, and tables say it.
     """
 
-    #: How deep below the root the data may lie.
+    #: Maximum depth of the data below the root.
     depth: ClassVar[int] = DEPTH
-    #: What is said where no layout is there; ``""`` names the dataset.
+    #: Error text if no layout is found; ``""`` names the dataset.
     nothing: ClassVar[str] = ""
 
     def __init__(
@@ -116,7 +116,7 @@ class LayoutDataset(Dataset):
 
     @property
     def reading(self) -> Reading:
-        """How masks and 16-bit images are read: the options ``masks`` and ``bit_depth``."""
+        """Return how masks and 16-bit images are read: the options ``masks`` and ``bit_depth``."""
         return self._reading
 
     @abstractmethod
@@ -125,7 +125,7 @@ class LayoutDataset(Dataset):
 
     @property
     def accepted(self) -> list[Layout]:
-        """The layouts with all forms of lists: a set that takes one form takes them all."""
+        """Return the layouts with all forms of lists: a dataset that accepts one form accepts all."""
         own = self.layouts()
         forms = [layout.form for layout in own if layout.form]
         if not forms:
@@ -136,7 +136,7 @@ class LayoutDataset(Dataset):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The published classes, and those that the option ``classes`` names beyond them; empty when any goes."""
+        """Return the published classes, and those that the option ``classes`` adds; empty if any name is allowed."""
         own = self.info.classes
         return (*own, *(name for name in self._wanted or () if name not in own)) if own else ()
 
@@ -146,7 +146,7 @@ class LayoutDataset(Dataset):
         return [os.path.basename(base) for depth in (1, 2) for base in _bases(self._root, depth)]
 
     def _is_named(self, name: str) -> bool:
-        """Whether a folder below the root is called so, or a list there names such a class."""
+        """Whether a folder below the root has this name, or a list there has a class of this name."""
         if self._root is None or not self._root.is_dir():
             return False
         bases = [base for depth in range(self.depth + 1) for base in _bases(self._root, depth)]
@@ -159,13 +159,13 @@ class LayoutDataset(Dataset):
 
     @cached_property
     def found(self) -> Found:
-        """The layout that is there. Raises UserError when there is none, or several at the same depth."""
+        """Return the layout found. Raises UserError if there is none, or several at the same depth."""
         wanted = [one for one in self.accepted if self._layout in ("auto", one.name)]
         missing = self.nothing or f"not {self.info.title} in a known layout"
         return find_layout(self.root, wanted, self.info.title, self.class_names, self.depth, missing)
 
     def index(self) -> pd.DataFrame:
-        """Build the sample table from the layout that is there."""
+        """Build the sample table with the layout found."""
         found = self.found
         if found.lists is not None:
             return found.lists.read(self.root, found.layout.train, masks=self.info.has_masks, only=self._wanted)
@@ -173,7 +173,7 @@ class LayoutDataset(Dataset):
 
     @property
     def source(self) -> str:
-        """What the samples were read from: the list with its path, or folders."""
+        """Return what the samples were read from: the list with its path, or folders."""
         found = self.found
         if found.lists is None:
             return f"folders of {shown(self.root / found.base)} (layout {found.layout.name})"
@@ -183,7 +183,7 @@ class LayoutDataset(Dataset):
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """What lies there and was not read: other lists, folders with images. A line each."""
+        """Return a line for each part of the data that was not read: other lists, folders with images."""
         found = self.found
         lines = [f"list {one.names} {_where(one.folder, self.root)} was not read" for one in self._different()]
         if found.lists is None:
@@ -191,7 +191,7 @@ class LayoutDataset(Dataset):
         return tuple(lines)
 
     def _different(self) -> Iterator[ListSet]:
-        """Yield the other lists that say something else than what was read."""
+        """Yield the other lists whose samples differ from those read."""
         read = _said(self.samples)
         for one in self.found.others:
             try:
@@ -203,13 +203,13 @@ class LayoutDataset(Dataset):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The dataset's notes, the layout's, and what was not read."""
+        """Return the notes of the dataset and of the layout, and what was not read."""
         flag = self.found.layout.flag
         return (*super().flags, *((flag,) if flag else ()), *self.unread)
 
 
 def _where(folder: Path, root: Path) -> str:
-    """Say where a list lies, as seen from the root."""
+    """Return the place of a list as seen from the root."""
     relative = os.path.relpath(folder, root)
     return {".": "in the root", "..": "one level above the root"}.get(relative, f"in {shown(relative)}")
 
@@ -230,15 +230,15 @@ def find_layout(
     depth: int = DEPTH,
     missing: str = "no known layout",
 ) -> Found:
-    """Return the first layout that matches, at the root or else as near below it as possible.
+    """Return the first layout that matches, at the root or else as close below it as possible.
 
     Args:
         root: The dataset's root.
         layouts: The accepted layouts, the preferred one first.
-        title: Of the dataset, for texts.
+        title: Title of the dataset, for texts.
         names: Classes of the dataset; a list that names none of them is another set's. Empty: every list counts.
         depth: How many folders below the root are looked into.
-        missing: What is said where none matches.
+        missing: Error text if none matches.
 
     Raises:
         UserError: None matches, or two folders at the same depth do.
@@ -259,7 +259,7 @@ def find_layout(
 
 
 def _without_folders_of_the_list(root: Path, found: list[Found]) -> list[Found]:
-    """Leave the list alone where two were found, a list and the folder of the images that it names."""
+    """Keep only the list if a list and the folder of its images were both found."""
     listed = [one for one in found if one.lists is not None]
     if len(found) != 2 or len(listed) != 1:
         return found
@@ -280,7 +280,7 @@ def _read(root: Path, found: Found) -> pd.DataFrame:
 def _match(root: Path, base: str, layouts: Sequence[Layout], names: Sequence[str]) -> Found | None:
     folder = root / base
     sets, others = _own_lists(root, base, names) if any(layout.form for layout in layouts) else ([], [])
-    if base and not all(one.words for one in sets):  # nobody can tell whose a list without words is
+    if base and not all(one.words for one in sets):  # A list without words can't be assigned to a dataset.
         there = any(layout.matches(folder) for layout in layouts if not layout.form)
         sets = [one for one in sets if one.words or there]
     for layout in layouts:
@@ -293,7 +293,7 @@ def _match(root: Path, base: str, layouts: Sequence[Layout], names: Sequence[str
 
 
 def _own_lists(root: Path, base: str, names: Sequence[str]) -> tuple[list[ListSet], list[ListSet]]:
-    """Return the lists of a set with these classes in a folder, and those above the root that can't be used."""
+    """Return the lists of a dataset with these classes in a folder, and those above the root that can't be used."""
     sets = [one for one in list_sets(root / base) if one.is_of(names)]
     upper = [] if base else [(one, whole) for one, whole in above(root) if one.is_of(names)]
     usual = {one.folder for one in sets}
@@ -304,9 +304,9 @@ def _own_lists(root: Path, base: str, names: Sequence[str]) -> tuple[list[ListSe
 
 
 def above(root: Path) -> list[tuple[ListSet, bool]]:
-    """Return the lists one level above the root that name images in the root, as DiAD and UniAD have them.
+    """Return the lists one level above the root that name images in the root, as in DiAD and UniAD.
 
-    With each stands whether all of its images lie in the root; one that names others too is not used, and told.
+    Each is returned with whether all its images lie in the root; a list of other images is not used, but reported.
     """
     here = Path(os.path.abspath(root))
     shares = [(one, one.share_in(here)) for one in list_sets(here.parent)] if here.parent != here else []
@@ -359,7 +359,7 @@ def _listed(name: str, form: str, about: str, flag: str = "", train: tuple[str, 
 
 
 def rebased(table: pd.DataFrame, base: str) -> pd.DataFrame:
-    """Return the table with ``base`` before all its paths."""
+    """Return the table with ``base`` prepended to all its paths."""
     if not base:
         return table
     paths = {name: below(table[name], base) for name in ("image", "mask", "xyz") if name in table.columns}
@@ -367,7 +367,7 @@ def rebased(table: pd.DataFrame, base: str) -> pd.DataFrame:
 
 
 def joined(*parts: str) -> str:
-    """Join relative folders, passing over empty ones."""
+    """Join relative folders, ignoring empty ones."""
     return "/".join(part for part in parts if part)
 
 

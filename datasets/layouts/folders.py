@@ -1,4 +1,4 @@
-"""Folder layouts that several datasets share. What is found is told as rows of the sample table."""
+"""Folder layouts that several datasets share, read as rows of the sample table."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, insid
 from diadbench.datasets.decoding.lookalikes import check_encoding, shown
 from diadbench.datasets.decoding.mask_files import read_mask
 
-#: How deep folders may lie among images. A link that leads into itself ends here.
+#: Maximum depth of folders among images, which also ends a link that leads into itself.
 _DEEPEST = 6
 #: Folders of these names hold masks.
 MASK_FOLDERS = frozenset(("gt", "mask", "masks", "ground_truth", "groundtruth", "label", "labels", "anomaly_mask"))
-#: Folders of these names hold no images of samples; among images their meaning isn't clear.
+#: Folders of these names don't hold images of samples; among images their meaning isn't clear.
 _NO_IMAGES = MASK_FOLDERS | {"xyz", "depth", "train", "test"}
-#: Folders of these names say a label, and their place may say another.
+#: Folders whose names state a label, which may contradict their place.
 _LABELS = frozenset(
     ("good", "ok", "normal", "bad", "ko", "ng", "defect", "defective", "anomaly", "anomalous", "abnormal")
 )
@@ -31,7 +31,7 @@ _COUNTED = 1000
 
 @dataclass(frozen=True)
 class MvtecLayout:
-    """How a data set in the manner of MVTec-AD names its things.
+    """Names of files and folders in a dataset in the style of MVTec-AD.
 
     ``<class>/train/<normal>/000.png``, ``<class>/test/<normal or defect>/000.png`` and
     ``<class>/<masks>/<defect>/000<mask_suffix>.png``.
@@ -44,8 +44,8 @@ class MvtecLayout:
         mask_suffixes: What follows an image's stem in the name of its mask. The first that exists is taken. A
             directory of that name stands for the union of the masks in it.
         has_masks: Whether anomalous test images must have masks.
-        beside: Folders of a class that published sets have beside these, and nobody reads by default.
-        hint: What to do where masks are missing, for the error text.
+        beside: Additional folders of a class in published datasets, which are not read by default.
+        hint: Advice for missing masks, for the error text.
     """
 
     normal: tuple[str, ...] = ("good",)
@@ -67,7 +67,7 @@ def mvtec_layout(
 ) -> pd.DataFrame:
     """Index a directory in MVTec-AD's layout.
 
-    Whatever is no class folder (licence, lists, hidden files) is passed over. Images and masks are paired by stem,
+    Files that are not class folders (licence, lists, hidden files) are ignored. Images and masks are paired by stem,
     never by position.
 
     Args:
@@ -112,7 +112,7 @@ def class_folders(root: Path, known: Sequence[str] = (), layout: MvtecLayout | N
 
 
 def _splits_at_the_top(root: Path, layout: MvtecLayout) -> str:
-    """Say why a folder with ``train`` in it can't be read: the folder of one class, or splits above classes."""
+    """Explain why a folder that contains ``train`` can't be read: it is one class, or its splits lie above classes."""
     train = next((split for split in layout.train if (root / split).is_dir()), layout.test)
     inner = [name for name in subfolders(root, train) if name not in layout.normal]
     inner += [name for normal in layout.normal for name in subfolders(root, f"{train}/{normal}")]
@@ -132,13 +132,13 @@ def subfolders(root: Path, relative: str) -> list[str]:
 def image_files(root: Path, relative: str, *, beside: Sequence[str] = (), depth: int = 0) -> list[str]:
     """Return the images in ``root/relative`` and in the folders among them, as paths relative to it, sorted.
 
-    Images may lie in folders by lot, day or camera. Nothing is passed over in silence.
+    Images may lie in folders by lot, day or camera. Nothing is ignored silently.
 
     Args:
         root: The dataset's root.
         relative: Folder of images.
-        beside: Names of folders that lie there and hold something else.
-        depth: How deep this folder lies below the first.
+        beside: Names of folders that lie there and hold other files.
+        depth: Depth of this folder below the first.
 
     Raises:
         UserError: A visible file is no image by its suffix, a folder's name says that it holds no images of samples
@@ -171,10 +171,10 @@ def _nested(root: Path, relative: str, name: str, depth: int) -> list[str]:
 
 
 def no_loose_images(root: Path, relative: str, expected: str) -> None:
-    """Refuse images that lie in a folder where only folders are read: they would vanish.
+    """Refuse images in a folder where only folders are read, because they would be lost.
 
     Raises:
-        UserError: With the first of them and where it is expected.
+        UserError: The message names the first image and its expected place.
     """
     for entry in entries(inside(root, relative)):
         if not _is_dir(entry) and has_image_suffix(entry.name):
@@ -182,7 +182,7 @@ def no_loose_images(root: Path, relative: str, expected: str) -> None:
 
 
 def stem_of(image: str) -> str:
-    """Return an image's path without its suffix, in composed letters (NFC): what its mask is found by."""
+    """Return an image's path without its suffix, in composed letters (NFC), by which its mask is found."""
     return unicodedata.normalize("NFC", os.path.splitext(image)[0])
 
 
@@ -214,7 +214,7 @@ def pair_by_stem(root: Path, folder: str, suffixes: Sequence[str]) -> dict[str, 
 
 
 class MaskFinder:
-    """Finds the mask of an image, file by file. Folders among images are folders among masks.
+    """Find the mask of an image, file by file. Folders of images have corresponding folders of masks.
 
     Args:
         root: The dataset's root.
@@ -229,7 +229,7 @@ class MaskFinder:
     def find(self, image: str, *, alone: bool = True) -> str:
         """Return the mask of an image (relative to the folder of images), or ``""``.
 
-        ``alone``: no other image of this kind has its name, so that its mask may also lie above its own folder.
+        ``alone``: No other image of this kind has its name, so its mask may also lie above its own folder.
         """
         place, _, name = stem_of(image).rpartition("/")
         found = self._in(place).get(name, "")
@@ -242,7 +242,7 @@ class MaskFinder:
         return self._pairs[place]
 
     def missing(self, place: Path, image: str, hint: str) -> UserError:
-        """Return the error for an image without a mask: what was expected, what is there, what to do."""
+        """Return the error for an image without a mask: what was expected, what exists, and advice."""
         stem = os.path.splitext(image)[0]
         expected = Path(self._root, self._folder, f"{stem}{self._suffixes[0]}.png")
         found = self._found(stem_of(image))
@@ -313,13 +313,13 @@ def test_rows(
 
 
 def contradicting_mask(root: Path, mask: str) -> str:
-    """Return the mask of a normal image if it shows something, else ``""``: what reads it refuses it then."""
+    """Return the mask of a normal image if it isn't empty, else ``""``; reading it is then refused."""
     if not mask:
         return ""
     try:
         return mask if read_mask(inside(root, mask)).any() else ""
     except UserError:
-        return ""  # nobody needs it
+        return ""  # not needed
 
 
 def unread_folders(folder: Path, *, layout: MvtecLayout, only: Sequence[str] | None = None) -> list[str]:
@@ -345,7 +345,7 @@ def _unread(root: Path, folder: str) -> str:
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """List a folder without what belongs to the operating system, sorted by name; a missing one is empty.
+    """List a folder without files of the operating system, sorted by name; a missing folder is empty.
 
     Raises:
         UserError: The folder can't be listed, or a name in it is no UTF-8.

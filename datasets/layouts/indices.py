@@ -1,4 +1,4 @@
-"""ADer's ``meta.json`` where its name is known, and the tables of other readers. Lists that people bring are found by
+"""Read ADer's ``meta.json`` under a known name, and build tables for other readers. Users' own lists are found by
 :mod:`diadbench.datasets.layouts.lists`.
 """
 
@@ -47,9 +47,9 @@ def table_of(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
 
 
 def below(paths: pd.Series[str], base: str) -> pd.Series[str]:
-    """Normalise relative paths (``a//b``, ``./a``, ``a\\b``) and put ``base`` before them; empty ones stay empty."""
+    """Normalise relative paths (``a//b``, ``./a``, ``a\\b``) and prepend ``base``; empty paths stay empty."""
     clean = paths.str.replace("\\", "/", regex=False).str.replace(r"(?<=[^/])/(?:\.?/)+", "/", regex=True)
     clean = clean.str.replace(r"^(?:\./+)+", "", regex=True)
-    # an absolute path or one with .. stays as it is, to be refused with the text that stands in the file
+    # An absolute path, or one with .., is left as it is, so that the error shows the file's own text.
     strange = clean.str.startswith("/") | clean.str.contains(r"(?:^|/)\.\.(?:/|$)|^[A-Za-z]:", regex=True)
     return clean.where((clean == "") | strange | (base == ""), f"{base}/" + clean)

@@ -1,13 +1,13 @@
-"""Read one file that may be a list of samples: whatever its encoding and form, by its content and not by its name.
+"""Read one file that may be a list of samples in any encoding and form, by its content rather than its name.
 
-The forms of the field, each read into :class:`Entry` objects:
+The usual forms, each read into :class:`Entry` objects:
 
 - ``meta``: one JSON object ``{"train": {class: [record]}, "test": {...}}`` (ADer), or ``{"train": [record], ...}``.
 - ``lines``: JSON records, one a line (DiAD, UniAD), or one array of them; dicts with single quotes are read too.
 - ``csv``: a table with a header (VisA's ``1cls.csv``); comma, semicolon or tab.
 
-A file that looks like a list and can't be read keeps its error: whoever asks for the list is told, and nobody takes the
-file for something else.
+A file that looks like a list but can't be read keeps its error, which is raised for every caller that asks for the
+list, so that the file isn't mistaken for something else.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from diadbench.datasets.decoding.images import SUFFIXES
 
 #: Suffixes of files that may be lists.
 LIST_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt")
-#: Names that the field gives to lists. A broken file of such a name is refused, never passed over.
+#: Usual names of lists. A broken file of such a name is refused, never ignored.
 USUAL_NAMES = ("meta.json", "train.json", "test.json", "train.jsonl", "test.jsonl", "visa.csv", "1cls.csv")
-#: Keys (in lower case) under which the field stores each value of a record; the first that is there is taken.
+#: Keys (in lower case) of each value of a record in published lists; the first existing one is used.
 KEYS: dict[str, tuple[str, ...]] = {
     "image": ("filename", "img_path", "image_path", "image", "path", "file_name", "filepath", "file"),
     "mask": ("maskname", "mask_path", "mask", "mask_name", "mask_file"),
@@ -53,10 +53,10 @@ class Entry:
     """One record of a list.
 
     Attributes:
-        place: Where it stands in the file: ``line 3``, ``train.bottle[0]``.
+        place: Its place in the file: ``line 3``, ``train.bottle[0]``.
         values: Its values by key, as in the file.
-        split: Split that it stands under (``meta``), else ``""``.
-        cls: Class that it stands under (``meta``), else ``""``.
+        split: Split under which it is listed (``meta``), else ``""``.
+        cls: Class under which it is listed (``meta``), else ``""``.
     """
 
     place: str
@@ -74,8 +74,8 @@ class ListFile:
         form: ``meta``, ``lines``, ``csv``; ``broken`` where it looks like a list and can't be read; ``other`` where it
             is none.
         entries: Its records.
-        error: Why it can't be read, one line with file and line; ``""`` when it can.
-        words: Parts of the paths and the classes that it names: whose list it is.
+        error: Why it can't be read, one line with file and line; ``""`` if it can.
+        words: Parts of its paths and its classes, which show the dataset that it belongs to.
     """
 
     path: Path
@@ -86,17 +86,17 @@ class ListFile:
 
     @property
     def usual(self) -> bool:
-        """Whether its name is one that the field gives to lists."""
+        """Whether its name is usual for lists."""
         return self.path.name.lower() in USUAL_NAMES
 
     @property
     def has_splits(self) -> bool:
-        """Whether its records say themselves which split they belong to."""
+        """Whether its records state their split."""
         return self.form == "meta" or any(value_of(entry.values, "split")[0] for entry in self.entries[:1])
 
 
 def value_of(values: dict[str, Any], what: str) -> tuple[str, Any]:
-    """Return the key and the value of what a record has under one of :data:`KEYS`; ``("", None)`` where it has none."""
+    """Return the key and the value of a record for one of :data:`KEYS`; ``("", None)`` if it has none."""
     for key in KEYS[what]:
         if key in values:
             return key, values[key]
@@ -104,7 +104,7 @@ def value_of(values: dict[str, Any], what: str) -> tuple[str, Any]:
 
 
 def list_file(path: Path) -> ListFile:
-    """Read a file that may be a list. What was read is remembered while the file stays as it is."""
+    """Read a file that may be a list. The result is cached while the file doesn't change."""
     try:
         stat = path.stat()
     except OSError as error:
@@ -139,7 +139,7 @@ def read_text(path: Path) -> str:
 
 
 def load_json(path: Path) -> Any:
-    """Read a JSON file. Raises UserError when it is missing or broken, with the line; also when a key stands twice."""
+    """Read a JSON file. Raises UserError if it is missing, broken (with the line), or has a repeated key."""
     text = read_text(path)
     try:
         return json.loads(text, object_pairs_hook=_no_key_twice)
@@ -153,7 +153,7 @@ def _encoding(content: bytes) -> str:
             return name
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
-    if b"\0" in content[:4]:  # PowerShell and others write UTF-16 without a mark: a list begins with ASCII
+    if b"\0" in content[:4]:  # PowerShell and others write UTF-16 without a mark; a list begins with ASCII.
         return "utf-16-be" if content[0] == 0 else "utf-16-le"
     return "utf-8"
 
@@ -186,7 +186,7 @@ def _may_be_list(head: str) -> bool:
 
 
 def looks_like_list(text: str, path: Path) -> bool:
-    """Whether a text that can't be read as a list names images under the keys of one."""
+    """Whether an unreadable text names images under the keys of a list."""
     if any(_is_header(_first_fields(text, one)) for one in _DELIMITERS):
         return True
     if text.lstrip()[:1] not in ("{", "[") and _names_images(text, path):
@@ -247,13 +247,13 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_document(text: str) -> bool:
-    """Whether a text that is no JSON was meant as one document, and not as a record a line."""
+    """Whether a text that is not JSON was meant as one document rather than one record per line."""
     first = text.lstrip().split("\n", 1)[0].rstrip().rstrip(",")
     return not (first.startswith("{") and first.endswith("}"))
 
 
 def _literal(text: str) -> Any:
-    """Read what Python prints for a list or dict (single quotes); ``None`` where it is none."""
+    """Read a list or dict printed by Python (single quotes); ``None`` if it isn't one."""
     try:
         found = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -262,7 +262,7 @@ def _literal(text: str) -> Any:
 
 
 def _sequence(text: str, path: Path) -> Iterator[Entry]:
-    """Yield records one a line; blank lines and a comma at the end of a line are passed over."""
+    """Yield the records of lines; blank lines and a comma at the end of a line are ignored."""
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip().rstrip(",").strip()
         if not stripped:
@@ -282,7 +282,7 @@ def _sequence(text: str, path: Path) -> Iterator[Entry]:
 
 
 def _reason(error: Exception) -> str:
-    """Say what is wrong with a line; its number in the file is told already."""
+    """Describe the fault of a line, without its number, which the caller adds."""
     return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
@@ -290,12 +290,12 @@ def _of_object(content: dict[str, Any], path: Path) -> tuple[str, list[Entry]]:
     if _is_record(content):
         return "lines", [Entry("line 1", content)]  # a list of one
     if isinstance(content.get("meta"), dict):
-        return "other", []  # Real-IAD's lists have a reader of their own
+        return "other", []  # Real-IAD's lists have their own reader.
     splits = {key: key.lower() for key in content if key.lower() in _SPLITS and isinstance(content[key], (dict, list))}
     if splits:
         return "meta", [one for key, split in splits.items() for one in _of_split(content[key], split, path)]
     groups = {key: records for key, records in content.items() if isinstance(records, list) and _has_records(records)}
-    if groups and not _OTHER_TOOLS & set(content):  # {class: [record]} or {"data": [record]}, a file for each split
+    if groups and not _OTHER_TOOLS & set(content):  # {class: [record]} or {"data": [record]}, one file per split
         entries = [one for key, records in groups.items() for one in _of_split({key: records}, "", path)]
         return "lines", [Entry(one.place, one.values) for one in entries]
     if path.name.lower() == "meta.json" and {"train", "test"} & set(content):
@@ -304,7 +304,7 @@ def _of_object(content: dict[str, Any], path: Path) -> tuple[str, list[Entry]]:
 
 
 _SPLITS = ("train", "test", "validation")
-#: Keys of JSON files that name images and are no lists of samples: COCO's annotations.
+#: Keys of JSON files that name images but are not lists of samples: COCO's annotations.
 _OTHER_TOOLS = frozenset(("annotations", "categories"))
 
 
@@ -349,7 +349,7 @@ def _of_array(text: str, content: Any, path: Path) -> tuple[str, list[Entry]]:
 
 
 def _form_of(entries: list[Entry], path: Path) -> str:
-    """Tell records of samples from others (a log, a configuration); a usual name always means a list."""
+    """Distinguish records of samples from others (a log, a configuration); a usual name always means a list."""
     some = [entry.values for entry in entries[:_LOOKED_AT]]
     wanted = ("image",) if split_of_name(path) else ("image", "label")
     known = any(all(value_of(values, what)[0] for what in wanted) for values in some)
@@ -357,7 +357,7 @@ def _form_of(entries: list[Entry], path: Path) -> str:
 
 
 def _array_lines(text: str, count: int) -> list[str]:
-    """Return the place of each item of a JSON array: its line, or its number where the text is no JSON."""
+    """Return the place of each item of a JSON array: its line, or its number if the text isn't JSON."""
     decoder, position, places, line, counted = json.JSONDecoder(), text.find("[") + 1, [], 1, 0
     try:
         for _ in range(count):
@@ -409,7 +409,7 @@ def _is_header(header: list[str]) -> bool:
 
 
 def _names_images(text: str, path: Path) -> bool:
-    """Whether a file that is called a list of a split has an image in most of its lines: a list without a header."""
+    """Whether a file named like a list of a split has an image in most of its lines: a list without a header."""
     lines = [line for line in text.splitlines() if line.strip()]
     return bool(split_of_name(path)) and 2 * sum(bool(_IMAGE.match(line)) for line in lines) > len(lines)
 
@@ -427,12 +427,12 @@ def _row(number: int, header: list[str], row: list[str], path: Path) -> Entry:
 
 
 def split_of_name(path: Path) -> str:
-    """Return the split that a list's name says (``train.json``, ``mvtec3d_test.jsonl``), or ``""``."""
+    """Return the split that a list's name states (``train.json``, ``mvtec3d_test.jsonl``), or ``""``."""
     return _split_and_rest(path)[0]
 
 
 def rest_of_name(path: Path) -> str:
-    """Return a list's stem without its split: what the two files of a pair have in common."""
+    """Return a list's stem without its split, which is the same for the two files of a pair."""
     return _split_and_rest(path)[1]
 
 

@@ -1,4 +1,4 @@
-"""Records of lists become rows of the sample table; whatever is wrong with one is told with its file and line."""
+"""Convert records of lists to rows of the sample table; faults are reported with file and line."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from diadbench.datasets.decoding.lookalikes import differs
 from diadbench.datasets.decoding.mask_files import read_mask
 from diadbench.datasets.layouts.list_files import KEYS, Entry, ListFile, split_of_name, value_of
 
-#: Words for a label, in lower case.
+#: Texts of a label, in lower case.
 NORMAL = ("0", "0.0", "false", "normal", "good")
 ANOMALOUS = ("1", "1.0", "true", "anomaly", "anomalous", "abnormal", "defective", "defect", "bad")
-#: How many images of a class are looked for to find the folder that a list's paths begin at.
+#: How many images of a class are tried to find the folder that a list's paths are relative to.
 _FIRSTS = 3
 
 
 class Row(NamedTuple):
-    """A sample as a list tells it; ``place`` is the file and line. Paths are as in the file, with ``/``."""
+    """A sample as a list states it; ``place`` is the file and line. Paths are as in the file, with ``/``."""
 
     image: str
     masks: tuple[str, ...]
@@ -103,7 +103,7 @@ def _text(entry: Entry, what: str, place: str) -> str:
 
 
 def _written(value: Any) -> str:
-    """Return a value as a list would have it (``null``, not ``None``), cut short."""
+    """Return a value as a list would write it (``null``, not ``None``), shortened."""
     return "null" if value is None else repr(value)[:60]
 
 
@@ -140,7 +140,7 @@ def _label(entry: Entry, place: str) -> int:
 
 
 def label_of(value: Any) -> int | None:
-    """Return 0 or 1 for a label as people write it; ``None`` for anything else."""
+    """Return 0 or 1 for a label in any usual form; ``None`` for anything else."""
     word = str(value).strip().lower()
     return 0 if word in NORMAL else 1 if word in ANOMALOUS else None
 
@@ -160,9 +160,9 @@ def _class(entry: Entry, image: str, place: str) -> str:
 
 
 def class_of_path(image: str) -> str:
-    """Return the class that a path names, as UniAD does where ``clsname`` is left out; ``""`` where it names none.
+    """Return the class that a path states, as UniAD does if ``clsname`` is left out; ``""`` if it states none.
 
-    It is the folder before ``train`` or ``test``; in a path without them the fourth part from the end.
+    It is the folder before ``train`` or ``test``; in a path without them, the fourth part from the end.
     """
     parts = image.split("/")
     for word in ("train", "test"):
@@ -188,7 +188,7 @@ def _defect(entry: Entry, image: str, label: int) -> str:
     value = value_of(entry.values, "defect")[1]
     if isinstance(value, str) and value.strip():
         return value
-    if entry.split:  # ADer names it where there is one
+    if entry.split:  # ADer names it if there is one.
         return "defect"
     parts = image.split("/")  # <class>/test/<defect>/000.png, or <class>/test/<defect>/rgb/000.png
     if "test" in parts[:-2]:
@@ -197,7 +197,7 @@ def _defect(entry: Entry, image: str, label: int) -> str:
 
 
 def slashed(path: str) -> str:
-    """Return a path with ``/`` and without what says nothing: ``a//b``, ``./a``, ``a\\b``."""
+    """Return a path with ``/`` and without redundant parts: ``a//b``, ``./a``, ``a\\b``."""
     clean = re.sub(r"(?<=[^/])/(?:\.?/)+", "/", path.replace("\\", "/"))
     return re.sub(r"^(?:\./+)+", "", clean)
 
@@ -212,11 +212,11 @@ def _check_twice(rows: Sequence[Row]) -> None:
             )
 
 
-# -- where the images lie ----------------------------------------------------------------------------------------
+# -- the place of the images --------------------------------------------------------------------------------------
 
 
 def firsts(rows: Sequence[Row]) -> list[Row]:
-    """Return a few samples of each class and split: enough to find the folder that the paths begin at."""
+    """Return a few samples of each class and split, enough to find the folder that the paths are relative to."""
     found: dict[tuple[str, str], int] = {}
     kept = []
     for row in rows:
@@ -243,7 +243,7 @@ def table_of(rows: Sequence[Row], root: Path, folder: Path) -> pd.DataFrame:
     Args:
         rows: Samples of a list.
         root: The dataset's root.
-        folder: Folder of the list. Paths begin there, in a folder below, or above it as far as the root.
+        folder: Folder of the list. Paths are relative to it, to a folder below it, or to one above it within the root.
 
     Raises:
         UserError: A path leaves the root, no image is found, or a mask is another image's: with file and line.
@@ -267,7 +267,7 @@ def table_of(rows: Sequence[Row], root: Path, folder: Path) -> pd.DataFrame:
 
 
 def image_base(paths: Sequence[str], root: Path, folder: Path, first: Path | None = None) -> Path | None:
-    """Return the folder at which the listed paths begin; ``None`` when none of them is there."""
+    """Return the folder that the listed paths are relative to; ``None`` if none of them exists."""
     if not paths:
         return None
     best, most = None, 0
@@ -284,7 +284,7 @@ def _bases(root: Path, folder: Path, first: Path | None) -> Iterator[Path]:
     tops = [folder]
     while tops[-1] != root and root in tops[-1].parents:
         tops.append(tops[-1].parent)
-    if root not in tops:  # the list lies above the root
+    if root not in tops:  # The list lies above the root.
         tops = [root, folder, *([folder.parent] if folder.parent in root.parents else [])]
     if first is not None:
         yield first
@@ -310,9 +310,9 @@ def _is_there(path: str, base: Path, root: Path, *, climbs: bool) -> bool:
 
 
 def _relative(path: str, root: Path, base: Path, *, climbs: bool) -> str | None:
-    """Return a listed path relative to the root, or ``None`` where it leaves it.
+    """Return a listed path relative to the root, or ``None`` if it leaves the root.
 
-    ``climbs``: the paths of the list begin at the list, so that ``../`` may lead to another folder of the root.
+    ``climbs``: The paths are relative to the list, so that ``../`` may lead to another folder of the root.
     """
     if re.match(r"[A-Za-z]:", path) or (not climbs and f"{posixpath.normpath(path)}/".startswith("../")):
         return None
@@ -325,7 +325,7 @@ def _relative(path: str, root: Path, base: Path, *, climbs: bool) -> str | None:
 
 
 def below_root(path: str, root: Path, base: Path, place: str, what: str, *, climbs: bool = False) -> str:
-    """Return a listed path relative to the root. Raises UserError where it leaves it."""
+    """Return a listed path relative to the root. Raises UserError if it leaves the root."""
     relative = _relative(path, root, base, climbs=climbs)
     if relative is None:
         raise UserError(f"{place}: {what} path {path!r} leaves the data root {root}; refused")
@@ -346,7 +346,7 @@ def _nowhere(row: Row, root: Path, folder: Path) -> UserError:
 
 
 def united(masks: Sequence[str], root: Path) -> str:
-    """Return one mask path for the masks of an image: ``""``, the mask, their folder, or a union of several files."""
+    """Return one mask path for all masks of an image: ``""``, the mask, their folder, or a union of several files."""
     if len(masks) < 2:
         return masks[0] if masks else ""
     top = posixpath.commonpath([posixpath.dirname(mask) for mask in masks])
@@ -355,16 +355,16 @@ def united(masks: Sequence[str], root: Path) -> str:
 
 
 def without_empty_masks(table: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """Take the masks of normal images out of the table where they show nothing (MVTec-3D lists all-zero ones).
+    """Remove empty masks of normal images from the table (MVTec-3D lists all-zero ones).
 
-    A mask with anomalous pixels for a normal image stays: it contradicts the label, and is refused when it is read.
+    A mask of a normal image with anomalous pixels stays, since it contradicts the label and is refused on reading.
     """
     kept = table["mask"].copy()
     for i in table.index[(table["label"] == 0) & (table["mask"] != "")]:
         try:
             shows = bool(read_mask(inside(root, str(kept[i]))).any())
         except UserError:
-            shows = False  # missing or broken: nobody reads it
+            shows = False  # missing or broken, and not read by anything
         kept[i] = kept[i] if shows else ""
     return table.assign(mask=kept)
 
@@ -373,9 +373,9 @@ def without_empty_masks(table: pd.DataFrame, root: Path) -> pd.DataFrame:
 
 
 def check_pairs(table: pd.DataFrame, places: Sequence[str]) -> None:
-    """Refuse a mask that by its name is another image's: such lists come from two sorted folders and a stray file.
+    """Refuse a mask that by its name belongs to another image, as in lists made from sorted folders with a stray file.
 
-    A mask of any other name belongs to the image that it is listed with.
+    A mask with any other name belongs to the image that it is listed with.
     """
     stems: dict[str, set[str]] = {}
     for image in table["image"]:
@@ -403,7 +403,7 @@ def _is_anothers(image: str, mask: str, stems: set[str]) -> bool:
 
 
 def _owners(mask: str) -> Iterator[str]:
-    """Yield the stems of images that a mask may be of by its name: ``000`` for ``000_mask``, ``000_GT`` or ``000``."""
+    """Yield the stems of images that a mask's name may refer to: ``000`` for ``000_mask``, ``000_GT`` or ``000``."""
     yield mask
     for i in range(len(mask) - 1, 0, -1):
         if mask[i] in "_-. ":

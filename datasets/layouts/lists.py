@@ -1,4 +1,4 @@
-"""Find the lists of samples that lie in a folder, and whose they are. A list that is there decides, or is refused."""
+"""Find the lists of samples in a folder, and their dataset. An existing list decides, or is refused."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from diadbench.datasets.layouts.list_rows import (
     table_of,
 )
 
-#: Folders in which lists usually lie, beside the folders of images.
+#: Usual folders of lists, beside the folders of images.
 PLACES = ("split_csv", "splits", "split", "lists", "list", "meta", "jsons", "json")
-#: Published lists for another setting, which lie beside the right one: their training parts hold anomalies.
+#: Published lists for another setting, which lie beside the right one; their training parts contain anomalies.
 _OTHER_SETTINGS = ("2cls_fewshot.csv", "2cls_highshot.csv")
-#: So many files of a folder are looked at; those with usual names first.
+#: Maximum number of files of a folder that are examined; those with usual names come first.
 _MOST = 500
 FORMS = {"meta": "ADer's meta.json form", "lines": "JSON records", "csv": "table"}
 
@@ -49,8 +49,8 @@ class ListSet:
 
     Attributes:
         files: The files, training first.
-        form: ``meta``, ``lines`` or ``csv``; of a broken file the form that its name tells.
-        problem: Why it can't be used although it is a list (its pair is missing); ``""`` for none.
+        form: ``meta``, ``lines`` or ``csv``; for a broken file, the form that its name suggests.
+        problem: Why the list can't be used (its pair is missing); ``""`` for none.
     """
 
     files: tuple[ListFile, ...]
@@ -59,50 +59,50 @@ class ListSet:
 
     @property
     def folder(self) -> Path:
-        """Folder of the files."""
+        """Return the folder of the files."""
         return self.files[0].path.parent
 
     @property
     def names(self) -> str:
-        """Names of the files, for texts."""
+        """Return the names of the files, for texts."""
         names = [file.path.name for file in self.files]
         return " and ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} more"
 
     @property
     def classes(self) -> frozenset[str]:
-        """Classes that its records name, by themselves or by their paths; empty for a broken one."""
+        """Return the classes that its records state, directly or in their paths; empty for a broken list."""
         return frozenset(_class_of(entry) for file in self.files for entry in file.entries)
 
     @property
     def rank(self) -> tuple[bool, bool, str]:
-        """Sorts the best list first: whole and of a usual name."""
+        """Return a sort key with the best list first: complete and with a usual name."""
         return not all(file.usual for file in self.files), bool(self.problem), self.names
 
     @property
     def readable(self) -> bool:
-        """Whether nothing is known to be wrong with its files."""
+        """Whether no fault of its files is known."""
         return not self.problem and not any(file.error for file in self.files)
 
     @property
     def words(self) -> frozenset[str]:
-        """Classes that it names and folders in its paths; empty where it is too broken to tell."""
+        """Return its classes and the folders in its paths; empty if it is too broken to tell."""
         return frozenset[str]().union(*(file.words for file in self.files))
 
     def is_of(self, names: Sequence[str]) -> bool:
-        """Whether it names one of these classes, or folders called so; with no names, always.
+        """Whether it states one of these classes, or folders of such names; always true without names.
 
-        A broken file in which no path can be told is everybody's: nobody may pass it over.
+        A broken file without readable paths belongs to every dataset, so that it is never ignored.
         """
         return not names or not self.words or bool(self.words & set(names))
 
     def names_no_masks(self) -> bool:
-        """Whether it is whole JSON records, has anomalous samples, and names no mask for any of them (UniAD)."""
+        """Whether it has complete JSON records and anomalous samples, but no mask for any of them (UniAD)."""
         if self.form != "lines" or not self.readable:
             return False
         try:
             bad = [row for row in rows_of(self.files) if row.label]
         except UserError:
-            return False  # told where it is read
+            return False  # reported where it is read
         return bool(bad) and not any(row.masks for row in bad)
 
     def read(
@@ -117,7 +117,7 @@ class ListSet:
             only: Classes that are wanted, for ``masks``.
 
         Raises:
-            UserError: What is wrong with it, with file and line.
+            UserError: The list has a fault; the message states file and line.
         """
         if self.problem:
             raise UserError(self.problem)
@@ -127,9 +127,9 @@ class ListSet:
         return table_of(rows, root, self.folder)
 
     def share_in(self, root: Path) -> Literal["all", "some", "none"]:
-        """Say how many of the images that it names lie in ``root``: asked for a list that lies above the root.
+        """Return how many of its images lie in ``root``, for a list above the root.
 
-        A few of each class are looked for. Of a broken list the folders count that can be told.
+        A few of each class are tried. For a broken list, the folders that can be read count.
         """
         try:
             some = [row.image for row in firsts(rows_of(self.files))]
@@ -164,7 +164,7 @@ def _in_folder(folder: Path) -> list[ListSet]:
 
 
 def _joined(sets: list[ListSet]) -> list[ListSet]:
-    """Join lists of one form with own names and different classes: a list for each class is one list."""
+    """Join lists of one form with own names and different classes: one list per class counts as one list."""
     made = [one for one in sets if one.rank[0] is False]
     for form in FORMS:
         own = [one for one in sets if one.rank[0] and one.form == form]

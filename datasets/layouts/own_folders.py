@@ -1,4 +1,4 @@
-"""Folders as people have them: MVTec-AD's manner, splits above the classes, one class alone, anomalib's ``Folder``."""
+"""Users' own folders: the style of MVTec-AD, splits above the classes, a single class, anomalib's ``Folder``."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ Row = tuple[str, str, str, str, int, str]
 
 
 def is_one_class(root: Path, layout: MvtecLayout) -> bool:
-    """Whether ``root`` is the folder of one class: ``train/good/000.png`` without classes below or above."""
+    """Whether ``root`` is the folder of a single class: ``train/good/000.png`` without classes below or above."""
     return any((root / layout.train[0] / normal).is_dir() for normal in layout.normal)
 
 
 def is_split_above(root: Path, layout: MvtecLayout) -> bool:
     """Whether the splits lie above the classes: ``train/good/<class>`` or ``train/<class>/good``.
 
-    Folders in ``train/good`` are classes where the test folders have folders of the same names; else they are lots of
+    Folders in ``train/good`` are classes if the test folders have folders of the same names; else they are lots of
     one class.
     """
     return bool(_inner_classes(root, layout) or _outer_classes(root, layout))
 
 
 def _inner_classes(root: Path, layout: MvtecLayout) -> list[str]:
-    """Return the classes of ``train/good/<class>``, told from lots by their names in the test folders."""
+    """Return the classes of ``train/good/<class>``; their names in the test folders distinguish them from lots."""
     train = [name for normal in layout.normal for name in subfolders(root, f"{layout.train[0]}/{normal}")]
     kinds = subfolders(root, layout.test)
     test = {name for kind in kinds for name in subfolders(root, f"{layout.test}/{kind}")}
@@ -78,7 +78,7 @@ def _outer_classes(root: Path, layout: MvtecLayout) -> list[str]:
 
 
 def one_class(root: Path, name: str, layout: MvtecLayout) -> pd.DataFrame:
-    """Index the folder of one class; its name is given. Raises UserError as :func:`mvtec_layout`."""
+    """Index the folder of one class with the given name. Raises UserError as :func:`mvtec_layout`."""
     return table_of([*_train_rows(root, name, layout, ""), *_test_part(root, name, layout, "")])
 
 
@@ -138,16 +138,16 @@ def _test_part(root: Path, name: str, layout: MvtecLayout, order: str) -> Iterat
 
 @dataclass(frozen=True)
 class Directories:
-    """The options of anomalib's ``Folder``: which folders hold what, below a class's folder.
+    """The options of anomalib's ``Folder``: the content of each folder, below a class's folder.
 
     Attributes:
         normal: Folders of normal images.
         abnormal: Folders of anomalous images; the name of the folder is the name of the defect.
         normal_test: Folders of normal test images; without them a share of ``normal`` is held out.
         mask: Folders of masks; one for all kinds, or one for each of ``abnormal``.
-        suffixes: What follows an image's stem in the name of its mask.
+        suffixes: Text after an image's stem in the name of its mask.
         ratio: Share of the normal images that is held out for the test, in (0,1).
-        seed: Decides which.
+        seed: Seed of the choice.
         has_masks: Whether anomalous images must have masks.
     """
 
@@ -162,14 +162,14 @@ class Directories:
 
 
 def directory_classes(root: Path, wanted: Directories) -> list[str]:
-    """Return the classes below ``root``: ``[""]`` where the folders lie in it, else the folders that have them."""
+    """Return the classes below ``root``: ``[""]`` if the folders lie in it, else the folders that have them."""
     if (root / wanted.normal[0]).is_dir():
         return [""]
     return [name for name in subfolders(root, "") if (root / name / wanted.normal[0]).is_dir()]
 
 
 def directories(root: Path, title: str, wanted: Directories, only: Sequence[str] | None = None) -> pd.DataFrame:
-    """Index folders that are told by name, as anomalib's ``Folder`` does.
+    """Index folders given by name, as anomalib's ``Folder`` does.
 
     Args:
         root: The dataset's root.

@@ -1,4 +1,4 @@
-"""Find where a dataset lies on this machine.
+"""Find the directory of a dataset on this machine.
 
 In this order: the dataset's own ``root`` in the grid; a ``data_root`` that holds all datasets; the environment variable
 ``DIADBENCH_DATA``; the user's file ``~/.config/diadbench/config.yaml``::
@@ -18,9 +18,9 @@ from typing import Any
 from diadbench.common.errors import Missing, UserError, unknown_name
 from diadbench.datasets.facts.known_sets import CATALOG
 
-#: A root of this name means: make a small synthetic data set in the owner's layout, once, and use that.
+#: This name as a root means a small synthetic dataset in the owner's layout, which is made once.
 SAMPLE = "sample"
-#: Prefixes tried before a folder's name: ``data_root`` may be the folder above.
+#: Prefixes tried before a folder's name, because ``data_root`` may be the folder above.
 _ABOVE = ("", "data", "datasets")
 _DATA_ROOT = "DIADBENCH_DATA"
 
@@ -28,16 +28,16 @@ _DATA_ROOT = "DIADBENCH_DATA"
 def find_root(
     name: str, root: Path | str | None = None, data_root: Path | str | None = None, *, by_content: bool = True
 ) -> Path | None:
-    """Return the directory of a dataset; ``None`` for one that nobody has said anything about.
+    """Return the directory of a dataset; ``None`` if no setting says where it is.
 
     Args:
         name: Registered name, or ``file.py:Class``.
-        root: The dataset's own root. Taken as it is; ``sample`` makes synthetic data in the cache directory.
+        root: The dataset's own root, used unchanged; ``sample`` makes synthetic data in the cache directory.
         data_root: Directory that holds datasets by their usual folder names, or by other names up to two folders deep.
-        by_content: Look for a set of another folder name too, by what the folders hold. It imports pandas.
+        by_content: Also look for a dataset under another folder name, by the folders' content. It imports pandas.
 
     Raises:
-        UserError: A data root was given and has no folder of the dataset, or the user's file is wrong.
+        UserError: A data root was given but has no folder of the dataset, or the user's file is invalid.
     """
     if root is not None:
         if str(root) == SAMPLE:
@@ -66,7 +66,7 @@ def find_root(
 
 
 def where(name: str, data_root: Path | str | None = None) -> str:
-    """Say in a few words where a dataset was found, or why not."""
+    """Describe briefly where a dataset was found, or why not."""
     if name in CATALOG and not folder_names(name):
         return "any folder" if name == "folder" else "made here"
     try:
@@ -79,27 +79,27 @@ def where(name: str, data_root: Path | str | None = None) -> str:
 
 
 def home_for(name: str) -> Path | None:
-    """Return where a dataset that isn't there belongs: its folder below the first data root; ``None`` without one."""
+    """Return the directory for a missing dataset: its folder below the first data root; ``None`` without one."""
     for place, source in _places(name, None):
         return place if source.startswith("datasets.") else place / (folder_names(name) or (name,))[0]
     return None
 
 
 def folder_names(name: str) -> tuple[str, ...]:
-    """Return the folder names of a dataset below a data root; a plug-in's is its own name."""
+    """Return the folder names of a dataset below a data root; for a plug-in, its own name."""
     if name in CATALOG:
         return CATALOG[name].folders
     return () if ":" in name else (name,)
 
 
 def config_file() -> Path:
-    """Return the path of the user's file, whether it exists or not."""
+    """Return the path of the user's file, whether or not it exists."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(home) / "diadbench" / "config.yaml"
 
 
 def _places(name: str, data_root: Path | str | None) -> Iterator[tuple[Path, str]]:
-    """Yield the directories to look into, and the setting that each comes from."""
+    """Yield the directories to search, and the setting that each comes from."""
     if data_root is not None:
         yield Path(data_root).expanduser(), "data_root"
     if os.environ.get(_DATA_ROOT):
@@ -120,7 +120,7 @@ def _below(place: Path, name: str) -> Path | None:
 
 
 def _holds(place: Path, name: str) -> bool:
-    """Whether a set with layouts lies below a directory, under whatever folder name."""
+    """Whether a dataset with layouts lies below a directory, under any folder name."""
     if not folder_names(name) or name not in CATALOG or not place.is_dir():
         return False
     from diadbench.datasets.lookup import get

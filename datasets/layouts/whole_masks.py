@@ -1,4 +1,4 @@
-"""Masks that are the whole image, as UniAD has them where a list names no mask."""
+"""Masks of the whole image, as UniAD uses them if a list names no mask."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from diadbench.common.files import cache_dir, write_with
 from diadbench.datasets.decoding.images import inside, read_image
 from diadbench.datasets.layouts.folders import MASK_FOLDERS, subfolders
 
-#: What tables say of such masks.
+#: Note on such masks in tables.
 WHOLE_FLAG = "the list names no masks: the whole image counts as anomalous, as in UniAD"
 
 
 def whole_masks_dir() -> Path:
-    """Return the directory, in the cache, of the masks that are whole images: one for each size."""
+    """Return the directory in the cache for masks of whole images, one for each size."""
     place = cache_dir() / "masks" / "whole"
     mark_used(place)
     return place
@@ -49,9 +49,9 @@ def whole_masks(table: pd.DataFrame, root: Path) -> list[str]:
 
 
 def has_mask_folder(table: pd.DataFrame, root: Path) -> bool:
-    """Whether a folder that is called like one of masks lies beside the images of a table, or above as far as the root.
+    """Whether a folder with a usual name of masks lies beside the images of a table, or above them up to the root.
 
-    Then masks are there, and the list forgot them.
+    In that case masks exist, and the list omits them.
     """
     above = {place for image in table["image"] for place in (root / str(image)).parents}
     folders = [place for place in above if root in (place, *place.parents)]

@@ -1,4 +1,4 @@
-"""Synthetic data sets in the exact layouts of the real ones: for tests, for a dry run before the download is there."""
+"""Synthetic datasets in the exact layouts of real ones, for tests and for dry runs before a download."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from diadbench.datasets.samples.realiad_sample import write_realiad
 from diadbench.datasets.samples.visa_sample import write_visa
 
 Writer = Callable[[Path, Spec, str], list[Record]]
-#: Part of the name of a cached sample: raise it when samples change.
+#: Part of the name of a cached sample. Raise it when samples change.
 _VERSION = 2
 _WRITERS: dict[str, tuple[Writer, tuple[str, ...]]] = {
     "mvtec": (write_mvtec, ("owner", "ader", "diad", "uniad")),
@@ -44,7 +44,7 @@ _WRITERS: dict[str, tuple[Writer, tuple[str, ...]]] = {
 
 
 def sample_names() -> list[str]:
-    """Return the datasets that a sample can be made of."""
+    """Return the datasets of which a sample can be made."""
     return list(_WRITERS)
 
 
@@ -68,22 +68,22 @@ def make_sample(
     seed: int = 0,
     full: bool = False,
 ) -> list[Record]:
-    """Write a small synthetic data set in the exact layout of a real one, its odd cases included.
+    """Write a small synthetic dataset in the exact layout of a real one, including its irregularities.
 
     Args:
         name: One of :func:`sample_names`.
         out: Directory to make; it may exist if it is empty.
         layout: One of :func:`layouts`.
         classes: Write these classes only.
-        train: Training images of a class (physical samples of five views in Real-IAD).
-        good: Normal test images of a class.
-        bad: Anomalous test images of a class.
+        train: Training images per class (physical samples of five views in Real-IAD).
+        good: Normal test images per class.
+        bad: Anomalous test images per class.
         size: Side of the images in pixels.
-        seed: Decides every pixel; the same seed gives the same bytes.
+        seed: Seed of every pixel; the same seed gives the same bytes.
         full: As many samples as the real set has (Real-IAD: 151,050 images). For timing; give a small ``size``.
 
     Returns:
-        What was written, record by record: the truth that an adapter must find again.
+        The written records, which an adapter must find again.
 
     Raises:
         UserError: Unknown dataset, layout or class, a directory that isn't empty or can't be written, a bad number.
@@ -104,7 +104,7 @@ def make_sample(
 
 
 def cached_sample(name: str, layout: str = "owner") -> Path:
-    """Return the directory of a sample in the cache directory, made on first use. Safe in many processes at once.
+    """Return the directory of a sample in the cache, made on first use. Several processes may call it at once.
 
     Raises:
         UserError: Unknown dataset or layout, or the cache can't be written.

@@ -16,7 +16,7 @@ _SPLITS = range(4)
 
 
 def write_coco(out: Path, spec: Spec, layout: str) -> list[Record]:
-    """Write COCO-AD: ``owner`` (COCO's annotations and images), ``ader`` (its lists and masks besides)."""
+    """Write COCO-AD: ``owner`` (COCO's annotations and images), ``ader`` (also its lists and masks)."""
     painter = Painter(spec)
     made = {}
     for split, count in (("train2017", spec.train), ("val2017", spec.good + spec.bad)):
@@ -36,7 +36,7 @@ def _annotations(out: Path, painter: Painter, split: str, count: int) -> dict[st
         number = offset + 7 * n + 139
         name = f"{number:012d}.jpg"
         height, width = painter.shape(number)
-        block = [] if n == count - 1 else [CATEGORIES[(n % 4) * 20 + n % 20]]  # the last one has no annotation
+        block = [] if n == count - 1 else [CATEGORIES[(n % 4) * 20 + n % 20]]  # The last image has no annotation.
         if n == count - 2:
             block.append(CATEGORIES[(n % 4 + 1) % 4 * 20])  # two blocks in one image
         pixels = painter.pixels("coco", number, bad=False)

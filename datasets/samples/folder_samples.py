@@ -1,4 +1,4 @@
-"""Samples of the sets in MVTec-AD's manner: MVTec-AD, MVTec-3D, MVTec-LOCO, BTAD, MPDD, Uni-Medical."""
+"""Samples of the datasets in the style of MVTec-AD: MVTec-AD, MVTec-3D, MVTec-LOCO, BTAD, MPDD, Uni-Medical."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from diadbench.datasets.samples.list_samples import write_lines, write_meta
 from diadbench.datasets.samples.paint import Painter, Record, Spec, touch
 
-#: Classes of MVTec-AD whose files have a single channel.
+#: Classes of MVTec-AD whose images have a single channel.
 _GREY = ("grid", "screw", "zipper")
 
 
@@ -26,7 +26,7 @@ class Names:
         suffix: Suffix of images.
         mask: What follows the stem in a mask's name.
         digits: Digits in the names.
-        odd: Classes that have it otherwise: name, suffix of images, what follows the stem in a mask's name.
+        odd: Classes with other conventions: name, suffix of images, text after the stem in a mask's name.
     """
 
     normal: str = "good"
@@ -68,7 +68,7 @@ def folders(out: Path, painter: Painter, names: Names, cls: str) -> Iterator[Rec
         painter.image(out / image, cls, key, bad=True, grey=cls in _GREY)
         mask = f"{cls}/ground_truth/{defect}/{stem}{names.mask}"
         painter.mask(out / mask if names.mask else out / mask / "000.png", cls, key)
-        if not names.mask:  # MVTec LOCO: a folder of masks for an image, values that name the defect
+        if not names.mask:  # MVTec LOCO has a folder of masks per image, with values that name the defect.
             painter.mask(out / mask / "001.png", f"{cls} again", key, value=137)
         yield Record(image, mask, cls, "test", 1, defect)
 
@@ -80,7 +80,7 @@ def _normal(out: Path, painter: Painter, names: Names, cls: str, split: str, i: 
 
 
 def stray(out: Path, cls: str) -> None:
-    """Put beside the classes what lies there on real disks."""
+    """Put files beside the classes that real copies of the dataset contain."""
     touch(out / "license.txt", "synthetic sample, no licence needed\n")
     touch(out / "readme.txt", "synthetic sample\n")
     touch(out / cls / "train" / "good" / ".DS_Store", b"\0\0\0\1Bud1")
@@ -154,7 +154,7 @@ def _scan(out: Path, painter: Painter, cls: str, place: str, i: int, key: int) -
     height, width = painter.shape(key)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     xyz = np.stack([x, y, np.full_like(x, 0.5) - painter.blot(cls, key) * np.float32(0.1 * bad)], axis=2)
-    xyz[:2] = 0  # no measurement there
+    xyz[:2] = 0  # no measurement
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, xyz, photometric="minisblack", planarconfig="contig")
     touch(out / place / "xyz" / f"{i:03d}.tiff", buffer.getvalue())

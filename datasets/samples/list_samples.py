@@ -10,7 +10,7 @@ from diadbench.datasets.samples.paint import Record, touch
 
 
 def write_meta(path: Path, records: Iterable[Record], *, splits: Iterable[str] = ("train", "test")) -> None:
-    """Write ADer's ``meta.json``; as its generator does, with a doubled slash before the names of MVTec's images."""
+    """Write ADer's ``meta.json`` as its generator does, with a doubled slash before the names of MVTec's images."""
     meta: dict[str, dict[str, list[dict[str, object]]]] = {split: {} for split in splits}
     for record in records:
         split = "validation" if "/validation/" in record.image else record.split

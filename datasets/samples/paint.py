@@ -1,4 +1,4 @@
-"""Draw synthetic images, a texture for each class with a blot where it is anomalous, and write them."""
+"""Draw and write synthetic images: one texture per class, with a blot in anomalous images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Record(NamedTuple):
-    """What a writer knows about a sample: the truth that an adapter must find again. Paths are below the root."""
+    """A sample as it was written, which an adapter must find again. Paths are below the root."""
 
     image: str
     mask: str
@@ -32,7 +32,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Spec:
-    """How much to write.
+    """The numbers and sizes of the images to write.
 
     Attributes:
         classes: Classes to write.
@@ -40,8 +40,8 @@ class Spec:
         good: Normal test images (samples).
         bad: Anomalous test images (samples).
         size: Side of the images in pixels; some are not square.
-        seed: Decides every pixel.
-        pool: Draw no more than this many different images of a kind; ``0``: each is its own.
+        seed: Seed of every pixel.
+        pool: Maximum number of different images of a kind; ``0``: no limit.
     """
 
     classes: tuple[str, ...]
@@ -54,22 +54,22 @@ class Spec:
 
 
 class Painter:
-    """Draws and writes the images of one data set."""
+    """Draw and write the images of one dataset."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._encoded = functools.lru_cache(maxsize=4096)(self._encode)
 
     def image(self, path: Path, cls: str, key: int, *, bad: bool = False, grey: bool = False) -> None:
-        """Write the image ``key`` of a class, as the suffix of ``path`` says; ``bad`` has a blot."""
+        """Write the image ``key`` of a class in the format of ``path``'s suffix; a ``bad`` image has a blot."""
         self._write(path, (cls, self._pooled(key), bad, grey, "image", 255))
 
     def mask(self, path: Path, cls: str, key: int, *, value: int = 255, empty: bool = False) -> None:
-        """Write the mask that belongs to the image ``key``: ``value`` where it is anomalous, else 0."""
+        """Write the mask of the image ``key``: ``value`` in the anomalous part, else 0."""
         self._write(path, (cls, self._pooled(key), not empty, False, "mask", value))
 
     def shape(self, key: int) -> tuple[int, int]:
-        """Return ``(height, width)`` of the image ``key``: every third is wider than high."""
+        """Return ``(height, width)`` of the image ``key``: every third image is wider than high."""
         size = self.spec.size
         return (size, size + size // 4) if self._pooled(key) % 3 == 1 else (size, size)
 
@@ -120,6 +120,6 @@ class Painter:
 
 
 def touch(path: Path, content: bytes | str = b"") -> None:
-    """Write a small file that is no sample: what real data sets have lying around."""
+    """Write a small file that isn't a sample, as real datasets contain them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -1,4 +1,4 @@
-"""A sample of Real-IAD: five views a sample, normal views in ``NG`` folders, the odd paths of the real one."""
+"""A sample of Real-IAD: five views per sample, normal views in ``NG`` folders, and its irregular paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diadbench.datasets.samples.paint import Painter, Record, Spec, touch
 
 VIEWS = 5
 _CODES = ("AK", "BX", "CH", "HS", "PS", "QS", "YW", "ZW")
-#: Which views of an anomalous sample show its defect; in the others it is invisible, and they are labelled ``OK``.
+#: Views of an anomalous sample that show its defect; in the others it is invisible, and they are labelled ``OK``.
 _VISIBLE = ((1, 1, 0, 1, 0), (1, 0, 0, 0, 0), (0, 1, 1, 1, 1))
 
 
@@ -57,10 +57,10 @@ def _class(out: Path, painter: Painter, cls: str, full: bool) -> Iterator[Record
 
 
 def _odd_stem(cls: str, code: str, i: int) -> str:
-    """Return a sample's folder and the start of its names: some of the real ones break the rule."""
+    """Return a sample's folder and the beginning of its file names; some real ones break the rule."""
     if cls == "vcpill" and i == 1:
         return f"NG/{code}/S141/{cls}_0141_NG_{code}"
-    if cls == "fire_hood" and i == 2:  # lies in HS, is named and labelled QS
+    if cls == "fire_hood" and i == 2:  # lies in HS, but is named and labelled QS
         return f"NG/HS/S0131/{cls}_0131_NG_{code}"
     underscores = "__" if cls in ("audiojack", "plastic_plug") else "_"
     return f"NG/{code}/S{i:04d}/{cls}{underscores}{i:04d}_NG_{code}"

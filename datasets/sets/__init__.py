@@ -1,1 +1,1 @@
-"""One file a data set: where its samples, masks and splits lie."""
+"""The adapters of single datasets: where samples, masks and splits lie."""

@@ -16,7 +16,7 @@ class Btad(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("btad")
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, JSON lines, the owner's folders."""
+        """Return the layouts: ADer's ``meta.json``, JSON lines, the owner's folders."""
         folders = MvtecLayout(normal=("ok",), mask_suffixes=("", "_mask"))
         return [
             ader(),

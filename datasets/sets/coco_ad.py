@@ -1,4 +1,4 @@
-"""COCO-AD: COCO 2017 in four splits. The splits are the classes, and each trains a model of its own."""
+"""COCO-AD: COCO 2017 in four splits. Each split is treated as a class with a model of its own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CocoAd(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("coco_ad")
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta_20_0.json`` .. ``meta_20_3.json``, COCO's annotations."""
+        """Return the layouts: ADer's ``meta_20_0.json`` .. ``meta_20_3.json``, COCO's annotations."""
         return [
             Layout("ader", "meta_20_0.json..meta_20_3.json", _has_meta, self._read_meta),
             Layout("owner", "annotations/instances_val2017.json", _has_annotations, self._read_made),
@@ -37,13 +37,13 @@ class CocoAd(LayoutDataset):
 
     @property
     def mask_root(self) -> Path:
-        """The root; for masks that were made from annotations, their folder in the cache directory."""
+        """Return the root, or the folder in the cache directory for masks that were made from annotations."""
         if self.found.layout.name == "owner":
             return made_dir(self.root / self.found.base)
         return self.root
 
     def groups(self) -> list[Part]:
-        """A part for each split: its training images are its own."""
+        """Return one part for each split, because each has its own training images."""
         return [Part(name, (name,)) for name in self.classes]
 
     def _splits(self) -> list[int]:
@@ -66,7 +66,7 @@ class CocoAd(LayoutDataset):
 
 
 def split_table(path: Path, split: int, *, image_base: str = "", mask_base: str = "") -> pd.DataFrame:
-    """Read one split's list. Its class key ``coco`` becomes ``split<k>``.
+    """Read one split's list. The class key ``coco`` becomes ``split<k>``.
 
     Raises:
         UserError: The list is broken or lists no samples.

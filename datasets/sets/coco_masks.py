@@ -1,7 +1,7 @@
-"""Make COCO-AD from COCO 2017's annotations: four lists and the masks of what is held out (arXiv 2404.10760).
+"""Make COCO-AD from COCO 2017's annotations: four lists and the masks of held-out categories (arXiv 2404.10760).
 
-The lists and masks are those of ADer's ``gen_benchmark/coco.py``: every image with an annotation counts, crowd regions
-too; polygons are filled after their corners are cut to integers, without holes; RLE regions are decoded.
+The lists and masks are those of ADer's ``gen_benchmark/coco.py``: every image with an annotation counts, including
+crowd regions; polygons are filled without holes after their corners are truncated to integers; RLE regions are decoded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from diadbench.datasets.decoding.images import inside
 from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all
 from diadbench.datasets.layouts.indices import load_json
 
-#: The 80 category ids of COCO, in order; the gaps are its own. Blocks of 20 are held out in turn.
+#: The 80 category ids of COCO, in order and with COCO's gaps. Blocks of 20 are held out in turn.
 CATEGORIES = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 SPLITS = range(4)
 _MADE = "made.json"
@@ -35,12 +35,12 @@ Mask = npt.NDArray[np.uint8]
 
 
 def meta_name(split: int) -> str:
-    """Return the name of a split's list, as ADer has it."""
+    """Return ADer's name for a split's list."""
     return f"meta_20_{split}.json"
 
 
 def mask_folder(split: int) -> str:
-    """Return the name of a split's folder of masks, as ADer has it."""
+    """Return ADer's name for a split's folder of masks."""
     return f"val2017_mask_ad_20_{split}"
 
 
@@ -68,7 +68,7 @@ def made_dir(root: Path) -> Path:
 
 
 def make(root: Path, progress: Progress | None = None) -> Path:
-    """Make the lists and masks, or what a killed run left to make. Nothing is written below ``root``.
+    """Make the lists and masks, or those that a killed run left unfinished. Nothing is written below ``root``.
 
     Args:
         root: Directory with ``annotations``, ``train2017`` and ``val2017``.
@@ -94,7 +94,7 @@ def make(root: Path, progress: Progress | None = None) -> Path:
 
 
 def write_lists(root: Path, target: Path, progress: Progress | None = None, *, mode: str = "L") -> None:
-    """Write the four lists and their masks into ``target``; masks that are there already stay.
+    """Write the four lists and their masks into ``target``; existing masks are kept.
 
     Args:
         root: Directory with ``annotations``.
@@ -102,7 +102,7 @@ def write_lists(root: Path, target: Path, progress: Progress | None = None, *, m
         progress: Called while masks are drawn.
         mode: Pillow's mode of the masks: ``L``, or ``RGB`` as ADer writes them.
     """
-    _maskutils()  # crowds need it: say so before the long part
+    _maskutils()  # Crowd regions need it, so report its absence before the long part.
     train, val = (Annotations(path) for path in annotation_files(root).values())
     for split in SPLITS:
         ids = held_out(split)
@@ -120,7 +120,7 @@ def write_lists(root: Path, target: Path, progress: Progress | None = None, *, m
     def draw(n: int) -> None:
         split, i = todo[n]
         path = inside(target, f"{mask_folder(split)}/{Path(val.names[i]).stem}.png")
-        if path.is_file():  # written whole or not at all: a killed run goes on here
+        if path.is_file():  # Written atomically, so that a killed run can be resumed.
             return
         regions = [one for one in val.annotations[i] if one["category_id"] in held_out(split)]
         mask = mask_of(regions, val.sizes[i], f"{val.path}: image {i}")
@@ -133,7 +133,7 @@ def write_lists(root: Path, target: Path, progress: Progress | None = None, *, m
 
 
 def remove_made(root: Path) -> None:
-    """Remove what was made from these annotations, so that it is made anew."""
+    """Remove the files made from these annotations, so that they are made again."""
     shutil.rmtree(made_dir(root), ignore_errors=True)
 
 
@@ -213,7 +213,7 @@ def _fill(mask: Mask, polygons: list[list[float]]) -> None:
     import cv2
 
     for polygon in polygons:
-        corners = np.asarray(polygon, dtype=np.float64).astype(np.int32).reshape(-1, 2)  # cut, as ADer does
+        corners = np.asarray(polygon, dtype=np.float64).astype(np.int32).reshape(-1, 2)  # truncated, as in ADer
         cv2.fillPoly(mask, [corners], (255,))
 
 

@@ -30,7 +30,7 @@ class Dagm(LayoutDataset):
     _aside: frozenset[str] = frozenset()
 
     def layouts(self) -> list[Layout]:
-        """The owner's folders."""
+        """Return the layouts: the owner's folders."""
         about = "Class1/Train/0576.PNG, Class1/Train/Label/0576_label.PNG, Class1/Test"
         return [Layout("owner", about, lambda folder: bool(self._there(folder)), self._read)]
 
@@ -54,12 +54,12 @@ class Dagm(LayoutDataset):
 
     @property
     def set_aside(self) -> frozenset[str]:
-        """Anomalous training images and their masks."""
+        """Return anomalous training images and their masks."""
         return self._aside
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The dataset's notes, and how many training images are left out."""
+        """Return the dataset's notes, and how many training images are left out."""
         _ = self.samples
         left_out = sum("/Label/" not in f"/{path}" for path in self._aside)
         return (*super().flags, f"{left_out} anomalous training images left out", "masks are coarse ellipses")
@@ -69,7 +69,7 @@ def labelled(root: Path, place: str) -> Iterator[tuple[str, str]]:
     """Yield ``(image, mask)`` of a split of a class (``Class1/Train``); ``mask`` is ``""`` for a normal image.
 
     Raises:
-        UserError: A mask of no image, or ``Labels.txt`` that says otherwise than the masks.
+        UserError: A mask without an image, or a ``Labels.txt`` that contradicts the masks.
     """
     images = files_by_stem(root, place, stems=r"\d+", beside=("Label",))
     label = f"{place}/Label"
@@ -87,12 +87,12 @@ def labelled(root: Path, place: str) -> Iterator[tuple[str, str]]:
 
 
 def read_labels(path: Path) -> dict[str, bool]:
-    """Read DAGM's ``Labels.txt``: stem to whether it is anomalous; empty when there is no such file.
+    """Read DAGM's ``Labels.txt``: whether each stem is anomalous; empty if there is no such file.
 
     A line has tabs: number, 0 or 1, name of the image, and more. The first line is a single number.
 
     Raises:
-        UserError: The file can't be read, or a line is another.
+        UserError: The file can't be read, or a line has another form.
     """
     try:
         lines = list(csv.reader(path.read_text(encoding="latin-1").splitlines(), delimiter="\t"))

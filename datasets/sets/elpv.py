@@ -17,7 +17,7 @@ from diadbench.datasets.base import Dataset
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
 
-#: Share of the normal images that are trained on.
+#: Share of the normal images that are used for training.
 TRAIN_SHARE = 0.8
 _LABELS = "labels.csv"
 
@@ -77,7 +77,7 @@ class Elpv(Dataset):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The dataset's notes; that it is a subset, and what counts as anomalous beyond the usual."""
+        """Return the dataset's notes, whether it is a subset, and what else counts as anomalous."""
         limits = [f"at most {n} {what} images a class" for n, what in self._limits if n is not None]
         if self._fraction < 1:
             limits.insert(0, f"{100 * self._fraction:g} % of the images")
@@ -90,7 +90,7 @@ class Elpv(Dataset):
         return (self._max_train, "train"), (self._max_test, "test")
 
     def index(self) -> pd.DataFrame:
-        """Split the labels' list."""
+        """Split the list of labels."""
         labels = read_labels(self.root / _LABELS)
         least = 0.5 if self._include_two_thirds else 0.9
         rows = []

@@ -132,7 +132,7 @@ class Folder(LayoutDataset):
         return shown(self._root.resolve().name) if self._root else type(self).info.title
 
     def layouts(self) -> list[Layout]:
-        """The lists, then folders: those that options name, MVTec's, splits above classes, one class."""
+        """Return the layouts: lists, then folders: those named by options, MVTec's, splits above classes, one class."""
         return [
             *([self._directory_layout()] if self._directories is not None else []),
             ader(),
@@ -183,7 +183,7 @@ class Folder(LayoutDataset):
         ]
 
     def index(self) -> pd.DataFrame:
-        """Build the sample table from the list or the folders that are there. Without masks, none are named.
+        """Build the sample table from the list or the folders found. Without masks, no mask paths are set.
 
         JSON lines that name no mask at all, as UniAD allows, get the whole image as the mask of an anomalous one,
         unless a folder of masks lies beside the images.
@@ -200,17 +200,17 @@ class Folder(LayoutDataset):
 
     @property
     def masks_made_whole(self) -> bool:
-        """Whether the list names no masks, so that each is the whole image."""
+        """Whether the list names no masks, so that each mask is the whole image."""
         return self._whole
 
     @property
     def mask_root(self) -> Path:
-        """Directory that masks are relative to: the root, or where masks that are whole images were made."""
+        """Return the directory that masks are relative to: the root, or that of generated whole-image masks."""
         return whole_masks_dir() if self._whole else self.root
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The dataset's notes; where the list names no masks, what counts as one."""
+        """Return the dataset's notes; if the list names no masks, also what is used as mask."""
         found = super().flags
         return (*found, *((WHOLE_FLAG,) if self._whole else ()))
 

@@ -19,7 +19,7 @@ from diadbench.datasets.layouts.detect import Layout, LayoutDataset, rebased
 from diadbench.datasets.layouts.folders import subfolders
 from diadbench.datasets.layouts.indices import table_of
 
-#: Share of the normal images that are trained on, as anomalib has it.
+#: Share of the normal images that are used for training, as in anomalib.
 TRAIN_SHARE = 0.8
 _CLASS = "kolektorsdd"
 
@@ -56,7 +56,7 @@ class KolektorSdd(LayoutDataset):
         super().__init__(root, classes=classes, layout=layout, masks=masks, bit_depth=bit_depth)
 
     def layouts(self) -> list[Layout]:
-        """The owner's folders."""
+        """Return the layouts: the owner's folders."""
         about = "kos01/Part0.jpg with kos01/Part0_label.bmp"
         return [Layout("owner", about, lambda folder: bool(_items(folder)), self._read)]
 
@@ -76,12 +76,12 @@ class KolektorSdd(LayoutDataset):
 
     @property
     def set_aside(self) -> frozenset[str]:
-        """The all-zero masks of normal images."""
+        """Return the all-zero masks of normal images."""
         return self._normal_masks
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The dataset's notes, and that the split is not its owner's."""
+        """Return the dataset's notes, and that the split is not its owner's."""
         return (*super().flags, f"four in five normal images trained on, drawn with seed {self._seed}")
 
 

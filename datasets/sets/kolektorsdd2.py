@@ -13,7 +13,7 @@ from diadbench.datasets.layouts.beside import files_by_stem, pair, positive
 from diadbench.datasets.layouts.detect import Layout, LayoutDataset, rebased
 from diadbench.datasets.layouts.indices import table_of
 
-#: The owner's archive holds these two by mistake: the same bytes as 10301.png and 10301_GT.png.
+#: Two files that the owner's archive holds by mistake, with the same bytes as 10301.png and 10301_GT.png.
 COPIES = ("10301 (copy).png", "10301_GT (copy).png")
 _CLASS = "kolektorsdd2"
 
@@ -30,7 +30,7 @@ class KolektorSdd2(LayoutDataset):
     _left_out = 0
 
     def layouts(self) -> list[Layout]:
-        """The owner's folders."""
+        """Return the layouts: the owner's folders."""
         about = "train/10000.png with train/10000_GT.png, and test"
         return [Layout("owner", about, _is_owner, self._read)]
 
@@ -56,12 +56,12 @@ class KolektorSdd2(LayoutDataset):
 
     @property
     def set_aside(self) -> frozenset[str]:
-        """Masks of normal images, anomalous training images, and the archive's two copies."""
+        """Return masks of normal images, anomalous training images, and the archive's two copies."""
         return self._aside
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The dataset's notes, and how many training images are left out."""
+        """Return the dataset's notes, and how many training images are left out."""
         _ = self.samples
         return (*super().flags, f"{self._left_out} anomalous training images left out")
 

@@ -16,6 +16,6 @@ class Mpdd(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("mpdd")
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, JSON lines, the owner's folders."""
+        """Return the layouts: ADer's ``meta.json``, JSON lines, the owner's folders."""
         owner = mvtec_like("owner", self.info.classes, self._wanted, MvtecLayout())
         return [ader(), lines(("train.json", "test.json")), owner]

@@ -22,12 +22,12 @@ class Mvtec(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("mvtec")
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, the lists of DiAD and UniAD, the owner's folders."""
+        """Return the layouts: ADer's ``meta.json``, the lists of DiAD and UniAD, the owner's folders."""
         folders = mvtec_like("owner", self.info.classes, self._wanted, MvtecLayout())
         return [ader(), lines(("train.json", "test.json")), folders]
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The dataset's notes; where DiAD's list is used, that an image is missing from it."""
+        """Return the dataset's notes; with DiAD's list, also that an image is missing from it."""
         short = int((self.samples["split"] == "train").sum()) == DIAD_TRAIN
         return (*super().flags, *(("3,628 training images (DiAD's list, one short)",) if short else ()))

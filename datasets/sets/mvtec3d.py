@@ -49,7 +49,7 @@ class Mvtec3d(LayoutDataset):
         super().__init__(root, classes=classes, layout=layout, masks=masks, bit_depth=bit_depth)
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, DiAD's lists (without validation images), the owner's folders."""
+        """Return the layouts: ADer's ``meta.json``, DiAD's lists (without validation images), the owner's folders."""
         splits = ("train", "validation") if self._validation else ("train",)
 
         def read(root: Path, base: str) -> pd.DataFrame:
@@ -65,7 +65,7 @@ class Mvtec3d(LayoutDataset):
         ]
 
     def index(self) -> pd.DataFrame:
-        """Build the sample table, with a column ``xyz``: the path of each image's scan, ``""`` where there is none."""
+        """Build the sample table with a column ``xyz``: the path of each image's scan, ``""`` if there is none."""
         if self._validation and self.found.layout.name == "lines":
             raise UserError(
                 f"{self.root}: DiAD's lists have no validation images; set validation: false, or layout: owner"
@@ -82,7 +82,7 @@ class Mvtec3d(LayoutDataset):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The dataset's notes, and which images the training set holds."""
+        """Return the dataset's notes, and which images the training set holds."""
         return (*super().flags, "trained on train + validation" if self._validation else "trained without validation")
 
 

@@ -41,7 +41,7 @@ class MvtecAd2(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("mvtec_ad_2")
 
     def layouts(self) -> list[Layout]:
-        """The owner's folders."""
+        """Return the layouts: the owner's folders."""
         about = "<object>/train/good/000_regular.png, <object>/test_public/{good,bad,ground_truth/bad}"
         return [Layout("owner", about, lambda folder: bool(self._there(folder)), self._read)]
 
@@ -53,12 +53,12 @@ class MvtecAd2(LayoutDataset):
         return rebased(table_of([row for name in self._there(folder) for row in _rows(folder, name)]), base)
 
     def index(self) -> pd.DataFrame:
-        """Build the sample table, with a column ``lighting``: ``regular``, ``overexposed``, ``shift_1`` ..."""
+        """Build the sample table with a column ``lighting``: ``regular``, ``overexposed``, ``shift_1`` ..."""
         table = super().index()
         return table.assign(lighting=table["image"].str.extract(r"/\d{3}_(\w+)\.[^./]+$")[0].fillna(""))
 
     def held_out(self, split: str) -> pd.DataFrame:
-        """List the images of a split that is neither trained on nor tested here.
+        """Return the images of a split that is neither trained on nor tested here.
 
         Args:
             split: ``validation`` (all normal), ``test_private`` or ``test_private_mixed`` (labels unknown).
@@ -75,7 +75,7 @@ class MvtecAd2(LayoutDataset):
         return pd.DataFrame(rows, columns=["image", "class", "split"])
 
     def validation_images(self, name: str) -> list[str]:
-        """List a class's validation images, all normal, in the order of their names."""
+        """Return a class's validation images, all normal, in the order of their names."""
         return self._images(name, "validation")
 
     def _images(self, name: str, split: str) -> list[str]:
@@ -86,7 +86,7 @@ class MvtecAd2(LayoutDataset):
 
     @property
     def set_aside(self) -> frozenset[str]:
-        """Validation images and private test images."""
+        """Return validation images and private test images."""
         return frozenset(image for name in self.classes for split in HELD_OUT for image in self._or_none(name, split))
 
     def _or_none(self, name: str, split: str) -> list[str]:
@@ -97,7 +97,7 @@ class MvtecAd2(LayoutDataset):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The dataset's notes, and which of its test sets is scored."""
+        """Return the dataset's notes, and which of its test sets is scored."""
         return (*super().flags, "tested on test_public; the private test sets have no labels here")
 
     def own_checks(self, report: CheckReport) -> None:
@@ -106,14 +106,14 @@ class MvtecAd2(LayoutDataset):
         problems = Problems()
         run_all(lambda i: _open(self.root, images[i]), len(images), cores(), problems)
         for message in sorted(problems.messages):
-            report.add("error", "file", message, note="")  # no result reads them
+            report.add("error", "file", message, note="")  # not read for any result
         report.files += len(images)
 
     def _counted(self, name: str, split: str, report: CheckReport) -> list[str]:
         try:
             images = self._images(name, split)
         except UserError as error:
-            report.add("error", "structure", str(error), note="")  # no result reads them
+            report.add("error", "structure", str(error), note="")  # not read for any result
             return []
         expected = mvtec_ad_2_unlabelled(name, split)
         if len(images) != expected and not (self.root / SAMPLE_MARKER).is_file():
@@ -122,7 +122,7 @@ class MvtecAd2(LayoutDataset):
                 "counts",
                 f"{name}: {len(images):,} {split} images; published: {expected:,}",
                 advice="the owner's server takes results of all images only: unpack the set again",
-                note="",  # no result reads them
+                note="",  # not read for any result
             )
         return images
 

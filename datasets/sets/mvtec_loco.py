@@ -47,7 +47,7 @@ class MvtecLoco(LayoutDataset):
         super().__init__(root, classes=classes, layout=layout, masks=masks, bit_depth=bit_depth)
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, the owner's folders."""
+        """Return the layouts: ADer's ``meta.json``, the owner's folders."""
         splits = ("train", "validation") if self._validation else ("train",)
         folders = MvtecLayout(train=splits, mask_suffixes=("",))
         return [
@@ -57,7 +57,7 @@ class MvtecLoco(LayoutDataset):
         ]
 
     def index(self) -> pd.DataFrame:
-        """Build the sample table; ``mask`` is the folder of an image's masks, also where ADer lists one file of it."""
+        """Build the sample table; ``mask`` is the folder of an image's masks, even if ADer lists one file of it."""
         if self._validation and self.found.lists is not None and self.found.layout.form != "meta":
             raise UserError(f"{self.root}: the list has no validation images; set validation: false, or layout: owner")
         table = super().index()
@@ -67,11 +67,11 @@ class MvtecLoco(LayoutDataset):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The dataset's notes, the training images and the masks."""
+        """Return the dataset's notes, the training images and the masks."""
         train = "trained on train + validation" if self._validation else "trained without validation"
         return (*super().flags, train, "masks of an image united")
 
     @property
     def has_published_split(self) -> bool:
-        """Whether training goes without the validation images, as the published counts have it."""
+        """Whether training uses no validation images, as the published counts assume."""
         return not self._validation

@@ -17,11 +17,11 @@ from diadbench.datasets.layouts.indices import below, load_json
 
 Resolution = Literal["auto", "raw", "1024", "512", "256"]
 Views = Literal["multi", "single"]
-#: ``auto`` takes the first of these that is there; at the usual 256 px the raw images only cost time.
+#: ``auto`` takes the first of these that exists; at the usual 256 px the raw images only cost time.
 _ORDER = ("1024", "512", "256", "raw")
 _RECORD = ("category", "anomaly_class", "image_path", "mask_path")
 _JSONS = {"multi": "realiad_jsons", "single": "realiad_jsons_sv"}
-#: ``.../audiojack_0001_NG_BX_C1_2023.jpg``: what stands before the view is the physical sample's key.
+#: ``.../audiojack_0001_NG_BX_C1_2023.jpg``: the text before the view identifies the physical sample.
 _VIEW = r"^(?P<sample>.*)_(?P<view>C\d)_[^/]*$"
 
 
@@ -63,7 +63,7 @@ class RealIad(LayoutDataset):
         super().__init__(root, classes=classes, layout=layout, masks=masks, bit_depth=bit_depth)
 
     def layouts(self) -> list[Layout]:
-        """The owner's folders, ADer's flat one."""
+        """Return the layouts: the owner's folders, ADer's flat one."""
         jsons = _JSONS[self._views]
         return [
             Layout("owner", f"{jsons}/<class>.json", lambda folder: self._jsons(folder) is not None, self._read),
@@ -72,7 +72,7 @@ class RealIad(LayoutDataset):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The dataset's notes, the archive that the images come from, and the views."""
+        """Return the dataset's notes, the archive of the images, and the views."""
         archive = self._archive(self.root, self.found.base)
         notes = (f"images of {archive.rpartition('/')[2]}",) if archive != self.found.base else ()
         return (*super().flags, *notes, *(("single view",) if self._views == "single" else ()))
@@ -86,7 +86,7 @@ class RealIad(LayoutDataset):
         return any((folder / f"{name}.json").is_file() for name in self.info.classes)
 
     def _jsons(self, folder: Path) -> Path | None:
-        """Return the folder of the JSONs: the zip unpacks to a doubled one."""
+        """Return the folder of the JSONs, which is doubled when the zip is unpacked."""
         name = _JSONS[self._views]
         found = [place for place in (folder / name, folder / name / name) if self._has_class_json(place)]
         return found[0] if found else None

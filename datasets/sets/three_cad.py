@@ -16,5 +16,5 @@ class ThreeCad(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("3cad")
 
     def layouts(self) -> list[Layout]:
-        """The owner's folders."""
+        """Return the layouts: the owner's folders."""
         return [mvtec_like("owner", self.info.classes, self._wanted, MvtecLayout(mask_suffixes=("", "_mask")))]

@@ -1,4 +1,4 @@
-"""Uni-Medical: brain, liver and retina out of BMAD, as ADer's archive has them or in BMAD's own folders."""
+"""Uni-Medical: brain, liver and retina from BMAD, in the layout of ADer's archive or in BMAD's own folders."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class UniMedical(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("unimedical")
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, JSON lines, BMAD's folders, ADer's folders (in MVTec's manner)."""
+        """Return the layouts: ADer's ``meta.json``, JSON lines, BMAD's folders, ADer's folders (in MVTec's style)."""
         folders = MvtecLayout(mask_suffixes=("", "_mask"))
         return [
             ader(),
@@ -55,7 +55,7 @@ class UniMedical(LayoutDataset):
 
 
 def _classes(folder: Path) -> dict[str, str]:
-    """Map classes to BMAD's folders of them."""
+    """Map classes to their BMAD folders."""
     found: dict[str, str] = {}
     for name in subfolders(folder, ""):
         for known, names in _BMAD.items():
@@ -112,5 +112,5 @@ def _test_rows(folder: Path, name: str, place: str, kind: str) -> Iterator[tuple
 
 
 def _images(folder: Path, place: str) -> str:
-    """Return the folder of images: some of BMAD's archives have a level ``img``, some have not."""
+    """Return the folder of images; only some of BMAD's archives have a level ``img``."""
     return f"{place}/img" if "img" in subfolders(folder, place) else place

@@ -27,7 +27,7 @@ class Visa(LayoutDataset):
     info: ClassVar[DatasetInfo] = info("visa")
 
     def layouts(self) -> list[Layout]:
-        """ADer's ``meta.json``, JSON lines, a CSV beside or above the raw tree, the raw tree, the re-laid tree."""
+        """Return the layouts: ADer's ``meta.json``, JSON lines, a CSV beside or above the raw tree, the two trees."""
         relaid = MvtecLayout(mask_suffixes=("", "_mask"))
         return [
             ader(),
@@ -38,7 +38,7 @@ class Visa(LayoutDataset):
         ]
 
     def index(self) -> pd.DataFrame:
-        """Build the sample table. The owner's list tells no kinds of defects: they are all called ``bad``."""
+        """Build the sample table. The owner's list has no kinds of defects, so all are called ``bad``."""
         listed = super().index()
         if self.found.layout.name == "owner":
             listed["defect"] = listed["label"].map({1: "bad", 0: "good"})
@@ -46,13 +46,13 @@ class Visa(LayoutDataset):
 
     @property
     def source(self) -> str:
-        """What the samples were read from; without a CSV, the split that ships with this project."""
+        """Return what the samples were read from; without a CSV, the split that ships with this project."""
         own = self.found.layout.name == "owner" and self.found.lists is None
         return super().source + (", split by the owner's 1cls list as it ships with diadbench" if own else "")
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """What was not read; without a CSV also the images that the owner's split doesn't list."""
+        """Return what was not read; without a CSV, also the images that the owner's split doesn't list."""
         if self.found.layout.name != "owner" or self.found.lists is not None:
             return super().unread
         there = {path for name in self.classes for path in _images(self.root / self.found.base, name)}
@@ -64,7 +64,7 @@ class Visa(LayoutDataset):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The dataset's notes, and how many of the listed images are there when the list is ours."""
+        """Return the dataset's notes; with the shipped split, also how many of its images exist."""
         there, listed = self._share
         return (*super().flags, *((f"{there:,} of {listed:,} images of the 1cls split",) if there < listed else ()))
 
@@ -102,7 +102,7 @@ def read_split(path: Path) -> pd.DataFrame:
 
 
 def _there(folder: Path, listed: pd.DataFrame) -> pd.DataFrame:
-    """Keep the listed images that are on the disk. The flags and ``datasets check`` count what is missing."""
+    """Keep the listed images that exist on disk. The flags and ``datasets check`` count the missing ones."""
     images = {path for name in subfolders(folder, "") for path in _images(folder, name)}
     kept = listed[listed["image"].isin(images)]
     if kept.empty:

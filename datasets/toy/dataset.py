@@ -1,4 +1,4 @@
-"""A data set that the program draws itself, in MVTec-AD's layout, for demos, tests and first tries."""
+"""A synthetic dataset in MVTec-AD's layout, drawn by the program for demos, tests and first tries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from diadbench.datasets.layouts.folders import mvtec_layout
 from diadbench.datasets.toy.defects import DEFECTS
 from diadbench.datasets.toy.render import ToyOptions, draw
 
-#: Raise it when any drawn pixel changes: the images are made again.
+#: Raise it when any drawn pixel changes, so that the images are made again.
 GENERATOR_VERSION = 3
 _MARK = "toy.json"
 
@@ -78,7 +78,7 @@ class Toy(Dataset):
 
     @cached_property
     def root(self) -> Path:
-        """Directory of the images; they are drawn when it isn't there yet."""
+        """Return the directory of the images; they are drawn if it doesn't exist."""
         if self._root is not None:
             directory = self._root
         else:
@@ -91,7 +91,7 @@ class Toy(Dataset):
         return directory
 
     def index(self) -> pd.DataFrame:
-        """Index what was drawn."""
+        """Index the drawn images."""
         return mvtec_layout(self.root, known=self.info.classes, only=self._wanted)
 
     @property

@@ -1,7 +1,7 @@
-"""The toy data set's four kinds of defects. Each knows exactly which pixels it spoils.
+"""The toy dataset's four kinds of defects, each with an exact mask of the changed pixels.
 
-A defect takes a scene and gives ``(image, mask)``: ``float64 (S,S,3)`` and ``bool (S,S)``. ``strength`` in (0,1] says
-how much it shows.
+A defect takes a scene and returns ``(image, mask)``: ``float64 (S,S,3)`` and ``bool (S,S)``. ``strength`` in (0,1] is
+its visibility.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from diadbench.datasets.toy.scenes import Floats
 
 Mask = npt.NDArray[np.bool_]
 Spoiled = tuple[Floats, Mask]
-#: Placements that show less than this (mean change of the spoiled pixels, of 1) are drawn again.
+#: Placements with a smaller mean change of the pixels (of 1) are drawn again.
 _VISIBLE = 0.05
 _TRIES = 50
 
 
 def blot(image: Floats, body: Floats, rng: np.random.Generator, strength: float) -> Spoiled:
-    """A stain with a ragged edge: dark oil, rust or bleach."""
+    """Draw a stain with a ragged edge: dark oil, rust or bleach."""
     alpha = _blob(body, rng, rng.uniform(0.18, 0.30), ragged=0.35)
     stain = np.array([(0.10, 0.09, 0.08), (0.48, 0.26, 0.10), (0.93, 0.93, 0.90)][rng.integers(3)])
     density = alpha * (0.3 + 0.6 * strength)
@@ -30,7 +30,7 @@ def blot(image: Floats, body: Floats, rng: np.random.Generator, strength: float)
 
 
 def scratch(image: Floats, body: Floats, rng: np.random.Generator, strength: float) -> Spoiled:
-    """A bent line, brighter or darker than the ground."""
+    """Draw a bent line, brighter or darker than the background."""
     size = len(image)
     middle, angle, length = _somewhere(body, rng), rng.uniform(0, np.pi), rng.uniform(0.35, 0.65)
     along = np.array([np.cos(angle), np.sin(angle)]) * length / 2
@@ -48,7 +48,7 @@ def scratch(image: Floats, body: Floats, rng: np.random.Generator, strength: flo
 
 
 def displaced(image: Floats, body: Floats, rng: np.random.Generator, strength: float) -> Spoiled:
-    """A patch cut out and put back turned and shifted, so that the structure no longer runs on."""
+    """Cut out a patch and put it back rotated and shifted, so that the structure is interrupted."""
     size = len(image)
     side = rng.uniform(0.28, 0.44) * (0.75 + 0.25 * strength)
     x, y = _unit(size)
@@ -62,14 +62,14 @@ def displaced(image: Floats, body: Floats, rng: np.random.Generator, strength: f
 
 
 def smear(image: Floats, body: Floats, rng: np.random.Generator, strength: float) -> Spoiled:
-    """A patch that lost its structure and some of its light."""
+    """Remove a patch's structure and some of its light."""
     alpha = _blob(body, rng, rng.uniform(0.22, 0.34), ragged=0.15)
     blurred = ndimage.gaussian_filter(image, (len(image) * 0.05, len(image) * 0.05, 0), mode="nearest")
     dark = blurred * (1 - 0.45 * strength)
     return image + (dark - image) * (alpha * (0.5 + 0.5 * strength))[..., None], alpha > 0
 
 
-#: Names of defects, and who makes them.
+#: Names of defects, and the functions that draw them.
 DEFECTS: dict[str, Callable[[Floats, Floats, np.random.Generator, float], Spoiled]] = {
     "blot": blot,
     "scratch": scratch,
@@ -79,7 +79,7 @@ DEFECTS: dict[str, Callable[[Floats, Floats, np.random.Generator, float], Spoile
 
 
 def spoiled(name: str, image: Floats, body: Floats, rng: np.random.Generator, strength: float) -> Spoiled:
-    """Apply a defect; a placement that can't be seen (a patch moved onto its like) is drawn again."""
+    """Apply a defect; an invisible placement (a patch moved onto an equal one) is drawn again."""
     for _ in range(_TRIES):
         result, mask = DEFECTS[name](image, body, rng, strength)
         if mask.sum() >= 4 and np.abs(result - image)[mask].mean() >= _VISIBLE:
@@ -94,7 +94,7 @@ def _unit(size: int) -> tuple[Floats, Floats]:
 
 
 def _somewhere(body: Floats, rng: np.random.Generator) -> Floats:
-    """Draw a point of the body away from the image's edge, as ``(x, y)`` in [-1,1]."""
+    """Draw a point of the object away from the image's edge, as ``(x, y)`` in [-1,1]."""
     size = len(body)
     x, y = _unit(size)
     places = np.argwhere((body > 0.9) & (np.maximum(np.abs(x), np.abs(y)) < 0.85))
@@ -103,7 +103,7 @@ def _somewhere(body: Floats, rng: np.random.Generator) -> Floats:
 
 
 def _blob(body: Floats, rng: np.random.Generator, radius: float, ragged: float) -> Floats:
-    """Return the coverage of a round spot with a ragged edge, within the body."""
+    """Return the coverage of a round spot with a ragged edge, within the object."""
     size = len(body)
     x, y = _unit(size)
     middle = _somewhere(body, rng)
@@ -114,6 +114,6 @@ def _blob(body: Floats, rng: np.random.Generator, radius: float, ragged: float) 
 
 
 def _cut(alpha: Floats) -> Floats:
-    """Drop the faintest fringe, so that the mask is where anything changed and nothing changed elsewhere."""
+    """Set the faintest fringe to zero, so that exactly the pixels in the mask change."""
     cut: Floats = np.where(alpha > 0.25, alpha, 0.0)
     return cut

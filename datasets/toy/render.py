@@ -16,7 +16,7 @@ from diadbench.datasets.toy.scenes import SCENES, photographed
 
 @dataclass(frozen=True)
 class ToyOptions:
-    """All that decides a toy set's pixels. See :class:`diadbench.datasets.toy.dataset.Toy` for each."""
+    """All options that decide a toy dataset's pixels. See :class:`diadbench.datasets.toy.dataset.Toy` for each."""
 
     size: int
     train: int
@@ -28,7 +28,7 @@ class ToyOptions:
 
 
 def draw(directory: Path, options: ToyOptions) -> None:
-    """Draw a whole toy set into an existing, empty directory."""
+    """Draw a whole toy dataset into an existing, empty directory."""
     for name in SCENES:
         for split, defect, count in _folders(options):
             images = directory / name / split / defect
@@ -48,7 +48,7 @@ def sample(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None]:
     """Draw one sample: the image ``uint8 (S,S,3)``, and its mask ``bool (S,S)`` unless it is ``good``.
 
-    It depends on the seed, the size, the difficulty and on what it is, never on how many there are.
+    It depends on the seed, the size, the difficulty and the sample's name, not on the number of samples.
     """
     kind = list(DEFECTS).index(defect) + 1 if defect in DEFECTS else 0
     key = [options.seed, list(SCENES).index(name), int(split == "test"), kind, number]

@@ -1,8 +1,8 @@
-"""The toy data set's four classes, drawn with numpy: never the same phase, angle or light twice.
+"""The toy dataset's four classes, drawn with numpy with random phase, angle and light.
 
-A scene is ``(image, body)``: ``float64 (S,S,3)`` in [0,1] and ``float64 (S,S)``, how much of each pixel belongs to the
-thing itself (1 everywhere for a texture). Distances are in units of half the image's side. Random phases and angles
-keep a nearest neighbour in pixels from being a good detector.
+A scene is ``(image, body)``: ``float64 (S,S,3)`` in [0,1] and ``float64 (S,S)``, the share of each pixel that belongs
+to the object (1 everywhere for a texture). Distances are in units of half the image's side. With random phases and
+angles, the nearest neighbour in pixels is not a good detector.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Scene = tuple[Floats, Floats]
 
 
 def washer(size: int, rng: np.random.Generator) -> Scene:
-    """A turned steel washer with six bolt holes at any angle, on a dark ribbed mat."""
+    """Draw a turned steel washer with six bolt holes at any angle, on a dark ribbed mat."""
     x, y = _grid(size)
     x, y = x - rng.uniform(-0.06, 0.06), y - rng.uniform(-0.06, 0.06)
     radius, angle = np.hypot(x, y), np.arctan2(y, x)
@@ -37,7 +37,7 @@ def washer(size: int, rng: np.random.Generator) -> Scene:
 
 
 def weave(size: int, rng: np.random.Generator) -> Scene:
-    """Plain-woven cloth of two yarns, at any phase."""
+    """Draw plain-woven cloth of two yarns, at any phase."""
     u, v = _turned(size, rng.uniform(-0.05, 0.05))
     u, v = u * 2.8 + rng.uniform(0, 2), v * 2.8 + rng.uniform(0, 2)
     wander = 0.02 * _clouds(size, rng, 5)
@@ -53,7 +53,7 @@ def weave(size: int, rng: np.random.Generator) -> Scene:
 
 
 def tile(size: int, rng: np.random.Generator) -> Scene:
-    """A wall of glazed tiles in running bond, each fired a little differently, at any phase."""
+    """Draw a wall of glazed tiles in running bond with slightly different colours, at any phase."""
     u, v = _turned(size, rng.uniform(-0.03, 0.03))
     columns, rows = 0.85, 1.7  # tiles in a unit
     u, v = u * columns + rng.uniform(0, 1), v * rows + rng.uniform(0, 2)
@@ -72,7 +72,7 @@ def tile(size: int, rng: np.random.Generator) -> Scene:
 
 
 def capsule(size: int, rng: np.random.Generator) -> Scene:
-    """A blister pack of two-coloured capsules with a printed band, a little tilted, at any phase."""
+    """Draw a blister pack of two-coloured capsules with a printed band, slightly tilted, at any phase."""
     x, y = _turned(size, rng.uniform(-0.2, 0.2))
     wide, high = 1.10, 0.62
     x, y = _centred(x / wide + rng.uniform(0, 1)) * wide, _centred(y / high + rng.uniform(0, 1)) * high
@@ -93,7 +93,7 @@ def capsule(size: int, rng: np.random.Generator) -> Scene:
     return _over(foil, image, cover), np.ones((size, size))
 
 
-#: Class names in the order of tables, and who draws them.
+#: Class names in the order of tables, and the functions that draw them.
 SCENES: dict[str, Callable[[int, np.random.Generator], Scene]] = {
     "washer": washer,
     "weave": weave,
@@ -124,7 +124,7 @@ def _turned(size: int, angle: float) -> tuple[Floats, Floats]:
 
 
 def _covered(distance: Floats, size: int, softness: float = 0.0) -> Floats:
-    """Turn a signed distance (negative inside) into coverage, antialiased over one pixel or over ``softness``."""
+    """Convert a signed distance (negative inside) to coverage, antialiased over one pixel or over ``softness``."""
     covered: Floats = np.clip(0.5 - distance / max(2 / size, softness), 0, 1)
     return covered
 
@@ -145,7 +145,7 @@ def _over(below: Floats, above: Floats, alpha: Floats) -> Floats:
 
 
 def _clouds(size: int, rng: np.random.Generator, cells: int) -> Floats:
-    """Return a smooth random field with about ``cells`` bumps along a side and a deviation of about 1."""
+    """Return a smooth random field with about ``cells`` bumps along a side and a standard deviation of about 1."""
     coarse = rng.standard_normal((cells, cells))
     field: Floats = ndimage.zoom(coarse, size / cells, order=3, mode="reflect", grid_mode=True)
     return field[:size, :size]

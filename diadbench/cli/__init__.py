@@ -1,4 +1,4 @@
-"""The command line. Each command is a module of ``commands``, imported when it is asked for.
+"""The command line. Each command is a module of ``commands``, imported on use.
 
 A module has either ``command`` (a verb: ``diadbench run``) or ``VERBS`` (a noun: ``diadbench methods list``).
 """
@@ -53,7 +53,7 @@ example:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point of ``diadbench``. Returns the exit code: 0 well, 1 cells failed, 2 wrong input, 130 Ctrl-C."""
+    """Entry point of ``diadbench``. Returns the exit code: 0 success, 1 cells failed, 2 wrong input, 130 Ctrl-C."""
     if argv is None:
         start_again_in_utf8_mode()
     print_what_can_be_printed()

@@ -1,4 +1,4 @@
-"""Take the words of a command apart, with options anywhere between the positional ones."""
+"""Split the words of a command, with options allowed anywhere between positional arguments."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from diadbench.common.errors import UserError
 
 
 class CommandParser(ArgumentParser):
-    """Takes words apart; what they must be, and which must be there, is checked later."""
+    """Parser that only splits words; types and required arguments are checked later."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print."""
+        """Raise an error with argparse's message."""
         raise UserError(f"{message}; see {self.prog} --help")
 
 
 def apart(parser: CommandParser, argv: list[str]) -> dict[str, Any]:
-    """Return the words of each argument that is there.
+    """Return the words of each given argument.
 
     Raises:
         UserError: An unknown option, an option without its value, too many words.
@@ -34,7 +34,7 @@ def _options(parser: CommandParser) -> dict[str, bool]:
 
 
 def refuse_unknown_options(parser: CommandParser, argv: list[str]) -> None:
-    """Raise UserError for an option that the command hasn't."""
+    """Raise UserError for an option that the command doesn't have."""
     known = _options(parser)
     for word in argv:
         if word == "--":
@@ -71,8 +71,8 @@ def _options_last(parser: CommandParser, argv: list[str]) -> list[str]:
 def _words_of_list(rest: list[str], parser: CommandParser) -> int:
     """Return how many words belong to an option that takes several.
 
-    They end at the next option. Where the command takes ``key=value`` words by themselves they end there too, unless
-    the option takes such words.
+    They end at the next option. If the command accepts ``key=value`` words by themselves, they also end there, unless
+    the option accepts such words.
     """
     has_loose = any(action.nargs == "*" and not action.option_strings for action in parser._actions)
     for count, word in enumerate(rest):

@@ -1,4 +1,4 @@
-"""Options of datasets as they are typed: ``key=value`` words."""
+"""Options of datasets on the command line, as ``key=value`` words."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Build a command's parser from its function: the signature gives the arguments, the docstring the help.
 
-Parameters without a default are positional (``list[str]`` takes any number), keyword parameters are options,
-``bool`` ones are switches. An ``Example::`` block of the docstring ends the help. ``argparse`` only takes the words
-apart; what they must be is checked against the type hints.
+Parameters without a default are positional (``list[str]`` takes any number), keyword parameters are options, and
+``bool`` ones are switches. An ``Example::`` block of the docstring ends the help. ``argparse`` only splits the words;
+their types are checked against the type hints.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def first_line(function: Callable[..., Any]) -> str:
 
 
 def build(name: str, function: Command) -> CommandParser:
-    """Return the parser of one command. It gives the words as they stand."""
+    """Return the parser of one command, which returns unconverted words."""
     text = inspect.cleandoc(function.__doc__ or "")
     body, _, example = text.partition("Example::")
     doc = parse_docstring(body)
@@ -76,7 +76,7 @@ def _metavar(key: str, hint: Any) -> str:
 
 
 def _remark(parameter: inspect.Parameter, hint: Any) -> str:
-    """Return what the help says of an argument after its description: that it is required, its type, its default."""
+    """Return the help's text after an argument's description: whether it is required, its type, its default."""
     default = parameter.default
     many = get_origin(hint) is list
     kind = in_words(hint)
@@ -104,7 +104,7 @@ def call(name: str, function: Command, argv: list[str]) -> int:
 
 
 def checked_words(function: Command, words: dict[str, Any]) -> dict[str, Any]:
-    """Return a command's arguments from the words given for them. Raises UserError: one is missing or wrong."""
+    """Return a command's arguments from their words. Raises UserError if one is missing or wrong."""
     hints = get_type_hints(function)
     found: dict[str, Any] = {}
     for key, parameter in inspect.signature(function).parameters.items():

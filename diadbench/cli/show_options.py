@@ -1,4 +1,4 @@
-"""The options that say how to show results: those of :class:`~diadbench.common.show.Show`, for several commands."""
+"""Options for the display of results: those of :class:`~diadbench.common.show.Show`, for several commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS: dict[str, tuple[str, Any]] = {
     "std": ("bool", False),
     "titles": ("bool", False),
 }
-#: switches that take something away, and what their options say
+#: switches that turn something off, and their help texts
 _WITHOUT = {
     "std": "Print no standard deviations over seeds.",
     "titles": "Draw no titles in figures; figures/captions.txt has them.",
@@ -28,10 +28,10 @@ _LISTS = [key for key in KEYS if isinstance(getattr(Show(), key), tuple)]
 
 
 def displayed(*keys: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Add the options of :class:`Show` to a command; it gets them as one argument, ``show``.
+    """Add the options of :class:`Show` to a command, which gets them as one argument, ``show``.
 
     Args:
-        keys: Which; by default all. A key that the command has itself stays its own.
+        keys: Keys to add; all by default. A key that the command has itself is not added.
     """
 
     def decorate(function: Callable[..., int]) -> Callable[..., int]:
@@ -63,7 +63,7 @@ def _parameter(key: str) -> inspect.Parameter:
 
 
 def _with_help(doc: str, added: Sequence[str]) -> str:
-    """Put a line for each option at the end of the command's arguments."""
+    """Add a line for each option at the end of the command's arguments."""
     about = {entry.arg_name: " ".join((entry.description or "").split()) for entry in parse_docstring(_help()).params}
     lines = []
     for key in added:
@@ -80,12 +80,12 @@ def _with_help(doc: str, added: Sequence[str]) -> str:
 
 
 def _help() -> str:
-    """Return the attributes of :class:`Show` as the arguments of a docstring."""
+    """Return the attributes of :class:`Show` as the ``Args`` section of a docstring."""
     return textwrap.dedent((inspect.getdoc(Show) or "").replace("Attributes:", "Args:"))
 
 
 def _read(given: dict[str, Any]) -> Show:
-    """Return what the options say; their words are texts, whatever YAML would make of them."""
+    """Return the values of the options; their words are texts, even if YAML would read them otherwise."""
     values: dict[str, Any] = {
         key: value
         for key, value in given.items()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 def terminal_bar(
     quiet: bool, sizes: bool = False, what: str = "reading"
 ) -> Iterator[Callable[[int, int, str], None] | None]:
-    """Show a bar on the terminal's standard error, with sizes and speed for ``sizes``; nothing without a terminal."""
+    """Show a bar on the terminal's standard error, with sizes and speed if ``sizes``; nothing without a terminal."""
     import sys
 
     if quiet or not sys.stderr.isatty():

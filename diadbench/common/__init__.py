@@ -1,1 +1,1 @@
-"""What every room may use and what uses no room: errors, names and plug-ins, safe writes, paths."""
+"""Helpers without dependencies on other packages of the project: errors, names and plug-ins, safe writes, paths."""

@@ -1,4 +1,4 @@
-"""BibTeX: the entries of a text by key, and an entry as text. The one reader of all ``references.bib`` files."""
+"""Read and write BibTeX entries, for all ``references.bib`` files."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ class Entry:
     fields: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return the entry as BibTeX reads it."""
+        """Return the entry as BibTeX source."""
         lines = [f"  {name} = {{{value}}}," for name, value in self.fields.items()]
         return "\n".join([f"@{self.kind}{{{self.key},", *lines, "}"])
 
 
 def read(text: str) -> dict[str, Entry]:
-    """Return ``{key: entry}`` of a text. What is no whole entry is left out, and of a key that stands twice, the rest.
+    """Return ``{key: entry}`` of a text. Incomplete entries and repetitions of a key are ignored.
 
-    Keys differ in their case alone are one key, as for BibTeX.
+    Keys that differ only in case are the same key, as in BibTeX.
     """
     from pybtex import errors
     from pybtex.database.input.bibtex import Parser
 
-    with errors.capture():  # a broken entry is passed over; those around it are read
+    with errors.capture():  # A broken entry is skipped; those around it are read.
         found = Parser(person_fields=[]).parse_string(text).entries
         return {
             key: Entry(key, entry.type, {name.lower(): str(value) for name, value in entry.fields.items()})
             for key, entry in found.items()
-            if entry.fields  # of one that never ends, nothing is left
+            if entry.fields  # An unterminated entry takes the rest of the text.
         }
 
 
 def shipped(room: str, file: str = "references.bib") -> dict[str, Entry]:
-    """Return the entries of ``diadbench/<room>/<file>``; none where there is no such file."""
+    """Return the entries of ``diadbench/<room>/<file>``; none if there is no such file."""
     return dict(_shipped(room, file))
 
 
@@ -57,5 +57,5 @@ def _shipped(room: str, file: str) -> dict[str, Entry]:
 
 
 def bibtex(room: str, key: str) -> str:
-    """Return the entry with ``key`` from ``diadbench/<room>/references.bib``; ``""`` when there is none."""
+    """Return the entry with ``key`` from ``diadbench/<room>/references.bib``; ``""`` if there is none."""
     return str(_shipped(room, "references.bib").get(key, ""))

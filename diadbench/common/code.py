@@ -1,7 +1,7 @@
-"""What Python files mean, as digests, and which files of a user's own stand behind a class.
+"""Digests of the meaning of Python files, and the user's own files behind a class.
 
-Two files mean the same when their syntax trees are equal: comments, docstrings and formatting are left out. Nothing is
-imported or executed here, so a plan can be made without torch.
+Two files have the same meaning if their syntax trees are equal; comments, docstrings and formatting are ignored.
+Nothing is imported or executed here, so a plan can be made without torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from pathlib import Path
 
-#: The name under which the file of ``file.py:Class`` stands in :attr:`Code.files`: its own name decides nothing.
+#: Key of the file of ``file.py:Class`` in :attr:`Code.files`, because the file's own name affects nothing.
 MAIN = "file"
 _OURS = "diadbench"
 
@@ -29,11 +29,11 @@ class Code:
     """The code behind a class.
 
     Attributes:
-        files: Files of the user's own by the name under which they are imported; :data:`MAIN` for a file that was
+        files: The user's own files by the name under which they are imported; :data:`MAIN` for a file that was
             given by its path.
-        installed: Top-level names of what these files import from installed packages.
+        installed: Top-level names of installed packages that these files import.
         ours: Modules of this project that these files import.
-        unresolved: Names that they import and that can't be found without executing them.
+        unresolved: Imported names that can't be found without executing the files.
         distribution: ``"name 1.2"`` of the installed package that has the class, or ``""``.
     """
 
@@ -44,15 +44,15 @@ class Code:
     distribution: str = ""
 
     def digests(self) -> dict[str, str]:
-        """Return ``{name: digest}`` of what the files mean, and the distribution's name and version."""
+        """Return ``{name: digest}`` of the files' meanings, and the distribution's name and version."""
         found = {name: meaning(path) for name, path in sorted(self.files.items())}
         return {**found, "distribution": self.distribution} if self.distribution else found
 
 
 def meaning(path: Path) -> str:
-    """Return the digest (16 hexadecimal digits) of what a Python file means.
+    """Return the digest (16 hexadecimal digits) of the meaning of a Python file.
 
-    A file that can't be parsed, or is no Python source, is taken by its bytes. Docstrings count where the text
+    For a file that can't be parsed or isn't Python source, its bytes are used. Docstrings count if the text
     mentions ``__doc__``.
     """
     content = path.read_bytes()
@@ -62,7 +62,7 @@ def meaning(path: Path) -> str:
 
 
 def code_of_file(path: Path) -> Code:
-    """Return the code behind a class in a file that is given by its path. The file needn't exist."""
+    """Return the code behind a class in a file given by its path. The file needn't exist."""
     code = Code()
     if path.is_file():
         _Walk(code, beside=path.resolve().parent).follow(MAIN, path.resolve(), package="")
@@ -70,15 +70,15 @@ def code_of_file(path: Path) -> Code:
 
 
 def code_of_module(module: str) -> Code:
-    """Return the code behind a class in an importable module: the module and what it imports.
+    """Return the code behind a class in an importable module: the module and its imports.
 
-    In an installed package, other packages are not followed; its name and version are part of the answer.
+    For an installed package, other packages are not followed; the result contains its name and version.
     """
     code = Code()
     top = module.partition(".")[0]
     code.distribution = _distribution(top) if _is_installed(_top_spec(top)) else ""
     walk = _Walk(code, top=top)
-    if top == _OURS:  # of this project, but not in its catalogue: this very file; the others have versions
+    if top == _OURS:  # A module of this project outside its catalogue: only this file, since the others have versions.
         for name, path in _chain(module, _top_spec(top)):
             if name == module:
                 walk.follow(name, path, package=module.rpartition(".")[0])
@@ -88,19 +88,19 @@ def code_of_module(module: str) -> Code:
 
 
 class _Walk:
-    """Follows imports from file to file, as long as they are the user's own.
+    """Follow imports from file to file, as long as they are the user's own.
 
     Args:
-        code: What is found is added to it.
-        top: Top-level name of an installed package that is followed too.
-        beside: Folder of a file that was given by its path; its modules can be imported.
+        code: The result, to which findings are added.
+        top: Top-level name of an installed package that is also followed.
+        beside: Folder of a file given by its path; modules in it can be imported.
     """
 
     def __init__(self, code: Code, *, top: str = "", beside: Path | None = None) -> None:
         self._code, self._top, self._beside = code, top, beside
 
     def visit(self, name: str) -> None:
-        """Add a module, its parent packages and what they import."""
+        """Add a module, its parent packages and their imports."""
         top = name.partition(".")[0]
         if top in sys.stdlib_module_names or top == "__future__":
             return
@@ -119,7 +119,7 @@ class _Walk:
             self.follow(found, path, package=found if is_package else found.rpartition(".")[0])
 
     def follow(self, name: str, path: Path, package: str) -> None:
-        """Add a file under a name, and what it imports."""
+        """Add a file under a name, and its imports."""
         if name in self._code.files or path in self._code.files.values():
             return
         self._code.files[name] = path
@@ -127,7 +127,7 @@ class _Walk:
         found = dict.fromkeys(_imports(tree, package)) if tree is not None else {}
         for imported, needed in found:
             self.visit(imported)
-            if not needed and (imported, True) not in found:  # `from package import name`: mostly no module
+            if not needed and (imported, True) not in found:  # `from package import name`: usually not a module
                 self._code.unresolved.discard(imported)
 
 
@@ -156,7 +156,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _import_call(node: ast.Call) -> str:
-    """The name in ``importlib.import_module("name")`` or ``__import__("name")``, when it is written out."""
+    """Return the name in ``importlib.import_module("name")`` or ``__import__("name")``, if it is a literal."""
     called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     if called not in ("import_module", "__import__") or not node.args:
         return ""
@@ -165,11 +165,11 @@ def _import_call(node: ast.Call) -> str:
     return str(first.value) if isinstance(first, ast.Constant) and plain else ""
 
 
-# -- where modules are ------------------------------------------------------------------------------------------
+# -- location of modules ----------------------------------------------------------------------------------------
 
 
 def _top_spec(top: str) -> ModuleSpec | None:
-    """Where a top-level module would be imported from now; ``sys.modules`` may know another place of it."""
+    """Return the place that a top-level module would be imported from; ``sys.modules`` may have another one."""
     importlib.invalidate_caches()
     for finder in sys.meta_path:
         spec = finder.find_spec(top, None) if hasattr(finder, "find_spec") else None
@@ -179,7 +179,7 @@ def _top_spec(top: str) -> ModuleSpec | None:
 
 
 def _chain(name: str, spec: ModuleSpec | None) -> Iterator[tuple[str, Path]]:
-    """Yield a module's parent packages and itself as ``(name, file)``, from the spec of its top-level package."""
+    """Yield a module's parent packages and the module as ``(name, file)``, from the spec of its top-level package."""
     if spec is None:
         return
     parts = name.split(".")
@@ -217,7 +217,7 @@ def _in_folder(folder: Path, name: str) -> Path | None:
 
 
 def _is_installed(spec: ModuleSpec | None) -> bool:
-    """Whether a top-level module lies where packages are installed (or is built in), so that it isn't the user's."""
+    """Whether a top-level module is installed (or built in), so that it isn't the user's."""
     if spec is None:
         return False
     places = [spec.origin] if spec.origin and spec.has_location else list(spec.submodule_search_locations or [])
@@ -238,7 +238,7 @@ def _distribution(top: str) -> str:
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names)))
 
 
-# -- what a file means --------------------------------------------------------------------------------------------
+# -- meaning of a file --------------------------------------------------------------------------------------------
 
 
 def _parsed(content: bytes) -> ast.Module | None:
@@ -249,7 +249,7 @@ def _parsed(content: bytes) -> ast.Module | None:
 
 
 def _dump(node: object, *, keep_strings: bool) -> str:
-    """Return a tree as text that is the same in all Python versions: no positions, no empty fields."""
+    """Return a tree as text that is the same for all Python versions: no positions, no empty fields."""
     if isinstance(node, list):
         kept = node if keep_strings else [entry for entry in node if not _is_bare_string(entry)]
         return f"[{','.join(_dump(entry, keep_strings=keep_strings) for entry in kept)}]"
@@ -267,5 +267,5 @@ def _dump(node: object, *, keep_strings: bool) -> str:
 
 
 def _is_bare_string(node: object) -> bool:
-    """Whether a statement is a string alone: a docstring, or a comment in that form."""
+    """Whether a statement is only a string: a docstring, or a comment in that form."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -1,4 +1,4 @@
-"""The errors a user can mend. The command line prints their text as one line, without a traceback."""
+"""Errors that a user can correct. The command line prints their text as one line, without a traceback."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Wrong input: which file or key, what was expected, what was found, what to do. One line."""
+    """Wrong input. The message states in one line: file or key, expectation, finding and advice."""
 
 
 class Skip(UserError):
@@ -19,13 +19,13 @@ class Missing(UserError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "") -> UserError:
-    """Build the error for a name that nobody registered.
+    """Return the error for an unregistered name.
 
     Args:
-        kind: What the name stands for, for example ``"dataset"``.
+        kind: Kind of the name, for example ``"dataset"``.
         name: The name as the user wrote it.
-        known: All names that would have been accepted.
-        where: File or key in which the name stands.
+        known: All accepted names.
+        where: File or key that contains the name.
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all, and find the directories that outlive a run."""
+"""Write files atomically, and find the directories that outlive a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 @contextlib.contextmanager
 def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path``; on success it is fsynced and renamed over ``path``.
+    """Open a temporary file beside ``path``; on success it is fsynced and renamed to ``path``.
 
     A reader sees the old content or the new, never a part. On an exception nothing is left behind.
     """
@@ -41,7 +41,7 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
 def atomic_directory(path: Path | str) -> Iterator[Path]:
     """Make a temporary directory beside ``path``; on success it is renamed to ``path``, which must not exist then.
 
-    What is in it gets the permissions that the umask allows. On an exception nothing is left behind.
+    Its content gets the permissions of the umask. On an exception nothing is left behind.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,9 +57,9 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
 
 
 def share(path: Path) -> None:
-    """Give a file, or a directory and all that is in it, the permissions that the umask allows.
+    """Give a file, or a directory with its content, the permissions of the umask.
 
-    ``tempfile`` and ``safetensors`` make files that only their owner can read, whatever the umask says.
+    ``tempfile`` and ``safetensors`` make files that only their owner can read, for any umask.
     """
     mask = umask()
     for one in [path, *(path.rglob("*") if path.is_dir() else ())]:
@@ -70,7 +70,7 @@ def share(path: Path) -> None:
 
 
 def umask() -> int:
-    """Return the process's umask. Safe in threads: on Linux it is only read; elsewhere it is found out once."""
+    """Return the process's umask, safely in threads: on Linux it is only read; elsewhere it is found once."""
     global _umask_elsewhere
     found = _read_umask()
     if found is not None:
@@ -92,12 +92,12 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically. ``Path`` and numpy scalars are turned into plain values."""
+    """Write ``value`` as indented JSON, atomically. ``Path`` and numpy scalars are converted to plain values."""
     write_text(path, json.dumps(value, indent=2, default=_plain, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file; ``None`` when there is none or it is not JSON."""
+    """Read a JSON file; ``None`` if it doesn't exist or isn't JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -124,7 +124,7 @@ def write_with(path: Path | str, write: Callable[[str], Any]) -> None:
 
 
 def cache_dir() -> Path:
-    """Directory of what can be built again: ``$DIADBENCH_CACHE``, else ``diadbench`` in the user's cache."""
+    """Return the directory of caches: ``$DIADBENCH_CACHE``, else ``diadbench`` in the user's cache directory."""
     chosen = os.environ.get("DIADBENCH_CACHE")
     if chosen:
         return Path(chosen).expanduser()
@@ -142,7 +142,7 @@ def _plain(value: Any) -> Any:
 
 
 def _read_umask() -> int | None:
-    """Return the umask as Linux reports it; ``None`` where it doesn't."""
+    """Return the umask as Linux reports it; ``None`` on other systems."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as status:
             found = next((line for line in status if line.startswith("Umask:")), None)
@@ -152,14 +152,14 @@ def _read_umask() -> int | None:
 
 
 def _swap_umask() -> int:
-    """Read the umask the only other way there is: set it and set it back. Others' files are private meanwhile."""
+    """Read the umask the only other way: set it and set it back. Files made meanwhile by other threads are private."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
 
 def _sync_directory(path: Path) -> None:
-    with contextlib.suppress(OSError):  # some network file systems can't; the rename itself is atomic
+    with contextlib.suppress(OSError):  # Some network file systems can't; the rename itself is atomic.
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

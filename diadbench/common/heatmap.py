@@ -1,4 +1,4 @@
-"""Anomaly maps as pictures: one palette for every heat map that is written or shown."""
+"""Anomaly maps as pictures, with one palette for all heat maps."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-#: matplotlib's name of the palette: even to the eye, dark where a map is low
+#: matplotlib's name of the palette: perceptually uniform, dark where a map is low
 PALETTE = "inferno"
-#: how much of the map is seen in an overlay
+#: opacity of the map in an overlay
 OPACITY = 0.45
 
 
@@ -20,8 +20,8 @@ def level(values: Array, low: float, high: float) -> Array:
 
 
 def paint(values: Array, low: float, high: float) -> Array:
-    """Return a map ``(H,W)`` as a picture, ``uint8 (H,W,3)``: ``low`` dark, ``high`` bright."""
-    from matplotlib import colormaps  # lazily: most commands paint nothing
+    """Return a map ``(H,W)`` as a picture, ``uint8 (H,W,3)``: ``low`` is dark, ``high`` bright."""
+    from matplotlib import colormaps  # imported here, because most commands draw nothing
 
     return np.asarray(colormaps[PALETTE](level(values, low, high), bytes=True))[..., :3]
 
@@ -31,8 +31,8 @@ def overlay(image: Array, painted: Array, opacity: float | Array = OPACITY) -> A
 
     Args:
         image: ``uint8 (H,W,3)``.
-        painted: What :func:`paint` returned, of the same size.
-        opacity: Of the map, in [0, 1]: one number, or one for each pixel ``(H,W)``.
+        painted: Result of :func:`paint`, of the same size.
+        opacity: Opacity of the map, in [0, 1]: one number, or one for each pixel ``(H,W)``.
     """
     share = np.asarray(opacity, dtype=np.float32)
     share = share[..., None] if share.ndim else share

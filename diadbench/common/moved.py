@@ -1,4 +1,4 @@
-"""Old names of modules that have moved: what a user's file imports by the old name is the module under the new one."""
+"""Old names of modules that have moved: importing an old name gives the module of the new name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-#: Old name -> new name, below ``diadbench``. An entry stays for as long as files that use the old name are about.
+#: Old name -> new name, below ``diadbench``. An entry is kept as long as there are files that use the old name.
 MOVED: dict[str, str] = {
     "benchmark.bibliography": "common.bibtex",
     "benchmark.cell": "benchmark.cells.cell",
@@ -177,7 +177,7 @@ MOVED: dict[str, str] = {
 
 
 class _MovedModules(MetaPathFinder, Loader):
-    """Finds a module by its old name. The module is imported once, so both names are the same object."""
+    """Find a module by its old name. The module is imported once, so both names are the same object."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -186,11 +186,11 @@ class _MovedModules(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self) if _new_name(fullname) else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Leave it to Python: the module made here is replaced when it is executed."""
+        """Use Python's default: the module made here is replaced when it is executed."""
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the module of the new name in the place of the old one."""
+        """Replace the old module by that of the new name."""
         sys.modules[module.__name__] = importlib.import_module(str(_new_name(module.__name__)))
 
 
@@ -200,6 +200,6 @@ def _new_name(name: str) -> str | None:
 
 
 def install() -> None:
-    """Let Python find modules by their old names. Called once, by ``diadbench/__init__.py``."""
+    """Register the finder of old names. Called once, by ``diadbench/__init__.py``."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(_MovedModules())

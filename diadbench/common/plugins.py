@@ -1,7 +1,7 @@
 """Find a class by a registered name, by ``path/to/file.py:Class``, by ``module:Class`` or by an entry point.
 
-Registries here are tables of import strings. Nothing is imported before it is asked for, so one
-missing optional package stops nobody, and listing names costs nothing.
+Registries are tables of import strings. Nothing is imported before it is needed, so a missing optional package only
+affects its own entry, and listing names is fast.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PREFIX = "diadbench_user_"
 
 
 class _UserFiles(importlib.abc.MetaPathFinder):
-    """Finds a user's file by its module's name in processes that this one starts: unpickling asks for it there."""
+    """Find a user's file by its module's name in child processes, where unpickling imports it."""
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
         if not fullname.startswith(_PREFIX):
@@ -41,12 +41,12 @@ sys.meta_path.append(_UserFiles())
 
 
 def entry_points(group: str) -> dict[str, str]:
-    """Return ``{name: "module:Class"}`` of the entry points that installed packages declare in ``group``."""
+    """Return ``{name: "module:Class"}`` of the entry points of installed packages in ``group``."""
     return {point.name: point.value for point in importlib.metadata.entry_points(group=group)}
 
 
 def load_class(kind: str, name: str, table: Mapping[str, str], group: str) -> type[Any]:
-    """Return the class that ``name`` stands for.
+    """Return the class of a name.
 
     Args:
         kind: ``"dataset"`` or ``"method"``; used in error texts.
@@ -74,13 +74,13 @@ def _import(kind: str, target: str, name: str) -> type[Any]:
 
 
 def _let_import_siblings(path: Path) -> None:
-    """Let a user's file import the modules beside it. Last in the search: they must not shadow installed packages."""
+    """Let a user's file import neighbouring modules, searched last so that they don't shadow installed packages."""
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
 
 
 def forget(files: Iterable[Path]) -> None:
-    """Drop the modules of these files, so that the next import reads them again."""
+    """Remove the modules of these files, so that the next import reads them again."""
     named = {str(path) for path in files}
     for name, module in list(sys.modules.items()):
         if getattr(module, "__file__", None) in named:
@@ -89,7 +89,7 @@ def forget(files: Iterable[Path]) -> None:
 
 
 def target_of(name: str, table: Mapping[str, str], group: str) -> str:
-    """Return ``module:Class`` or ``file.py:Class`` that a name stands for; ``""`` for an unknown name."""
+    """Return ``module:Class`` or ``file.py:Class`` for a name; ``""`` for an unknown name."""
     if name in table:
         return table[name]
     if ".py:" in name or (name.count(":") == 1 and "/" not in name):
@@ -118,7 +118,7 @@ def _import_file(kind: str, path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickling look their module up
+    sys.modules[name] = module  # dataclasses and pickling look up their module.
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -1,6 +1,6 @@
 """How results are shown: the block ``show:`` of a grid, the options of a command, the arguments of a function.
 
-Nothing here decides a result. No cell runs again because of it.
+No setting affects a result, so no cell runs again because of one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from diadbench.common.errors import UserError, unknown_name
 
-#: more decimals than this are noise
+#: maximum number of decimals; more would be noise
 MOST_DIGITS = 4
 
 
@@ -79,12 +79,12 @@ class Show:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The keys that were given, or differ from their defaults."""
+        """Return the keys that were given or differ from their defaults."""
         values = {key: getattr(self, key) for key in KEYS}
         return {key: value for key, value in values.items() if key in self._said or value != getattr(_PLAIN, key)}
 
     def under(self, over: Show) -> Show:
-        """Return this with what ``over`` gives laid over it; ``names`` are joined."""
+        """Return these settings overridden by those given in ``over``; ``names`` are merged."""
         values = {**self.given, **over.given}
         if "classes" in over.given or "drop" in over.given:
             for key in {"classes", "drop"} - set(over.given):
@@ -95,7 +95,7 @@ class Show:
 
 KEYS = tuple(entry.name for entry in dataclasses.fields(Show) if not entry.name.startswith("_"))
 _PLAIN = Show()
-#: what only figures follow
+#: settings that affect only figures
 FIGURES = ("images", "titles")
 
 
@@ -134,13 +134,13 @@ def _texts(value: Any, where: str) -> tuple[str, ...]:
 
 
 def in_all_runs(blocks: Mapping[str, Show]) -> Show:
-    """Return what the ``show`` blocks of several runs say together.
+    """Return the common settings of the ``show`` blocks of several runs.
 
     Args:
-        blocks: By the name of the run.
+        blocks: Blocks by the name of the run.
 
     Raises:
-        UserError: Two runs say different things for a key, or print one method differently.
+        UserError: Two runs have different values for a key, or print one method differently.
     """
     values: dict[str, tuple[str, Any]] = {}
     names: dict[str, tuple[str, str]] = {}

@@ -1,4 +1,4 @@
-"""UTF-8 whatever the locale: names of files, what programs print, texts that users write."""
+"""UTF-8 independent of the locale: names of files, program output, users' texts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from diadbench.common.errors import UserError
 
 
 def start_again_in_utf8_mode() -> None:
-    """Start this program again in Python's UTF-8 mode where the locale names files in another encoding.
+    """Restart this program in Python's UTF-8 mode if the locale uses another encoding for file names.
 
-    Then names of files are UTF-8, as they are on nearly all disks, and so is every text that a library opens. What is
-    printed stays in the locale's encoding, unless that is ASCII (``LC_ALL=C``, cron, bare containers).
+    Names of files are then UTF-8, as on nearly all disks, and so is every text that a library opens. Output keeps the
+    locale's encoding, unless that is ASCII (``LC_ALL=C``, cron, bare containers).
     """
     if codecs.lookup(sys.getfilesystemencoding()).name == "utf-8" or sys.flags.utf8_mode:
         return
@@ -26,15 +26,15 @@ def start_again_in_utf8_mode() -> None:
 
 
 def print_what_can_be_printed() -> None:
-    """Let a character that a terminal's encoding lacks be printed as ``\\u74f6`` instead of ending the program."""
+    """Print characters that a terminal's encoding lacks as ``\\u74f6`` instead of ending the program."""
     for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)  # a test's or a notebook's stream may have none
+        reconfigure = getattr(stream, "reconfigure", None)  # Streams of tests and notebooks may lack it.
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
 
 
 def read_user_text(path: Path) -> str:
-    """Return the text of a file that a user wrote; a byte-order mark at its start is no part of it.
+    """Return the text of a user's file, without a byte-order mark at its start.
 
     Raises:
         UserError: It isn't UTF-8.
@@ -44,12 +44,12 @@ def read_user_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        told = f"line {line} has the byte 0x{data[error.start]:02x}"
-        raise UserError(f"{path}: expected UTF-8, {told}; save the file as UTF-8") from error
+        fault = f"line {line} has the byte 0x{data[error.start]:02x}"
+        raise UserError(f"{path}: expected UTF-8, {fault}; save the file as UTF-8") from error
 
 
 def told_of_encoding(error: UnicodeEncodeError) -> str:
-    """Return what to say where a name from the disk or the command line isn't UTF-8 and so can't be written."""
+    """Return the message for a name on disk or the command line that isn't UTF-8 and so can't be written."""
     text = error.object
     line = text[text.rfind("\n", 0, error.start) + 1 :].partition("\n")[0].strip(' \t",')
     name = line.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,1 +1,1 @@
-"""The bridge to anomalib: every model of it as a method of ours."""
+"""The bridge to anomalib: each of its models as a method of this project."""

@@ -1,6 +1,6 @@
-"""Which pretrained weights an anomalib model took, and where the authors of the method took others.
+"""Find which pretrained weights an anomalib model uses, and whether the method's authors used others.
 
-anomalib names most networks without a tag, and timm then takes its newest weights, not those of the papers.
+anomalib names most networks without a tag, so timm takes its newest weights, not those of the papers.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ AUTHORS: dict[str, str] = dict.fromkeys(
     ("Cfa", "Cflow", "Glass", "Padim", "Patchcore", "ReverseDistillation", "Stfpm", "Supersimplenet"), "tv_in1k"
 )
 
-#: Models that take torchvision's default weights of the network that this argument names.
+#: Models that use torchvision's default weights of the network that this argument names.
 _TORCHVISION = {"Cfa": "backbone", "UniNet": "teacher_backbone"}
 
 
 def weights_found(name: str, model: nn.Module, arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Return the pretrained networks in a model and the tag of their weights, as the libraries resolved them.
+    """Return the pretrained networks in a model and the tags of their weights, as the libraries resolved them.
 
     Args:
         name: Name of the anomalib model.
         model: The model, built.
-        arguments: What it was built with, defaults included.
+        arguments: The arguments it was built with, including defaults.
 
     Returns:
         ``{"wide_resnet50_2": "racm_in1k"}``; torchvision's weights by their own names (``IMAGENET1K_V2``). Empty for

@@ -1,8 +1,8 @@
 """Every model of the installed anomalib as a method, ``anomalib:<Name>``, with the model's own arguments.
 
-One bridge for all, and no list of names that are let in. A model is built by its class, trained by Lightning's Trainer
-with the arguments that anomalib's Engine would give it, on the normal images of all classes, and asked for raw maps
-and scores: anomalib's normalisation and thresholds need labelled images and are left out.
+One bridge serves all models, without a list of allowed names. A model is built by its class, trained by Lightning's
+Trainer with the arguments of anomalib's Engine on the normal images of all classes, and predicts raw maps and scores.
+anomalib's normalisation and thresholds need labelled images and are left out.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from diadbench.methods.training.budget import check_count
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
-#: Version of the bridge: raised when it makes other results of the same anomalib and options (see ``MethodInfo``).
+#: Version of the bridge. Raise it when results change for the same anomalib and options (see ``MethodInfo``).
 VERSION = 2
-#: When the learning rate follows its schedule: ``model``: as the model says (mostly once an epoch), ``step``.
+#: When the learning rate is scheduled: ``model``: as the model defines (mostly once per epoch), ``step``.
 LrInterval = Literal["model", "step"]
 #: Options of the bridge itself; all others are the model's.
 OWN = (
@@ -94,7 +94,7 @@ class AnomalibMethod(Method):
         self.max_steps = int(complete["max_steps"])
         check_count("batch_size", self.batch_size, 1)
         for name in ("max_epochs", "max_steps"):
-            if complete[name] != -1:  # Lightning's word for no limit
+            if complete[name] != -1:  # Lightning's value for no limit
                 check_count(name, complete[name], 1)
         self.crop = bool(complete["crop"])
         self.tag = str(complete["tag"])
@@ -106,7 +106,7 @@ class AnomalibMethod(Method):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse a training without an end, and a tag beside weights that aren't the hub's."""
+        """Refuse an unlimited training, and a tag with weights that aren't the hub's."""
         if options.get("max_epochs") == -1 and options.get("max_steps") == -1:
             raise UserError("max_epochs and max_steps are both -1, so training would never end; give one of them")
         if options.get("tag") and options.get("weights") != "hub":
@@ -115,7 +115,7 @@ class AnomalibMethod(Method):
     # -- the model ------------------------------------------------------------------------------------------
 
     def _build(self, run: RunContext, *, pretrained: bool = True) -> Any:
-        """Make the model. ``pretrained=False``: all weights will be overwritten, so fetch none if that can be told."""
+        """Build the model. With ``pretrained=False`` all weights will be overwritten, so none are fetched."""
         cls = _model_class(self.model_name)
         known = inspect.signature(cls).parameters
         arguments = self._arguments(cls, run, pretrained=pretrained)
@@ -139,7 +139,7 @@ class AnomalibMethod(Method):
         return model
 
     def _untrained(self, cls: Any, arguments: dict[str, Any]) -> Any:
-        """Make the model with initial weights where its network is timm's."""
+        """Build the model with initial weights if its network is timm's."""
         with untrained_networks() as made:
             try:
                 return cls(**arguments)
@@ -155,7 +155,7 @@ class AnomalibMethod(Method):
         )
 
     def _arguments(self, cls: Any, run: RunContext, *, pretrained: bool) -> dict[str, Any]:
-        """The arguments of the model's class, all but its parts."""
+        """Return the arguments of the model's class, without its components."""
         known = inspect.signature(cls).parameters
         arguments = {name: value for name, value in self.options.items() if name in known}
         arguments = enum_values(cls, arguments) | _own_folders(cls, arguments, run)
@@ -166,7 +166,7 @@ class AnomalibMethod(Method):
         return arguments
 
     def _fill(self, model: Any, run: RunContext) -> None:
-        """Put ``weights`` into every timm feature extractor of the model, and their normalisation into its input."""
+        """Load ``weights`` into every timm feature extractor of the model, and set their normalisation at its input."""
         from anomalib.models.components import TimmFeatureExtractor
 
         extractors = [part for part in model.modules() if isinstance(part, TimmFeatureExtractor)]
@@ -201,7 +201,7 @@ class AnomalibMethod(Method):
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Prediction:
-        """Ask the model for its raw map and score, and put the map where the model looked.
+        """Return the model's raw map and score, with the map at the place of the model's input.
 
         A model without a map gets its score everywhere. The score is the model's own.
         """
@@ -227,12 +227,12 @@ class AnomalibMethod(Method):
     # -- keeping --------------------------------------------------------------------------------------------
 
     def save(self, directory: Path) -> None:
-        """Write the model's state."""
+        """Write the model's state dict."""
         assert self._model is not None, "fit or load first"
         torch.save(self._model.state_dict(), directory / "model.pth")
 
     def load(self, directory: Path, run: RunContext) -> None:
-        """Read the model's state; weights of its backbone are part of it."""
+        """Read the model's state dict, which includes the weights of its backbone."""
         self._notes = run.notes
         with _reasons(self.model_name, run), hub_access():
             notes = list(run.notes)
@@ -243,7 +243,7 @@ class AnomalibMethod(Method):
             run.notes[:] = notes + [note for note in run.notes if note not in notes]
 
     def parameters_count(self) -> int | None:
-        """All parameters of the model, frozen ones too."""
+        """Return the number of all parameters of the model, including frozen ones."""
         return None if self._model is None else sum(p.numel() for p in self._model.parameters())
 
 
@@ -290,7 +290,7 @@ def bridge(name: str) -> type[AnomalibMethod]:
 
 
 def _init_with(signature: inspect.Signature) -> Callable[..., None]:
-    """Make an ``__init__`` that shows ``signature``."""
+    """Return an ``__init__`` that shows ``signature``."""
 
     def __init__(self: AnomalibMethod, **options: Any) -> None:
         AnomalibMethod.__init__(self, **options)
@@ -306,7 +306,7 @@ def _init_with(signature: inspect.Signature) -> Callable[..., None]:
 def _model_class(name: str) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # timm's and anomalib's own old imports
+            warnings.simplefilter("ignore", FutureWarning)  # old imports of timm and anomalib themselves
             import anomalib.models
     except ImportError as error:
         raise Skip(f"anomalib:{name}: anomalib can't be imported ({error}); pip install anomalib") from error
@@ -314,7 +314,7 @@ def _model_class(name: str) -> Any:
 
 
 def _parts(pre_processor: Any) -> dict[str, Any]:
-    """The parts around a model; what needs labels or draws pictures is left out."""
+    """Return the components around a model, without those that need labels or draw pictures."""
     parts: dict[str, Any] = {"post_processor": False, "evaluator": False, "visualizer": False}
     return parts if pre_processor is None else parts | {"pre_processor": pre_processor}
 
@@ -324,7 +324,7 @@ def _tell(run: RunContext, notes: list[str]) -> None:
 
 
 def _own_folders(cls: Any, given: dict[str, Any], run: RunContext) -> dict[str, Any]:
-    """Keep downloads of models out of the working directory: defaults such as ``./datasets/dtd`` go to the cache."""
+    """Keep downloads of models out of the working directory: defaults such as ``./datasets/dtd`` use the cache."""
     moved: dict[str, Any] = {}
     for name, parameter in inspect.signature(cls).parameters.items():
         default = str(parameter.default)
@@ -348,7 +348,7 @@ def _normalise_with(model: Any, mean: tuple[float, ...], std: tuple[float, ...])
 
 
 class _reasons:  # reads as a statement: with _reasons(...)
-    """Turn what stops a model here (no network, no package, no CUDA) into a ``Skip`` with that reason."""
+    """Turn what prevents a model from running (no network, package or CUDA) into a ``Skip`` with its reason."""
 
     def __init__(self, name: str, run: RunContext) -> None:
         self.name = name
@@ -375,6 +375,6 @@ class _reasons:  # reads as a statement: with _reasons(...)
 
 
 def _asserts_paths(error: AssertionError) -> bool:
-    """Whether a model asked for ``batch.image_path`` by an assertion, which has no text of its own (VlmAd)."""
+    """Whether a model requires ``batch.image_path`` by an assertion, which has no text of its own (VlmAd)."""
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and "image_path" in (frames[-1].line or "")

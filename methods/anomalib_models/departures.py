@@ -1,7 +1,7 @@
-"""Where anomalib's models depart from the code of their authors: read in both, said beside every number.
+"""Differences between anomalib's models and their authors' code, found by reading both; every result states them.
 
-The table of docs/methods.md is made of this (``python -m diadbench.methods.anomalib_models.departures``), and so is the
-note of each cell.
+The table in docs/methods.md is generated from this module (``python -m diadbench.methods.anomalib_models.departures``),
+and so is the note of each cell.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: The anomalib that was read.
+#: The version of anomalib that was read.
 READ_IN = "2.7.0"
 
 
 @dataclass(frozen=True)
 class Departure:
-    """One thing that anomalib does in another way than the authors of a method.
+    """One difference between anomalib and the authors' code of a method.
 
     Attributes:
-        what: What anomalib does, in a few words: they stand in the cell's note.
+        what: What anomalib does, as a short text for the cell's note.
         authors: What the authors' code does.
-        consequence: What that does to a result.
-        mended: Options of the bridge or the model that make it agree, as ``{name: value}``.
+        consequence: Effect on a result.
+        mended: Options of the bridge or the model that remove the difference, as ``{name: value}``.
     """
 
     what: str
@@ -168,14 +168,14 @@ DEPARTURES: dict[str, tuple[Departure, ...]] = {
 
 
 def departure_notes(name: str, options: Mapping[str, Any]) -> list[str]:
-    """Return what a table must say of an anomalib model that isn't what its authors' code is.
+    """Return the notes for tables on a model that differs from its authors' code.
 
     Args:
         name: Name of the anomalib model.
-        options: Options of the method, defaults included: what they mend is left out.
+        options: Options of the method, including defaults; differences that they remove are left out.
 
     Returns:
-        One note, or none where no departure is known or left.
+        One note, or none if no difference is known or left.
     """
     left = [departure for departure in DEPARTURES.get(name, ()) if not _is_mended(departure, options)]
     if not left:

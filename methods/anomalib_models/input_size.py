@@ -1,4 +1,4 @@
-"""The pre-processor of an anomalib model for images of a grid's size, and what must be said about it."""
+"""Choose the pre-processor of an anomalib model for images of a grid's size, and the notes on it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from diadbench.methods.anomalib_models.place import Place, find_place, has_crop,
 
 @dataclass(frozen=True)
 class Input:
-    """A pre-processor, chosen for a size.
+    """A pre-processor chosen for a size.
 
     Attributes:
-        pre_processor: anomalib's ``PreProcessor``, or ``None`` where the model makes its own.
-        refusal: Why the model's default stands in for the grid's size; ``""`` where it doesn't.
+        pre_processor: anomalib's ``PreProcessor``, or ``None`` if the model makes its own.
+        refusal: Why the model's default size is used instead of the grid's; ``""`` if it isn't.
     """
 
     pre_processor: Any
@@ -27,7 +27,7 @@ class Input:
 def choose_input(cls: Any, size: tuple[int, int], *, crop: bool = True) -> Input:
     """Configure the pre-processor of the model ``cls`` for images of ``size``.
 
-    A size that the model refuses, or that its crop would surround with black, gives way to the model's own default.
+    If the model refuses the size, or its crop would add black borders, the model's default size is used.
 
     Args:
         cls: Class of the model.
@@ -51,18 +51,18 @@ def choose_input(cls: Any, size: tuple[int, int], *, crop: bool = True) -> Input
 
 
 def place_of(model: Any, size: tuple[int, int]) -> Place:
-    """Where the input of ``model`` lies in images of ``size``."""
+    """Return the place of the input of ``model`` in images of ``size``."""
     return find_place(_transform(getattr(model, "pre_processor", None)), size)
 
 
 def input_notes(name: str, place: Place, refusal: str, *, crop: bool) -> list[str]:
-    """Return what every table must say about a model's input.
+    """Return the notes that every table must state about a model's input.
 
     Args:
         name: Name of the model.
-        place: Where its input lies in the images.
+        place: Place of its input in the images.
         refusal: As in :class:`Input`.
-        crop: ``False``: the model's crop was taken out.
+        crop: ``False``: the model's crop was removed.
     """
     notes: list[str] = []
     spans = (place.rows[1] - place.rows[0], place.columns[1] - place.columns[0])
@@ -82,7 +82,7 @@ def input_notes(name: str, place: Place, refusal: str, *, crop: bool) -> list[st
 
 
 def cropped_inside(name: str, model: Any, place: Place) -> list[str]:
-    """Return a note on what a model's network crops off its own input, after the pre-processor.
+    """Return a note on the part of its input that a model's network crops after the pre-processor.
 
     AnomalyDINO crops to multiples of its patches and Patchflow to ``crop_size`` or to patches; both fill the border of
     the map themselves.
@@ -107,9 +107,9 @@ def _inner_size(name: str, network: Any, size: tuple[int, int]) -> tuple[int, in
 
 
 def same_at_prediction(model: Any) -> None:
-    """Let the model predict on what it was trained on.
+    """Let the model predict with the transform that it was trained with.
 
-    anomalib's ``forward`` takes a copy of the transform that is meant for export: it resizes without antialiasing.
+    anomalib's ``forward`` uses a copy of the transform that is meant for export and resizes without antialiasing.
     """
     pre_processor: Any = getattr(model, "pre_processor", None)
     if _transform(pre_processor) is not None:
@@ -120,7 +120,7 @@ def _configured(cls: Any, size: tuple[int, int]) -> Input:
     configure = getattr(cls, "configure_pre_processor", None)
     if configure is None or "image_size" not in inspect.signature(configure).parameters:
         return Input(None)
-    with warnings.catch_warnings():  # "Image size is not used": the note says the size that is
+    with warnings.catch_warnings():  # "Image size is not used": a note states the actual size
         warnings.simplefilter("ignore")
         try:
             chosen = configure(image_size=size)

@@ -1,4 +1,4 @@
-"""Names of anomalib's models, read from its source: importing anomalib takes ten seconds, a list must not."""
+"""Names of anomalib's models, read from its source, because importing anomalib takes ten seconds."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CITATIONS: dict[str, str] = {
 
 @cache
 def model_names() -> tuple[str, ...]:
-    """Return the names that the installed anomalib exports as models, sorted; none when it is not installed."""
+    """Return the sorted names of the models that the installed anomalib exports; none if it isn't installed."""
     spec = importlib.util.find_spec("anomalib")
     if spec is None or spec.origin is None:
         return ()

@@ -11,7 +11,7 @@ import types
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-#: Arguments that the bridge fills itself.
+#: Arguments that the bridge sets itself.
 _FILLED = {"self", "pre_processor", "post_processor", "evaluator", "visualizer"}
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -30,7 +30,7 @@ def options_of(cls: type) -> list[inspect.Parameter]:
 
 
 def enum_values(cls: type, options: dict[str, Any]) -> dict[str, Any]:
-    """Turn values of options that the model wants as an ``Enum`` back into its members."""
+    """Convert option values back to ``Enum`` members for arguments of such types."""
     hints = _hints(cls)
     converted = dict(options)
     for name, value in options.items():
@@ -41,7 +41,7 @@ def enum_values(cls: type, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain_value(value: Any) -> Any:
-    """Return ``value`` as YAML can hold it."""
+    """Return ``value`` in a form that YAML can hold."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, (list, tuple)):
@@ -50,7 +50,7 @@ def plain_value(value: Any) -> Any:
 
 
 def plain_type(hint: Any) -> Any:
-    """Return the type of the plain values that stand for ``hint``; ``Any`` where none is known."""
+    """Return the type of the plain values for ``hint``; ``Any`` if it is unknown."""
     if hint in _PLAIN or hint is None:
         return hint
     if _is_enum(hint):
@@ -61,7 +61,7 @@ def plain_type(hint: Any) -> Any:
     if origin in (Union, types.UnionType):
         kinds = [plain_type(argument) for argument in arguments]
         known = [kind for kind in kinds if kind is not Any]
-        if any(kind is str for kind in known):  # an enum's values are strings too; the model checks them
+        if any(kind is str for kind in known):  # Values of an enum are strings too; the model checks them.
             known = [kind for kind in known if get_origin(kind) is not Literal]
         return functools.reduce(operator.or_, known) if known else Any
     if origin is Literal:

@@ -1,8 +1,8 @@
-"""Where the input of an anomalib model lies in the image, and how its map is put back there.
+"""Find the place of an anomalib model's input in the image, and put its map back there.
 
-anomalib resizes, crops and pads inside a model's pre-processor, and the model's map covers what is left. So a map must
-not be stretched over the image. The place is measured, not read from the classes of the transforms: two ramps (the
-column's and the row's number) go through the transform, and the values that come out say which pixel each one was.
+anomalib resizes, crops and pads in a model's pre-processor, and the model's map covers only the result. So a map must
+not be stretched over the image. The place is measured instead of read from the transforms' classes: two ramps (the
+numbers of columns and of rows) are transformed, and the output values show the origin of each pixel.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from torchvision.transforms import v2
 
 from diadbench.common.errors import UserError
 
-#: Added to the ramps: what a transform fills in (zeros) is far below.
+#: Offset of the ramps, so that filled-in values (zeros) are far below.
 _OFFSET = 1000.0
-#: Slopes and positions that differ by less are the same, in pixels.
+#: Slopes and positions in pixels that differ by less count as equal.
 _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model's input lies in an image.
+    """The place of a model's input in an image.
 
     Attributes:
         image: ``(H, W)`` of the image.
         size: ``(h, w)`` of the model's input.
         rows: Top and bottom edge of the input, in pixels of the image; outside ``[0, H]`` where the transform pads.
-        columns: Left and right edge, likewise.
+        columns: Left and right edge, in the same way.
     """
 
     image: tuple[int, int]
@@ -43,7 +43,7 @@ class Place:
 
     @property
     def whole(self) -> bool:
-        """Whether the input is the image, no more and no less."""
+        """Whether the input is exactly the image."""
         return all(
             abs(begin) < _TOLERANCE and abs(end - length) < _TOLERANCE
             for (begin, end), length in zip((self.rows, self.columns), self.image, strict=True)
@@ -59,7 +59,7 @@ class Place:
 
     @property
     def unseen(self) -> float:
-        """Share of the image that is no part of the input, in [0,1]."""
+        """Return the share of the image outside the input, in [0,1]."""
         seen = 1.0
         for (begin, end), length in zip((self.rows, self.columns), self.image, strict=True):
             seen *= max(0.0, min(end, length) - max(begin, 0.0)) / length
@@ -72,7 +72,7 @@ class Place:
             maps: ``float32 (B,h,w)`` of any resolution; they cover the model's input.
 
         Returns:
-            ``float32 (B,H,W)``. Pixels that the model never saw have the lowest score of their own image's map.
+            ``float32 (B,H,W)``. Pixels outside the model's input have the lowest score of their own image's map.
         """
         if self.whole:
             if maps.shape[1:] == self.image:
@@ -86,10 +86,10 @@ class Place:
 
 
 def find_place(transform: Callable[[Tensor], Tensor] | None, image: tuple[int, int]) -> Place:
-    """Measure where the output of a torchvision transform lies in images of the size ``image``.
+    """Measure the place of a torchvision transform's output in images of size ``image``.
 
     Raises:
-        UserError: The transform doesn't only resize, crop and pad (it turns or mirrors the image, say).
+        UserError: The transform does more than resize, crop and pad (for example, it rotates or mirrors the image).
     """
     height, width = image
     rows = torch.arange(height, dtype=torch.float64)[:, None].expand(height, width)
@@ -101,7 +101,7 @@ def find_place(transform: Callable[[Tensor], Tensor] | None, image: tuple[int, i
 
 
 def geometry(transform: Any) -> Any:
-    """Return the transform without what moves no pixel: its normalisation, and its filters.
+    """Return the transform without its normalisation and filters, which move no pixel.
 
     Bilinear resizing without antialiasing keeps a ramp straight; other filters bend it a little.
     """
@@ -115,7 +115,7 @@ def geometry(transform: Any) -> Any:
 
 
 def has_crop(transform: Any) -> bool:
-    """Whether there is a centre crop in the transform."""
+    """Whether the transform contains a centre crop."""
     parts = transform.transforms if isinstance(transform, v2.Compose) else [transform]
     return any(isinstance(part, v2.CenterCrop) for part in parts)
 
@@ -123,7 +123,7 @@ def has_crop(transform: Any) -> bool:
 def without_crop(transform: Any) -> Any:
     """Return the transform with the whole image resized to the size that its centre crop has.
 
-    The model then gets an input of the size that it was made for. A resize before the crop keeps its filter.
+    The model then gets an input of its intended size. A resize before the crop keeps its filter.
     """
     parts = list(transform.transforms) if isinstance(transform, v2.Compose) else [transform]
     kept: list[Any] = []
@@ -139,9 +139,9 @@ def without_crop(transform: Any) -> Any:
 
 
 def _edges(ramp: Tensor, transform: object) -> tuple[float, float]:
-    """Return the first and last edge of an output in the image, from the ramp ``(h,w)`` that runs along ``h``.
+    """Return the first and last edge of an output in the image, from a ramp ``(h,w)`` along ``h``.
 
-    Filled-in and repeated pixels, and those that a filter drew across an edge, lie on no straight line with the
+    Filled-in and repeated pixels, and those that a filter mixed across an edge, don't lie on a straight line with the
     rest and are left out.
     """
     count = len(ramp)
@@ -161,7 +161,7 @@ def _edges(ramp: Tensor, transform: object) -> tuple[float, float]:
 
 
 def _resample(maps: Tensor, axis: int, length: int, edges: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Resample maps along one axis to the image's ``length`` pixels; also say which of these lie outside."""
+    """Resample maps along one axis to ``length`` pixels of the image; also return which of these lie outside."""
     count = maps.shape[axis]
     centres = torch.arange(length, dtype=torch.float64) + 0.5
     outside = (centres < edges[0]) | (centres > edges[1])

@@ -1,4 +1,4 @@
-"""PaDiM's Gaussians from one batch after another: no embedding is kept."""
+"""Compute PaDiM's Gaussians batch by batch, without keeping embeddings."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: What anomalib's PaDiM adds to the diagonal of every covariance.
+#: Value that anomalib's PaDiM adds to the diagonal of every covariance.
 REGULARISER = 0.01 + 1e-5
 
 
 class RunningGaussian:
-    """Takes embeddings batch by batch, in the place of the list that anomalib's PaDiM appends them to.
+    """Collect embeddings batch by batch, in place of the list to which anomalib's PaDiM appends them.
 
-    Mean and sum of centred products are merged batch by batch (Chan, Golub & LeVeque, 1979), so nothing large is
-    subtracted. Memory is that of the covariances, whatever the number of images.
+    Mean and sum of centred products are merged batch by batch (Chan, Golub & LeVeque, 1979), which avoids differences
+    of large numbers. Memory is that of the covariances for any number of images.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class RunningGaussian:
         return self._count
 
     def append(self, embeddings: Tensor) -> None:
-        """Take in a batch ``(B,C,h,w)``."""
+        """Add a batch ``(B,C,h,w)``."""
         rows = embeddings.flatten(2).permute(2, 0, 1)  # (positions, B, C)
         count = rows.shape[1]
         mean = rows.mean(1)
@@ -43,7 +43,7 @@ class RunningGaussian:
         self._count = total
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """Return the means ``(C,positions)`` and the inverse covariances ``(positions,C,C)``, as anomalib keeps them.
+        """Return the means ``(C,positions)`` and inverse covariances ``(positions,C,C)``, in anomalib's format.
 
         Raises:
             ValueError: Fewer than two images.
@@ -58,12 +58,12 @@ class RunningGaussian:
 
 
 def keep_no_embeddings(model: Any) -> None:
-    """Let an anomalib PaDiM (``PadimModel``) take in its batches one by one."""
+    """Let an anomalib PaDiM (``PadimModel``) process its batches one by one."""
     running = RunningGaussian()
 
     def fit() -> None:
         model.gaussian.mean, model.gaussian.inv_covariance = running.result()
         model.memory_bank = []
-        del model.fit  # the class's own again
+        del model.fit  # restores the class's own attribute
 
     model.memory_bank, model.fit = running, fit

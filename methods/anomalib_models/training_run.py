@@ -1,4 +1,4 @@
-"""Feed our training images to an anomalib model through Lightning's Trainer."""
+"""Train an anomalib model on our training images with Lightning's Trainer."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from diadbench.methods.base import RunContext
 
 
-#: Of the option ``max_epochs``: whoever gives another number expects it to count.
+#: Default of ``max_epochs``; another number overrides the model's own.
 DEFAULT_EPOCHS = 100
 
 
 class NormalImages(pl.LightningDataModule):
-    """The normal training images as anomalib's batches: labels 0 and empty masks, since all are normal.
+    """The normal training images as anomalib's batches, with labels 0 and empty masks.
 
-    Validation sees training images: no model gets a test image here, and no anomaly.
+    Validation uses training images, so no model sees a test image or an anomaly here.
     """
 
     def __init__(self, train: TrainData, batch_size: int, seed: int) -> None:
@@ -40,7 +40,7 @@ class NormalImages(pl.LightningDataModule):
         self._seed = seed
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled by the seed; a last batch of one image is dropped if that leaves any (batch norms can't take it)."""
+        """Return batches shuffled by the seed; a last batch of one image is dropped if possible (batch norms fail)."""
         alone = len(self._train) % self.train_batch_size == 1 and len(self._train) > self.train_batch_size > 1
         return DataLoader(
             self._train,
@@ -52,7 +52,7 @@ class NormalImages(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """In order."""
+        """Return batches in order."""
         return DataLoader(self._train, batch_size=self.eval_batch_size, collate_fn=_collate)
 
 
@@ -67,19 +67,19 @@ def train_model(
     max_steps: int,
     every_step: bool = False,
 ) -> None:
-    """Train ``model`` as anomalib's Engine would; a run that was killed goes on from its last checkpoint.
+    """Train ``model`` as anomalib's Engine would; a run that was killed resumes from its last checkpoint.
 
-    Models that learn nothing from images (zero- and few-shot) are only set up.
+    Models that don't learn from images (zero- and few-shot) are only set up.
 
     Args:
         model: The anomalib model.
         train: The training images.
         run: The run's settings.
         batch_size: Images at a time.
-        max_epochs: Passes over the images, where the model doesn't say it itself; -1: ``max_steps`` decides.
-        max_steps: Stop after so many steps; -1: no limit.
-        every_step: The learning rate follows its schedule at every step. Lightning moves it once an epoch where a model
-            doesn't say otherwise, and anomalib's models don't, though some of their schedules count steps.
+        max_epochs: Passes over the images, unless the model defines them; -1: ``max_steps`` decides.
+        max_steps: Maximum number of steps; -1: no limit.
+        every_step: Update the learning rate at every step. By default Lightning updates it once per epoch, and
+            anomalib's models don't change this, although some of their schedules count steps.
     """
     if every_step:
         _schedule_by_step(model)
@@ -116,7 +116,7 @@ def train_model(
 
 
 def _schedule_by_step(model: Any) -> None:
-    """Let the model's learning rate schedules move at every step."""
+    """Update the model's learning rate schedules at every step."""
     configure = model.configure_optimizers
 
     def by_step() -> Any:

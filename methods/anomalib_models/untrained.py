@@ -9,13 +9,13 @@ from typing import Any
 
 @contextlib.contextmanager
 def untrained_networks() -> Iterator[list[Any]]:
-    """Let timm networks that anomalib's extractor makes meanwhile have initial weights, whatever it is told.
+    """Give timm networks that anomalib's extractor creates inside the block initial weights, whatever it requests.
 
-    Some models have an argument ``pre_trained``. Others (Dinomaly, InpFormer, AnomalyDINO, Stfpm) always ask the
-    extractor for trained weights.
+    Some models have an argument ``pre_trained``. Others (Dinomaly, InpFormer, AnomalyDINO, Stfpm) always request
+    trained weights from the extractor.
 
     Yields:
-        The extractors that were made, as they are made. None: the model's network isn't timm's.
+        The extractors, as they are created. If there are none, the model's network isn't timm's.
     """
     from anomalib.models.components import TimmFeatureExtractor
 

@@ -1,4 +1,4 @@
-"""The conformance suite: what every method must keep to, checked on a few small images in under a minute.
+"""The conformance suite: requirements of every method, checked on a few small images in under a minute.
 
 On the command line: ``diadbench methods check my_method.py:MyMethod``. In an author's own tests::
 
@@ -31,13 +31,13 @@ from diadbench.methods.authoring.small_data import anomalous_images, normal_imag
 from diadbench.methods.base import Method, Prediction, RunContext, no_progress
 from diadbench.methods.info import MethodInfo
 
-#: Differences below this share of the values' size are rounding (other batch sizes take other routes in a library).
+#: Relative differences below this are rounding (libraries compute other batch sizes in other ways).
 ROUNDING = 2e-3
-#: The same computation, done twice.
+#: Tolerance for the same computation done twice.
 SAME = 1e-5
 
 _LITE0: dict[str, Any] = {"backbone": "tf_efficientnet_lite0", "weights": "package"}
-#: Options with which the project's own methods are small enough for the suite.
+#: Options that make the project's own methods small enough for the suite.
 SMALL_OPTIONS: dict[str, dict[str, Any]] = {
     "global-knn": {**_LITE0, "level": 3},
     "patchcore": {**_LITE0, "embedding": "concat", "ratio": 0.1},
@@ -71,12 +71,12 @@ SMALL_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-#: How a check ends, see :class:`Outcome`.
+#: Results of a check, see :class:`Outcome`.
 Status = Literal["passed", "failed", "skipped", "open"]
 
 
 class CheckFailed(Exception):
-    """A method doesn't keep to the contract; the text is a sentence for its author."""
+    """A method violates the contract; the text is a sentence for its author."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Outcome:
 
     Attributes:
         name: What was checked.
-        status: ``passed``, ``failed``, ``skipped`` when something that the method needs is not there, or ``open`` when
-            an earlier failure leaves nothing to tell: one fault fails once.
+        status: ``passed``, ``failed``, ``skipped`` if a requirement of the method is missing, or ``open`` if an earlier
+            failure prevents the check, so that one fault fails only once.
         text: Why it failed or was skipped.
         seconds: Wall time.
     """
@@ -113,8 +113,8 @@ def check_method(
         options: Its options; choose small ones.
         size: Side of the square images in pixels.
         images: Training images a class.
-        device: ``cpu``, or ``cuda``: then what a GPU adds is checked too, with full float32 products.
-        progress: Called as ``progress(done, total, what)``: with each check, and with what the method tells of its fit.
+        device: ``cpu``, or ``cuda``, which adds the checks for a GPU, with full float32 products.
+        progress: Called as ``progress(done, total, what)`` for each check, and with the method's own progress reports.
 
     Raises:
         Skip: There is no such device.
@@ -141,12 +141,12 @@ def _outcomes(bench: _Bench) -> Iterator[Outcome]:
             failed.append(name)
         yield Outcome(name, status, text, time.monotonic() - began)
         if status != "passed" and name in ("interface", "fits many classes"):
-            return  # nothing else can be checked
+            return  # Nothing else can be checked.
 
 
 @contextmanager
 def _full_products(device: torch.device) -> Iterator[None]:
-    """Compute float32 products on a GPU in full, so that they can be compared with the CPU's."""
+    """Compute float32 products on a GPU in full precision, so that they can be compared with the CPU's."""
     backends: Any = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [backend.allow_tf32 for backend in backends] if device.type == "cuda" else []
     try:
@@ -159,7 +159,7 @@ def _full_products(device: torch.device) -> Iterator[None]:
 
 
 def assert_conforms(cls: type[Method], options: dict[str, Any] | None = None, **settings: Any) -> None:
-    """Run all checks; for pytest. Raises AssertionError with every failure, Skip when something is missing."""
+    """Run all checks, for pytest. Raises AssertionError with all failures, or Skip if a requirement is missing."""
     outcomes = list(check_method(cls, options, **settings))
     failures = [f"{outcome.name}: {outcome.text}" for outcome in outcomes if outcome.status == "failed"]
     assert not failures, "\n".join(failures)
@@ -179,13 +179,13 @@ def _outcome(check: Callable[[], None]) -> tuple[Status, str]:
         return "skipped", f"the package {error.name} is not installed; pip install it to check this method"
     except UserError as error:
         return "failed", f"it refuses its own options: {error}"
-    except Exception as error:  # an author's code may raise anything; where it did is what helps
+    except Exception as error:  # An author's code may raise anything; the place of the error helps.
         return "failed", f"{type(error).__name__}: {error} ({_place(error)})"
     return "passed", ""
 
 
 def _place(error: BaseException) -> str:
-    """Innermost line of the traceback."""
+    """Return the innermost line of the traceback."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -193,7 +193,7 @@ def _place(error: BaseException) -> str:
 
 
 class _Bench:
-    """A fitted method on small data, and the means to fit more of them."""
+    """A fitted method on small data, and functions to fit more of them."""
 
     def __init__(
         self,
@@ -213,17 +213,17 @@ class _Bench:
         self.first: Prediction | None = None
 
     def tell(self, place: int, name: str) -> None:
-        """Tell which check comes now."""
+        """Report which check comes next."""
         self._name = name
         self._progress(place, len(self.checks), name)
 
     def _fitting(self, done: int, total: int, what: str) -> None:
-        """Pass on what the method tells of its fit."""
+        """Pass on the method's progress reports of its fit."""
         self._progress(done, total, f"{self._name}: {what}")
 
     @contextmanager
     def settings(self, classes: int = 2, seed: int = 0, device: torch.device | None = None) -> Iterator[RunContext]:
-        """Settings as the runner gives them, with everything seeded."""
+        """Return settings as the runner gives them, with everything seeded."""
         with tempfile.TemporaryDirectory(prefix="diadbench-check-") as scratch:
             names = tuple(f"stripes{i}" for i in range(classes))
             directory, cache = Path(scratch, "run"), Path(scratch, "cache")
@@ -236,11 +236,11 @@ class _Bench:
             yield RunContext(seed, where, size, names, directory, cache, progress=self._fitting)
 
     def given(self, images: Tensor) -> Tensor:
-        """A copy of images on the device, as a cell gives them."""
+        """Return a copy of images on the device, as a cell passes them."""
         return images.clone().to(self.device)
 
     def fitted(self, classes: int = 2, device: torch.device | None = None) -> tuple[Method, GuardedData]:
-        """Fit a new object."""
+        """Return a new, fitted method object."""
         data = GuardedData(small_train(classes, images=self.count, size=self.size))
         method = self.cls(**self.options)
         with self.settings(classes, device=device) as run:
@@ -251,7 +251,7 @@ class _Bench:
         return method, data
 
     def shared(self) -> tuple[Method, Prediction]:
-        """The method that the checks of predict share, and its prediction of all images at once."""
+        """Return the method that the checks of predict share, and its prediction of all images at once."""
         assert self.method is not None, "fits many classes comes first"
         if self.first is None:
             self.first = self.method.predict(self.given(self.images))
@@ -310,7 +310,7 @@ def _same_seed(bench: _Bench) -> None:
 
 def _repeat(bench: _Bench) -> None:
     method, first = bench.shared()
-    torch.manual_seed(12345)  # a prediction must not depend on what was drawn before
+    torch.manual_seed(12345)  # A prediction must not depend on earlier random draws.
     found = method.predict(bench.given(bench.images))
     _equal(first, found, SAME, "predict gives another result the second time, for the same images")
 
@@ -389,7 +389,7 @@ CHECKS: dict[str, Callable[[_Bench], None]] = {
     "same seed": _same_seed,
     "fits one class": _one_class,
 }
-#: Checks whose failure would be another's once more.
+#: Checks that would only repeat the failure of another check.
 RESTS_ON = {
     "predict repeats": ("shapes and finite values",),
     "order of images": ("shapes and finite values", "predict repeats"),

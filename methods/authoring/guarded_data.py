@@ -1,4 +1,4 @@
-"""Training data that notices who asks it for labels, masks or test images."""
+"""Training data that detects access to labels, masks or test images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from diadbench.datasets.decoding.data import Batch
 from diadbench.methods.authoring.small_data import SmallData
 
-#: What a method may not ask training data for.
+#: Names that a method must not request from training data.
 FORBIDDEN = (
     "anomalous",
     "dataset",
@@ -31,23 +31,23 @@ FORBIDDEN = (
 
 
 class LabelPeekError(Exception):
-    """A method asked for what it may not see."""
+    """A method requested something that it must not see."""
 
 
 class GuardedData(SmallData):
-    """Copy of ``data`` that refuses, and remembers, every wish for labels and test images."""
+    """Copy of ``data`` that refuses and records every request for labels and test images."""
 
     def __init__(self, data: SmallData) -> None:
         self.asked: list[str] = []
         super().__init__(data.images(list(range(len(data)))), data.class_ids, data.class_names)
 
     def refuse(self, name: str) -> NoReturn:
-        """Remember the wish, in case its error is swallowed, and raise."""
+        """Record the request, in case its error is swallowed, and raise."""
         self.asked.append(name)
         raise LabelPeekError(_sentence(name))
 
     def nobody_peeked(self, error: type[Exception]) -> None:
-        """Raise ``error`` if somebody asked, whatever became of the refusal."""
+        """Raise ``error`` if there was such a request, even if its error was swallowed."""
         if self.asked:
             raise error(_sentence(self.asked[0]))
 
@@ -62,7 +62,7 @@ class GuardedData(SmallData):
     def batches(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0, drop_last: bool = False
     ) -> Iterator[Batch]:
-        """Yield batches that refuse their label and mask."""
+        """Yield batches that refuse access to label and mask."""
         for batch in super().batches(batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last):
             yield _GuardedBatch(batch.image, batch.class_id, batch.index, owner=self)
 
@@ -81,7 +81,7 @@ class _GuardedBatch(Batch):
 
 class _GuardedSample(dict[str, Any]):
     def __init__(self, owner: GuardedData | dict[str, Any], values: dict[str, Any] | None = None) -> None:
-        if values is None:  # torch's collate builds a mapping of the same type from values alone
+        if values is None:  # torch's collate creates a mapping of the same type from values alone.
             super().__init__(owner)
             return
         super().__init__(values)

@@ -19,7 +19,7 @@ def write_template(name: str, directory: Path | str = ".", *, trained: bool = Fa
     """Write the template of a method.
 
     Args:
-        name: What the method is called, such as ``my-method``.
+        name: Name of the method, such as ``my-method``.
         directory: Where the file goes.
         trained: The template of a method that is trained by gradient.
 
@@ -27,7 +27,7 @@ def write_template(name: str, directory: Path | str = ".", *, trained: bool = Fa
         The file and the name of the class in it.
 
     Raises:
-        UserError: No such name can be, or the file is there.
+        UserError: The name is invalid, or the file exists.
     """
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
     if not words or not words[0][0].isalpha() or re.search(r"[^\w\- ]", name):
@@ -71,7 +71,7 @@ def method_to_check(name: str, device: str = "cpu") -> type[Method]:
         raise
 
 
-#: Options that say how long a method is trained, and values that show in seconds whether it runs.
+#: Options for the length of a training, with values that test in seconds whether it runs.
 SHORT_BUDGETS = {
     "steps": 6,
     "train_steps": 3,
@@ -83,7 +83,7 @@ SHORT_BUDGETS = {
 
 
 def short_budget(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options that make a method's training short; those that are given stay as they are."""
+    """Return options that make a method's training short; given options are kept."""
     known = arguments_of(cls).parameters
     return {
         name: short
@@ -93,12 +93,12 @@ def short_budget(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_longer(default: Any, short: int) -> bool:
-    """Whether a budget is above a short one; ``None`` and a negative one stand for no end."""
+    """Whether a budget exceeds a short one; ``None`` and negative numbers mean no limit."""
     return default is None or (isinstance(default, int) and (default > short or default < 0))
 
 
 def check_gpu(device: str) -> None:
-    """Raise Skip where torch finds no GPU."""
+    """Raise Skip if torch finds no GPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -106,7 +106,7 @@ def check_gpu(device: str) -> None:
 
 
 def _missing_package(error: BaseException) -> str:
-    """Name of the package whose absence led to ``error``, or an empty text."""
+    """Return the name of the package whose absence caused ``error``, or an empty text."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ModuleNotFoundError) and seen.name and not seen.name.startswith("diadbench"):

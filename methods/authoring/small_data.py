@@ -1,4 +1,4 @@
-"""A handful of small images in memory, for the conformance suite, tests and tutorials."""
+"""A few small images in memory, for the conformance suite, tests and tutorials."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from diadbench.datasets.decoding.data import Batch, TrainData
 
 
 class SmallData(TrainData):
-    """Training data over tensors in memory.
+    """Training data from tensors in memory.
 
     Args:
         images: ``float32 (N,3,H,W)`` in [0,1].
         class_ids: ``int64 (N,)``.
-        class_names: Names that class ids point to.
+        class_names: Names of the class ids.
     """
 
     def __init__(self, images: Tensor, class_ids: Tensor, class_names: Sequence[str]) -> None:

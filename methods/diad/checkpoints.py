@@ -1,4 +1,4 @@
-"""Weights in and out: the authors' checkpoints, Stable Diffusion, ours."""
+"""Read and write weights: the authors' checkpoints, Stable Diffusion's, and those of this project."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from diadbench.methods.features.origin import Origin, kept
 from diadbench.methods.features.weight_files import METADATA, read_checkpoint, read_state, read_tensors, unwrapped
 from diadbench.methods.features.weights import load_state, mismatches, read_tensor, refuse, write_tensors
 
-#: Logarithm of the variance at which the posterior of a random autoencoder starts.
+#: Initial logarithm of the variance of a random autoencoder's posterior.
 NARROW_LOGVAR = -5.0
 #: Size of the random zero convolutions in front of SFF with ``sff_init: active``; see docs/diad.md.
 ACTIVE_STD = 1e-4
-#: Scales that differ by less are the same number in float32.
+#: Scales that differ by less are equal in float32.
 SAME_SCALE = 1e-6
 #: File with sizes and origin in an exported folder.
 FOLDER_FILE = f"{METADATA}.json"
-#: The text embedding in an exported ``.safetensors``: a tensor that the authors' code doesn't know and leaves alone.
+#: Name of the text embedding in an exported ``.safetensors``, a tensor that the authors' code ignores.
 TEXT = f"{METADATA}.text"
 
 
@@ -43,18 +43,18 @@ def load_official(
     like: ModelConfig | None = None,
     notes: list[str] | None = None,
 ) -> DiADModel:
-    """Make a model from weights in the authors' layout.
+    """Create a model from weights in the authors' layout.
 
     Args:
         weights: A file (``.ckpt``, ``.safetensors``, ``.pth``; old Lightning checkpoints too) or a state dict. The
             model shares memory with a float32 state dict; halves become float32. A ``state_dict`` inside is unwrapped.
-        config: Sizes; by default those that :func:`export` wrote into the file, or they are read off the shapes
-            (8 heads and groups of 32, as everywhere; the scale from ``scale_factor`` if there is one).
+        config: Sizes; by default those that :func:`export` wrote into the file, else they are derived from the shapes
+            (8 heads and groups of 32, as everywhere; the scale from ``scale_factor`` if present).
         text: Embedding of the prompt ``(1,77,context)``. By default the exported one, or it is computed with the text
             encoder in the weights, and zero if there is none.
-        like: Sizes that give what doesn't show in shapes, where they have the same shapes.
-        notes: Gets a line for everything that was guessed, put in or left out: a zero text embedding, numbers of heads
-            and groups, weights that nobody uses.
+        like: Sizes that supply values which shapes don't determine, if the shapes are equal.
+        notes: Receives a line for everything that was guessed, added or left out: a zero text embedding, numbers of
+            heads and groups, unused weights.
 
     Returns:
         The model in evaluation mode, on the CPU.
@@ -87,9 +87,9 @@ def load_official(
 
 
 def _guessed(state: Mapping[str, Tensor], like: ModelConfig | None, notes: list[str]) -> ModelConfig:
-    """Return the sizes in the shapes of a state dict; what isn't in them comes from ``like``, else it is the authors'.
+    """Return the sizes in the shapes of a state dict; missing ones come from ``like``, else from the authors' model.
 
-    Full-size weights are taken for the authors' own, whose heads and groups are known.
+    Full-size weights are treated as the authors' own, whose heads and groups are known.
     """
     found = infer(state)
     for known in (*([like] if like else []), ModelConfig()):
@@ -107,15 +107,15 @@ def _guessed(state: Mapping[str, Tensor], like: ModelConfig | None, notes: list[
 
 
 def _tell_unused(state: Mapping[str, Tensor], where: str, notes: list[str]) -> None:
-    """Note averaged weights: they may be the better ones, and this project takes the others."""
+    """Add a note on averaged weights, which may be better but are not used by this project."""
     if any(key.startswith("model_ema.") and state[key].ndim for key in state):
         notes.append(f"averaged weights (EMA) in {Path(where).name} are not used")
 
 
 def official_state(model: DiADModel) -> dict[str, Tensor]:
-    """Return a model's weights in the authors' layout, bit for bit (their text encoder is no part of them).
+    """Return a model's weights in the authors' layout, exactly equal and without their text encoder.
 
-    ``scale_factor`` is among them only where latents aren't scaled by Stable Diffusion's 0.18215.
+    ``scale_factor`` is included only if latents aren't scaled by Stable Diffusion's 0.18215.
     """
     state = to_official(model.state_dict(), model.config)
     if model.config.scale != ModelConfig.scale:
@@ -130,7 +130,7 @@ def save(model: DiADModel, directory: Path) -> None:
 
 
 def load(directory: Path) -> DiADModel:
-    """Read what :func:`save` wrote. Raises UserError."""
+    """Read the files that :func:`save` wrote. Raises UserError."""
     sizes = read_json(directory / "model.json")
     if not isinstance(sizes, dict) or not (directory / "model.safetensors").is_file():
         raise UserError(f"{directory}: expected model.json and model.safetensors of a DiAD; did training end?")
@@ -144,10 +144,10 @@ def load(directory: Path) -> DiADModel:
 
 
 def export(directory: Path, format: str, out: Path, origin: Origin | None = None) -> None:
-    """Write a trained model for other code, with sizes, text embedding and origin.
+    """Write a trained model for other programs, with sizes, text embedding and origin.
 
     Args:
-        directory: What :func:`save` wrote (a cell's checkpoint).
+        directory: Directory written by :func:`save` (a cell's checkpoint).
         format: ``official``: one ``.ckpt`` (or ``.safetensors``, by the suffix of ``out``) that the authors' code
             reads with ``model.load_state_dict(torch.load(out)["state_dict"], strict=False)``; not strict because its
             text encoder and the buffers of its schedule are no part of the weights. A ``.ckpt`` has sizes, text
@@ -194,12 +194,12 @@ def _parts(model: DiADModel) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model that was read.
+    """A trained model that was read from a file or folder.
 
     Attributes:
         model: The networks.
-        origin: What it says of itself; ``None`` when it says nothing.
-        notes: What was guessed, put in or left out while it was read.
+        origin: The origin that the file states; ``None`` if it states none.
+        notes: Lines on what was guessed, added or left out on reading.
     """
 
     model: DiADModel
@@ -229,7 +229,7 @@ def load_trained(source: Path | str, like: ModelConfig | None = None) -> Trained
 
 
 def origin_in(source: Path | str) -> Origin | None:
-    """Return what a file or folder of weights says of itself; ``None`` when it says nothing."""
+    """Return the origin that a file or folder of weights states; ``None`` if it states none."""
     path = Path(source).expanduser()
     if path.is_dir():
         return Origin.from_json((read_json(path / FOLDER_FILE) or {}).get("origin"))
@@ -256,16 +256,16 @@ def _set_text(model: DiADModel, text: Tensor, where: str) -> None:
 
 
 def load_stable_diffusion(source: str, config: ModelConfig | None = None, notes: list[str] | None = None) -> DiADModel:
-    """Make a model whose UNet, autoencoder and text embedding are Stable Diffusion's; the SG network is untrained.
+    """Create a model whose UNet, autoencoder and text embedding are Stable Diffusion's; the SG network is untrained.
 
     Args:
         source: A diffusers folder, a single ``.safetensors``/``.ckpt`` file, or a repository on the hub.
         config: Sizes of the SG network's hint encoder; the rest must fit the weights.
-        notes: Gets a line for everything that was put in or left out: a zero text embedding, a trained SG network.
+        notes: Receives a line for everything that was added or left out: a zero text embedding, a trained SG network.
 
     Raises:
         UserError: Keys are missing, unexpected or misshaped.
-        Skip: The hub is out of reach.
+        Skip: The hub can't be reached.
     """
     config = config or ModelConfig()
     notes = [] if notes is None else notes
@@ -316,12 +316,12 @@ def _load_parts(model: DiADModel, source: str) -> None:
     from transformers import CLIPTextModel
 
     encoder: Any = CLIPTextModel
-    own_text = Path(source) / "text.safetensors"  # a DiAD that was exported has the embedding alone
+    own_text = Path(source) / "text.safetensors"  # An exported DiAD has only the embedding.
     try:
         with hub_access():
             for part in (model.unet, model.vae):
                 folder = "unet" if part is model.unet else "vae"
-                # said outright, as diffusers else warns that accelerate isn't there
+                # given explicitly, because diffusers would warn that accelerate is missing
                 loaded = type(part).from_pretrained(source, subfolder=folder, low_cpu_mem_usage=False)
                 _copy(loaded, part, f"{source}/{type(part).__name__}")
             if own_text.is_file():
@@ -349,10 +349,10 @@ def _copy(source: Any, target: Any, where: str) -> None:
 
 @torch.no_grad()
 def start_posterior(model: DiADModel) -> None:
-    """Start a random autoencoder's posterior narrow: a standard deviation of 0.08, whatever the image.
+    """Initialise a random autoencoder's posterior with a standard deviation of 0.08, independent of the image.
 
-    With the one that random weights give, about 1, a short stage 1 spends its steps on making it smaller, and stage 2
-    then has noisy latents to learn from.
+    Random weights give about 1. A short stage 1 would then spend its steps on reducing it, and stage 2 would learn
+    from noisy latents.
     """
     convolution = model.vae.quant_conv
     convolution.weight[model.config.latent :] = 0
@@ -361,7 +361,7 @@ def start_posterior(model: DiADModel) -> None:
 
 @torch.no_grad()
 def start_sg(model: DiADModel, sff_init: str) -> None:
-    """Start the SG network from the UNet, as the authors' ``build_model`` does; hint encoder and SFF are new.
+    """Initialise the SG network from the UNet, as the authors' ``build_model`` does; hint encoder and SFF are new.
 
     Args:
         model: The model; its UNet is what the SG network starts from.

@@ -1,4 +1,4 @@
-"""Sizes of a DiAD: the authors' full one, small ones for CPUs, and whatever a state dict's shapes say."""
+"""Sizes of a DiAD: the authors' full size, small ones for CPUs, and those derived from a state dict's shapes."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class ModelConfig:
 
     @property
     def reduction(self) -> int:
-        """Image pixels per latent pixel, along one side."""
+        """Return the number of image pixels per latent pixel, along one side."""
         return int(2 ** (len(self.vae_channels) - 1))
 
     def check_size(self, height: int, width: int) -> None:
-        """Refuse image sizes that the networks can't halve. Raises UserError."""
+        """Refuse image sizes that the networks can't halve often enough. Raises UserError."""
         unit = self.reduction * 2 ** (len(self.channels) - 1)
         if height % unit or width % unit or min(height, width) < 2 * unit:
             raise UserError(
@@ -61,7 +61,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Read what :meth:`to_dict` gave. Raises UserError for unknown keys."""
+        """Create a configuration from the values of :meth:`to_dict`. Raises UserError for unknown keys."""
         known = {field.name for field in fields(cls)}
         for key in values:
             if key not in known:
@@ -109,7 +109,7 @@ def of_width(width: int, *, context: int = 768, vae_width: int = 128) -> ModelCo
 
 
 def infer(state: Mapping[str, Tensor]) -> ModelConfig:
-    """Read the sizes off an official-layout state dict's shapes. Heads (8) and groups (32) don't show in them.
+    """Derive the sizes from an official-layout state dict's shapes, which don't show heads (8) and groups (32).
 
     Raises:
         UserError: The state dict has no UNet in the authors' layout.

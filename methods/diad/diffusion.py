@@ -34,7 +34,7 @@ def make_scheduler() -> Any:
 
 @functools.cache
 def _scheduler(levels: int) -> Any:
-    """Return a scheduler with its times set; made once, for it holds no state of a reconstruction."""
+    """Return a scheduler with its times set; it is cached, because it holds no state of a reconstruction."""
     with torch.inference_mode(False), torch.device("cpu"):
         scheduler = make_scheduler()
         scheduler.set_timesteps(levels)
@@ -43,7 +43,7 @@ def _scheduler(levels: int) -> Any:
 
 @dataclass(frozen=True)
 class Step:
-    """One DDIM step: time ``t``, latents after it, and the estimate of the clean latents in it."""
+    """One DDIM step: time ``t``, latents after the step, and its estimate of the clean latents."""
 
     t: int
     x: Tensor
@@ -51,13 +51,13 @@ class Step:
 
 
 def timesteps(steps: int, start: int = LEVELS - 1) -> tuple[Any, list[int], int]:
-    """Return scheduler, times in falling order, and the level that latents are noised to.
+    """Return the scheduler, the times in descending order, and the level to which latents are noised.
 
     From ``start`` 999, latents noised to level 999 are treated as being at the first time (901 with 10 steps), as the
     authors do. From a smaller start they are noised to the first time itself.
 
     Raises:
-        UserError: No such number of steps, or no such start.
+        UserError: The number of steps or the start is out of range.
     """
     if not 1 <= start < LEVELS:
         raise UserError(f"diad: start is {start}; expected a noise level from 1 to {LEVELS - 1}")
@@ -69,7 +69,7 @@ def timesteps(steps: int, start: int = LEVELS - 1) -> tuple[Any, list[int], int]
 
 
 def walk(x: Tensor, eps: Eps, *, steps: int = 10, start: int = LEVELS - 1) -> Iterator[Step]:
-    """Go from noisy latents ``x`` to clean ones, deterministically (eta 0), without clipping; yield each step."""
+    """Go from noisy latents ``x`` to clean ones deterministically (eta 0) and without clipping; yield each step."""
     scheduler, times, _ = timesteps(steps, start)
     for t in times:
         estimate = eps(x, torch.full((len(x),), t, dtype=torch.int64, device=x.device))

@@ -1,6 +1,6 @@
-"""Posterior means and log-variances of all training images, encoded once and kept as a cached array.
+"""Posterior means and log-variances of all training images, encoded once and kept in a cached array.
 
-The posterior is sampled anew at every step, as the authors do: a cached sample would be another objective.
+The posterior is sampled again at every step, as in the authors' code; a cached sample would change the objective.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from diadbench.methods.training.feeding import as_float, kept
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
-#: Part of the key: raise it when the layout of a row changes.
+#: Part of the key. Raise it when the layout of a row changes.
 LAYOUT = 2
 
 
@@ -36,11 +36,11 @@ def posteriors(
     """Return mean and log-variance ``float32 (N,2,4,h,w)`` of all training images.
 
     Args:
-        model: Its autoencoder encodes.
+        model: The model whose autoencoder encodes.
         train: The images.
         run: The run's settings.
-        own: The autoencoder was trained by this cell and no other cell has it: the latents lie in the cell's own
-            directory and end with it. Otherwise they lie in the shared cache.
+        own: Whether this cell alone has trained the autoencoder; its latents then lie in the cell's own directory and
+            are removed with it. Otherwise they lie in the shared cache.
         batch_size: Images at a time.
 
     Raises:
@@ -69,7 +69,7 @@ def posteriors(
 
 
 def forget_own(run: RunContext) -> None:
-    """Remove the latents of a cell's own autoencoder: nothing reads them after its training."""
+    """Remove the latents of a cell's own autoencoder, which are not read after its training."""
     shutil.rmtree(run.directory / "latents", ignore_errors=True)
 
 
@@ -79,7 +79,7 @@ def deviation(latents: CachedArray) -> float:
 
 
 class CachedLatents:
-    """Batches of stage 2: images with their posteriors. A class, so that several processes can be sent it.
+    """Batches of stage 2: images with their posteriors. It is a class so that it can be sent to other processes.
 
     Args:
         train: The images.
@@ -90,14 +90,14 @@ class CachedLatents:
         self._train, self._latents = train, latents
 
     def read(self, indices: Tensor) -> dict[str, Tensor]:
-        """Return images as they are kept and their posteriors ``float32 (B,2,4,h,w)``, on the CPU."""
+        """Return images as they are stored and their posteriors ``float32 (B,2,4,h,w)``, on the CPU."""
         return {
             "image": kept(self._train, indices),
             "posterior": torch.from_numpy(self._latents.gather(indices.numpy())),
         }
 
     def finish(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Convert the images, and take mean and log-variance apart."""
+        """Convert the images, and separate mean and log-variance."""
         both = batch["posterior"]
         mean, logvar = both[:, 0].contiguous(), both[:, 1].contiguous()
         return {"image": as_float(batch["image"]), "mean": mean, "logvar": logvar}

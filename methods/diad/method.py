@@ -21,7 +21,7 @@ from diadbench.methods.diad.latents import CachedLatents, deviation, forget_own,
 from diadbench.methods.diad.networks.card import memory_of, place
 from diadbench.methods.diad.networks.discriminator import START
 from diadbench.methods.diad.networks.half_weights import with_half_weights
-from diadbench.methods.diad.networks.memory import slim
+from diadbench.methods.diad.networks.memory import reduced_memory
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.noise import image_noise
 from diadbench.methods.diad.normalise import denormalise, normalise
@@ -179,7 +179,7 @@ class DiAD(LightningMethod[DiADModel]):
 
     @property
     def model(self) -> DiADModel:
-        """The networks. A training step by step sets them. RuntimeError before :meth:`fit` and :meth:`load`."""
+        """The networks; they are set by training. RuntimeError before :meth:`fit` and :meth:`load`."""
         return self.fitted()
 
     @model.setter
@@ -189,7 +189,7 @@ class DiAD(LightningMethod[DiADModel]):
     # -- training -------------------------------------------------------------------------------------------
 
     def stages(self, train: TrainData, run: RunContext) -> Stages:
-        """Train stage 1 (if it has steps) and stage 2; nothing where all comes from the option ``checkpoint``."""
+        """Train stage 1 (if it has steps) and stage 2; neither if the option ``checkpoint`` provides the networks."""
         self._prepare(run)
         self._model = self._placed(self.start_model(run), run)
         if not self.checkpoint:
@@ -219,7 +219,7 @@ class DiAD(LightningMethod[DiADModel]):
         return model
 
     def _trained(self, run: RunContext) -> DiADModel:
-        """Return the trained networks of the option ``checkpoint``, and say where they come from."""
+        """Return the trained networks of the option ``checkpoint``, and note their origin."""
         found = weights.load_trained(self.checkpoint, like=self.config)
         asked, there = (dataclasses.replace(each, scale=1.0) for each in (self.config, found.model.config))
         if self._size_is_chosen and asked != there:
@@ -235,17 +235,17 @@ class DiAD(LightningMethod[DiADModel]):
         return found.model
 
     def _tell_origin(self, source: str, run: RunContext) -> None:
-        """Say what a file of weights says of itself, where it is one that was exported here."""
+        """Add the notes that an exported file of weights states."""
         origin = weights.origin_in(source)
         if origin is not None:
             add(run.notes, notes_of(origin, Path(source).name, run))
 
     def train_autoencoder(self, train: TrainData, run: RunContext) -> None:
-        """Train stage 1 of :attr:`model` alone; nothing where it has no steps."""
+        """Train only stage 1 of :attr:`model`; nothing if it has no steps."""
         train_stages(self._autoencoder_stage(run), train, run)
 
     def train_diffusion(self, train: TrainData, run: RunContext) -> None:
-        """Train stage 2 of :attr:`model` alone."""
+        """Train only stage 2 of :attr:`model`."""
         train_stages(self._diffusion_stage(train, run), train, run)
 
     def _autoencoder_stage(self, run: RunContext) -> Stages:
@@ -269,7 +269,7 @@ class DiAD(LightningMethod[DiADModel]):
         yield Stage(stage, self._budget(self.stage1, run), "autoencoder", keep_frozen=False)
 
     def _diffusion_stage(self, train: TrainData, run: RunContext) -> Stages:
-        """Yield stage 2. What it doesn't train is kept small until it has been trained."""
+        """Yield stage 2. The parts that it doesn't train use little memory until it has been trained."""
         model = self.fitted()
         fetch = self.fetch(train, run)
         budget, recompute = self._placed_budget(model, run)
@@ -277,14 +277,14 @@ class DiAD(LightningMethod[DiADModel]):
             model.enable_checkpointing()
         decay = self.stage2.steps if self.lr_decay else 0
         dtype = torch.bfloat16 if self.frozen_precision == "bfloat16" else torch.float32
-        with slim(model, dtype=dtype, without_autoencoder=self.cache_latents):
+        with reduced_memory(model, dtype=dtype, without_autoencoder=self.cache_latents):
             stage = DiffusionStage(model, self.optimizer, self.lr, decay, levels=self.train_levels)
             yield Stage(stage, budget, "diffusion", fetch, keep_frozen=False)
         forget_own(run)
         run.extras["sff_trained"] = not model.sg.sff.is_silent()
 
     def fetch(self, train: TrainData, run: RunContext) -> Fetch | None:
-        """Return the batches of stage 2: images with cached posteriors, or ``None`` where they are not cached."""
+        """Return the batches of stage 2: images with cached posteriors, or ``None`` if they are not cached."""
         model = self.fitted()
         model.eval()
         if not (self.cache_latents or self.scale_latents):
@@ -295,7 +295,7 @@ class DiAD(LightningMethod[DiADModel]):
         return CachedLatents(train, latents) if self.cache_latents else None
 
     def _placed_budget(self, model: DiADModel, run: RunContext) -> tuple[Budget, bool]:
-        """Return stage 2's budget and whether blocks are computed again; on a GPU as its memory allows."""
+        """Return stage 2's budget and whether activations are recomputed; on a GPU both depend on its memory."""
         budget = self._budget(self.stage2, run)
         if run.device.type != "cuda":
             return budget, self.checkpointing
@@ -323,7 +323,7 @@ class DiAD(LightningMethod[DiADModel]):
     # -- prediction -----------------------------------------------------------------------------------------
 
     def predict(self, images: Tensor) -> Prediction:
-        """Reconstruct, compare features, smooth, pool. Noise depends on each image and the seed alone."""
+        """Reconstruct, compare features, smooth, pool. Noise depends only on each image and the seed."""
         with torch.no_grad():
             maps, reconstruction = self.explain(images.to(self.fitted().text.device))
             total = anomaly_map(maps, self.sigma)
@@ -362,7 +362,7 @@ class DiAD(LightningMethod[DiADModel]):
 
     @torch.no_grad()
     def denoising(self, images: Tensor) -> tuple[list[int], Tensor, Tensor]:
-        """Return what the steps of a reconstruction look like, to be painted.
+        """Return intermediate results of a reconstruction's steps for drawing.
 
         Returns:
             The steps' times; the decoded latents after each step, and the decoded estimates of the clean latents in
@@ -391,7 +391,7 @@ class DiAD(LightningMethod[DiADModel]):
         weights.save(self.fitted(), directory)
 
     def load(self, directory: Path, run: RunContext) -> None:
-        """Read what :meth:`save` wrote."""
+        """Read the files that :meth:`save` wrote."""
         self._prepare(run, trained_before=True)
         model = weights.load(directory)
         model.config.check_size(*run.image_size)
@@ -399,12 +399,12 @@ class DiAD(LightningMethod[DiADModel]):
 
     @staticmethod
     def export(directory: Path, format: str, out: Path, origin: Origin | None = None) -> None:
-        """Write a kept model for other code; see :func:`diadbench.methods.diad.checkpoints.export`."""
+        """Write a kept model for other programs; see :func:`diadbench.methods.diad.checkpoints.export`."""
         weights.export(directory, format, out, origin)
 
     def _prepare(self, run: RunContext, *, trained_before: bool = False) -> None:
         self._run = run
-        if not self.checkpoint:  # whose own sizes count
+        if not self.checkpoint:  # its own sizes are used
             self.config.check_size(*run.image_size)
         backbone = load_backbone(
             self.backbone_name, weights=self.backbone_weights, out_indices=self.levels, trained_before=trained_before
@@ -423,7 +423,7 @@ class DiAD(LightningMethod[DiADModel]):
         add(run.notes, notes)
 
     def keep(self, model: DiADModel, run: RunContext) -> None:
-        """Keep the networks for prediction: placed, frozen, compiled where that is asked for."""
+        """Keep the networks for prediction: on the device, frozen, and compiled if requested."""
         super().keep(self._placed(model, run), run)
         model.requires_grad_(False)
         once = self.inference_precision == "bfloat16" and run.device.type == "cuda"
@@ -438,7 +438,7 @@ class DiAD(LightningMethod[DiADModel]):
 
 
 def _small(sizes: config.ModelConfig) -> list[str]:
-    """Return the note on networks of another size than the authors'; ``scale`` is no size."""
+    """Return a note if the networks differ in size from the authors'; ``scale`` is no size."""
     if dataclasses.replace(sizes, scale=config.ModelConfig.scale) == config.SIZES["sd15"]:
         return []
     return [f"DiAD at a small size ({sizes.channels[0]} channels)"]

@@ -1,7 +1,7 @@
 """Names of weights: the authors' (Stable Diffusion's layout) and ours (diffusers'), for any width and depth.
 
-The rules are general; every key is accounted for in both directions, and nothing is computed: a tensor is renamed,
-and the autoencoder's attention weights are seen as matrices instead of 1x1 convolutions.
+The rules are general; every key is accounted for in both directions, and nothing is computed: tensors are renamed,
+and the autoencoder's attention weights are viewed as matrices instead of 1x1 convolutions.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TOP = {
     "controlnet_mid_block": "middle_block_out.0",
     "controlnet_cond_embedding.conv_in": "input_hint_block.0",
 }
-#: Buffers of the authors' checkpoints that follow from the schedule, and losses' parameters: no weights of ours.
+#: Buffers of the authors' checkpoints that follow from the schedule, and losses' parameters, which are not loaded.
 IGNORED = re.compile(
     r"(betas|alphas_cumprod\w*|sqrt_\w+|ddim_\w+|log_one_minus_alphas_cumprod|posterior_\w+|logvar|lvlb_weights|scale_factor)$"
     r"|(model_ema|first_stage_model\.loss|cond_stage_model)\."
@@ -41,7 +41,7 @@ IGNORED = re.compile(
 
 
 def official_name(key: str, config: ModelConfig) -> str:
-    """Return the authors' name of one of :class:`DiADModel`'s weights. Raises KeyError for others."""
+    """Return the authors' name of one of :class:`DiADModel`'s weights. Raises KeyError for other names."""
     for prefix, official, rename in (
         ("unet.", "model.diffusion_model.", _network_name),
         ("sg.control.", "control_model.", _network_name),
@@ -103,14 +103,14 @@ def _vae_inner(rest: str) -> str:
 
 
 def to_official(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Return our weights in the authors' layout, bit for bit; ``text`` has no name there and is left out."""
+    """Return our weights in the authors' layout, exactly equal; ``text`` has no name there and is left out."""
     return {official_name(key, config): _as_convolution(key, value) for key, value in state.items() if key != "text"}
 
 
 def from_official(
     state: Mapping[str, Tensor], ours: Mapping[str, Tensor], config: ModelConfig
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return weights by our names, and what doesn't fit.
+    """Return weights by our names, and the keys that don't fit.
 
     Args:
         state: Weights in the authors' layout.
@@ -131,7 +131,7 @@ def from_official(
         expected = _as_convolution(key, ours[key]).shape
         if value.shape == expected:
             found[key] = value.reshape(ours[key].shape)
-        elif value.shape == ours[key].shape:  # a linear layer's matrix, as newer Stable Diffusion files have it
+        elif value.shape == ours[key].shape:  # a linear layer's matrix, as in newer Stable Diffusion files
             found[key] = value
         else:
             problems.append(f"misshaped {official}: has shape {tuple(value.shape)}, expected {tuple(expected)}")
@@ -140,12 +140,12 @@ def from_official(
 
 
 def _as_convolution(key: str, value: Tensor) -> Tensor:
-    """See the autoencoder's attention matrices as the 1x1 convolutions that they are in the authors' layout."""
+    """View the autoencoder's attention matrices as the 1x1 convolutions of the authors' layout."""
     if value.ndim == 2 and re.match(r"vae\.(en|de)coder\.mid_block\.attentions", key):
         return value[:, :, None, None]
     return value
 
 
 def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    """Whether two state dicts have the same keys and the same bits."""
+    """Whether two state dicts have the same keys and exactly equal tensors."""
     return a.keys() == b.keys() and all(a[key].dtype == b[key].dtype and torch.equal(a[key], b[key]) for key in a)

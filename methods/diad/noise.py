@@ -1,4 +1,4 @@
-"""Noise that depends on the image and the seed alone, never on batch size or order."""
+"""Noise that depends only on the image and the seed, not on batch size or order."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 
 def image_noise(images: Tensor, shape: Sequence[int], *, seed: int, draw: int = 0) -> tuple[Tensor, Tensor]:
-    """Return the posterior's noise and the diffusion's, each ``(B,*shape)``, on the images' device.
+    """Return the posterior's noise and the diffusion's noise, each ``(B,*shape)``, on the images' device.
 
     Args:
-        images: ``float32 (B,3,H,W)`` in [0,1], as they came in.
+        images: ``float32 (B,3,H,W)`` in [0,1], as given.
         shape: Shape of one latent image.
         seed: The run's seed.
-        draw: Number of the sample, where several are averaged.
+        draw: Number of the sample, if several are averaged.
     """
     drawn = [_draw(image, (2, *shape), seed, draw) for image in images.detach().cpu()]
     both = torch.stack(drawn, dim=1)

@@ -1,4 +1,4 @@
-"""ImageNet's mean and standard deviation, in which all of DiAD's images live (not [-1, 1])."""
+"""ImageNet's mean and standard deviation, with which all of DiAD's images are normalised (not [-1, 1])."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Turn ``(B,3,H,W)`` images in [0,1] into what the networks see."""
+    """Normalise ``(B,3,H,W)`` images in [0,1] for the networks."""
     return (images - _column(MEAN, images)) / _column(STD, images)
 
 
 def denormalise(images: Tensor) -> Tensor:
-    """Undo :func:`normalise`. Nothing is clamped."""
+    """Invert :func:`normalise`. Nothing is clamped."""
     return images * _column(STD, images) + _column(MEAN, images)
 
 
@@ -26,6 +26,6 @@ def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
 
 @functools.cache
 def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return a constant of a device; made once, for each new one would be a copy that the device waits for."""
-    with torch.inference_mode(False):  # it serves training too
+    """Return a constant on a device; it is cached, because each new one would be a copy that the device waits for."""
+    with torch.inference_mode(False):  # also used in training
         return torch.tensor(values, dtype=dtype, device=device).view(1, 3, 1, 1)

@@ -1,4 +1,4 @@
-"""The embedding of the empty prompt: made once by CLIP's text encoder, then kept."""
+"""The embedding of the empty prompt, computed once by CLIP's text encoder and then kept."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from diadbench.methods.features.weights import load_state
 #: CLIP's tokens of "": begin, then end as padding up to 77.
 BEGIN, END, LENGTH = 49406, 49407, 77
 OFFICIAL_PREFIX = "cond_stage_model.transformer."
-#: Of Stable Diffusion 1's text encoder, which has a head for 64 channels.
+#: Number of heads of Stable Diffusion 1's text encoder, one for 64 channels.
 WIDTH = 768
 _ANY_PREFIX = "cond_stage_model."
 _TOKENS = "text_model.embeddings.token_embedding.weight"
 _FEED_FORWARD = "text_model.encoder.layers.0.mlp.fc1.weight"
-#: What a table says when there is no embedding.
+#: Note for tables if there is no embedding.
 ZERO = "DiAD's text embedding is zero"
 
 
@@ -34,7 +34,7 @@ def empty_prompt(encoder: Any) -> Tensor:
 
 
 def embedding_of(state: Mapping[str, Tensor], where: str = "weights") -> Tensor | None:
-    """Return the embedding from the text encoder in an official-layout state dict; ``None`` if there is none.
+    """Return the embedding from the text encoder in an official-layout state dict; ``None`` if it has no encoder.
 
     Raises:
         UserError: Keys of the text encoder are missing or unexpected.
@@ -44,7 +44,7 @@ def embedding_of(state: Mapping[str, Tensor], where: str = "weights") -> Tensor 
         return None
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    # newer files have the names of a newer transformers, without "text_model."
+    # Newer files use the names of a newer transformers, without "text_model.".
     own = {f"text_model.{key.removeprefix('text_model.')}": value for key, value in own.items()}
     own.pop("text_model.embeddings.position_ids", None)
     for key in (_TOKENS, _FEED_FORWARD):
@@ -69,7 +69,7 @@ def embedding_of(state: Mapping[str, Tensor], where: str = "weights") -> Tensor 
 
 
 def embedding_or_zero(state: Mapping[str, Tensor], shape: tuple[int, ...], where: str, notes: list[str]) -> Tensor:
-    """Return the embedding from the text encoder in a state dict; zero if there is none of CLIP's, which is noted.
+    """Return the embedding from the text encoder in a state dict; if there is none of CLIP's, zero, with a note.
 
     Raises:
         UserError: The text encoder is not whole, or of another width.
@@ -80,7 +80,7 @@ def embedding_or_zero(state: Mapping[str, Tensor], shape: tuple[int, ...], where
         reason = "has another kind of text encoder" if another else "has no text encoder"
         notes.append(f"{ZERO}: {Path(where).name} {reason}")
         return torch.zeros(shape)
-    if found.shape[-1] != WIDTH:  # the number of heads doesn't show in shapes
+    if found.shape[-1] != WIDTH:  # The number of heads can't be derived from shapes.
         notes.append(f"heads of the text encoder in {Path(where).name} are guessed: {_heads(found.shape[-1])}")
     return fitting(found, shape, where)
 
@@ -90,7 +90,7 @@ def _heads(width: int) -> int:
 
 
 def fitting(text: Tensor, shape: tuple[int, ...], where: str) -> Tensor:
-    """Return ``text`` if it has the shape that the model wants. Raises UserError."""
+    """Return ``text`` if it has the model's shape. Raises UserError."""
     if tuple(text.shape) != tuple(shape):
         raise UserError(f"{where}: text embedding is {tuple(text.shape)}, expected {tuple(shape)}")
     return text

@@ -1,4 +1,4 @@
-"""A reconstruction from start to end: the hint is encoded once, one pass of the networks a step, one decode."""
+"""A whole reconstruction: the hint is encoded once, the networks run once per step, the result is decoded once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def trajectory(
     start: int = LEVELS - 1,
     estimate: Estimate | None = None,
 ) -> Iterator[Step]:
-    """Yield all DDIM steps of a reconstruction. The last one's ``x`` is what is decoded.
+    """Yield all DDIM steps of a reconstruction. The ``x`` of the last step is decoded.
 
     Args:
         model: The networks.
@@ -33,7 +33,7 @@ def trajectory(
         noises: Noise of the posterior and of the diffusion, each ``(B,4,h,w)``.
         steps: DDIM steps.
         start: Noise level to start from.
-        estimate: Stands for :meth:`DiADModel.eps`, such as a compiled one.
+        estimate: Used in place of :meth:`DiADModel.eps`, such as a compiled version.
     """
     eps = estimate or model.eps
     z = model.sample_latent(*posterior, noises[0])
@@ -56,7 +56,7 @@ def reconstruct(
 ) -> Tensor:
     """Return normalised reconstructions ``float32 (B,3,H,W)``. Arguments as for :func:`trajectory`.
 
-    Equal to the authors' way up to rounding: their guidance of 9 lies between two equal estimates.
+    The result equals the authors' up to rounding, because their guidance of 9 is applied to two equal estimates.
     """
     for step in trajectory(model, images, posterior, noises, steps=steps, start=start, estimate=estimate):
         z = step.x

@@ -50,12 +50,12 @@ def anomaly_map(levels: Tensor, sigma: float = SIGMA) -> Tensor:
 
 
 def image_score(maps: Tensor, pool: int = POOL) -> Tensor:
-    """Return the largest value after eight average poolings at stride 1: ``(B,)``.
+    """Return the largest value after eight average poolings with stride 1, as ``(B,)``.
 
     Args:
         maps: ``(B,H,W)``.
-        pool: Side of the pooling; 8 is the authors', for 256 pixels. Maps too small for eight poolings (below 64
-            pixels with 8) get as many as fit.
+        pool: Side of the pooling; the authors use 8 for 256 pixels. Maps that are too small for eight poolings (below
+            64 pixels with 8) get as many as fit.
     """
     pooled = maps[:, None]
     for _ in range(POOLINGS):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, unknown_name
 from diadbench.methods.diad.diffusion import LEVELS
-from diadbench.methods.diad.networks.discriminator import adaptive_weight, fooling_loss, patch_gan, telling_loss
+from diadbench.methods.diad.networks.discriminator import adaptive_weight, discriminator_loss, generator_loss, patch_gan
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.normalise import normalise
 
@@ -31,7 +31,7 @@ def make_optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float) -> 
     parameters = list(parameters)
     if name == "adamw":
         real = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
-        return torch.optim.AdamW(parameters, lr=lr, fused=real)  # without temporaries of the size of the model
+        return torch.optim.AdamW(parameters, lr=lr, fused=real)  # without temporaries as large as the model
     if name == "adafactor":
         return torch.optim.Adafactor(parameters, lr=lr)
     if name != "adamw8bit":
@@ -45,7 +45,7 @@ def make_optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float) -> 
 
 
 class _Stage(pl.LightningModule):
-    """What both stages share: the optimiser and the learning rate's fall."""
+    """Common parts of both stages: the optimiser and the decay of the learning rate."""
 
     def __init__(self, model: DiADModel, optimizer: str, lr: float, decay_steps: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class _Stage(pl.LightningModule):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser; the learning rate is constant, or falls to zero in a straight line."""
+        """Return the optimiser; the learning rate is constant or decreases linearly to zero."""
         optimizer = make_optimizer(self._optimizer, self.trained(), self._lr)
         if not self._decay_steps:
             return optimizer
@@ -68,17 +68,17 @@ class _Stage(pl.LightningModule):
 class AutoencoderStage(_Stage):
     """Stage 1: the whole autoencoder. L1, summed over an image, + LPIPS for each pixel if there is one + KL.
 
-    With a discriminator, its loss comes on top from step ``discriminator_start`` on. One Adam moves both: their
-    parameters are apart, so that is what two would do, but for the discriminator seeing reconstructions from before
-    the autoencoder's move where the authors' sees those from after it.
+    With a discriminator, its loss is added from step ``discriminator_start`` on. One Adam updates both networks. Since
+    their parameters are separate, this equals two optimisers, except that the discriminator sees reconstructions from
+    before the autoencoder's update, while the authors' sees those from after it.
 
     Args:
         model: The networks.
         lpips: Perceptual distance of normalised images, or ``None``.
         lr: Learning rate of Adam.
-        betas: Of Adam; the authors' are (0.5, 0.9), for the discriminator's sake.
+        betas: Adam's betas; the authors use (0.5, 0.9) because of the discriminator.
         decay_steps: Steps after which the learning rate is zero; 0 keeps it.
-        discriminator_start: First step with the discriminator, from 0; ``None`` leaves it out.
+        discriminator_start: First step with the discriminator, counted from 0; ``None``: no discriminator.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class AutoencoderStage(_Stage):
     ) -> None:
         super().__init__(model, "adam", lr, decay_steps)
         self._betas = betas
-        self._lpips = [lpips]  # in a list, so that its weights are no part of the checkpoint
+        self._lpips = [lpips]  # in a list, so that its weights are not part of the checkpoint
         model.requires_grad_(False)
         model.vae.requires_grad_(True)
         self._start = discriminator_start
@@ -104,7 +104,7 @@ class AutoencoderStage(_Stage):
         images = normalise(batch["image"])
         mean, logvar = (each.float() for each in self.model.encode(images))
         z = self.model.sample_latent(mean, logvar, torch.randn_like(mean))
-        output = self.model.decode(z).float()  # sums over an image don't fit half precision
+        output = self.model.decode(z).float()  # Sums over an image exceed the range of half precision.
         pixels = (images - output).abs()
         l1 = pixels.sum() / len(images)
         kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).sum() / len(images)
@@ -118,15 +118,15 @@ class AutoencoderStage(_Stage):
         return loss if self.discriminator is None else self._judged(self.discriminator, loss, images, output)
 
     def _judged(self, discriminator: nn.Module, loss: Tensor, images: Tensor, output: Tensor) -> Tensor:
-        """Return the loss with the discriminator's share and the discriminator's own loss."""
+        """Return the loss with the discriminator's share, and the discriminator's own loss."""
         if self._start is None or self.global_step < self._start:
-            # zero gradients and not none: processes that train together wait for every parameter's
+            # Zero gradients instead of none, because distributed processes wait for every parameter's gradient.
             return loss + 0.0 * sum(parameter.sum() for parameter in discriminator.parameters())
-        fooling = fooling_loss(discriminator, output)
-        weight = adaptive_weight(loss, fooling, self.model.vae.decoder.conv_out.weight)
-        telling = telling_loss(discriminator, images, output)
-        self.log_dict({"fooling": fooling, "telling": telling, "adaptive_weight": weight})
-        return loss + weight * fooling + telling
+        adversarial = generator_loss(discriminator, output)
+        weight = adaptive_weight(loss, adversarial, self.model.vae.decoder.conv_out.weight)
+        own = discriminator_loss(discriminator, images, output)
+        self.log_dict({"fooling": adversarial, "telling": own, "adaptive_weight": weight})
+        return loss + weight * adversarial + own
 
     def configure_optimizers(self) -> Any:
         """Return Adam."""
@@ -138,7 +138,7 @@ class AutoencoderStage(_Stage):
 
 
 class DiffusionStage(_Stage):
-    """Stage 2: mean squared error of the noise estimate. Batches hold ``image`` and ``mean``, ``logvar`` or neither.
+    """Stage 2: mean squared error of the noise estimate. Batches hold ``image``, with or without ``mean``, ``logvar``.
 
     Args:
         model: The networks.
@@ -162,7 +162,7 @@ class DiffusionStage(_Stage):
         return loss
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the loss of a batch: the posterior is sampled here, at every step."""
+        """Return the loss of a batch; the posterior is sampled here, at every step."""
         images = normalise(batch["image"])
         if "mean" in batch:
             mean, logvar = batch["mean"], batch["logvar"]
@@ -175,7 +175,7 @@ class DiffusionStage(_Stage):
 
 
 def find_lpips() -> nn.Module | None:
-    """Return LPIPS (VGG16) when torchvision's weights are in the local cache; never downloads them."""
+    """Return LPIPS (VGG16) if torchvision's weights are in the local cache; they are never downloaded."""
     if not (Path(torch.hub.get_dir()) / "checkpoints" / _VGG).is_file():
         return None
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity

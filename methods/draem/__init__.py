@@ -1,4 +1,4 @@
-"""DRAEM: reconstruction and segmentation trained on painted anomalies (Zavrtanik et al., ICCV 2021)."""
+"""DRAEM: reconstruction and segmentation trained on synthetic anomalies (Zavrtanik et al., ICCV 2021)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """DRAEM's three losses as the authors compute them, and the image score.
 
-anomalib 2.7 takes SSIM and focal loss from kornia. With kornia 0.9 its ``FocalLoss(alpha=1)`` weighs class 0 with
-``1 - alpha = 0``: normal pixels cost nothing. Here both classes weigh 1, as in the authors' code.
+anomalib 2.7 takes SSIM and focal loss from kornia. With kornia 0.9 its ``FocalLoss(alpha=1)`` gives class 0 the
+weight ``1 - alpha = 0``, so normal pixels have no loss. Here both classes have weight 1, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from torch.nn import functional
 #: Side of the SSIM window and its Gaussian's standard deviation, in pixels.
 WINDOW, SIGMA = 11, 1.5
 
-#: Side of the window that the anomaly map is averaged over before the maximum is taken, at 256 pixels.
+#: Side of the window over which the anomaly map is averaged before its maximum is taken, at 256 pixels.
 POOL = 21
 
 
 def ssim(first: Tensor, second: Tensor) -> Tensor:
-    """Mean structural similarity of ``(B,C,H,W)``: a scalar in [-1,1].
+    """Return the mean structural similarity of ``(B,C,H,W)``, a scalar in [-1,1].
 
-    Windows at the border are filled with zeros. The data range is guessed from ``first`` as in the authors' code:
-    1, or 255 where a value exceeds 128; and 1 more where one is below -0.5.
+    Windows at the border are padded with zeros. The data range is derived from ``first`` as in the authors' code: 1, or
+    255 if a value exceeds 128; plus 1 if a value is below -0.5.
     """
     c1, c2 = _constants(first.detach())
     mean_1, mean_2, var_1, var_2, covariance = _moments(first, second)
@@ -32,7 +32,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _constants(images: Tensor) -> tuple[Tensor | float, Tensor | float]:
-    """Return SSIM's two constants for the guessed data range; on a GPU as tensors, which nobody waits for."""
+    """Return SSIM's two constants for the data range; on a GPU as tensors, so that the host doesn't wait."""
     if images.device.type == "cpu":
         span: Tensor | float = (255.0 if images.max() > 128 else 1.0) + (1.0 if images.min() < -0.5 else 0.0)
     else:
@@ -41,8 +41,8 @@ def _constants(images: Tensor) -> tuple[Tensor | float, Tensor | float]:
 
 
 def _moments(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return both means and variances and the covariance of each window; on a GPU in one convolution."""
-    if first.device.type == "cpu":  # in this order: it is that in which gradients are added
+    """Return both means and variances and the covariance of each window; on a GPU with one convolution."""
+    if first.device.type == "cpu":  # This order decides the order in which gradients are added.
         mean_1, mean_2 = _blur(first), _blur(second)
         var_1 = _blur(first * first) - mean_1.square()
         var_2 = _blur(second * second) - mean_2.square()
@@ -54,7 +54,7 @@ def _moments(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor, Ten
 
 @functools.lru_cache(maxsize=8)
 def _line(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the Gaussian's weights along a line; they sum to 1."""
+    """Return the weights of a one-dimensional Gaussian; they sum to 1."""
     with torch.inference_mode(False):
         place = torch.arange(WINDOW, device=device, dtype=dtype) - WINDOW // 2
         line = torch.exp(-place.square() / (2 * SIGMA**2))
@@ -62,7 +62,7 @@ def _line(dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def _blur(images: Tensor) -> Tensor:
-    """Separable Gaussian with zero padding, each channel alone."""
+    """Apply a separable Gaussian with zero padding to each channel."""
     line = _line(images.dtype, images.device)
     channels = images.shape[1]
     rows = line.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
@@ -71,13 +71,13 @@ def _blur(images: Tensor) -> Tensor:
 
 
 def focal(probability: Tensor, mask: Tensor, gamma: float = 2.0, smooth: float = 1e-5) -> Tensor:
-    """Focal loss, both classes weighing the same: a scalar, the mean over pixels.
+    """Return the focal loss with equal class weights: a scalar, the mean over pixels.
 
     Args:
         probability: Softmax output ``(B,2,H,W)``.
         mask: 1 where anomalous, ``(B,1,H,W)``.
         gamma: Power of ``1 - p``.
-        smooth: The target is clamped to ``[smooth, 1 - smooth]`` and ``smooth`` added to the target's probability.
+        smooth: The target is clamped to ``[smooth, 1 - smooth]``, and ``smooth`` is added to the target's probability.
     """
     target = torch.cat([1 - mask, mask], 1).clamp(smooth, 1 - smooth)
     p = (target * probability).sum(1) + smooth
@@ -88,12 +88,12 @@ def draem_loss(reconstruction: Tensor, clean: Tensor, logits: Tensor, mask: Tens
     """Return the parts ``l2``, ``ssim``, ``focal`` and their sum ``loss``, all scalars, in float32 in any precision.
 
     Args:
-        reconstruction: Of the corrupted image, ``(B,3,H,W)``.
+        reconstruction: Reconstruction of the corrupted image, ``(B,3,H,W)``.
         clean: The image before the corruption, ``(B,3,H,W)`` in [0,1].
-        logits: Of the segmentation, ``(B,2,H,W)``.
-        mask: Where it was corrupted, ``(B,1,H,W)``.
+        logits: Logits of the segmentation, ``(B,2,H,W)``.
+        mask: Corrupted pixels, ``(B,1,H,W)``.
     """
-    # SSIM's variances are differences of large squares: in half precision nothing but rounding is left of them
+    # SSIM's variances are differences of large squares, of which half precision leaves only rounding errors.
     with torch.autocast(reconstruction.device.type, enabled=False):
         reconstruction, clean, logits = reconstruction.float(), clean.float(), logits.float()
         parts = {
@@ -105,7 +105,7 @@ def draem_loss(reconstruction: Tensor, clean: Tensor, logits: Tensor, mask: Tens
 
 
 def image_score(anomaly_map: Tensor, pool: int = POOL) -> Tensor:
-    """Largest mean of ``pool`` x ``pool`` pixels (odd) of each map ``(B,H,W)``: ``float32 (B,)``.
+    """Return the largest mean of ``pool`` x ``pool`` pixels (odd) of each map ``(B,H,W)``: ``float32 (B,)``.
 
     Pixels beyond the border count as zeros.
     """

@@ -1,4 +1,4 @@
-"""DRAEM as a method: two networks trained together on painted anomalies."""
+"""DRAEM as a method: two networks trained together on synthetic anomalies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from diadbench.methods.training.optimizers import can_fuse
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
-#: So many images without one positive pixel can't be chance: each has some with a probability of about 0.4.
+#: This many images without a positive pixel can't be chance, since each has some with a probability of about 0.4.
 WINDOW = 64
 
 
@@ -87,7 +87,7 @@ class Draem(LightningMethod["_Module"]):
         )
 
     def stages(self, train: TrainData, run: RunContext) -> Stages:
-        """Train both networks together."""
+        """Yield the training of both networks together."""
         yield from super().stages(train, run)
         module = self.fitted()
         run.extras.update(
@@ -95,7 +95,7 @@ class Draem(LightningMethod["_Module"]):
         )
 
     def build(self, run: RunContext, *, trained_before: bool = False) -> _Module:
-        """Return both networks as the authors start them."""
+        """Return both networks, initialised as in the authors' code."""
         height, width = run.image_size
         if height % MULTIPLE or width % MULTIPLE:
             raise UserError(f"draem: image sides must be multiples of {MULTIPLE}, found {height}x{width}")
@@ -106,7 +106,7 @@ class Draem(LightningMethod["_Module"]):
         return module
 
     def module(self, train: TrainData, run: RunContext) -> _Module:
-        """Return both networks with the textures that anomalies are painted with."""
+        """Return both networks with the textures of the anomalies."""
         source: Source
         if self._textures is not None:
             source = FolderTextures(self._textures)
@@ -122,13 +122,13 @@ class Draem(LightningMethod["_Module"]):
         return self._budget
 
     def fetch(self, train: TrainData, run: RunContext) -> Fetch:
-        """Return the images without their class ids; on a GPU with an image to paint with for each."""
+        """Return the images without their class ids; on a GPU, also a texture image for each."""
         if run.device.type != "cuda":
             return ImagesAlone(train)
         return ImagesWithTextures(train, None if self._textures is None else FolderTextures(self._textures), run.seed)
 
     def predict(self, images: Tensor) -> Prediction:
-        """Return the probability of an anomaly at each pixel, its largest pooled mean, and the repainted image."""
+        """Return the probability of an anomaly at each pixel, its largest pooled mean, and the reconstruction."""
         module = self.fitted()
         with torch.inference_mode():
             images = images.to(module.device)
@@ -142,7 +142,7 @@ def _image(train: TrainData, i: int) -> Tensor:
 
 
 class _Module(pl.LightningModule):
-    """Both networks, one optimiser."""
+    """Both networks with one optimiser."""
 
     images: Tensor
     positives: Tensor
@@ -165,10 +165,10 @@ class _Module(pl.LightningModule):
         self.register_buffer("last_loss", torch.zeros(()))
 
     def training_step(self, batch: Tensor | dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Paint anomalies into clean images; sum of the three losses."""
-        # The step's random state is set by the trainer; everything that is painted follows from this one draw.
+        """Paint anomalies into clean images; return the sum of the three losses."""
+        # The trainer sets the step's random state; everything painted follows from this one draw.
         seed = int(torch.randint(2**62, ()))
-        with torch.autocast(self.device.type, enabled=False):  # places in an image don't fit half precision
+        with torch.autocast(self.device.type, enabled=False):  # Coordinates don't fit half precision.
             pairs = self.pairs(batch, seed)
         reconstruction = self.reconstructor(pairs.corrupted)
         logits = self.segmenter(reconstruction, pairs.corrupted)
@@ -179,7 +179,7 @@ class _Module(pl.LightningModule):
         return parts["loss"]
 
     def pairs(self, batch: Tensor | dict[str, Tensor], seed: int) -> Pairs:
-        """Paint anomalies: on the CPU into images ``(B,3,H,W)``, on a GPU with textures too."""
+        """Paint anomalies: on the CPU into images ``(B,3,H,W)``, on a GPU also from given textures."""
         assert self.source is not None
         if isinstance(batch, Tensor):
             return corrupt_batch(batch, self.source, Generator().manual_seed(seed))
@@ -187,11 +187,11 @@ class _Module(pl.LightningModule):
         return paint(batch["image"], batch["texture"], draw(seed, len(batch["image"])), pieces=pieces)
 
     def count(self, mask: Tensor) -> None:
-        """Add up the painted pixels of a batch ``(B,1,H,W)``.
+        """Count the painted pixels of a batch ``(B,1,H,W)``.
 
         Raises:
-            RuntimeError: None in 64 images on end. A segmentation that never sees one learns nothing; a toolbox has
-                published chance-level figures of such a training.
+            RuntimeError: 64 images in a row have none. A segmentation without positive pixels learns nothing; a toolbox
+                has published chance-level figures of such a training.
         """
         painted = mask.long().sum()
         self.images += len(mask)
@@ -202,7 +202,7 @@ class _Module(pl.LightningModule):
             raise RuntimeError(f"draem: no positive mask pixel in the last {WINDOW} training images")
 
     def is_true(self, finding: Tensor) -> bool:
-        """Whether a finding ``bool ()`` is true; on a GPU an earlier step's is told, so that no step waits for it."""
+        """Whether a condition ``bool ()`` is true; on a GPU an earlier step's value is used to avoid waiting."""
         if finding.device.type == "cpu":
             return bool(finding)
         if self._told is None:
@@ -212,11 +212,11 @@ class _Module(pl.LightningModule):
         return earlier
 
     def positive_share(self) -> float:
-        """Share of the pixels seen so far that were painted."""
+        """Return the share of painted pixels in all pixels so far."""
         return self.positives.item() / max(1, self.pixels.item())
 
     def configure_optimizers(self) -> Any:
-        """Adam; a fifth of the learning rate after 80 and after 90 % of the steps."""
+        """Return Adam; the learning rate is divided by five after 80 % and after 90 % of the steps."""
         parameters = list(self.parameters())
         optimizer = torch.optim.Adam(parameters, lr=self.lr, fused=self.can_fuse(parameters))
         marks = [max(1, round(share * self.steps)) for share in (0.8, 0.9)]

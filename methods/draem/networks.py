@@ -1,4 +1,4 @@
-"""DRAEM's two networks. Names of modules are the authors', so weights trained with their code fit."""
+"""DRAEM's two networks. Modules have the authors' names, so that weights trained with their code fit."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch.nn import functional
 
 from diadbench.methods.draem.upsampling import Doubled
 
-#: Factors on the base width: of the encoders' blocks 1 to 6.
+#: Factors on the base width for blocks 1 to 6 of the encoders.
 _WIDTHS = (1, 2, 4, 8, 8, 8)
 
-#: Image sides must be a multiple of it: the segmentation network halves five times.
+#: Image sides must be a multiple of this, because the segmentation network halves five times.
 MULTIPLE = 32
 
 
 class Norm(nn.BatchNorm2d):
-    """Batch norm that doesn't count its batches on a GPU: nothing reads the count, and each would be a kernel."""
+    """Batch norm that doesn't count its batches on a GPU: the count is unused, and each would cost a kernel."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise ``(B,C,H,W)``."""
@@ -40,7 +40,7 @@ def _up(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class _Encoder(nn.Module):
-    """Blocks of two convolutions with a halving between them."""
+    """Blocks of two convolutions, with a halving between blocks."""
 
     def __init__(self, inputs: int, width: int, levels: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class _Encoder(nn.Module):
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the output of every block, fine to coarse."""
+        """Return the output of every block, from fine to coarse."""
         out: list[Tensor] = []
         for level in range(1, self.levels + 1):
             x = self.get_submodule(f"block{level}")(self.pool(x) if level > 1 else x)
@@ -61,7 +61,7 @@ class _Encoder(nn.Module):
 
 
 class _PlainDecoder(nn.Module):
-    """Four doublings back to the image; nothing passes beside the bottleneck."""
+    """Four doublings back to the image size, without skip connections."""
 
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class _PlainDecoder(nn.Module):
 
 
 class _SkipDecoder(nn.Module):
-    """Five doublings; each is joined with the encoder's map of its size (U-Net)."""
+    """Five doublings; each output is concatenated with the encoder's map of its size (U-Net)."""
 
     _STEPS = (("_b", 8, 8, 8), ("1", 8, 4, 8), ("2", 4, 2, 4), ("3", 2, 1, 2), ("4", 1, 1, 1))
 
@@ -100,7 +100,7 @@ class _SkipDecoder(nn.Module):
 
 
 class Reconstructor(nn.Module):
-    """Auto-encoder without skips that paints anomalies over: ``(B,3,H,W)`` to ``(B,3,H,W)``, H and W times 16."""
+    """Auto-encoder without skips that removes anomalies: ``(B,3,H,W)`` to ``(B,3,H,W)``, H and W multiples of 16."""
 
     def __init__(self, width: int = 128) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class Reconstructor(nn.Module):
 
 
 class Segmenter(nn.Module):
-    """U-Net that compares reconstruction and image: ``(B,6,H,W)`` to logits ``(B,2,H,W)``, H and W times 32."""
+    """U-Net that compares reconstruction and image: ``(B,6,H,W)`` to logits ``(B,2,H,W)``, H and W multiples of 32."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Segmenter(nn.Module):
 
 
 def initialise(network: nn.Module) -> None:
-    """Start as the authors do: weights of convolutions N(0, 0.02), of batch norms N(1, 0.02) and biases 0."""
+    """Initialise as in the authors' code: convolutions N(0, 0.02), batch norms N(1, 0.02), biases 0."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, 0.0, 0.02)

@@ -1,4 +1,4 @@
-"""The authors' ten changes of a texture for whole batches, each with numbers of its own for every image.
+"""The authors' ten changes of a texture for whole batches, with separate random parameters for every image.
 
 Their ranges are those of :data:`diadbench.methods.draem.textures.OPERATIONS`, in the same order.
 """
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-#: Numbers that an operation takes of those that are drawn for an image.
+#: Number of the random values drawn for an image that an operation uses.
 NUMBERS = 4
 
 
 def augmented(textures: Tensor, chosen: NDArray[np.int64], drawn: NDArray[np.float32]) -> Tensor:
-    """Change each texture by its operations, one after the other.
+    """Change each texture by its operations, one after another.
 
     Args:
         textures: ``float32 (B,3,H,W)`` in [0,1].
-        chosen: Places in :data:`OPERATIONS`, ``(B, rounds)``; on the CPU, so nothing waits for the GPU.
+        chosen: Positions in :data:`OPERATIONS`, ``(B, rounds)``, on the CPU, so that nothing waits for the GPU.
         drawn: Numbers in [0,1), ``(B, at least rounds * NUMBERS)``.
     """
-    at = np.arange(len(textures))  # where each image stands now: those with the same operation stand together
+    at = np.arange(len(textures))  # present order of the images, in which those with the same operation are adjacent
     for number in range(chosen.shape[1]):
         values = drawn[:, number * NUMBERS : (number + 1) * NUMBERS]
         groups = [np.flatnonzero(chosen[:, number] == place) for place in range(len(OPERATIONS))]
@@ -43,7 +43,7 @@ def augmented(textures: Tensor, chosen: NDArray[np.int64], drawn: NDArray[np.flo
 
 
 def rotated(images: Tensor, angles: Tensor) -> Tensor:
-    """Turn each of ``(B,C,H,W)`` about its middle by its angle (radians), bilinearly; corners become zero."""
+    """Rotate each of ``(B,C,H,W)`` about its centre by its angle (radians), bilinearly; corners become zero."""
     height, width = images.shape[2:]
     cos, sin, none = angles.cos(), angles.sin(), torch.zeros_like(angles)
     matrix = torch.stack([cos, sin * (-height / width), none, sin * (width / height), cos, none], 1)
@@ -51,7 +51,7 @@ def rotated(images: Tensor, angles: Tensor) -> Tensor:
 
 
 def resampled(images: Tensor, matrix: Tensor, *, padding: str = "zeros") -> Tensor:
-    """Sample each of ``(B,C,H,W)`` bilinearly where its matrix ``(B,2,3)`` says, from -1 to 1 along a side."""
+    """Sample each of ``(B,C,H,W)`` bilinearly at the positions of its matrix ``(B,2,3)``, from -1 to 1 along a side."""
     height, width = images.shape[2:]
     grid = (_places((height, width), images.device) @ matrix.transpose(1, 2)).view(-1, height, width, 2)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
@@ -59,7 +59,7 @@ def resampled(images: Tensor, matrix: Tensor, *, padding: str = "zeros") -> Tens
 
 @functools.lru_cache(maxsize=8)
 def _places(size: tuple[int, int], device: torch.device) -> Tensor:
-    """Return the middles of all pixels, ``(H*W,3)``: column and row from -1 to 1, and a one."""
+    """Return the centres of all pixels, ``(H*W,3)``: column and row from -1 to 1, and a one."""
     with torch.inference_mode(False):
         y, x = ((2 * torch.arange(side) + 1) / side - 1 for side in size)
         rows, columns = torch.meshgrid(y, x, indexing="ij")
@@ -67,13 +67,13 @@ def _places(size: tuple[int, int], device: torch.device) -> Tensor:
 
 
 def sent(values: NDArray[np.int64] | NDArray[np.float32], device: torch.device) -> Tensor:
-    """Send numbers to a device without waiting for it."""
+    """Copy numbers to a device asynchronously."""
     tensor = torch.from_numpy(np.ascontiguousarray(values))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _column(values: NDArray[np.floating[Any]], low: float, high: float, like: Tensor) -> Tensor:
-    """Numbers of a range, one an image, ``(B,1,1,1)``; of several columns ``(B,k,1,1)``."""
+    """Return numbers in a range, one per image, ``(B,1,1,1)``; of several columns ``(B,k,1,1)``."""
     wide = values.reshape(len(values), -1)
     return sent((low + (high - low) * wide).astype(np.float32), like.device)[:, :, None, None]
 
@@ -96,7 +96,7 @@ def _sharpness(x: Tensor, v: NDArray[np.float32]) -> Tensor:
 
 
 def _hue_and_saturation(x: Tensor, v: NDArray[np.float32]) -> Tensor:
-    """Turn the colours about the grey axis by the hue's angle, and move them from or to grey."""
+    """Rotate the colours about the grey axis by the hue's angle, and scale their distance from grey."""
     turn = 2 * math.pi * (-50 + 100 * v[:, 0]) / 255
     strength = 1 + (-50 + 100 * v[:, 1]) / 255
     cos, sin = np.cos(turn), np.sin(turn) / math.sqrt(3)
@@ -145,7 +145,7 @@ def _rotate(x: Tensor, v: NDArray[np.float32]) -> Tensor:
     return rotated(x, radians)
 
 
-#: Each maps textures ``(B,3,H,W)`` and numbers ``(B,4)`` in [0,1) to textures.
+#: Each function maps textures ``(B,3,H,W)`` and numbers ``(B,4)`` in [0,1) to textures.
 OPERATIONS: tuple[Callable[[Tensor, NDArray[np.float32]], Tensor], ...] = (
     _gamma,
     _brightness,

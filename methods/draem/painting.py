@@ -1,8 +1,8 @@
-"""DRAEM's anomalies painted on a GPU, a whole batch at once.
+"""Paint DRAEM's anomalies on a GPU for a whole batch at once.
 
-Random numbers are drawn on the CPU, some thousands an image from one generator each, seeded with the step's seed and
-the place in the batch, and sent together; pixels are computed on the GPU. Shares, ranges and operations are those of
-:mod:`diadbench.methods.draem.synthesis`, whose images these resemble in distribution; the numbers differ.
+Random numbers are drawn on the CPU, some thousands per image from one generator seeded with the step's seed and the
+position in the batch, and copied together; pixels are computed on the GPU. Shares, ranges and operations are those of
+:mod:`diadbench.methods.draem.synthesis`. The images have a similar distribution, but the numbers differ.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from diadbench.methods.training.feeding import as_float, kept, mix
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
-#: Most cells along a side of a noise, and gradients of one noise.
+#: Maximum number of cells along a side of a noise, and the gradients of one noise.
 CELLS = 32
 GRID = (CELLS + 1) ** 2
-#: Noises of an image: the mask's, three octaves of the colour noise, one that bends the stripes.
+#: Noises of an image: the mask's, three octaves of the colour noise, and one that bends the stripes.
 NOISES = 5
-#: Numbers that are drawn for an image besides the gradients.
+#: Random numbers of an image besides the gradients.
 SCALARS = 64
 
 
 class ImagesWithTextures:
-    """Batches of a training on a GPU: images, and one to paint with for each. Other processes can be sent it.
+    """Batches of a training on a GPU: images, and a texture image for each. It can be sent to other processes.
 
     Args:
         train: The images.
-        folder: Textures; ``None``: other training images, of which pieces are taken.
-        seed: The run's seed. Which ones are taken follows from it and the positions of the images.
+        folder: Textures; ``None``: pieces of other training images are used.
+        seed: The run's seed, which with the positions of the images decides the choice.
     """
 
     def __init__(self, train: TrainData, folder: FolderTextures | None, seed: int) -> None:
         self._train, self._folder, self._seed = train, folder, seed
 
     def read(self, indices: Tensor) -> dict[str, Tensor]:
-        """Return both as they are kept: ``uint8 (B,3,H,W)``, textures of a folder as ``float32`` in [0,1]."""
+        """Return both as they are stored: ``uint8 (B,3,H,W)``; textures of a folder as ``float32`` in [0,1]."""
         seed = mix(self._seed, *indices.tolist())
         if self._folder is None:
             others = np.random.default_rng(seed).integers(0, len(self._train), len(indices))
@@ -66,7 +66,7 @@ class ImagesWithTextures:
 
 
 def draw(seed: int, count: int) -> NDArray[np.float32]:
-    """Return what decides a batch of ``count`` images: ``float32 (count, SCALARS + NOISES * GRID)`` in [0,1)."""
+    """Return the random numbers for ``count`` images: ``float32 (count, SCALARS + NOISES * GRID)`` in [0,1)."""
     rows = [np.random.default_rng([seed, place]) for place in range(count)]
     return np.stack([row.random(SCALARS + NOISES * GRID, dtype=np.float32) for row in rows])
 
@@ -76,10 +76,10 @@ def paint(images: Tensor, textures: Tensor, drawn: NDArray[np.float32], *, piece
 
     Args:
         images: ``float32 (B,3,H,W)`` in [0,1].
-        textures: ``float32 (B,3,H,W)`` in [0,1]: an image to paint with for each.
-        drawn: What :func:`draw` gave.
-        pieces: ``textures`` are training images: a third paints with a piece of them, the others with noise and
-            stripes. Otherwise they are textures and are painted with as they are.
+        textures: ``float32 (B,3,H,W)`` in [0,1]: a texture image for each.
+        drawn: Result of :func:`draw`.
+        pieces: ``textures`` are training images: a third of the images use a piece of them, the others noise and
+            stripes. Otherwise they are textures that are used as they are.
     """
     device, size = images.device, (images.shape[2], images.shape[3])
     scalars = drawn[:, :SCALARS]
@@ -110,7 +110,7 @@ def paint(images: Tensor, textures: Tensor, drawn: NDArray[np.float32], *, piece
 
 
 class _Plan:
-    """What is decided of each image on the CPU, as one table of numbers for the GPU.
+    """The decisions for each image, made on the CPU, as one table of numbers for the GPU.
 
     Columns of ``numbers``: 0 whether it is turned, 1 its angle, 3 the mask's angle, 4 to 13 cells of the five noises,
     14 beta, 15 to 17 which texture, 18 to 23 its two colours, 24 to 26 direction, frequency and weight of the stripes,
@@ -141,7 +141,7 @@ class _Plan:
         numbers[:, 28], numbers[:, 29] = scalars[:, 19] * (1 - height), scalars[:, 20] * (1 - width)
         numbers[:, 30], numbers[:, 31] = height, width
         self.numbers = numbers
-        #: For each painted image three of the ten operations, in random order.
+        #: Three of the ten operations for each painted image, in random order.
         self.operations = np.argsort(scalars[painted, 21:31], axis=1)[:, :3]
 
 
@@ -150,7 +150,7 @@ def _range(shares: NDArray[np.float32], low: float, high: float) -> NDArray[np.f
 
 
 def perlin(gradients: Tensor, cells: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return noises ``float32 (N,H,W)``, each with its own number of cells.
+    """Return Perlin noises ``float32 (N,H,W)``, each with its own number of cells.
 
     Args:
         gradients: Angles as shares of a turn ``(N, GRID)``, on a grid of 33 x 33 of which the first are used.
@@ -165,7 +165,7 @@ def perlin(gradients: Tensor, cells: Tensor, size: tuple[int, int]) -> Tensor:
     corners = torch.cat([place, place + 1, place + (CELLS + 1), place + (CELLS + 2)], 1)
     found = vectors.gather(2, corners[:, None].expand(-1, 2, -1)).view(len(cells), 2, 2, 2, *size)
     y, x = y - row, x - column
-    near_y, near_x = torch.stack([y, y - 1], 1), torch.stack([x, x - 1], 1)  # seen from either corner
+    near_y, near_x = torch.stack([y, y - 1], 1), torch.stack([x, x - 1], 1)  # relative to either corner
     slopes = found[:, 0] * near_y[:, :, None, :, None] + found[:, 1] * near_x[:, None, :, None]
     across = torch.lerp(slopes[:, :, 0], slopes[:, :, 1], _fade(x)[:, None, None])
     return math.sqrt(2) * torch.lerp(across[:, 0], across[:, 1], _fade(y)[:, :, None])
@@ -176,7 +176,7 @@ def _fade(t: Tensor) -> Tensor:
 
 
 def _procedural(numbers: Tensor, noises: Tensor, images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return colour noise, stripes or a piece of an image for each, ``(B,3,H,W)`` in [0,1]."""
+    """Return colour noise, stripes or a piece of an image for each image, ``(B,3,H,W)`` in [0,1]."""
     field = noises[:, 1] + noises[:, 2] / 2 + noises[:, 3] / 4
     y = torch.linspace(0, 1, size[0], device=noises.device)[:, None]
     x = torch.linspace(0, 1, size[1], device=noises.device)[None]
@@ -189,7 +189,7 @@ def _procedural(numbers: Tensor, noises: Tensor, images: Tensor, size: tuple[int
 
 
 def pieces_of(images: Tensor, pieces: Tensor) -> Tensor:
-    """Enlarge a piece of each of ``(B,3,H,W)`` to the whole; ``(B,4)``: top, left, height, width as shares."""
+    """Enlarge a piece of each of ``(B,3,H,W)`` to full size; ``(B,4)``: top, left, height, width as shares."""
     top, left, height, width = pieces.unbind(1)
     none = torch.zeros_like(top)
     matrix = torch.stack([width, none, 2 * left + width - 1, none, height, 2 * top + height - 1], 1)

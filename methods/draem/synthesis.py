@@ -1,4 +1,4 @@
-"""Training pairs: a normal image, the same image with an anomaly painted in, and where it was painted."""
+"""Training pairs: a normal image, the same image with a painted anomaly, and the mask of the anomaly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from diadbench.methods.draem.perlin import perlin_mask, rotated, uniform
 from diadbench.methods.draem.textures import Source, augmented
 
-#: Share of training images that are turned, and share that stay without an anomaly.
+#: Share of training images that are rotated, and share without an anomaly.
 TURN, NORMAL = 0.3, 0.5
 
 
@@ -20,7 +20,7 @@ class Pairs:
 
     Attributes:
         clean: ``float32 (B,3,H,W)`` in [0,1].
-        corrupted: The same with anomalies.
+        corrupted: The same images with anomalies.
         mask: ``float32 (B,1,H,W)``, 1 where painted.
     """
 
@@ -30,7 +30,7 @@ class Pairs:
 
 
 def blend(image: Tensor, texture: Tensor, mask: Tensor, beta: float) -> Tensor:
-    """Paint ``texture`` over ``image`` where ``mask`` is 1; ``beta`` of the image shines through.
+    """Paint ``texture`` over ``image`` where ``mask`` is 1, with weight ``beta`` of the image.
 
     ``(1-M) I + M [(1-beta) A + beta I]``, all ``(3,H,W)`` (mask ``(1,H,W)``).
     """
@@ -38,7 +38,7 @@ def blend(image: Tensor, texture: Tensor, mask: Tensor, beta: float) -> Tensor:
 
 
 def corrupt(image: Tensor, source: Source, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``(clean, corrupted, mask)`` of one image ``float32 (3,H,W)``; every second one stays normal."""
+    """Return ``(clean, corrupted, mask)`` of one image ``float32 (3,H,W)``; half of the images stay normal."""
     if uniform(0, 1, generator) < TURN:
         image = rotated(image, 90, generator)
     size = (image.shape[1], image.shape[2])

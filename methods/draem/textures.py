@@ -1,4 +1,4 @@
-"""What is painted into the masks: images of a folder (DTD), or textures made here."""
+"""Textures of the anomalies: images of a folder (DTD), or generated ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchvision.transforms import functional as images_functional
 from diadbench.common.errors import UserError
 from diadbench.methods.draem.perlin import integer, perlin, rotated, uniform
 
-#: A source gives one texture ``float32 (3,H,W)`` in [0,1] for a size.
+#: A source returns one texture ``float32 (3,H,W)`` in [0,1] of a size.
 Source = Callable[[tuple[int, int], Generator], Tensor]
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
@@ -23,10 +23,10 @@ PROCEDURAL_NOTE = "procedural textures instead of DTD"
 
 
 class FolderTextures:
-    """Images of a folder and its subfolders, stretched to the size that is asked for.
+    """Images of a folder and its subfolders, resized to the requested size.
 
     Args:
-        root: For example ``dtd/images``.
+        root: The folder, for example ``dtd/images``.
 
     Raises:
         UserError: No such folder, or no image in it.
@@ -52,7 +52,7 @@ class ProceduralTextures:
     """Colour noise of several octaves, stripes, and pieces of training images, in equal shares.
 
     Args:
-        images: Gives a training image ``float32 (3,H,W)`` for a position.
+        images: Function that returns a training image ``float32 (3,H,W)`` for a position.
         count: Number of training images.
     """
 
@@ -65,20 +65,20 @@ class ProceduralTextures:
         return kind(size, generator).clamp(0, 1)
 
     def _noise(self, size: tuple[int, int], generator: Generator) -> Tensor:
-        """Fractal noise between two colours, plus some of its own in each channel."""
+        """Return fractal noise between two colours, with some additional noise in each channel."""
         base = 2 ** integer(1, 4, generator)
         octaves = [perlin(size, (base * 2**i, base * 2**i), generator) / 2**i for i in range(3)]
         return _between(torch.stack(octaves).sum(0), generator)
 
     def _stripes(self, size: tuple[int, int], generator: Generator) -> Tensor:
-        """Waves in a random direction, bent a little by noise."""
+        """Return waves in a random direction, slightly bent by noise."""
         y, x = torch.meshgrid(torch.linspace(0, 1, size[0]), torch.linspace(0, 1, size[1]), indexing="ij")
         angle = torch.tensor(uniform(0, 2 * torch.pi, generator))
         phase = (angle.cos() * y + angle.sin() * x) * uniform(20, 200, generator)
         return _between((phase + 4 * perlin(size, (4, 4), generator)).sin(), generator)
 
     def _piece(self, size: tuple[int, int], generator: Generator) -> Tensor:
-        """A quarter to all (by side) of another training image, enlarged to the size."""
+        """Return a piece of another training image (a quarter to all of each side), enlarged to the size."""
         image = self.images(integer(0, self.count, generator))
         h, w = (max(1, int(n * uniform(0.25, 1, generator))) for n in image.shape[1:])
         top, left = integer(0, image.shape[1] - h + 1, generator), integer(0, image.shape[2] - w + 1, generator)
@@ -86,7 +86,7 @@ class ProceduralTextures:
 
 
 def _between(field: Tensor, generator: Generator) -> Tensor:
-    """Colour a field ``(H,W)`` of about [-1,1]: each channel runs between two random values."""
+    """Colour a field ``(H,W)`` of about [-1,1]: each channel lies between two random values."""
     low, high = torch.rand((2, 3, 1, 1), generator=generator)
     return torch.lerp(low, high, (field[None] + 1) / 2)
 
@@ -99,7 +99,7 @@ def augmented(texture: Tensor, generator: Generator) -> Tensor:
 
 
 def _as_bytes(change: Callable[[Tensor], Tensor], texture: Tensor) -> Tensor:
-    """Run an operation that is defined on bytes."""
+    """Apply an operation that is defined on bytes."""
     return change((texture * 255).round().to(torch.uint8)).float() / 255
 
 
@@ -149,7 +149,7 @@ def _rotate(texture: Tensor, g: Generator) -> Tensor:
     return rotated(texture, 45, g)
 
 
-#: Each maps ``(texture, generator)`` to a texture. Ranges are those of the authors' imgaug calls.
+#: Each function maps ``(texture, generator)`` to a texture. Ranges are those of the authors' imgaug calls.
 OPERATIONS: tuple[Callable[[Tensor, Generator], Tensor], ...] = (
     _gamma,
     _brightness,

@@ -1,4 +1,4 @@
-"""Bilinear doubling whose gradient is deterministic on a GPU, and cheap."""
+"""Bilinear doubling with a deterministic and fast gradient on a GPU."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn import functional
 
 
 class Doubled(nn.Module):
-    """Enlarge ``(B,C,H,W)`` twice, bilinearly with aligned corners.
+    """Double the size of ``(B,C,H,W)`` bilinearly with aligned corners.
 
-    On a CPU this is torch's own. On a GPU torch's gradient adds with atomics; asked for determinism, torch takes it
-    apart into gathers and index additions (four times the kernels of DRAEM's step). Here the gradient is two products
-    with the matrices of the interpolation.
+    On a CPU this is torch's own function. On a GPU torch's gradient adds with atomics; in deterministic mode torch
+    splits it into gathers and index additions (four times the kernels of DRAEM's step). Here the gradient is two
+    products with the matrices of the interpolation.
     """
 
     def forward(self, x: Tensor) -> Tensor:

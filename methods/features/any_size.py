@@ -1,4 +1,4 @@
-"""Backbones with positions or windows (ViT, DINOv2, Swin) at other sizes than timm's own, or refused before a run."""
+"""Let backbones with positions or windows (ViT, DINOv2, Swin) accept other sizes than timm's, or refuse a size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from diadbench.common.errors import UserError
 
-#: Arguments that let a family of timm's take other sizes: position embeddings are interpolated, windows padded.
+#: Arguments that let timm's model families accept other sizes: position embeddings are interpolated, windows padded.
 _WAYS: tuple[dict[str, Any], ...] = (
     {"dynamic_img_size": True},
     {"strict_img_size": False, "dynamic_mask": True},
@@ -22,7 +22,7 @@ _WAYS: tuple[dict[str, Any], ...] = (
 def any_size_options(architecture: str) -> dict[str, Any]:
     """Return the arguments of ``timm.create_model`` that let an architecture take other sizes; ``{}`` for none needed.
 
-    Weights and, at the architecture's own size, features are the same with and without them.
+    Weights are the same with and without them, and so are features at the architecture's own size.
     """
     with torch.device("meta"):
         patches = getattr(timm.create_model(architecture, pretrained=False), "patch_embed", None)
@@ -39,7 +39,7 @@ def any_size_options(architecture: str) -> dict[str, Any]:
 
 @functools.cache
 def channels_last(architecture: str) -> bool:
-    """Whether timm's feature network of an architecture gives maps as ``(B,h,w,C)``."""
+    """Whether timm's feature network of an architecture returns maps as ``(B,h,w,C)``."""
     with torch.device("meta"):
         network = timm.create_model(architecture, pretrained=False)
     return str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC")
@@ -47,14 +47,14 @@ def channels_last(architecture: str) -> bool:
 
 @functools.cache
 def check_size(name: str, size: tuple[int, int]) -> None:
-    """Refuse a size that a backbone can't take. Nothing is computed: only shapes are followed.
+    """Refuse a size that a backbone doesn't accept. Only shapes are computed.
 
     Args:
         name: A timm model.
         size: ``(H, W)`` of the images.
 
     Raises:
-        UserError: The network allows no such size.
+        UserError: The network doesn't accept the size.
     """
     architecture = name.partition(".")[0]
     own = timm.get_pretrained_cfg(name)
@@ -65,10 +65,10 @@ def check_size(name: str, size: tuple[int, int]) -> None:
             with torch.no_grad():
                 network(torch.empty(1, 3, *size))
         except NotImplementedError:
-            return  # an operation that shapes can't be followed through: the run will tell
+            return  # An operation without shape inference; the run will show whether it works.
         except (AssertionError, RuntimeError, ValueError) as error:
             native = f" (its own is {own.input_size[1]}x{own.input_size[2]})" if own is not None else ""
-            told = " ".join(str(error).split())[:80].rstrip(".")
+            reason = " ".join(str(error).split())[:80].rstrip(".")
             raise UserError(
-                f"backbone {name}: takes no images of {size[0]}x{size[1]}{native}: {told}; choose another image_size"
+                f"backbone {name}: takes no images of {size[0]}x{size[1]}{native}: {reason}; choose another image_size"
             ) from error

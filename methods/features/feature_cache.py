@@ -21,15 +21,15 @@ from diadbench.methods.features.arithmetic import arithmetic
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
-#: Raise this when the layout on disk changes: old caches are then not found.
+#: Raise this when the layout on disk changes, so that old caches are not found.
 LAYOUT = 2
-#: Most images of a shard: a killed build loses no more than these.
+#: Maximum number of images of a shard, and thus of images that are lost with a killed build.
 SHARD_IMAGES = 512
 
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Features ``float16 (N,C,h,w)`` of the ``N`` training images, in a memory map. Other processes can be sent it.
+    """Features ``float16 (N,C,h,w)`` of the ``N`` training images, in a memory map. It can be sent to other processes.
 
     Attributes:
         array: The cached array.
@@ -45,7 +45,7 @@ class FeatureCache:
         return torch.from_numpy(self.array.gather(np.asarray(indices))).float()
 
     def error(self, exact: Tensor, indices: Tensor | list[int]) -> float:
-        """Root mean square of what half precision cost, relative to that of the features themselves."""
+        """Return the root mean square error of half precision, relative to the root mean square of the features."""
         exact = exact.detach().cpu().float()
         return ((self.read(indices) - exact).square().mean() / exact.square().mean()).sqrt().item()
 
@@ -54,9 +54,9 @@ def cache_key(train: TrainData, device: torch.device, **facts: Any) -> str:
     """Return the digest of all that decides the features.
 
     Args:
-        train: The images; their fingerprint has size and resize filter.
-        device: Where the features are computed: its kind and its TF32 setting decide their last digits.
-        facts: The network, as JSON values.
+        train: The images; their fingerprint covers size and resize filter.
+        device: Device that computes the features; its kind and its TF32 setting decide their last digits.
+        facts: Facts of the network, as JSON values.
     """
     images = {"images": train.fingerprint, "size": list(train.image_size)}
     content = {"layout": LAYOUT, **images, "arithmetic": arithmetic(device), **facts}
@@ -74,16 +74,16 @@ def build_cache(
     progress: Progress = lambda done, total, what: None,
     **facts: Any,
 ) -> FeatureCache:
-    """Open the cache of these images and this network; fill it first where it is missing or half full.
+    """Open the cache of these images and this network; compute it first if it is missing or incomplete.
 
     Args:
         extract: Maps images ``float32 (B,3,H,W)`` in [0,1] (CPU) to features ``(B,C,h,w)`` on any device.
         train: The images.
-        directory: Where caches lie; several processes may share it.
-        device: Where ``extract`` computes.
+        directory: Directory of the caches; several processes may share it.
+        device: Device on which ``extract`` computes.
         batch_size: Images at a time.
-        shard_images: Images of a shard: a killed build loses at most these.
-        progress: Called with the images done.
+        shard_images: Images of a shard, which a killed build loses at most.
+        progress: Called with the number of images done.
         facts: What decides the features besides the images (digest of weights, padding, ...), as JSON values.
 
     Raises:
@@ -114,7 +114,7 @@ def build_cache(
 
 
 def described(train: TrainData) -> str:
-    """Return what the images are, for people: how many, of which classes, at which size."""
+    """Return a description of the images for people: how many, of which classes, at which size."""
     names = train.class_names
     classes = names[0] if len(names) == 1 else f"{len(names)} classes ({names[0]}, ...)"
     return f"{len(train)} images of {classes} at {train.image_size[0]}x{train.image_size[1]}"

@@ -1,4 +1,4 @@
-"""scipy's Gaussian filter as products of matrices, for maps that lie on a GPU: nothing goes to the CPU and back."""
+"""scipy's Gaussian filter as matrix products, for maps on a GPU, without copies to the CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def blur(maps: Tensor, sigma: float) -> Tensor:
-    """Return ``(B,H,W)`` maps smoothed as ``scipy.ndimage.gaussian_filter`` does: edges reflected, cut at 4 sigma.
+    """Return ``(B,H,W)`` maps smoothed as by ``scipy.ndimage.gaussian_filter``: edges reflected, cut at 4 sigma.
 
     Args:
         maps: Any floating dtype; computed in float64.
@@ -26,7 +26,7 @@ def blur(maps: Tensor, sigma: float) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def _matrix(side: int, sigma: float, device: torch.device) -> Tensor:
-    """Return the filter of a line of ``side`` pixels as a matrix ``float64 (side,side)``."""
+    """Return the filter of one line of ``side`` pixels as a matrix ``float64 (side,side)``."""
     with torch.inference_mode(False):
         filtered = gaussian_filter1d(np.eye(side), sigma, axis=0)
         return torch.from_numpy(np.ascontiguousarray(filtered)).to(device)

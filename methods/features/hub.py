@@ -1,4 +1,4 @@
-"""Model hubs: ask them only when they can be reached, and tell "no network" from a real failure."""
+"""Access to model hubs only if they can be reached, and recognition of errors that mean "no network"."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from functools import cache
 from urllib.parse import urlsplit
 
-#: How long the one check for the hub may take, in seconds.
+#: Time limit of the single check for the hub, in seconds.
 TIMEOUT = 3.0
 
-#: Names of errors by which the hub libraries say that they got no connection and have no local copy. By name,
-#: because their classes moved between packages and versions.
+#: Names of the hub libraries' errors for a missing connection without a local copy. Names are used because the classes
+#: moved between packages and versions.
 _NO_NETWORK = {
     "ConnectError",
     "ConnectTimeout",
@@ -29,9 +29,9 @@ _NO_NETWORK = {
 
 @cache
 def hub_is_reachable() -> bool:
-    """Whether the Hugging Face hub answers, asked once a process.
+    """Whether the Hugging Face hub answers, tested once per process.
 
-    With a proxy in the environment this says yes: only the hub libraries themselves can tell then.
+    With a proxy in the environment this returns true, because only the hub libraries can find out then.
     """
     import huggingface_hub.constants
 
@@ -50,16 +50,16 @@ def hub_is_reachable() -> bool:
 
 @contextlib.contextmanager
 def hub_access() -> Iterator[None]:
-    """Let hub libraries look into their local cache only, if the hub can't be reached.
+    """Restrict hub libraries to their local cache if the hub can't be reached.
 
-    Without this each file that is missing costs about 45 seconds of retries.
+    Without this, each missing file costs about 45 seconds of retries.
     """
     import huggingface_hub.constants
 
     before = huggingface_hub.constants.HF_HUB_OFFLINE
     huggingface_hub.constants.HF_HUB_OFFLINE = before or not hub_is_reachable()
     try:
-        with warnings.catch_warnings():  # between versions of diffusers and the hub's library, no matter for users
+        with warnings.catch_warnings():  # concerns versions of diffusers and the hub's library, not users
             warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
             yield
     finally:
@@ -67,7 +67,7 @@ def hub_access() -> Iterator[None]:
 
 
 def no_network(error: BaseException) -> bool:
-    """Whether ``error``, or an error that led to it, says that something could not be fetched for lack of network."""
+    """Whether ``error``, or one of its causes, means that a download failed for lack of network."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, (socket.gaierror, urllib.error.URLError)) or type(seen).__name__ in _NO_NETWORK:

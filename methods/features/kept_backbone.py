@@ -1,4 +1,4 @@
-"""Which backbone a kept memory bank belongs to: written beside it, compared when it is read."""
+"""The backbone that a kept memory bank belongs to: written with the bank, compared when it is read."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def keep_backbone(directory: Path, backbone: Backbone) -> None:
 def refuse_other_backbone(directory: Path, backbone: Backbone, run: RunContext) -> None:
     """Compare a backbone with the one whose features are kept in ``directory``.
 
-    A bank of an earlier version doesn't say it; a note then says that nothing was compared.
+    A bank of an earlier version doesn't state it; a note then says that nothing was compared.
 
     Raises:
-        UserError: Another network, or other weights: distances between their features mean nothing.
+        UserError: The network or its weights differ, so distances between their features are meaningless.
     """
     said = read_json(directory / FILE)
     if not isinstance(said, dict):

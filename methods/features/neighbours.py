@@ -10,18 +10,18 @@ _BLOCK = 16_777_216
 
 
 class Bank:
-    """Reference vectors to search.
+    """Reference vectors for a search.
 
-    Products of matrices nominate the neighbours of a query; the distances that come back are computed from
-    differences, so they are exact also where the product's digits cancel, and are the same in any batch.
+    Matrix products find candidates for the neighbours of a query. The returned distances are computed from differences,
+    so they are exact even where the product's digits cancel, and the same in any batch.
 
     Args:
-        vectors: ``float32 (M, d)``, kept as they are.
+        vectors: ``float32 (M, d)``, stored without a copy.
     """
 
     def __init__(self, vectors: Tensor) -> None:
         self.vectors = vectors
-        self._centre = vectors.mean(0)  # centred vectors lose fewer digits in a product
+        self._centre = vectors.mean(0)  # Centred vectors lose fewer digits in a product.
         self._centred = vectors - self._centre
         self._offset = self._centred.square().sum(1)
 

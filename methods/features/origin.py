@@ -1,4 +1,4 @@
-"""Where trained weights come from: what a kept or exported model carries, and what a run that loads it must say."""
+"""The origin of trained weights, which kept and exported models carry and runs that load them must state."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from diadbench.common.files import read_json, write_json
 if TYPE_CHECKING:
     from diadbench.methods.base import RunContext
 
-#: File beside a kept model that holds its origin.
+#: File with the origin of a kept model.
 FILE = "run.json"
 
 
 @dataclass(frozen=True)
 class Origin:
-    """How weights were made.
+    """How weights were trained.
 
     Attributes:
-        version: Of diadbench.
+        version: Version of diadbench.
         method: Name of the method.
-        dataset: What it was trained on.
+        dataset: Name of the training dataset.
         classes: Classes of the training images.
-        image_size: ``(H, W)`` of the training images; ``()`` when unknown.
-        seed: Of the training.
+        image_size: ``(H, W)`` of the training images; ``()`` if unknown.
+        seed: Seed of the training.
         decides: All that decides the result: the method's options (budget and backbone among them), fingerprint of the
             data, image size, resize filter.
-        notes: What every table with these weights must say.
+        notes: Notes for every table with these weights.
         extras: Plain values of the training (losses, steps).
     """
 
@@ -45,12 +45,12 @@ class Origin:
     extras: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return it as JSON, to be put into a file of weights."""
+        """Return the origin as JSON, to be stored in a file of weights."""
         return json.dumps(asdict(self), default=str, ensure_ascii=False)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Origin:
-        """Read what :meth:`to_json` holds; keys of other versions are left out."""
+        """Create an origin from the keys of :meth:`to_json`; keys of other versions are ignored."""
         known = {entry.name for entry in fields(cls)}
         plain: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
@@ -59,7 +59,7 @@ class Origin:
 
     @classmethod
     def from_json(cls, text: object) -> Origin | None:
-        """Read what :meth:`to_json` gave; ``None`` when it is none."""
+        """Read the text of :meth:`to_json`; ``None`` if it is no origin."""
         try:
             values = json.loads(text) if isinstance(text, str) else None
         except ValueError:
@@ -68,12 +68,12 @@ class Origin:
 
 
 def keep(directory: Path, origin: Origin) -> None:
-    """Write the origin of the model in ``directory`` beside it."""
+    """Write the origin of the model in ``directory`` to a file beside it."""
     write_json(directory / FILE, {"notes": origin.notes, "extras": origin.extras, "origin": asdict(origin)})
 
 
 def kept(directory: Path) -> Origin:
-    """Return the origin of the model in ``directory``; what isn't known is empty (models of older versions)."""
+    """Return the origin of the model in ``directory``; unknown values are empty (models of older versions)."""
     said = read_json(directory / FILE)
     if not isinstance(said, dict):
         return Origin()
@@ -86,17 +86,17 @@ def _common(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def notes_of(origin: Origin | None, name: str, run: RunContext) -> list[str]:
-    """Return what a run must say that takes its weights from a file.
+    """Return the notes of a run that takes its weights from a file.
 
     Args:
-        origin: What the file says of itself; ``None`` when it says nothing.
+        origin: Origin that the file states; ``None`` if it states none.
         name: Name of the file.
         run: The run.
     """
     if origin is None:
         return [f"weights from {name}: trained elsewhere, the file doesn't say how"]
     place = f" on {origin.dataset}" if origin.dataset else ""
-    # a list of notes is joined by "; " in results.csv
+    # results.csv joins a list of notes by "; "
     said = ", ".join(note.replace(";", ",") for note in origin.notes)
     notes = [f"weights from {name}: trained elsewhere{place}" + (f" (its notes: {said})" if said else "")]
     if origin.image_size and tuple(origin.image_size) != tuple(run.image_size):
@@ -108,7 +108,7 @@ def notes_of(origin: Origin | None, name: str, run: RunContext) -> list[str]:
 
 
 def add(notes: list[str], more: list[str]) -> None:
-    """Append notes that aren't there yet."""
+    """Append those notes that are not there yet."""
     notes.extend(note for note in dict.fromkeys(more) if note not in notes)
 
 

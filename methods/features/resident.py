@@ -1,4 +1,4 @@
-"""Features of the training images on their way to a training: from the GPU where they fit, else from the cache."""
+"""Features of the training images for a training: from the GPU if they fit, else from the cache."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from diadbench.methods.features.feature_cache import FeatureCache
 
-#: Share of a GPU's free memory that features may take.
+#: Share of a GPU's free memory that features may use.
 SHARE = 0.25
-#: Images at a time on their way to the GPU.
+#: Number of images that are copied to the GPU at a time.
 BLOCK = 256
 
 
 class CachedFeatures:
-    """Reads features from the cache; half precision travels, float32 comes out. Other processes can be sent it."""
+    """Read features from the cache: float16 is copied, float32 returned. It can be sent to other processes."""
 
     def __init__(self, cache: FeatureCache) -> None:
         self._cache = cache
@@ -34,14 +34,14 @@ class CachedFeatures:
 
 
 class ResidentFeatures:
-    """All features on one GPU, in half precision; a batch is a gather there.
+    """All features on one GPU in half precision, from which batches are gathered.
 
     Args:
         cache: The features.
         device: The GPU.
     """
 
-    #: Read in the process that trains: a worker has no use of its GPU.
+    #: Read in the training process, because a worker doesn't use the GPU.
     on_device = True
 
     def __init__(self, cache: FeatureCache, device: torch.device) -> None:
@@ -57,11 +57,11 @@ class ResidentFeatures:
 
 
 def features_for(cache: FeatureCache, device: torch.device, devices: int) -> CachedFeatures | ResidentFeatures:
-    """Return the features as a training on this device gets them.
+    """Return the features in the form for a training on this device.
 
     Args:
         cache: The features.
-        device: Where the training runs.
+        device: Device of the training.
         devices: Number of devices that train together; each would need all features.
     """
     if device.type != "cuda" or devices > 1:

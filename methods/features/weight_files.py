@@ -1,6 +1,6 @@
-"""The one reader of weights' files: safetensors, and what ``torch.save`` wrote, old and new. No code of a file is run.
+"""Reader of all weights' files: safetensors, and files of ``torch.save``, old and new. Code in a file never runs.
 
-A pickle can name any function of the machine and have it called, so the pickles are read by an unpickler that knows a
+A pickle can name any function of the machine and have it called. So pickles are read by an unpickler that knows a
 short list of names, those that rebuild tensors. Every other class or function (numpy's scalars, EasyDict, Lightning's
 callbacks and attribute dictionaries) is replaced by :class:`Inert`, which does nothing.
 """
@@ -29,14 +29,14 @@ from diadbench.common.errors import UserError
 State = dict[str, Tensor]
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".tar")
-#: Entry of an exported checkpoint, beside ``state_dict``, with what other code has no key for. A ``.safetensors`` has
-#: it in its metadata under this name, as JSON, and its tensors under names that begin with ``diadbench.``.
+#: Entry of an exported checkpoint beside ``state_dict``, for what other programs have no key for. A ``.safetensors``
+#: has it in its metadata under this name, as JSON, and its tensors under names that begin with ``diadbench.``.
 METADATA = "diadbench"
-#: Entries that hold the tensors, where a checkpoint has more than these: the first that is there counts.
+#: Entries that may hold the tensors of a checkpoint; the first existing one is used.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
-#: Prefixes that wrappers of a module put before each of its names: data-parallel training, torch.compile.
+#: Prefixes that wrappers of a module add to each of its names: data-parallel training, torch.compile.
 _PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
-#: Characters of a reason that are shown.
+#: Maximum number of characters of a reason.
 _REASON = 120
 
 
@@ -48,14 +48,14 @@ def read_state(path: Path | str, *, what: str = "weights", wrappers: Iterable[st
 def read_checkpoint(
     path: Path | str, *, what: str = "weights", wrappers: Iterable[str] = WRAPPERS, device: str = "cpu"
 ) -> tuple[State, dict[str, Any]]:
-    """Read the tensors of a file of weights, and the metadata that an export of this project put beside them.
+    """Read the tensors of a file of weights, and the metadata of an export of this project.
 
     The content decides how the file is read, not the suffix. Tensors keep their dtype (float16 and bfloat16 too).
 
     Args:
         path: A ``.safetensors``, or a file that ``torch.save`` wrote in any version of PyTorch.
-        what: What the file is for, as errors call it.
-        wrappers: Entries that may hold the tensors; the first one that the file has is taken.
+        what: Purpose of the file, for error texts.
+        wrappers: Entries that may hold the tensors; the first one in the file is used.
         device: Where the tensors are put.
 
     Returns:
@@ -80,7 +80,7 @@ def read_checkpoint(
 
 
 def read_tensors(path: Path, device: str = "cpu", *, what: str = "trained weights") -> State:
-    """Read a file of weights exactly as it is: no entry is unwrapped or left out, no prefix is dropped.
+    """Read a file of weights unchanged: no entry is unwrapped or left out, and no prefix is dropped.
 
     Raises:
         UserError: As :func:`read_checkpoint`; or the file holds anything besides tensors.
@@ -100,7 +100,7 @@ def unwrapped(content: Mapping[Any, Any], wrappers: Iterable[str] = WRAPPERS) ->
 
     Args:
         content: Tensors by name, or a dictionary that has them in one of its entries.
-        wrappers: Names of that entry; the first one that is there counts.
+        wrappers: Names of that entry; the first existing one is used.
 
     Returns:
         The tensors by name. The prefixes ``module.`` (data-parallel training) and ``_orig_mod.`` (torch.compile) are
@@ -118,12 +118,12 @@ def unwrapped(content: Mapping[Any, Any], wrappers: Iterable[str] = WRAPPERS) ->
 
 
 class _NotWeights(Exception):
-    """The file is something else; the text says what."""
+    """The file holds something else; the text says what."""
 
 
 def _content(path: Path, what: str, device: str) -> dict[Any, Any]:
     try:
-        if _is_safetensors(path):  # asked first: the length that it begins with may look like anything
+        if _is_safetensors(path):  # Tested first, because the length at its beginning may look like anything.
             return _read_safetensors(path, device)
         if other := _something_else(path):
             raise _NotWeights(other)
@@ -133,7 +133,7 @@ def _content(path: Path, what: str, device: str) -> dict[Any, Any]:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file begins as a safetensors does: the header's length as eight bytes, then JSON."""
+    """Whether a file begins like a safetensors file: the header's length as eight bytes, then JSON."""
     with open(path, "rb") as file:
         head = file.read(9)
     return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
@@ -149,8 +149,8 @@ def _read_safetensors(path: Path, device: str) -> dict[Any, Any]:
 
 def _read_pickle(path: Path, device: str) -> dict[Any, Any]:
     reader = types.SimpleNamespace(__name__="restricted", Unpickler=_Unpickler, load=_load)
-    with warnings.catch_warnings(), open(path, "rb") as file:  # not by its path, whose suffix torch goes by
-        warnings.simplefilter("ignore")  # torch warns that a pickle may run code: this one can't
+    with warnings.catch_warnings(), open(path, "rb") as file:  # not by its path, because torch looks at the suffix
+        warnings.simplefilter("ignore")  # torch warns that a pickle may run code, which this unpickler prevents.
         content = torch.load(file, map_location=device, pickle_module=reader, weights_only=False)
     if isinstance(content, Inert) and not content:
         raise _NotWeights(f"it is a whole object of the class {type(content).__name__}; save its state_dict() instead")
@@ -164,23 +164,23 @@ def _load(file: Any, **options: Any) -> Any:
 
 
 class Inert(dict[Any, Any]):
-    """Stands for any class or function that a checkpoint names besides its tensors. It keeps items and nothing else.
+    """Placeholder for any class or function in a checkpoint other than its tensors. It only keeps items.
 
-    It takes whatever a pickle may do to the object that it stands for: call it, give it a state, fill it as a
+    It accepts everything that a pickle may do to the original object: call it, set its state, fill it as a
     dictionary, a list or a set, use it as a key.
     """
 
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Ignore what the pickle hands over."""
+        """Ignore the arguments of the pickle."""
 
     def __new__(cls, *arguments: Any, **options: Any) -> Inert:
-        """Ignore what the pickle hands over."""
+        """Ignore the arguments of the pickle."""
         return super().__new__(cls)
 
     def __call__(self, *arguments: Any, **options: Any) -> Inert:
-        """Return another one, as an object that makes objects."""
+        """Return another placeholder, for objects that create objects."""
         return Inert()
 
     def __setstate__(self, state: Any) -> None:
@@ -197,7 +197,7 @@ class Inert(dict[Any, Any]):
 
 
 class _Function:
-    """A function that a pickle may call and not change."""
+    """A function that a pickle may call but not change."""
 
     __slots__ = ("_function",)
 
@@ -212,11 +212,11 @@ class _Function:
 
 
 def _plain_tensor(function: Callable[..., Any], kind: Any, arguments: tuple[Any, ...], state: Any) -> Any:
-    """Rebuild the tensor in an object of a subclass of torch's tensors, without the subclass."""
+    """Rebuild a tensor from an object of a subclass of torch's tensors, without the subclass."""
     return function(*arguments)
 
 
-#: All that a pickle may call; these make tensors and plain containers and nothing else.
+#: All functions that a pickle may call; they create tensors and plain containers only.
 _CALLABLE: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor"): _Function(torch._utils._rebuild_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): _Function(torch._utils._rebuild_tensor_v2),
@@ -230,21 +230,21 @@ _CALLABLE: dict[tuple[str, str], Any] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads a pickle whose names are those of ``_CALLABLE``, or are replaced by :class:`Inert`."""
+    """Unpickler that maps names to ``_CALLABLE`` or replaces them by :class:`Inert`."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a name stands for. It is never imported."""
+        """Return the object for a name, without importing it."""
         known = _CALLABLE.get((module, name))
         return type(name, (Inert,), {"__module__": module}) if known is None else known
 
 
-# -- what a file is that holds no weights ---------------------------------------------------------------------------
+# -- identification of files without weights ------------------------------------------------------------------------
 
 _POINTER = b"version https://git-lfs.github.com"
 
 
 def _something_else(path: Path) -> str:
-    """Return what a file is that can't hold weights, by its first bytes; an empty text if it may hold some."""
+    """Return a description of a file that can't hold weights, by its first bytes; an empty text if it may hold some."""
     with open(path, "rb") as file:
         head = file.read(512)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -277,18 +277,18 @@ def _wrong_archive(path: Path) -> str:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """Return in a few words why a file can't be read.
+    """Return a short reason why a file can't be read.
 
-    PyTorch's own sentences are not passed on: they are long, and advise to let the file run its code.
+    PyTorch's own messages are not used, because they are long and advise to let the file run its code.
     """
     if isinstance(error, _NotWeights):
         return str(error)
     if isinstance(error, (pickle.UnpicklingError, EOFError, UnicodeDecodeError)) and not zipfile.is_zipfile(path):
         return "it is neither a safetensors file nor one that torch.save wrote, or it is cut off"
-    told = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
-    if "weights_only" in told or len(told) > _REASON:
+    text = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
+    if "weights_only" in text or len(text) > _REASON:
         return f"the file is damaged: {type(error).__name__}"
-    return told
+    return text
 
 
 def _listed(content: Iterable[Any]) -> str:

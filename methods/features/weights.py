@@ -1,4 +1,4 @@
-"""The trained weights of a method's module: as a safetensors file, and into a module with every key accounted for."""
+"""Write a module's trained weights as safetensors, and load weights with every key accounted for."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from diadbench.common.files import write_with
 from diadbench.methods.features.weight_files import read_tensors
 
 FILE = "weights.safetensors"
-#: Keys of one kind that an error names.
+#: Maximum number of keys of one kind that an error names.
 _SHOWN = 4
-#: Characters of an error, as long as one key of each kind fits.
+#: Maximum number of characters of an error, as long as one key of each kind fits.
 _LONGEST = 300
 _KINDS = ("missing", "unexpected", "misshaped")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file whole or not at all, readable as the umask allows (safetensors makes it private)."""
+    """Write a safetensors file atomically, with the permissions of the umask (safetensors makes it private)."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_with(path, lambda name: save_file(contiguous, name, metadata))
 
 
 def save_weights(module: nn.Module | None, directory: Path) -> None:
-    """Write parameters and buffers. RuntimeError when there is no module yet."""
+    """Write parameters and buffers. Raises RuntimeError if there is no module yet."""
     if module is None:
         raise RuntimeError("nothing to save: fit or load first")
     write_tensors(directory / FILE, module.state_dict())
 
 
 def load_weights(module: nn.Module, directory: Path) -> None:
-    """Fill ``module`` with what :func:`save_weights` wrote. UserError when it was built from other options."""
+    """Load the file of :func:`save_weights` into ``module``. Raises UserError if it was built from other options."""
     load_state(module, read_tensors(directory / FILE), str(directory / FILE), "weights of a method with other options?")
 
 
 def read_tensor(path: Path, name: str, device: str = "cpu") -> Tensor:
-    """Read the one tensor of a safetensors file. Raises UserError when there is another one, or none."""
+    """Read the one tensor of a safetensors file. Raises UserError if there is another one, or none."""
     found = read_tensors(path, device)
     if set(found) != {name}:
         raise UserError(f"{path}: expected the tensor {name!r}, found {', '.join(sorted(found)) or 'none'}")
@@ -47,13 +47,13 @@ def read_tensor(path: Path, name: str, device: str = "cpu") -> Tensor:
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], where: str, hint: str = "") -> None:
-    """Fill ``module`` with exactly ``state``. No key is left out on either side, and none is made up.
+    """Load exactly ``state`` into ``module``. No key may be left over on either side.
 
     Args:
-        module: What is filled.
+        module: The module to load into.
         state: Tensors by the module's names.
-        where: What they were read from, for the error.
-        hint: What may be wrong, for the error.
+        where: Source of the tensors, for the error text.
+        hint: Possible cause, for the error text.
 
     Raises:
         UserError: Keys that are missing, unexpected or of another shape.
@@ -74,7 +74,7 @@ def mismatches(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> lis
 
 
 def refuse(problems: Sequence[str], where: str, hint: str = "") -> None:
-    """Raise UserError with the first keys of each kind and the number of all, if there are any.
+    """Raise UserError with the first keys of each kind and the total number, if there are any.
 
     Each kind names one key; further ones are named while the text stays below 300 characters.
     """
@@ -82,17 +82,17 @@ def refuse(problems: Sequence[str], where: str, hint: str = "") -> None:
         return
     kinds = [[line for line in problems if line.startswith(kind)] for kind in _KINDS]
     shown = [1 if lines else 0 for lines in kinds]
-    text = _told(kinds, shown, len(problems), where, hint)
+    text = _message(kinds, shown, len(problems), where, hint)
     for _ in range(_SHOWN - 1):
         for i, lines in enumerate(kinds):
             more = [count + (i == j) for j, count in enumerate(shown)]
-            longer = _told(kinds, more, len(problems), where, hint)
+            longer = _message(kinds, more, len(problems), where, hint)
             if more[i] <= len(lines) and len(longer) < _LONGEST:
                 shown, text = more, longer
     raise UserError(text)
 
 
-def _told(kinds: Sequence[Sequence[str]], shown: Sequence[int], count: int, where: str, hint: str) -> str:
+def _message(kinds: Sequence[Sequence[str]], shown: Sequence[int], count: int, where: str, hint: str) -> str:
     told = []
     for lines, kind, number in zip(kinds, _KINDS, shown, strict=True):
         more = f" and {len(lines) - number:,} more {kind}" if len(lines) > number else ""

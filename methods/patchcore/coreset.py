@@ -1,13 +1,13 @@
-"""Greedy k-centre selection (farthest-first) that gives the one-at-a-time result at the cost of a few passes.
+"""Greedy k-centre selection (farthest-first) with the result of single picks at the cost of a few passes.
 
-The greedy always takes the point that is farthest from all centres so far. A point's distance to its nearest
-centre can only shrink. So take the ``T`` farthest points as a pool: as long as the pool's maximum is above the
-``T``-th distance, nothing outside can be the farthest, and the greedy needs to look at the pool only. All its picks
-are then applied to all points as one matrix product, and the next pool is taken. Points may lie in a memory map;
-they are streamed once a round, and memory is 8 to 16 bytes a point and one block. On a GPU the points lie there
-where they fit, and so do all distances; only the pool comes to the CPU.
+The greedy algorithm always picks the point that is farthest from all centres so far, and a point's distance to its
+nearest centre can only decrease. So the ``T`` farthest points are taken as a pool. While the pool's maximum is above
+the ``T``-th distance, no point outside can be the farthest, and only the pool has to be searched. The picks are then
+applied to all points as one matrix product, and the next pool is taken. Points may lie in a memory map; they are
+streamed once per round, and memory is 8 to 16 bytes a point and one block. On a GPU the points are kept there if they
+fit, and so are all distances; only the pool is copied to the CPU.
 
-Matrix products lose digits by cancellation. They only nominate: inside the pool distances are computed from
+Matrix products lose digits by cancellation, so they only find candidates. In the pool, distances are computed from
 differences in float64, so picks agree with a loop that computes each distance directly. Ties go to the lowest index.
 
 Source of the selection: Sener & Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach"
@@ -55,14 +55,14 @@ _CHECKPOINT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Coreset:
-    """A selection.
+    """The result of a selection.
 
     Attributes:
         indices: ``int64 (k,)``: selected points in the order of selection. Fewer than asked for when the rest
             are copies of selected ones.
         radius: Coverage radius: largest distance of any point to its nearest selected one.
-        radius_999: 99.9 % of the points are no farther than this from a selected one.
-        rounds: How often all points were read.
+        radius_999: Radius within which 99.9 % of the points have a selected one.
+        rounds: How many times all points were read.
     """
 
     indices: NDArray[np.int64]
@@ -86,17 +86,17 @@ def greedy_coreset(
 
     Args:
         points: ``(N, d)`` float16 or float32; a memory map is read in blocks. Centred values lose fewer digits.
-        k: How many, 1..N.
+        k: Number of points to select, 1..N.
         start: First pick, unless ``initial`` is given.
         initial: ``(N,)`` distances to begin with, as PatchCore's authors do (mean distance to ten random points);
             the first pick is then their maximum, and they stay in the minimum.
         pool: Size of the pool ``T``. It changes speed, not the result.
-        device: Where the matrix products run.
+        device: Device of the matrix products.
         progress: Called with (selected, ``k``) after each round.
-        checkpoint: File (``.npz``) to which a long selection writes its state once a minute and from which it goes on.
+        checkpoint: File (``.npz``) for the state of a long selection, written once a minute and read on a resume.
 
     Raises:
-        ValueError: ``k`` or ``start`` out of range, or ``points`` not finite where they were read.
+        ValueError: ``k`` or ``start`` is out of range, or ``points`` are not finite.
     """
     total = len(points)
     if not 1 <= k <= total:
@@ -112,7 +112,7 @@ def greedy_coreset(
     written = time.monotonic()
     while len(state.picks) < k:
         picks = _pool_picks(points, state, k - len(state.picks), pool)
-        if not picks:  # all that is left are copies of selected points
+        if not picks:  # All remaining points are copies of selected ones.
             break
         state.add(points, picks, device)
         progress(len(state.picks), k)
@@ -126,7 +126,7 @@ def greedy_coreset(
 
 @dataclass
 class _State:
-    """Picks so far, and for each point its squared distance to the nearest of them and which that is (-1: none)."""
+    """Picks so far, and for each point the squared distance and the position of the nearest pick (-1: none)."""
 
     picks: list[int]
     squared: Tensor
@@ -166,7 +166,7 @@ class _State:
         )
 
     def add(self, points: Points, picks: list[int], device: torch.device | str) -> None:
-        """Take ``picks`` as centres and bring all distances up to date: one pass over the points."""
+        """Add ``picks`` as centres and update all distances in one pass over the points."""
         centres = _rows(points, np.array(picks)).float().to(device)
         offset = centres.square().sum(1)
         first = len(self.picks)
@@ -180,7 +180,7 @@ class _State:
             closer = squared < old
             old.copy_(torch.where(closer, squared, old))
             old_nearest.copy_(torch.where(closer, which.to(self.squared.device).int() + first, old_nearest))
-        # A picked point is at distance 0 from itself, whatever the product's rounding says.
+        # A picked point has distance 0 to itself, whatever the rounding of the product.
         self.squared[picks] = 0
         order = torch.arange(first, first + len(picks), dtype=torch.int32)
         self.nearest[picks] = order.to(self.nearest.device)
@@ -189,7 +189,7 @@ class _State:
 
 
 def _pool_picks(points: Points, state: _State, wanted: int, size: int) -> list[int]:
-    """Run the greedy inside the pool of the farthest points, as long as nothing outside can win."""
+    """Run the greedy algorithm in the pool of the farthest points, while no point outside can be farther."""
     members, outside = _pool(state.squared, size)
     members = members.cpu()
     rows = _rows(points, members.numpy()).cpu().double()
@@ -198,7 +198,7 @@ def _pool_picks(points: Points, state: _State, wanted: int, size: int) -> list[i
     while len(picks) < wanted:
         position = int(squared.argmax())
         farthest = float(squared[position])
-        # The pool's first maximum wins in any case: it was among the largest of all.
+        # The pool's first maximum is always valid, because it was among the largest of all.
         if farthest == 0 or (picks and farthest <= outside * (1 + _SLACK)):
             break
         picks.append(int(members[position]))
@@ -212,14 +212,14 @@ def _pool(squared: Tensor, size: int) -> tuple[Tensor, float]:
         return torch.arange(len(squared), device=squared.device), -1.0
     threshold = float(squared.topk(size, sorted=False).values.min())
     members = (squared >= threshold * (1 - _SLACK)).nonzero().squeeze(1)
-    if len(members) > 4 * size:  # very many equal distances: of these the lowest indices win
+    if len(members) > 4 * size:  # Of very many equal distances, the lowest indices are taken.
         above = (squared > threshold * (1 + _SLACK)).nonzero().squeeze(1)
         members = torch.unique(torch.cat([above, members[:size]]))
     return members, threshold
 
 
 def _exact(points: Points, state: _State, members: Tensor, rows: Tensor) -> Tensor:
-    """Squared distances of the pool's points to their nearest centres, from differences in float64."""
+    """Return the squared distances of the pool's points to their nearest centres, from differences in float64."""
     there = members.to(state.squared.device)
     nearest = state.nearest[there].cpu().long()
     squared = state.squared[there].cpu().double()
@@ -231,7 +231,7 @@ def _exact(points: Points, state: _State, members: Tensor, rows: Tensor) -> Tens
 
 
 def _placed(points: Points, device: torch.device) -> Points:
-    """Return the points on the GPU where they fit, else as they are."""
+    """Return the points on the GPU if they fit, else unchanged."""
     if device.type != "cuda":
         return points
     free, _ = torch.cuda.mem_get_info(device)

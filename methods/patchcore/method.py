@@ -1,4 +1,4 @@
-"""PatchCore that survives the multi-class setting: bounded memory, exact greedy selection, blocked search.
+"""PatchCore for the multi-class setting: bounded memory, exact greedy selection, blocked search.
 
 1. One pass over the images: patch features are projected to 128 dimensions into a cached float16 array (256 bytes a
    patch). Full features are never kept.
@@ -109,7 +109,7 @@ class PatchCore(Method):
     # -- the bank -------------------------------------------------------------------------------------------
 
     def fit(self, train: TrainData, run: RunContext) -> None:
-        """Project all patches, select, fetch the selected ones' features."""
+        """Project all patches, select some, and fetch the full features of the selected ones."""
         network = self._start(run)
         facts = {
             "images": train.fingerprint,
@@ -165,7 +165,7 @@ class PatchCore(Method):
         return load_or_make(scratch / f"{name}.npz", select)
 
     def _gather(self, indices: NDArray[np.int64], per_image: int, features: Any, run: RunContext) -> Tensor:
-        """Return ``float32 (k, D)``: full features of the selected patches, image by image."""
+        """Return ``float32 (k, D)`` full features of the selected patches, image by image."""
         order = np.sort(indices)
         owners, positions = np.divmod(order, per_image)
         images = np.unique(owners)
@@ -194,7 +194,7 @@ class PatchCore(Method):
         return EMBEDDINGS[self.embedding](self._network(images), self.dimension)
 
     def predict(self, images: Tensor) -> Prediction:
-        """Search the nearest patches of the bank."""
+        """Find the nearest patches of the bank."""
         assert self._bank is not None, "fit or load first"
         features = self._features(images.to(self._bank.vectors.device))
         count, _, height, width = features.shape
@@ -210,7 +210,7 @@ class PatchCore(Method):
         return Prediction(SMOOTHERS[self.upsampling](patches.view(count, height, width), size, self.sigma), score)
 
     def _weight(self, queries: Tensor, nearest: Tensor) -> Tensor:
-        """Return equation 7's factor: small when the nearest patch's own neighbours are about as near to the query."""
+        """Return the factor of equation 7, small if the nearest patch's neighbours are about as near to the query."""
         assert self._bank is not None
         _, support = self._bank.nearest(self._bank.vectors[nearest], self.reweight)
         distances = (queries[:, None] - self._bank.vectors[support]).square().sum(2).sqrt()
@@ -219,17 +219,17 @@ class PatchCore(Method):
     # -- keeping --------------------------------------------------------------------------------------------
 
     def save(self, directory: Path) -> None:
-        """Write the bank, and which backbone it belongs to."""
+        """Write the bank, and the identity of its backbone."""
         assert self._bank is not None, "fit or load first"
         assert self._network is not None, "fit or load first"
         keep_backbone(directory, self._network)
         write_tensors(directory / "bank.safetensors", {"bank": self._bank.vectors})
 
     def load(self, directory: Path, run: RunContext) -> None:
-        """Read the bank; the backbone comes from its own weights again and must be the same."""
+        """Read the bank; the backbone is loaded from its own weights and must be the same."""
         refuse_other_backbone(directory, self._start(run, trained_before=True), run)
         self._bank = Bank(read_tensor(directory / "bank.safetensors", "bank", str(run.device)))
 
     def parameters_count(self) -> int | None:
-        """Parameters of the part of the backbone that is used."""
+        """Return the number of parameters of the used part of the backbone."""
         return None if self._network is None else sum(p.numel() for p in self._network.parameters())

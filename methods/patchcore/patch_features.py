@@ -1,4 +1,4 @@
-"""PatchCore's patch features and maps, as its authors compute them and as anomalib does."""
+"""PatchCore's patch features and maps, as computed by its authors' code and by anomalib."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Embedding = Callable[[Sequence[Tensor], int], Tensor]
 def official(maps: Sequence[Tensor], dimension: int) -> Tensor:
     """Embed as ``amazon-science/patchcore-inspection`` does.
 
-    Each patch is a 3x3 neighbourhood (zeros outside); its ``C*9`` values are averaged in order down to ``dimension``;
-    coarse levels are enlarged to the finest grid; all levels' values, one after another, are averaged down to
-    ``dimension``. Averaging works on channels and enlarging on positions, so the cheaper one comes first.
+    Each patch is a 3x3 neighbourhood (zeros outside), whose ``C*9`` values are averaged in order down to ``dimension``.
+    Coarse levels are enlarged to the finest grid. The concatenated values of all levels are averaged down to
+    ``dimension``. Averaging works on channels and enlarging on positions, so the cheaper one is done first.
     """
     levels: list[Tensor] = []
     for level in maps:
@@ -37,7 +37,7 @@ def official(maps: Sequence[Tensor], dimension: int) -> Tensor:
 
 
 def concat(maps: Sequence[Tensor], dimension: int) -> Tensor:
-    """Embed as anomalib does: 3x3 averages, coarse levels enlarged, channels joined. ``dimension`` plays no part."""
+    """Embed as anomalib does: 3x3 averages, coarse levels enlarged, channels joined. ``dimension`` is not used."""
     pooled = [functional.avg_pool2d(level, 3, stride=1, padding=1) for level in maps]
     return torch.cat([_enlarge(level, maps[0]) for level in pooled], 1)
 
@@ -57,7 +57,7 @@ def smooth(scores: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
 
 
 def smooth_nearest(scores: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
-    """Enlarge by repeating and blur with reflected borders (anomalib's)."""
+    """Enlarge by repetition and blur with reflected borders, as anomalib does."""
     maps = functional.interpolate(scores[:, None], size, mode="nearest")
     if sigma == 0:
         return maps[:, 0]

@@ -1,4 +1,4 @@
-"""All training patches, projected to few dimensions, in a cached array of float16 that survives a kill."""
+"""All training patches, projected to few dimensions, in a cached float16 array that can be resumed after a kill."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Patches:
     Attributes:
         values: ``float16 (N * P, d)`` on disk; image ``i`` has rows ``i*P .. (i+1)*P - 1``.
         per_image: ``P``.
-        scale: Distances in ``values`` times this are distances of features, up to the projection.
+        scale: Distances in ``values`` times this value are distances of features, up to the projection.
     """
 
     values: PatchRows
@@ -77,7 +77,7 @@ class Patches:
 
 
 def digest(facts: dict[str, Any]) -> str:
-    """Short digest of plain values: the name under which scratch files are found again."""
+    """Return a short digest of plain values, by which scratch files are found again."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -91,17 +91,17 @@ def project_patches(
     directory: Path,
     progress: Callable[[int, int], None],
 ) -> Patches:
-    """Project the patches of all images by a seeded Gaussian matrix; go on where a killed run stopped.
+    """Project the patches of all images by a seeded Gaussian matrix; resume where a killed run stopped.
 
-    Values are centred and scaled by the first batch's mean and standard deviation, so that float16 holds them well.
+    Values are centred and scaled by the first batch's mean and standard deviation, to fit the range of float16.
 
     Args:
-        features: Gives ``float32 (n, P, D)`` patch features of the images at the given positions.
+        features: Function that returns ``float32 (n, P, D)`` patch features of the images at the given positions.
         images: Number of images.
         dimension: Dimensions after the projection.
-        seed: Decides the matrix.
+        seed: Seed of the matrix.
         batch_size: Images at a time.
-        directory: Where the patches lie; named after all that decides them, so nothing stale is ever taken up.
+        directory: Directory of the patches; its name contains all that decides them, so that stale ones are not used.
         progress: Called with (images done, images).
 
     Raises:
@@ -138,7 +138,7 @@ def project_patches(
 
 
 def mean_distances(values: PatchRows, seed: int, count: int = 10) -> NDArray[np.float32]:
-    """Mean distance of each row to ``count`` random rows: how PatchCore's authors start their greedy selection."""
+    """Return the mean distance of each row to ``count`` random rows, the authors' start of the greedy selection."""
     generator = np.random.default_rng(seed)
     chosen = np.sort(generator.choice(len(values), min(count, len(values)), replace=False))
     anchors = torch.from_numpy(values[chosen]).float()
@@ -150,7 +150,7 @@ def mean_distances(values: PatchRows, seed: int, count: int = 10) -> NDArray[np.
 
 
 def load_or_make(path: Path, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Return the arrays in ``path`` (``.npz``); make and write them first when there is no such file."""
+    """Return the arrays in ``path`` (``.npz``), which are computed and written first if the file doesn't exist."""
     if not path.is_file():
         arrays = make()
         write_with(path, lambda name: np.savez(name, **arrays))  # type: ignore[arg-type]  # taken for allow_pickle

@@ -1,1 +1,1 @@
-"""Methods in one file: trivial baselines and PaDiM."""
+"""Methods of one file each: trivial baselines and PaDiM."""

@@ -1,4 +1,4 @@
-"""PaDiM: anomalib's model through the bridge, with the benchmark's options for backbones."""
+"""PaDiM: anomalib's model through the bridge, with this project's options for backbones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Three trivial methods that keep every table honest: what a score of 0.8 is worth, one sees beside them."""
+"""Three trivial methods, as a reference for the scores of all others."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class GlobalKnn(Method):
 
 
 def _enlarge(maps: Tensor, images: Tensor) -> Tensor:
-    """Bring ``(B,h,w)`` maps to the size of the images."""
+    """Resize ``(B,h,w)`` maps to the size of the images."""
     size = (images.shape[2], images.shape[3])
     return functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 

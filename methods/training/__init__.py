@@ -1,1 +1,1 @@
-"""The base of what learns by gradient."""
+"""The base of methods that are trained by gradient."""

@@ -1,4 +1,4 @@
-"""How long a network is trained, checked at once: a budget that can't be meant is one line before any cell runs."""
+"""The length of a training, validated before any cell runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from diadbench.common.errors import UserError, unknown_name
 
-#: What networks compute in while they are trained, by Lightning's names.
+#: Precisions of training, by Lightning's names.
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
@@ -17,14 +17,14 @@ class Budget:
     """How long and how a module is trained.
 
     Attributes:
-        steps: Optimiser steps, from 0 on; 0 trains nothing, which a note says.
-        batch_size: Images a batch, before accumulation; several devices share them; from 1 on.
-        accumulate: Batches whose gradients are summed up for a step; from 1 on.
-        whole_epochs: Batches end with the epoch, the last one may be smaller; otherwise they run on into the next.
+        steps: Number of optimiser steps, at least 0; 0 trains nothing, and a note says so.
+        batch_size: Images per batch, before accumulation, at least 1; several devices share them.
+        accumulate: Number of batches whose gradients are summed for a step, at least 1.
+        whole_epochs: Batches end with the epoch, and the last one may be smaller; else they run on into the next epoch.
         precision: Lightning's name: ``32-true``, ``bf16-mixed``, ``16-mixed``.
-        clip: Largest norm of all gradients together, above 0, or ``None``.
-        checkpoint_minutes: Minutes between two checkpoints, from 0 (before every step) on.
-        called: What the method's options are called that have other names here, for messages.
+        clip: Maximum norm of all gradients together, above 0, or ``None``.
+        checkpoint_minutes: Minutes between two checkpoints, at least 0 (before every step).
+        called: Names of the method's options, if they differ from the names here, for messages.
 
     Raises:
         UserError: A value out of range.
@@ -46,7 +46,7 @@ class Budget:
             raise unknown_name("precision of a training", str(self.precision), get_args(Precision))
         if self.clip is not None and not self.clip > 0:
             raise UserError(f"{self._called('clip')} is {self.clip}; expected a number above 0")
-        if not self.checkpoint_minutes >= 0:  # a NaN isn't either
+        if not self.checkpoint_minutes >= 0:  # also refuses NaN
             raise UserError(f"{self._called('checkpoint_minutes')} is {self.checkpoint_minutes}; expected 0 or more")
 
     def _called(self, name: str) -> str:
@@ -54,6 +54,6 @@ class Budget:
 
 
 def check_count(name: str, value: object, least: int) -> None:
-    """Raise UserError unless a value is a whole number from ``least`` on."""
+    """Raise UserError unless a value is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise UserError(f"{name} is {value}; expected a whole number from {least} on")

@@ -1,8 +1,8 @@
-"""From a training's images to the device: batches are read and sent ahead, and converted where they are needed.
+"""Feed the images of a training to the device: batches are read and copied ahead, and converted on the device.
 
-Batch ``i`` is a function of (seed, ``i``) alone, so it is the same from any number of workers, and a training that is
-resumed sees what one sees that was never interrupted. On a GPU workers read batches into pinned memory, copies don't
-wait for the device, and images stay ``uint8`` until they are there. On a CPU batches are made when they are asked for.
+Batch ``i`` is a function of (seed, ``i``) alone, so it is the same for any number of workers, and a resumed training
+sees the same batches as an uninterrupted one. On a GPU, workers read batches into pinned memory, copies are
+asynchronous, and images stay ``uint8`` until they are there. On a CPU, batches are made on demand.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from diadbench.methods.training.sharing import Shares, rank_and_world
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
-#: ``fetch(indices) -> batch``: what ``training_step`` gets for positions ``int64 (B,)`` of the training data.
+#: ``fetch(indices) -> batch``: the argument of ``training_step`` for positions ``int64 (B,)`` of the training data.
 Fetch = Callable[[Tensor], Any]
-#: Processes that read batches ahead for a training on a GPU.
+#: Number of processes that read batches ahead for a training on a GPU.
 WORKERS = 2
 
 
 @runtime_checkable
 class TwoPartFetch(Protocol):
-    """A fetch in two parts: what is read, and what is made of it on the device. Called whole it does both."""
+    """A fetch in two parts: reading, and conversion on the device. A call does both."""
 
     def read(self, indices: Tensor) -> Any:
-        """Return what is read for positions ``int64 (B,)``: CPU tensors, small ones."""
+        """Return the data that are read for positions ``int64 (B,)``: small CPU tensors."""
 
     def finish(self, batch: Any) -> Any:
-        """Return the batch that ``training_step`` gets, of what was read, on whichever device it is."""
+        """Return the batch for ``training_step`` from the data that were read, on their device."""
 
     def __call__(self, indices: Tensor) -> Any:
         """Return the batch of positions ``int64 (B,)``."""
 
 
 class BatchOrder:
-    """Which images make up batch ``i``: a function of (seed, i) alone. Each epoch is a permutation of all images.
+    """The images of batch ``i`` as a function of (seed, i) alone. Each epoch is a permutation of all images.
 
     Args:
         count: Number of images.
         batch_size: Images a batch.
         seed: Seed of the permutations.
-        whole_epochs: Batches end with the epoch, the last one may be smaller.
+        whole_epochs: Batches end with the epoch, and the last one may be smaller.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int, *, whole_epochs: bool = False) -> None:
@@ -80,20 +80,20 @@ class BatchOrder:
 
 
 def mix(*numbers: int) -> int:
-    """Make one 63-bit seed of several numbers."""
+    """Combine several numbers into one 63-bit seed."""
     return int(
         np.random.SeedSequence([number & (2**63 - 1) for number in numbers]).generate_state(1, np.uint64)[0] >> 1
     )
 
 
 class Images:
-    """The default fetch: images with their class ids and positions. A class, so that processes can be sent it."""
+    """The default fetch: images with their class ids and positions. A class, so that it can be sent to processes."""
 
     def __init__(self, train: TrainData) -> None:
         self._train = train
 
     def read(self, indices: Tensor) -> dict[str, Tensor]:
-        """Return the images as they are kept, with their class ids and positions."""
+        """Return the images as they are stored, with their class ids and positions."""
         train = self._train
         return {"image": kept(train, indices), "class_id": train.class_ids[indices], "index": indices}
 
@@ -113,7 +113,7 @@ class ImagesAlone:
         self._train = train
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return the images as they are kept."""
+        """Return the images as they are stored."""
         return kept(self._train, indices)
 
     def finish(self, batch: Tensor) -> Tensor:
@@ -126,19 +126,19 @@ class ImagesAlone:
 
 
 def kept(train: TrainData, indices: Tensor) -> Tensor:
-    """Return images as they are kept; training data of another make may have them converted only."""
+    """Return images as they are stored; training data of other classes may only have converted ones."""
     read: Callable[[Tensor], Tensor] = getattr(train, "kept", train.images)
     return read(indices)
 
 
 def as_float(images: Tensor) -> Tensor:
-    """Return images as ``float32``: bytes are divided by 255, what is no byte is in its own units already."""
+    """Return images as ``float32``: bytes are divided by 255, other types are already in their own units."""
     return images.to(torch.float32).div_(255) if images.dtype == torch.uint8 else images
 
 
 @dataclass(frozen=True)
 class _Items(torch.utils.data.Dataset[Any]):
-    """Part ``i`` of a process's batches: a map-style dataset whose items are whole batches."""
+    """Part ``i`` of a process's batches, as a map-style dataset whose items are whole batches."""
 
     order: BatchOrder
     read: Callable[[Tensor], Any]
@@ -151,15 +151,15 @@ class _Items(torch.utils.data.Dataset[Any]):
 
 
 class Feeder:
-    """The batches of a training from one on, as this process gets them. Other processes can be sent it.
+    """The batches of a training from a given one on, for this process. It can be sent to other processes.
 
     Args:
         order: Which images make up a batch.
-        fetch: How a batch is made.
-        shares: How batches are shared out.
+        fetch: Function that makes a batch.
+        shares: How batches are divided among processes.
         first: Number of the first part.
-        last: Number behind the last part.
-        on_gpu: The training runs on a GPU: batches are read ahead.
+        last: Number after the last part.
+        on_gpu: Whether the training runs on a GPU, for which batches are read ahead.
     """
 
     def __init__(self, order: BatchOrder, fetch: Fetch, shares: Shares, first: int, last: int, *, on_gpu: bool) -> None:
@@ -196,7 +196,7 @@ class Feeder:
 
 
 def sent_ahead(batches: Iterator[Any], device: torch.device) -> Iterator[Any]:
-    """Yield batches on the device; the copy of the next one is under way while one is used."""
+    """Yield batches on the device; the next one is copied while one is used."""
     ahead: Any = None
     for batch in batches:
         sent = tree_map(lambda value: _sent(value, device), batch)

@@ -1,4 +1,4 @@
-"""Peak GPU memory of a cell: of each of its cards, also where other processes train for it."""
+"""Peak GPU memory of a cell on each of its cards, including memory of other processes that train for it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import torch
 
 from diadbench.common.files import write_text
 
-#: Card -> peak in bytes of the processes that trained for this one and have ended.
+#: Card -> peak in bytes of processes that trained for this one and have ended.
 _CHILDREN: dict[int, int] = {}
 
 
 class TellPeak(pl.Callback):
-    """Each of several processes writes the peak of its card, for the process that waits for them.
+    """Write the peak of a process's card for the process that waits for it.
 
     Args:
-        directory: Where; the processes share it.
+        directory: Directory that the processes share.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Write it at the end of the training."""
+        """Write the peak at the end of the training."""
         self._write(trainer)
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        """Write it where the training failed: then it matters most."""
+        """Write the peak if the training failed, when it is most useful."""
         self._write(trainer)
 
     def _write(self, trainer: pl.Trainer) -> None:
@@ -42,7 +42,7 @@ class TellPeak(pl.Callback):
 
 
 def take_in(directory: Path) -> None:
-    """Take in what the processes that trained here have written, and remove it."""
+    """Read and remove the files of the processes that trained here."""
     for path in directory.glob("gpu-peak-*.json"):
         for card, peak in json.loads(path.read_text(encoding="utf-8")).items():
             _CHILDREN[int(card)] = max(_CHILDREN.get(int(card), 0), int(peak))
@@ -50,7 +50,7 @@ def take_in(directory: Path) -> None:
 
 
 def peaks() -> dict[int, int]:
-    """Return the peak in bytes that torch had allocated on each card, by this process or one that trained for it."""
+    """Return the peak in bytes that torch had allocated on each card, in this process or one that trained for it."""
     found: dict[int, int] = dict(_CHILDREN)
     if torch.cuda.is_available():
         for card in range(torch.cuda.device_count()):

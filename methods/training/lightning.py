@@ -1,11 +1,10 @@
-"""Training by gradient, for every method that needs it, through Lightning's Trainer.
+"""Training by gradient through Lightning's Trainer, for all methods that need it.
 
-A method writes a LightningModule and inherits from :class:`LightningMethod`. What it gets: a budget in steps,
+A method defines a LightningModule and inherits from :class:`LightningMethod`. The base provides a budget in steps,
 precision, accumulation, clipping, several devices, loggers, progress, training curves, checkpoints at an interval and
-on SIGTERM, and a resume that ends, on the CPU, with the same weights bit for bit as a training that was never
-interrupted.
+on SIGTERM, and a resume that on the CPU ends with exactly the same weights as an uninterrupted training.
 
-That holds because nothing depends on the past but weights and optimiser: the images of a step are a function of
+This holds because nothing but weights and optimiser depends on earlier steps: the images of a step are a function of
 (seed, step), and all random numbers of a step are seeded with (seed, step).
 """
 
@@ -44,7 +43,7 @@ from diadbench.methods.training.sharing import Shares, WeightShares
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
 
-#: Training curves have about this many points.
+#: Approximate number of points of a training curve.
 HISTORY_POINTS = 500
 
 
@@ -61,23 +60,23 @@ def train_module(
 ) -> None:
     """Train ``module`` to the end of its budget, from its last checkpoint if there is one.
 
-    The last step is the result. ``training_step`` gets what ``fetch`` returns, by default
-    ``{"image": float32 (B,3,H,W) in [0,1], "class_id": int64 (B,), "index": int64 (B,)}``; what it logs
-    with ``self.log`` is in ``history.csv``.
+    The weights of the last step are the result. ``training_step`` gets the result of ``fetch``, by default
+    ``{"image": float32 (B,3,H,W) in [0,1], "class_id": int64 (B,), "index": int64 (B,)}``. Values logged with
+    ``self.log`` are written to ``history.csv``.
 
     Args:
-        module: The module; ``configure_optimizers`` may give schedulers with ``interval: step``.
+        module: The module; ``configure_optimizers`` may return schedulers with ``interval: step``.
         train: Training images.
         run: The run's settings. Checkpoints are in ``run.directory/<name>.ckpt``.
-        budget: How long.
+        budget: Length of the training.
         name: Name of this training; a method that trains in stages needs one for each.
-        fetch: How a batch is made from positions, when it isn't images. With several devices it is pickled, as the
-            module is: a class of a module, no function in a function.
-        keep_frozen: Whether checkpoints hold parameters that need no gradient too. A module that has the same ones
-            whenever it is made anew, and doesn't change them, can do without: ``False``.
+        fetch: Function that makes a batch from positions, if it isn't images. With several devices it is pickled, as
+            the module is, so both must be defined at the top level of a module.
+        keep_frozen: Whether checkpoints include parameters without gradient. Use ``False`` for a module that always
+            has the same ones when it is created and doesn't change them.
 
     Raises:
-        Terminated: SIGTERM came; a checkpoint has been written.
+        Terminated: SIGTERM has come; a checkpoint has been written.
         UserError: A checkpoint could not be written: the disk is full.
     """
     if not budget.steps:
@@ -127,7 +126,7 @@ def train_module(
             try:
                 trainer.fit(module, feeder, ckpt_path=str(path) if done else None, weights_only=True)
             except Exception as error:
-                if is_pending():  # the processes that trained have written their checkpoint and left
+                if is_pending():  # The training processes have written their checkpoint and ended.
                     raise Terminated from error
                 raise
             finally:
@@ -144,11 +143,11 @@ class Stage:
     """One training of a method.
 
     Attributes:
-        module: What is trained.
-        budget: For how long.
+        module: The module to train.
+        budget: Length of the training.
         name: Name of its checkpoint and of its curves in ``history.csv``; each stage of a method needs its own.
         fetch: How a batch is made from positions; see :func:`train_module`.
-        keep_frozen: Whether checkpoints hold what isn't trained too; see :func:`train_module`.
+        keep_frozen: Whether checkpoints include untrained parameters; see :func:`train_module`.
     """
 
     module: pl.LightningModule
@@ -159,11 +158,11 @@ class Stage:
 
 
 def train_stages(stages: Stages, train: TrainData, run: RunContext) -> None:
-    """Train all stages in their order, each from its last checkpoint if there is one.
+    """Train all stages in order, each from its last checkpoint if there is one.
 
     Args:
-        stages: A generator of stages. It goes on behind a ``yield`` when that stage has been trained. When a training
-            ends with an error, the generator is closed at the ``yield``: its ``with`` and ``finally`` blocks run.
+        stages: A generator of stages. It continues after a ``yield`` once that stage has been trained. If a
+            training ends with an error, the generator is closed there: its ``with`` and ``finally`` blocks run.
         train: Training images.
         run: The run's settings.
 
@@ -189,10 +188,10 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class LightningMethod(Method, Generic[M]):
-    """Base of methods that train networks by gradient; ``M`` is the module that predicts.
+    """Base of methods that train networks by gradient; ``M`` is the module used for prediction.
 
-    A method that trains one LightningModule once says how the module is made and how long it is trained, and predicts
-    with :meth:`fitted`; the base trains, saves, loads and counts::
+    A method that trains one LightningModule defines how the module is made, how long it is trained, and how
+    :meth:`fitted` predicts; the base trains, saves, loads and counts parameters::
 
         class MyMethod(LightningMethod[MyModule]):
             def build(self, run, *, trained_before=False):
@@ -211,30 +210,30 @@ class LightningMethod(Method, Generic[M]):
     _model: M | None = None
 
     def build(self, run: RunContext, *, trained_before: bool = False) -> M:
-        """Return a new module, untrained, that depends on the options, the seed and the image size alone.
+        """Return a new, untrained module that depends on the options, the seed and the image size alone.
 
         Args:
             run: The run's settings.
-            trained_before: The weights of a trained module are loaded into it next.
+            trained_before: Whether the weights of a trained module are loaded into it next.
         """
         raise NotImplementedError(f"{type(self).__name__} must say which module it trains")
 
     def module(self, train: TrainData, run: RunContext) -> M:
-        """Return the module to train. By default it is :meth:`build`'s; override it where it needs the data."""
+        """Return the module to train, by default that of :meth:`build`. Override this if the module needs the data."""
         return self.build(run)
 
     def budget(self, train: TrainData) -> Budget:
-        """Return how long to train."""
+        """Return the length of the training."""
         raise NotImplementedError(f"{type(self).__name__} must say how long it trains")
 
     def fetch(self, train: TrainData, run: RunContext) -> Fetch | None:
-        """Return how a batch is made from positions; ``None`` for images with class ids. See :func:`train_module`."""
+        """Return the function that makes a batch from positions; ``None``: the default of :func:`train_module`."""
         return None
 
     def stages(self, train: TrainData, run: RunContext) -> Stages:
-        """Yield the trainings one after the other; by default there is one, of :meth:`module`.
+        """Yield the trainings one after another; by default one, of :meth:`module`.
 
-        What comes behind a ``yield`` runs when that stage has been trained. The model must be kept with :meth:`keep`
+        Code after a ``yield`` runs once that stage has been trained. The model must be stored with :meth:`keep`
         before the generator ends.
         """
         module = self.module(train, run)
@@ -243,15 +242,15 @@ class LightningMethod(Method, Generic[M]):
         self.keep(module, run)
 
     def fit(self, train: TrainData, run: RunContext) -> None:
-        """Train all :meth:`stages`; the last step's weights are the result."""
+        """Train all :meth:`stages`; the weights of the last step are the result."""
         train_stages(self.stages(train, run), train, run)
 
     def keep(self, model: M, run: RunContext) -> None:
-        """Keep the model that predicts, on the run's device and in evaluation mode."""
+        """Set the model used for prediction, on the run's device and in evaluation mode."""
         self._model = model.to(run.device).eval()
 
     def fitted(self) -> M:
-        """Return the model that predicts. Raises RuntimeError before :meth:`fit` or :meth:`load`."""
+        """Return the model used for prediction. Raises RuntimeError before :meth:`fit` or :meth:`load`."""
         if self._model is None:
             raise RuntimeError(f"{type(self).__name__}: fit or load first")
         return self._model
@@ -261,23 +260,23 @@ class LightningMethod(Method, Generic[M]):
         save_weights(self.fitted(), directory)
 
     def load(self, directory: Path, run: RunContext) -> None:
-        """Read what :meth:`save` wrote. Raises UserError when it was written with other options."""
+        """Read the file of :meth:`save`. Raises UserError if it was written with other options."""
         model = self.build(run, trained_before=True)
         load_weights(model, directory)
         self.keep(model, run)
 
     def parameters_count(self) -> int | None:
-        """Return the number of parameters of the model; ``None`` when there is none yet."""
+        """Return the number of parameters of the model; ``None`` if there is none yet."""
         return None if self._model is None else count_parameters(self._model)
 
 
 def count_parameters(*modules: nn.Module) -> int:
-    """Return the number of parameters of all modules together, frozen ones too."""
+    """Return the number of parameters of all modules together, including frozen ones."""
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
 def _pass_on(trainer: pl.Trainer) -> None:
-    """Tell the processes that train together that SIGTERM has come."""
+    """Forward SIGTERM to the processes that train together."""
     launcher = trainer.strategy.launcher
     if launcher is not None:
         launcher.kill(signal.SIGTERM)
@@ -288,12 +287,12 @@ def _devices(run: RunContext) -> Any:
 
 
 def add_notes(run: RunContext, shares: Shares) -> None:
-    """Say once beside the result how batches were shared out."""
+    """Add a note on how batches were divided, once."""
     run.notes.extend(note for note in shares.notes() if note not in run.notes)
 
 
 class _SeedEachStep(pl.Callback):
-    """Every batch starts from random states that depend on (seed, batch) alone; each process has its own."""
+    """Start every batch from random states that depend on (seed, batch) alone; each process has its own."""
 
     def __init__(self, seed: int, accumulate: int) -> None:
         self._seed, self._accumulate = seed, accumulate
@@ -307,7 +306,7 @@ class _SeedEachStep(pl.Callback):
 
 
 class _History(pl.Callback):
-    """Writes what the module logs to ``history.csv``: ``step, name, value``."""
+    """Write the values that the module logs to ``history.csv``: ``step, name, value``."""
 
     def __init__(self, path: Path, name: str, steps: int, done: int) -> None:
         self._path, self._name = path, name
@@ -349,13 +348,13 @@ def _read_history(path: Path) -> list[tuple[str, str, str]]:
 
 
 class _Bar(pl.Callback):
-    """Tells the cell's progress."""
+    """Report the cell's progress."""
 
     def __init__(self, run: RunContext, budget: Budget, name: str) -> None:
         self._progress, self._steps, self._name = run.progress, budget.steps, name
 
     def __getstate__(self) -> dict[str, Any]:
-        """Several processes are sent the bar; what can't be sent is left out, training goes on without it."""
+        """Return a picklable state for other processes; without a progress function that can't be sent."""
         try:
             pickle.dumps(self._progress)
         except (AttributeError, TypeError, pickle.PicklingError):

@@ -1,4 +1,4 @@
-"""Lightning without its banners: which devices there are, what else one could install, how many workers to take."""
+"""Silence Lightning's messages on available devices, installable packages and numbers of workers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric")
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Let Lightning's loggers speak from warnings on, and none of its guesses at mistakes; also a decorator.
+    """Restrict Lightning's loggers to warnings, and suppress its guesses at mistakes; also usable as a decorator.
 
-    Outside it everything is as before.
+    Afterwards the former settings are restored.
     """
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.level for logger in loggers]

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: what it has learnt, written while it goes on."""
+"""Checkpoints of a training, written while it continues."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class CheckpointWriter(TorchCheckpointIO):
-    """Writes a checkpoint in a thread, whole or not at all. Its tensors are copied to the CPU's memory first.
+    """Write a checkpoint atomically in a thread, after its tensors have been copied to the CPU's memory.
 
-    One is written at a time. What goes wrong is raised by the next call.
+    Only one checkpoint is written at a time. Errors are raised by the next call.
     """
 
     def __init__(self) -> None:
@@ -33,11 +33,11 @@ class CheckpointWriter(TorchCheckpointIO):
         self._error: Exception | None = None
 
     def __reduce__(self) -> Any:
-        """Processes that train together are sent it before there is anything to write."""
+        """Return a new writer for processes that train together, which get it before anything is written."""
         return type(self), ()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Copy the checkpoint and begin to write it."""
+        """Copy the checkpoint and start to write it."""
         self.wait()
         copied = _copied(checkpoint)
         self._thread = threading.Thread(target=self._write, args=(copied, Path(path)), name="checkpoint")
@@ -58,7 +58,7 @@ class CheckpointWriter(TorchCheckpointIO):
             self._error = error
 
     def wait(self) -> None:
-        """Wait until what was saved last is on the disk.
+        """Wait until the last checkpoint is on disk.
 
         Raises:
             UserError: It could not be written: the disk is full.
@@ -71,7 +71,7 @@ class CheckpointWriter(TorchCheckpointIO):
             raise error
 
     def teardown(self) -> None:
-        """Wait, as the training is over."""
+        """Wait for the last checkpoint at the end of the training."""
         self.wait()
 
 
@@ -87,10 +87,10 @@ def _copied(value: Any) -> Any:
 
 
 def steps_done(path: Path, module: pl.LightningModule) -> int:
-    """Return the steps after which a checkpoint was written; 0 where there is none.
+    """Return the number of steps after which a checkpoint was written; 0 if there is none.
 
     Raises:
-        RuntimeError: It lacks a parameter that is trained: it is another module's.
+        RuntimeError: The checkpoint lacks a trained parameter, so it belongs to another module.
     """
     if not path.is_file():
         return 0
@@ -102,13 +102,13 @@ def steps_done(path: Path, module: pl.LightningModule) -> int:
 
 
 class Checkpoints(pl.Callback):
-    """Saves between two steps: at an interval, when SIGTERM has come, and at the end.
+    """Save between two steps: at an interval, after SIGTERM, and at the end.
 
     Args:
-        path: The file.
-        budget: Says how often.
-        parts: Batches of the trainer that make up a step.
-        keep_frozen: Whether the file holds parameters that need no gradient too.
+        path: File of the checkpoint.
+        budget: Budget with the interval.
+        parts: Number of the trainer's batches in a step.
+        keep_frozen: Whether the file includes parameters without gradient.
     """
 
     def __init__(self, path: Path, budget: Budget, parts: int, *, keep_frozen: bool = True) -> None:
@@ -118,8 +118,8 @@ class Checkpoints(pl.Callback):
         self._last = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Take the signals back from Lightning; the interval begins."""
-        # Lightning's own handler would end the epoch before our checkpoint, and broadcast in the middle of a collective
+        """Restore our signal handlers after Lightning; start the interval."""
+        # Lightning's own handler would end the epoch before our checkpoint, and broadcast in a collective operation.
         if trainer.world_size > 1 and multiprocessing.parent_process() is not None:
             defer_for_good()
         else:
@@ -127,11 +127,11 @@ class Checkpoints(pl.Callback):
         self._last = time.monotonic()
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        """Save when it is time. Raises Terminated when a signal has come, with the checkpoint on the disk."""
+        """Save when it is due. Raises Terminated if a signal has come, after the checkpoint is on disk."""
         if batch_idx % self._parts:
             return
         ending = is_pending()
-        if trainer.world_size > 1:  # saving is done by all processes together, so they must agree
+        if trainer.world_size > 1:  # All processes save together, so they must agree.
             ending, due = self._agree(trainer, ending), self._agree(trainer, self._due())
         else:
             due = self._due()
@@ -148,11 +148,11 @@ class Checkpoints(pl.Callback):
         return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Save the end of the training, and wait until it is on the disk."""
+        """Save the end of the training, and wait until it is on disk."""
         self._save(trainer, wait=True)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Leave out what isn't trained, where the module has it anyway."""
+        """Leave out untrained parameters, if the module has them anyway."""
         if self._keep_frozen:
             return
         parameters = module.named_parameters(remove_duplicate=False)

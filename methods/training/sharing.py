@@ -1,7 +1,7 @@
-"""The images of a step, shared out: among processes that train together, and into parts where memory is short.
+"""Division of a step's images: among processes that train together, and into parts if memory is short.
 
-A step's images are those of the configuration, whatever the number of devices and parts. Gradients are means over the
-shares; a share that is smaller than the others is weighted by its number of images, so the step's gradient is that of
+A step's images are those of the configuration, for any number of devices and parts. Gradients are means over the
+shares. A share that is smaller than the others is weighted by its number of images, so the step's gradient is that of
 the whole batch up to rounding.
 """
 
@@ -19,18 +19,18 @@ from diadbench.common.errors import UserError
 
 @dataclass(frozen=True)
 class Shares:
-    """How a batch is shared out.
+    """How a batch is divided.
 
     Attributes:
-        world: Processes that train together.
-        split: Parts of a process's share, one after the other.
+        world: Number of processes that train together.
+        split: Number of parts of a process's share, which are computed one after another.
     """
 
     world: int = 1
     split: int = 1
 
     def check(self, batch_size: int) -> None:
-        """Raise UserError where a batch has fewer images than there are processes."""
+        """Raise UserError if a batch has fewer images than there are processes."""
         if batch_size < self.world:
             raise UserError(
                 f"devices: {self.world}, but a batch of the training has {batch_size} images, which the devices share; "
@@ -40,18 +40,18 @@ class Shares:
     def of(self, indices: Tensor, rank: int, part: int) -> Tensor:
         """Return the positions ``int64 (b,)`` of one part of a process's share.
 
-        Where there are more shares than images, a share without any takes the first image, and its weight is 0.
+        If there are more shares than images, a share without images takes the first image with weight 0.
         """
         mine = indices[rank :: self.world][part :: self.split]
         return mine if len(mine) else indices[:1]
 
     def weight(self, count: int, rank: int, part: int) -> float:
-        """Return the factor on the mean loss of a share, for a batch of ``count`` images; 1 where all are equal."""
+        """Return the factor on the mean loss of a share, for a batch of ``count`` images; 1 if all shares are equal."""
         mine = len(range(count)[rank :: self.world][part :: self.split])
         return mine * self.world * self.split / count
 
     def notes(self) -> list[str]:
-        """Say beside the result how training differed from that of one device that holds the whole batch."""
+        """Return notes on how the training differed from that of one device with the whole batch."""
         found = []
         if self.world > 1:
             found.append(
@@ -67,19 +67,19 @@ class Shares:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Return this process's place among those that train together, and their number."""
+    """Return this process's rank among those that train together, and their number."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
 class WeightShares(pl.Callback):
-    """Weighs the gradient of a share that is smaller than the others.
+    """Weight the gradient of a share that is smaller than the others.
 
     Args:
-        shares: How batches are shared out.
+        shares: How batches are divided.
         count: ``count(batch)``: number of images of a batch, all shares together.
-        accumulate: Parts and batches a step.
+        accumulate: Number of parts and batches in a step.
     """
 
     def __init__(self, shares: Shares, count: Any, accumulate: int) -> None:
@@ -87,13 +87,13 @@ class WeightShares(pl.Callback):
         self._weight = 1.0
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        """Look up the weight of the share that comes now."""
+        """Set the weight of the next share."""
         number = trainer.global_step * self._accumulate + batch_idx % self._accumulate
         whole, part = divmod(number, self._shares.split)
         self._weight = self._shares.weight(self._count(whole), trainer.global_rank, part)
 
     def on_before_backward(self, trainer: pl.Trainer, module: pl.LightningModule, loss: Tensor) -> None:
-        """Weigh the loss's gradient; its value, which is logged, stays the share's own mean."""
+        """Weight the loss's gradient; the logged value remains the share's own mean."""
         weight = self._weight
         if weight != 1 and loss.requires_grad:
             loss.register_hook(lambda gradient: gradient * weight)  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
-"""UniAD's transformer head: it reconstructs backbone features without seeing a token's neighbourhood.
+"""UniAD's transformer head, which reconstructs backbone features with each token's neighbourhood masked.
 
-Names of modules and parameters are those of the authors' code, so their checkpoints load as they are.
+Modules and parameters have the names of the authors' code, so their checkpoints load unchanged.
 Tokens are ``float32 (h*w, B, C)`` in row-major order, as in the authors' code.
 """
 
@@ -26,7 +26,7 @@ class HeadConfig:
 
     Attributes:
         inplanes: Channels of the aligned features.
-        instride: Input pixels per token: the score map is enlarged by it.
+        instride: Input pixels per token, by which the score map is enlarged.
         feature_size: ``(h, w)`` of the aligned features.
         hidden_dim: Width of the transformer.
         nhead: Attention heads.
@@ -34,12 +34,12 @@ class HeadConfig:
         num_decoder_layers: Decoder layers.
         dim_feedforward: Hidden width of the feed-forward parts.
         dropout: Dropout in attention, feed-forward and residuals.
-        activation: Of the feed-forward parts.
+        activation: Activation of the feed-forward parts.
         normalize_before: LayerNorm before each part (and after the encoder) instead of after it.
         pos_embed_type: Learned rows and columns, or sines.
         neighbor_size: ``(rows, columns)`` of the neighbourhood a token may not attend to, itself included. Even sizes
             act like the next odd one, as in the authors' code. ``None``: no mask.
-        mask: Whether the mask holds in the encoder, the decoder's first and its second attention.
+        mask: Whether the mask is used in the encoder, in the decoder's first and in its second attention.
         jitter_scale: Strength of the feature jitter in training; 0 turns it off.
         jitter_prob: Share of batches that are jittered.
     """
@@ -64,11 +64,11 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """What the head makes of features ``(B,C,h,w)``.
+    """Outputs of the head for features ``(B,C,h,w)``.
 
     Attributes:
         feature_rec: ``float32 (B,C,h,w)``, the reconstruction.
-        encoder_out: ``float32 (h*w,B,hidden)``, the memory.
+        encoder_out: ``float32 (h*w,B,hidden)``, the encoder's output.
         decoder_out: ``float32 (h*w,B,hidden)``, after the last norm.
     """
 
@@ -78,12 +78,12 @@ class HeadOutput:
 
 
 def neighbour_mask(feature_size: tuple[int, int], neighbor_size: tuple[int, int]) -> Tensor:
-    """Return the additive attention mask ``float32 (h*w,h*w)``: -inf where a token may not look, else 0.
+    """Return the additive attention mask ``float32 (h*w,h*w)``: -inf where a token must not attend, else 0.
 
-    Token (i,j) may not look at (k,l) with ``|i-k| <= rows // 2`` and ``|j-l| <= columns // 2``.
+    Token (i,j) must not attend to (k,l) with ``|i-k| <= rows // 2`` and ``|j-l| <= columns // 2``.
 
     Raises:
-        UserError: Some token could look nowhere.
+        UserError: A token could attend to no other token.
     """
     h, w = feature_size
     reach_h, reach_w = neighbor_size[0] // 2, neighbor_size[1] // 2
@@ -149,7 +149,7 @@ class SinePosition(nn.Module):
 
 
 class _FeedForward(nn.Module):
-    """Declares ``linear1``, ``dropout`` and ``linear2`` in the layer itself, where the authors' keys have them."""
+    """Declare ``linear1``, ``dropout`` and ``linear2`` in the layer itself, where the authors' keys have them."""
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
@@ -161,19 +161,19 @@ class _FeedForward(nn.Module):
         self.before = config.normalize_before
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        """Two linear layers with the activation between."""
+        """Apply two linear layers with the activation between them."""
         inner: Tensor = self.dropout(self.activation(self.linear1(x)))
         out: Tensor = self.linear2(inner)
         return out
 
     def attend(self, layer: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Multi-head attention without its weights."""
+        """Apply multi-head attention without returning its weights."""
         out: Tensor = layer(query, key, value, attn_mask=mask, need_weights=False)[0]
         return out
 
 
 class EncoderLayer(_FeedForward):
-    """Self-attention with the neighbourhood masked out, then feed-forward."""
+    """Self-attention with the neighbourhood masked, then feed-forward."""
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__(config)
@@ -192,7 +192,7 @@ class EncoderLayer(_FeedForward):
 
 
 class DecoderLayer(_FeedForward):
-    """Starts from its own learned queries, looks at the memory, then at the output of the layer before."""
+    """Attention from its own learned queries to the encoder's output, then to the output of the previous layer."""
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__(config)
@@ -215,7 +215,7 @@ class DecoderLayer(_FeedForward):
         return tgt if self.before else self.norm3(tgt)  # type: ignore[no-any-return]
 
     def _between(self, after: nn.Module, before: nn.Module, tgt: Tensor) -> tuple[Tensor, Tensor]:
-        """Residual stream and the next part's input: pre-norm leaves the stream alone, post-norm norms it."""
+        """Return the residual stream and the next part's input: pre-norm keeps the stream, post-norm normalises it."""
         if self.before:
             return tgt, before(tgt)
         tgt = after(tgt)
@@ -223,7 +223,7 @@ class DecoderLayer(_FeedForward):
 
 
 class _Stack(nn.Module):
-    """Layers and, if any, a final norm."""
+    """Layers and an optional final norm."""
 
     def __init__(self, layers: list[nn.Module], norm: nn.Module | None) -> None:
         super().__init__()
@@ -232,7 +232,7 @@ class _Stack(nn.Module):
 
 
 class _Transformer(nn.Module):
-    """Encoder and decoder; the layers live here so that their keys are the authors'."""
+    """Encoder and decoder; their layers are attributes of this module to match the authors' keys."""
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
@@ -246,10 +246,10 @@ class _Transformer(nn.Module):
 
 
 class UniADHead(nn.Module):
-    """The part of UniAD that learns: input projection, masked encoder, query decoder, output projection.
+    """The trained part of UniAD: input projection, masked encoder, query decoder, output projection.
 
     Args:
-        config: Its shape.
+        config: Shape of the head.
     """
 
     mask: Tensor | None
@@ -291,10 +291,10 @@ class UniADHead(nn.Module):
         return HeadOutput(rec, memory, out)
 
     def _jittered(self, tokens: Tensor) -> Tensor:
-        """One draw decides for the whole batch, as in the authors' code."""
+        """Jitter the tokens; one draw decides for the whole batch, as in the authors' code."""
         if self.config.jitter_prob < 1 and torch.rand(()).item() > self.config.jitter_prob:
             return tokens
         noise = torch.randn(
             tokens.shape, device=tokens.device, dtype=tokens.dtype
-        )  # randn_like would follow the strides
+        )  # randn_like would use the strides of its argument
         return jitter(tokens, noise, self.config.jitter_scale)

@@ -1,4 +1,4 @@
-"""UniAD as a method: frozen features, cached once; a head trained on them; scores from what it can't reconstruct."""
+"""UniAD as a method: cached frozen features, a head trained on them, and scores from its reconstruction error."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class UniAD(LightningMethod["_Module"]):
             "accumulate": accumulate,
             "checkpoint_minutes": checkpoint_minutes,
         }
-        # steps aren't known before the images are; all else is refused at once where it can't be meant
+        # The number of steps is unknown before the images are; everything else is validated at once.
         Budget(1, self.settings.batch_size, clip=self.settings.clip, **self._trainer_options)
         self.backbone: Backbone | None = None
         self.report: LoadReport | None = None
@@ -171,7 +171,7 @@ class UniAD(LightningMethod["_Module"]):
             check_backbone(options["backbone"], options["weights"])
 
     def stages(self, train: TrainData, run: RunContext) -> Stages:
-        """Train the head, from cached features; nothing where all comes from the authors' checkpoint."""
+        """Yield the training of the head from cached features; nothing if the authors' checkpoint has all weights."""
         budget = self.settings.budget(len(train), **self._trainer_options)
         module = self.build(run)
         module.steps = budget.steps
@@ -193,13 +193,13 @@ class UniAD(LightningMethod["_Module"]):
         return Prediction(maps[:, 0], image_score(maps, self._score))
 
     def save(self, directory: Path) -> None:
-        """Write the head, and which backbone it belongs to."""
+        """Write the head, and the identity of its backbone."""
         super().save(directory)
         assert self.backbone is not None
         write_json(directory / "uniad.json", {"backbone": self.backbone.name, "digest": self.backbone.digest})
 
     def load(self, directory: Path, run: RunContext) -> None:
-        """Read the head; the backbone comes from its own weights again and must be the same."""
+        """Read the head; the backbone is loaded from its own weights and must be the same."""
         super().load(directory, run)
         assert self.backbone is not None
         said = read_json(directory / "uniad.json") or {}
@@ -216,7 +216,7 @@ class UniAD(LightningMethod["_Module"]):
     # -- parts ------------------------------------------------------------------------------------------------
 
     def build(self, run: RunContext, *, trained_before: bool = False) -> _Module:
-        """Make the backbone and a head that fits it and the image size: untrained, or both from the checkpoint."""
+        """Create the backbone and a head for it and the image size: untrained, or both from the checkpoint."""
         self.backbone = self._make_backbone(run, trained_before=trained_before)
         height, width = run.image_size
         stride = self._head.instride
@@ -235,7 +235,7 @@ class UniAD(LightningMethod["_Module"]):
     def _make_backbone(self, run: RunContext, *, trained_before: bool) -> Backbone:
         options = dict(self._backbone_options)
         if self._checkpoint is not None:
-            options["weights"] = "random"  # the checkpoint fills all of them
+            options["weights"] = "random"  # The checkpoint provides all weights.
         backbone = load_backbone(**options, trained_before=trained_before)
         drop_unused_stages(backbone.network)
         if self._checkpoint is None:
@@ -247,7 +247,7 @@ class UniAD(LightningMethod["_Module"]):
         return backbone.to(run.device)
 
     def _features(self, images: Tensor) -> Tensor:
-        """Aligned features ``float32 (B,C,h,w)`` of images; the backbone goes to the images' device."""
+        """Return aligned features ``float32 (B,C,h,w)`` of images; the backbone is moved to the images' device."""
         assert self.backbone is not None
         if self.backbone.device != images.device:
             self.backbone.to(images.device)
@@ -255,7 +255,7 @@ class UniAD(LightningMethod["_Module"]):
             return align(self.backbone(images), self.backbone.strides, self._head.instride)
 
     def fetch(self, train: TrainData, run: RunContext) -> Fetch:
-        """Aligned features ``float32 (B,C,h,w)`` from the cache; or images, when there is none."""
+        """Return aligned features ``float32 (B,C,h,w)`` from the cache, or images if there is no cache."""
         if not self._cache:
             return ImagesAlone(train)
         assert self.backbone is not None
@@ -277,7 +277,7 @@ class UniAD(LightningMethod["_Module"]):
 
 
 class _Module(pl.LightningModule):
-    """The head's training; a batch is aligned features, or images (of three channels)."""
+    """The training of the head; a batch is aligned features, or images (of three channels)."""
 
     last_loss: Tensor
 
@@ -295,7 +295,7 @@ class _Module(pl.LightningModule):
         self.register_buffer("last_loss", torch.zeros(()))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Mean squared error to the features as they were before the jitter."""
+        """Return the mean squared error to the features before the jitter."""
         target = self.features(batch) if batch.shape[1] == 3 else batch
         loss = feature_loss(self.head(target).feature_rec, target)
         self.log("loss", loss)
@@ -303,7 +303,7 @@ class _Module(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """AdamW; one drop to a tenth."""
+        """Return AdamW with one decrease of the learning rate to a tenth."""
         s = self.settings
         parameters = list(self.head.parameters())
         fused = can_fuse_on_gpu(parameters, precision=self.precision, clip=s.clip)

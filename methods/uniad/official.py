@@ -1,4 +1,4 @@
-"""What it takes to agree with the authors' code: their padding, their names, their checkpoints."""
+"""Compatibility with the authors' code: their padding, their names, their checkpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from diadbench.methods.uniad.head import UniADHead
 
 Padding = Literal["official", "timm"]
 
-#: Pixels that the authors' EfficientNets fix their padding for, whatever size then comes in.
+#: Image size in pixels for which the authors' EfficientNets fix their padding, for every actual size.
 NOMINAL = {"b0": 224, "b1": 240, "b2": 260, "b3": 300, "b4": 380, "b5": 456, "b6": 528, "b7": 600}
 
 #: Prefixes of a whole checkpoint's parts.
@@ -33,7 +33,7 @@ _HINT = "check image size, neighbourhood and layers"
 class StaticSame(nn.Module):
     """A strided convolution with the "same" padding of one nominal input size, at every input size.
 
-    It takes over ``conv``'s parameters under the same names.
+    It uses ``conv``'s parameters under the same names.
     """
 
     def __init__(self, conv: Conv2dSame, nominal: int) -> None:
@@ -41,7 +41,7 @@ class StaticSame(nn.Module):
         self.weight, self.bias = conv.weight, conv.bias
         self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
         self.pads: list[int] = []
-        for axis in (1, 0):  # functional.pad counts from the last axis
+        for axis in (1, 0):  # functional.pad counts from the last axis.
             kernel, stride, dilation = int(conv.kernel_size[axis]), int(conv.stride[axis]), int(conv.dilation[axis])
             total = max((-(-nominal // stride) - 1) * stride + (kernel - 1) * dilation + 1 - nominal, 0)
             self.pads += [total // 2, total - total // 2]
@@ -55,11 +55,11 @@ class StaticSame(nn.Module):
 def use_official_padding(network: nn.Module, name: str) -> None:
     """Give a timm ``tf_efficientnet_b*`` the padding of the authors' implementation, in place.
 
-    Theirs is fixed for the nominal size (380 for b4); timm's follows the input. At 224 and 256 pixels the 5x5
-    convolution with stride 2 differs by one pixel, and all maps behind it with it.
+    Their padding is fixed for the nominal size (380 for b4), while timm's follows the input. At 224 and 256 pixels the
+    5x5 convolution with stride 2 differs by one pixel, and so do all later maps.
 
     Raises:
-        UserError: Another kind of network.
+        UserError: The network is of another kind.
     """
     size = NOMINAL.get(name.partition(".")[0].removeprefix("tf_efficientnet_"))
     if size is None:
@@ -75,7 +75,7 @@ def use_official_padding(network: nn.Module, name: str) -> None:
 
 
 def drop_unused_stages(network: nn.Module) -> None:
-    """Remove the stages of a timm EfficientNet behind the last level in use: they would run for nothing."""
+    """Remove the stages of a timm EfficientNet after the last level in use, because their results would be unused."""
     stages = getattr(network, "blocks", None)
     used = getattr(network, "_stage_out_idx", None)
     if isinstance(network, EfficientNetFeatures) and isinstance(stages, nn.Sequential) and isinstance(used, dict):
@@ -84,7 +84,7 @@ def drop_unused_stages(network: nn.Module) -> None:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of a checkpoint's keys.
+    """How the keys of a checkpoint were used.
 
     Attributes:
         head: Number of keys that the head took (all of its own).
@@ -108,9 +108,9 @@ class LoadReport:
 
 
 def read_checkpoint(path: Path | str) -> State:
-    """Read the authors' checkpoint file: tensors by name, without ``module.``.
+    """Read the authors' checkpoint file and return tensors by name, without ``module.``.
 
-    It is their dictionary (``epoch``, ``arch``, ``state_dict``, ``best_metric``, ``optimizer``) or tensors alone.
+    It holds their dictionary (``epoch``, ``arch``, ``state_dict``, ``best_metric``, ``optimizer``) or tensors alone.
 
     Raises:
         UserError: No such file, or it holds no tensors by name.
@@ -119,12 +119,12 @@ def read_checkpoint(path: Path | str) -> State:
 
 
 def without_module(state: Mapping[str, Tensor]) -> State:
-    """Drop the prefix ``module.`` that distributed training puts before every key."""
+    """Remove the prefix ``module.`` that distributed training adds to every key."""
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
 def load_head(head: UniADHead, state: Mapping[str, Tensor], where: str = "state") -> None:
-    """Fill the head from the authors' names (``reconstruction.`` and ``module.`` may stand before them).
+    """Load the head from weights with the authors' names, with or without prefixes ``reconstruction.`` and ``module.``.
 
     Raises:
         UserError: A missing or unexpected key or another shape.
@@ -134,10 +134,10 @@ def load_head(head: UniADHead, state: Mapping[str, Tensor], where: str = "state"
 
 
 def load_backbone_state(backbone: Backbone, state: Mapping[str, Tensor], where: str = "state") -> tuple[str, ...]:
-    """Fill a timm EfficientNet from the authors' names (``backbone.`` and ``module.`` may stand before them).
+    """Load a timm EfficientNet from weights with the authors' names, with or without ``backbone.`` and ``module.``.
 
     Returns:
-        Keys that no level in use needs, by the authors' names.
+        Keys that no used level needs, by the authors' names.
 
     Raises:
         UserError: A missing or unexpected key or another shape.
@@ -157,10 +157,10 @@ def load_backbone_state(backbone: Backbone, state: Mapping[str, Tensor], where: 
 
 
 def load_checkpoint(path: Path | str, head: UniADHead, backbone: Backbone) -> tuple[Backbone, LoadReport]:
-    """Fill head and backbone from one of the authors' checkpoints (838 keys for MVTec-AD).
+    """Load head and backbone from one of the authors' checkpoints (838 keys for MVTec-AD).
 
     Returns:
-        The backbone with the digest of its new weights, and what became of the keys.
+        The backbone with the digest of its new weights, and how the keys were used.
 
     Raises:
         UserError: The file can't be read; a missing or unexpected key; another shape.

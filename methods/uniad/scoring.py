@@ -1,4 +1,4 @@
-"""Before and after the head: aligning the backbone's maps (the neck), the loss, the score map, the image score."""
+"""Steps around the head: alignment of the backbone's maps (the neck), the loss, the score map, the image score."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch.nn import functional
 
 ScoreKind = Literal["max", "std", "mean"]
 
-#: Side of the window that is averaged before the maximum is taken, in pixels of the score map.
+#: Side of the averaging window before the maximum, in pixels of the score map.
 POOL = 16
 
 
 def align(maps: Sequence[Tensor], strides: Sequence[int], stride: int = 16) -> Tensor:
-    """Bring feature maps to one stride and put their channels one after another, fine maps first (MFCN, "neck").
+    """Resample feature maps to one stride and concatenate their channels, fine maps first (MFCN, "neck").
 
     Bilinear with aligned corners and no anti-aliasing: fine maps are sampled, not averaged.
 
@@ -40,7 +40,7 @@ def align(maps: Sequence[Tensor], strides: Sequence[int], stride: int = 16) -> T
 
 
 def feature_loss(rec: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error over all elements of ``(B,C,h,w)``: a scalar."""
+    """Return the mean squared error over all elements of ``(B,C,h,w)``, a scalar."""
     return functional.mse_loss(rec, target)
 
 

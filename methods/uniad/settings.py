@@ -1,4 +1,4 @@
-"""UniAD's settings: two presets, and what a user sets instead."""
+"""UniAD's settings: two presets, and the options that replace their values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Preset = Literal["official", "ader"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that two published codes do differently; all values are plain.
+    """All settings in which two published codes differ; all values are plain.
 
     Attributes:
         padding: Padding of strided convolutions in the backbone.
@@ -43,7 +43,7 @@ class Settings:
     def budget(self, images: int, **options: Any) -> Budget:
         """Return the budget for so many images; ``options`` are further fields of :class:`Budget`.
 
-        Without an epoch's last, smaller batch, full batches run on into the next epoch: as many steps, no image lost.
+        Without an epoch's last, smaller batch, full batches continue in the next epoch, so no step or image is lost.
         """
         batch = self.batch_size
         each = max(1, images // batch) if self.drop_last else -(-images // batch)
@@ -52,14 +52,14 @@ class Settings:
 
 
 PRESETS: dict[str, Settings] = {
-    # Their scheduler is told the epoch that has just ended, so the 800-epoch step takes hold after 801 of 1000.
+    # Their scheduler gets the epoch that has just ended, so the 800-epoch step takes effect after 801 of 1000.
     "official": Settings("official", 7, 1000, None, clip=0.1, drop_last=False, lr_drop=0.801),
     "ader": Settings("timm", 9, 100, None, clip=5.0, drop_last=True),
 }
 
 
 def resolve(preset: str, given: dict[str, Any]) -> Settings:
-    """Lay what was given (not ``None``) over a preset. A budget in steps takes the place of one in epochs.
+    """Apply given values (not ``None``) over a preset. A budget in steps replaces one in epochs.
 
     Raises:
         UserError: Unknown preset; both budgets; a value out of range.

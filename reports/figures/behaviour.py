@@ -1,4 +1,4 @@
-"""Figures of how methods behave: score histograms, training, ranks with the critical difference."""
+"""Figures of methods' behaviour: score histograms, training curves, ranks with the critical difference."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.stats import ranks
 
-#: values that a figure of trainings shows
+#: maximum number of logged values in a figure of trainings
 PANELS = 6
-#: methods that a figure with a panel or a line each shows
+#: maximum number of methods in a figure with one panel or line per method
 MOST = 12
 
 
 def _first_seeds(source: Source, dataset: str, file: str) -> tuple[dict[str, Path], str]:
-    """Return method -> a file of its first cell on the dataset that has ended, and in words which seed that is."""
+    """Return for each method a file of its first finished cell on the dataset, and a text with the seed."""
     cells = {method: found[0] for method, found in finished(source, dataset).items() if found}
     cells = {method: cell for method, cell in cells.items() if (cell.directory / file).is_file()}
     seeds = {cell.seed for cell in cells.values()}
@@ -45,12 +45,12 @@ def _first_seeds(source: Source, dataset: str, file: str) -> tuple[dict[str, Pat
 
 
 def _first(shown: int, every: int, what: str) -> str:
-    """Say how many of a figure's methods or values are shown, where that is not all."""
+    """Return a note on how many of a figure's methods or values are shown, if not all are."""
     return f", first {shown} of {every} {what}" if shown < every else ""
 
 
 def histograms(source: Source, dataset: str) -> Figure | None:
-    """Draw the image scores of normal and anomalous test images, a panel a method, scaled within each class."""
+    """Draw the image scores of normal and anomalous test images, one panel per method, scaled within each class."""
     found: dict[str, pd.DataFrame] = {}
     paths, seed = _first_seeds(source, dataset, "scores.parquet")
     for method, path in list(paths.items())[:MOST]:
@@ -91,10 +91,10 @@ def histograms(source: Source, dataset: str) -> Figure | None:
 
 
 def _histogram(axes: Axes, scores: pd.Series[float], colour: str, hatch: str) -> Any:
-    """Draw the share of images in each of 20 parts of [0, 1], told apart by hatches too; return what a legend shows."""
+    """Draw the share of images in each of 20 parts of [0, 1], also distinguished by hatches; return the artists."""
     share = np.full(len(scores), 100 / len(scores))
     edges = [place / 20 for place in range(21)]
-    draw: Any = axes.hist  # what it returns depends on its options
+    draw: Any = axes.hist  # The return type depends on the options.
     drawn = draw(
         scores, edges, weights=share, histtype="stepfilled", alpha=0.55, facecolor=colour, hatch=hatch,
         edgecolor="white" if hatch else colour,
@@ -104,9 +104,9 @@ def _histogram(axes: Axes, scores: pd.Series[float], colour: str, hatch: str) ->
 
 
 def training(source: Source, dataset: str) -> Figure | None:
-    """Draw the training curves of the first seed of every method that trains, a panel a logged value.
+    """Draw the training curves of the first seed of every trained method, one panel per logged value.
 
-    A method that trains a model for each class has a line for each.
+    A method that trains a model for each class has one line for each.
     """
     series: dict[str, list[tuple[str, pd.DataFrame]]] = {}
     paths, seed = _first_seeds(source, dataset, "history.csv")
@@ -139,7 +139,7 @@ def training(source: Source, dataset: str) -> Figure | None:
 
 
 def _lines(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return ``step, value`` of a logged value, with a gap between trained models so that no line joins them."""
+    """Return ``step, value`` of a logged value, with gaps so that no line joins two trained models."""
     rows = rows.dropna(subset=["value"])
     if "part" not in rows:
         return rows[["step", "value"]]
@@ -149,7 +149,7 @@ def _lines(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def critical_difference(source: Source, metric: str) -> Figure | None:
-    """Draw mean ranks over all classes; bars join methods that Nemenyi's test can't tell apart."""
+    """Draw mean ranks over all classes; bars join methods that Nemenyi's test can't distinguish."""
     found = ranks(source.results, metric, table=source.table)
     mean = found.mean_rank
     if len(mean) < 3 or not np.isfinite(found.critical):
@@ -167,7 +167,7 @@ def critical_difference(source: Source, metric: str) -> Figure | None:
     low, high = 1, len(methods)
     depth = 0.25 + 0.28 * len(groups)
     span = high - low
-    room = span * names / (width - 2 * names)  # of the names, in ranks
+    room = span * names / (width - 2 * names)  # width of the names, in ranks
     axes.set_xlim(low - room, high + room)
     axes.set_ylim(depth + 0.55 * half + 0.2, -1.2)
     _ruler(axes, low, high, found.critical)
@@ -195,7 +195,7 @@ def critical_difference(source: Source, metric: str) -> Figure | None:
 
 
 def _ruler(axes: Axes, low: int, high: int, critical: float) -> None:
-    """Draw the axis of ranks and, above it, the critical difference."""
+    """Draw the axis of ranks, with the critical difference above it."""
     span = high - low
     axes.plot([low, high], [0, 0], color="black", linewidth=0.8)
     for tick in range(low, high + 1, 1 if span <= 14 else 5):
@@ -207,7 +207,7 @@ def _ruler(axes: Axes, low: int, high: int, critical: float) -> None:
 
 
 def cliques(values: np.ndarray, critical: float) -> list[tuple[int, int]]:
-    """Return the widest runs (first, last) of sorted mean ranks that lie within the critical difference."""
+    """Return the longest intervals (first, last) of sorted mean ranks that lie within the critical difference."""
     found: list[tuple[int, int]] = []
     for first in range(len(values)):
         last = int(np.searchsorted(values, values[first] + critical, side="right")) - 1

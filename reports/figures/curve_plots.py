@@ -1,4 +1,4 @@
-"""ROC, PR and PRO curves, drawn so that the area under each is the figure that tables print."""
+"""ROC, PR and PRO curves, drawn so that the area under each equals the figure in tables."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from diadbench.reports.tables.source import Source
 
 Floats = npt.NDArray[np.float64]
 Kept = tuple[float, Mapping[str, Mapping[str, tuple[Floats, Floats]]]]
-#: columns that the axis of a drawn curve is cut into
+#: number of columns of the axis of a drawn curve
 COLUMNS = 500
-#: an area that is further than this from the table's figure is said: the table's comes by another rule
+#: if an area differs by more than this from the table's figure, a note says that the table uses another rule
 TOLERANCE = 0.002
 
 
 @dataclass(frozen=True)
 class MeanCurve:
-    """A mean over classes and seeds.
+    """A mean curve over classes and seeds.
 
     Attributes:
         x: ``float64 (n,)``, ascending, in [0, limit].
@@ -53,7 +53,7 @@ class MeanCurve:
     limit: float
 
 
-#: kind -> method -> its curve, or why there is none
+#: kind -> method -> its curve, or the reason why there is none
 Found = Mapping[str, Mapping[str, MeanCurve | str]]
 
 
@@ -61,12 +61,12 @@ def column_means(info: CurveInfo, x: Floats, y: Floats, limit: float) -> Floats:
     """Return the mean height of a curve in each of :data:`COLUMNS` columns of [0, limit].
 
     Args:
-        info: The curve's kind; its rule says what lies between two points.
+        info: The curve's kind; its rule defines the values between two points.
         x: ``(n,)`` ascending; several points may share an x.
-        y: ``(n,)``, the highest threshold first where points share an x.
+        y: ``(n,)``; of points with the same x, the one with the highest threshold comes first.
         limit: End of the last column.
     """
-    if info.rule == "step":  # the height of a step is that of its upper end
+    if info.rule == "step":  # The height of a step is that of its upper end.
         x, first = np.unique(x, return_index=True)
         x, y = np.repeat(np.append(0.0, x), 2)[1:-1], np.repeat(y[first], 2)
     area = np.append(0.0, np.cumsum(np.diff(x) * (y[1:] + y[:-1]) / 2))
@@ -79,21 +79,21 @@ def column_means(info: CurveInfo, x: Floats, y: Floats, limit: float) -> Floats:
 
 
 def finished(source: Source, dataset: str) -> dict[str, list[CellRecord]]:
-    """Return method -> its cells on a dataset that are done, in the order of the grid."""
+    """Return each method's finished cells on a dataset, in the order of the grid."""
     facts = source.facts
     done = facts[(facts["dataset"] == dataset) & (facts["state"] == "done")]
     return {method: list(done[done["method"] == method]["cell"]) for method in source.methods}
 
 
 def mean_curve(cells: Sequence[Kept], info: CurveInfo, only: str | None = None) -> MeanCurve | str:
-    """Return the mean of a kind of curve over classes and cells, or why there is none.
+    """Return the mean of a kind of curve over classes and cells, or the reason why there is none.
 
-    As a mean of the table, it is withheld where any class of any cell has none. All classes and seeds weigh the same.
+    Like a mean in tables, it is undefined if a class of any cell has no curve. Classes and seeds have equal weights.
 
     Args:
-        cells: Of each cell of one method on one dataset: the limit of its AU-PRO and its curves, class by class.
+        cells: For each cell of one method on one dataset: the limit of its AU-PRO and its curves, class by class.
         info: The kind of curve.
-        only: This class alone.
+        only: Use only this class.
     """
     limit = min((limit for limit, _ in cells), default=1.0) if info.limited else 1.0
     of_cells, missing, total = [], 0, 0
@@ -113,12 +113,12 @@ def mean_curve(cells: Sequence[Kept], info: CurveInfo, only: str | None = None) 
 
 
 def curves(source: Source, dataset: str, only: str | None = None) -> Figure | None:
-    """Draw every kind of curve that the cells have, for at most eight methods; say which curves are left out.
+    """Draw every kind of curve that the cells have, for at most eight methods; note the curves that are left out.
 
     Args:
         source: The results.
         dataset: Printed name of the dataset.
-        only: This class alone; ``None``: means over all classes.
+        only: Draw only this class; ``None``: means over all classes.
     """
     methods = leaders(source, dataset)
     cells = finished(source, dataset)
@@ -133,7 +133,7 @@ def curves(source: Source, dataset: str, only: str | None = None) -> Figure | No
     one = len(kinds) == 1
     figure = new_figure(COLUMN if one else PAGE, 0.6 + 1.9 * -(-len(kinds) // 3))
     heading(figure, f"{dataset} ({what})", ["; ".join(notes)], shown=look.titles)
-    spare = not one and len(kinds) % 3 == 2 and len(kinds) > 3  # the legend fills the last line
+    spare = not one and len(kinds) % 3 == 2 and len(kinds) > 3  # The legend fills the last line.
     every = panels(figure, len(kinds) + spare, 3)
     for axes, kind in zip(every, kinds):
         _panel(axes, CURVES[kind], found[kind], look)
@@ -142,7 +142,7 @@ def curves(source: Source, dataset: str, only: str | None = None) -> Figure | No
 
 
 def _legend(figure: Figure, spare: Axes | None, look: Look) -> None:
-    """Name the methods in the panel that is left, else below all panels."""
+    """Draw the legend in the free panel, else below all panels."""
     handles = {text: line for axes in figure.axes for line, text in zip(*axes.get_legend_handles_labels())}
     handles = {name: handles[name] for name in map(label, look.methods) if name in handles}
     if spare is not None:
@@ -154,7 +154,7 @@ def _legend(figure: Figure, spare: Axes | None, look: Look) -> None:
 
 
 def _panel(axes: Axes, info: CurveInfo, found: Mapping[str, MeanCurve | str], look: Look) -> None:
-    """Draw one kind of curve. A line's gid is the key of its kind; dash and marker tell it apart without colour."""
+    """Draw one kind of curve. A line's gid is the key of its kind; dash and marker distinguish it without colour."""
     drawn = {method: curve for method, curve in found.items() if isinstance(curve, MeanCurve)}
     for place, (method, curve) in enumerate(drawn.items()):
         style = look.styles[method]
@@ -173,7 +173,7 @@ def _panel(axes: Axes, info: CurveInfo, found: Mapping[str, MeanCurve | str], lo
 
 
 def _left_out(source: Source, found: Found) -> list[str]:
-    """Say which methods and curves the figure lacks, and why."""
+    """Return notes on the methods and curves that the figure lacks, with the reasons."""
     shown = len(next(iter(found.values())))
     cut = [f"{shown} of {len(source.methods)} methods, the best by {Metric('i_auroc').text}"]
     notes = cut if shown < len(source.methods) else []
@@ -188,7 +188,7 @@ def _left_out(source: Source, found: Found) -> list[str]:
 
 
 def _other_areas(source: Source, dataset: str, found: Found, only: str | None) -> list[str]:
-    """Say where the area under a curve is not the figure of the table, because the protocol has another rule."""
+    """Return notes on areas that differ from the table's figures because the protocol uses another rule."""
     rows = source.table[source.table["dataset"] == dataset]
     rows = rows[rows["scope"] == "mean"] if only is None else rows[(rows["scope"] == "class") & (rows["class"] == only)]
     figures = rows.set_index(["method", "metric"])["value"]

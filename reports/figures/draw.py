@@ -32,12 +32,12 @@ PER_DATASET: tuple[tuple[str, str, Callable[[Source, str], Result]], ...] = (
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure that was written.
+    """A written figure.
 
     Attributes:
-        what: What it shows, in a few words.
+        what: Short description of its content.
         files: Its PDF and its PNG.
-        caption: Its title and all notes, also where no title is drawn.
+        caption: Its title and all notes, even if no title is drawn.
     """
 
     what: str
@@ -46,11 +46,11 @@ class Drawn:
 
 
 def plan(source: Source, metrics: Sequence[str] = ()) -> Iterator[Plan]:
-    """Yield ``(file name, what it shows, function that draws it)``.
+    """Yield ``(file name, description, function that draws it)``.
 
     Args:
         source: The results.
-        metrics: Of bars, ranks and heat maps; by default those that most papers show.
+        metrics: Metrics of bars, ranks and heat maps; by default those that most papers show.
     """
     table = source.table
     spent, note, hollow = cost(source.facts), measured_at(source.facts), unlike(source.facts)
@@ -69,7 +69,7 @@ def plan(source: Source, metrics: Sequence[str] = ()) -> Iterator[Plan]:
             heat_map = partial(overview.heat_map, table, dataset, metric, look)
             yield f"heatmap_{metric}_{short}", f"{dataset}: {metric} by class", heat_map
         own = {method: why for (where, method), why in hollow.items() if where == dataset}
-        for metric in found[:1]:  # none where no cell has a result
+        for metric in found[:1]:  # no metrics if no cell has a result
             trade_off = partial(pareto, table, spent, dataset, metric, look, note, own)
             yield f"pareto_{short}", f"{dataset}: accuracy against cost", trade_off
         for name, what, function in PER_DATASET:
@@ -77,7 +77,7 @@ def plan(source: Source, metrics: Sequence[str] = ()) -> Iterator[Plan]:
 
 
 def figures_of(entry: Plan) -> dict[str, Figure]:
-    """Draw one entry of the plan, inside :func:`style`: ``{name: figure}``; empty when the results don't allow it."""
+    """Draw one entry of the plan inside :func:`style`: ``{name: figure}``; empty if the results lack its data."""
     name, _, function = entry
     figures = function()
     several = figures if isinstance(figures, list) else [figures]
@@ -86,7 +86,7 @@ def figures_of(entry: Plan) -> dict[str, Figure]:
 
 
 def draw_one(entry: Plan, folder: Path) -> dict[str, Drawn]:
-    """Draw and write one entry of the plan, inside :func:`style`: ``{name: what was written}``."""
+    """Draw and write one entry of the plan inside :func:`style`: ``{name: what was written}``."""
     figures = figures_of(entry)
     captions = {name: figure.get_label() for name, figure in figures.items()}
     return {name: Drawn(entry[1], save(figure, folder, name), str(captions[name])) for name, figure in figures.items()}

@@ -1,4 +1,4 @@
-"""Test images with their maps, as cells keep them; and the rule that chooses which of them a report shows."""
+"""Test images and maps kept by cells, and the rule that selects those for a report."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from diadbench.common.half import from_half
 from diadbench.reports.tables.source import Source
 
 Array = npt.NDArray[Any]
-#: how many methods judge which image is best, median or worst: the first of the grid
+#: number of methods (the first of the grid) whose ranks decide which image is best, median or worst
 JUDGES = 8
-#: what chooses an image of a class by rule
+#: words that select an image of a class by rule
 WHY = ("best", "median", "worst")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One test image of one cell.
+    """A test image of one cell.
 
     Attributes:
-        row: Row of the image in the test table; the same number is the same image in every cell of the same data.
+        row: Row of the image in the test table; cells of the same data have the same image at the same row.
         score: Image score of the method.
         image: uint8 (H, W, 3).
         mask: bool (H, W), or None.
-        heat: float32 (H, W), the anomaly map as the method gave it, or None.
+        heat: float32 (H, W), the anomaly map as the method predicted it, or None.
     """
 
     row: int
@@ -45,34 +45,34 @@ class Picture:
     file: Path
 
     def _array(self, key: str) -> Array | None:
-        with np.load(self.file, allow_pickle=False) as arrays:  # reads this member alone
+        with np.load(self.file, allow_pickle=False) as arrays:  # reads only this member
             return arrays[key] if key in arrays.files else None
 
     @cached_property
     def image(self) -> Array:
-        """The test image, uint8 (H, W, 3)."""
+        """Return the test image, uint8 (H, W, 3)."""
         found = self._array("image")
         return np.zeros((8, 8, 3), np.uint8) if found is None else found
 
     @cached_property
     def mask(self) -> Array | None:
-        """The true mask, bool (H, W), or None."""
+        """Return the true mask, bool (H, W), or None."""
         return self._array("mask")
 
     def maps(self) -> tuple[Array | None, Array | None]:
-        """Return ``heat`` and what the method reconstructed, uint8 (H, W, 3); None for what isn't there."""
+        """Return ``heat`` and the method's reconstruction, uint8 (H, W, 3); None for missing ones."""
         with np.load(self.file, allow_pickle=False) as arrays:
             return _heat(arrays), arrays["reconstruction"] if "reconstruction" in arrays.files else None
 
     @property
     def heat(self) -> Array | None:
-        """The anomaly map, float32 (H, W), or None."""
+        """Return the anomaly map, float32 (H, W), or None."""
         with np.load(self.file, allow_pickle=False) as arrays:
             return _heat(arrays)
 
 
 def _heat(arrays: Any) -> Array | None:
-    """Return the map of a picture, float32 (H, W); None for none. Earlier versions kept it without its limits."""
+    """Return the map of a picture, float32 (H, W), or None. Earlier versions kept it without its limits."""
     if "map" not in arrays.files:
         return None
     if "map_limits" in arrays.files:
@@ -81,7 +81,7 @@ def _heat(arrays: Any) -> Array | None:
 
 
 def pictures(cell: CellRecord) -> list[Picture]:
-    """Return what a cell's gallery holds; an unreadable entry is left out."""
+    """Return the pictures of a cell's gallery; unreadable entries are left out."""
     folder = cell.directory / "gallery"
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
@@ -106,10 +106,10 @@ def pictures(cell: CellRecord) -> list[Picture]:
 
 
 def quality(picture: Picture) -> float:
-    """Say how well a map fits its image: average precision of its pixels; the score, signed, where there is no mask."""
+    """Return how well a map fits its image: average precision of its pixels; without a mask, the signed score."""
     mask, heat = picture.mask, picture.heat
     if mask is not None and heat is not None and mask.any() and mask.shape == heat.shape:
-        step = max(1, mask.shape[0] // 64)  # a choice of pictures needs no more
+        step = max(1, mask.shape[0] // 64)  # The selection of pictures needs no more precision.
         mask, heat = mask[::step, ::step], heat[::step, ::step]
         truth = mask.ravel()[np.argsort(-heat.ravel(), kind="stable")]
         hits = np.flatnonzero(truth)
@@ -119,7 +119,7 @@ def quality(picture: Picture) -> float:
 
 @dataclass(frozen=True)
 class Choice:
-    """One image that a report shows, and why: ``best``, ``median`` or ``worst`` of its class, or ``""``: asked for."""
+    """An image for a report and the reason: ``best``, ``median`` or ``worst`` of its class, or ``""`` if requested."""
 
     kind: str
     why: str
@@ -156,14 +156,14 @@ def _limits(files: tuple[Path, ...]) -> tuple[float, float]:
 
 
 def choose(gallery: dict[str, list[Picture]], wanted: Sequence[str] = WHY) -> list[Choice]:
-    """Choose images: the best, the median and the worst of each class by the mean rank over (at most eight) methods.
+    """Select the best, median and worst image of each class by the mean rank over at most eight methods.
 
-    Anomalous images come first; a class without any shows its normal ones. Only images that all methods kept count, so
-    that nobody picks by hand, and nobody picks for one method.
+    Anomalous images come first; a class without any uses its normal ones. Only images that all methods kept are
+    candidates, so that the selection is neither made by hand nor in favour of one method.
 
     Args:
         gallery: ``{method: pictures}``.
-        wanted: Of ``best``, ``median`` and ``worst``, and paths of images or ends of them, which stand for themselves.
+        wanted: Some of ``best``, ``median`` and ``worst``, and paths of images or their ends, which select them.
     """
     if not gallery:
         return []
@@ -182,7 +182,7 @@ def choose(gallery: dict[str, list[Picture]], wanted: Sequence[str] = WHY) -> li
 
 
 def _by_rank(kind: str, members: list[int], rows: list[dict[int, Picture]], wanted: Sequence[str]) -> list[Choice]:
-    """Return the images of a class that are the best, the median and the worst, as far as they are wanted."""
+    """Return the requested ones of a class's best, median and worst image."""
     candidates = [row for row in members if rows[0][row].label] or members
     values = np.array([[quality(part[row]) for row in candidates] for part in rows])
     order = np.argsort(np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1).mean(axis=0), kind="stable")
@@ -199,7 +199,7 @@ def _by_rank(kind: str, members: list[int], rows: list[dict[int, Picture]], want
 
 
 def named(picture: Picture, text: str) -> bool:
-    """Return whether a text is the path of a picture's image, or the end of it in whole names."""
+    """Return whether a text is the path of a picture's image, or an end of it consisting of whole names."""
     return text not in WHY and f"/{picture.name}".endswith(f"/{text.strip('/')}")
 
 
@@ -224,5 +224,5 @@ def check_images(source: Source) -> None:
 
 
 def scale(shown: list[Picture]) -> tuple[float, float]:
-    """Return the limits of a method's maps over (at most 48 of) its pictures: one scale for all images of a dataset."""
+    """Return the limits of a method's maps over at most 48 of its pictures: one scale for all images of a dataset."""
     return _limits(tuple(picture.file for picture in shown[:: -(-len(shown) // 48)]))

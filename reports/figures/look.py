@@ -1,4 +1,4 @@
-"""What all figures of a report follow: styles of the methods, which of them are emphasised, titles, digits."""
+"""Settings of all figures of a report: styles of the methods, emphasised methods, titles, digits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Look:
         styles: Style of each method, by its printed name, in the order of tables.
         ours: Printed names of the methods that are emphasised.
         titles: Draw titles.
-        digits: Decimals of figures that are written in cells.
+        digits: Decimals of figures written in cells.
     """
 
     styles: Mapping[str, Style]
@@ -43,10 +43,10 @@ class Look:
 
     @property
     def methods(self) -> list[str]:
-        """Printed names, in the order of tables."""
+        """Return the printed names of the methods, in the order of tables."""
         return list(self.styles)
 
     @property
     def bold(self) -> set[str]:
-        """Labels of the methods that are emphasised, as figures write them."""
+        """Return the labels of the emphasised methods, as figures write them."""
         return {label(method) for method in self.ours}

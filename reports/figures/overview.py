@@ -29,7 +29,7 @@ from diadbench.reports.tables.frame import printed
 from diadbench.reports.tables.labels import Metric
 
 MANY = 8
-#: an axis of percent begins at 0 unless all bars are longer than this; a figure that begins elsewhere marks the break
+#: an axis of percent begins at 0 unless all bars are longer than this; otherwise the figure marks the break
 LONG = 30.0
 Floats = npt.NDArray[np.float64]
 
@@ -60,7 +60,7 @@ def bars(table: pd.DataFrame, metric: str, look: Look) -> Figure | None:
 
 
 def begin(values: pd.DataFrame) -> float:
-    """Return where an axis of percent begins: 0 where any value is below :data:`LONG`, else below the least by some."""
+    """Return the start of an axis of percent: 0 if any value is below :data:`LONG`, else slightly below the least."""
     least = float(np.nanmin(values.to_numpy(float)))
     return 0.0 if least < LONG else max(0.0, 10 * math.floor((least - 5) / 10))
 
@@ -96,14 +96,14 @@ def _short_bars(values: pd.DataFrame, spread: pd.DataFrame, metric: str, look: L
 
 
 def _break(axes: Axes, start: float, axis: str) -> None:
-    """Cut bars and axis by a white wave, where an axis doesn't begin at 0."""
+    """Draw a white wave across bars and axis if an axis doesn't begin at 0."""
     if not start:
         return
     along = np.linspace(-0.02, 1, 300)
     across = 0.05 + 0.008 * np.sin(along * 120)
     x, y = (along, across) if axis == "y" else (across, along)
     for width, colour in ((3.4, axes.spines["left"].get_edgecolor()), (2.4, "white")):
-        outside = slice(0, 12) if colour != "white" else slice(None)  # the axis itself has an edge on both sides
+        outside = slice(0, 12) if colour != "white" else slice(None)  # The axis itself has an edge on both sides.
         axes.plot(
             x[outside], y[outside], color=colour, linewidth=width, transform=axes.transAxes, clip_on=False, zorder=3,
             solid_capstyle="butt", gid="break",
@@ -111,7 +111,7 @@ def _break(axes: Axes, start: float, axis: str) -> None:
 
 
 def _long_bars(values: pd.DataFrame, spread: pd.DataFrame, metric: str, look: Look, start: float) -> Figure:
-    """Draw a panel a dataset, best method on top."""
+    """Draw one panel per dataset, with the best method on top."""
     order = list(values.mean().sort_values().index)
     columns = min(5, len(values))
     lines = -(-len(values) // columns)
@@ -140,9 +140,9 @@ def _long_bars(values: pd.DataFrame, spread: pd.DataFrame, metric: str, look: Lo
 
 
 def heat_map(table: pd.DataFrame, dataset: str, metric: str, look: Look) -> Figure | None:
-    """Draw one metric of every class and method of a dataset, with its figures in the cells.
+    """Draw one metric of every class and method of a dataset as a heat map with numbers.
 
-    Classes stand beside each other where they fit a page, else below each other.
+    Classes are placed side by side if they fit a page, else below each other.
     """
     rows = table[(table["scope"] == "class") & (table["dataset"] == dataset) & (table["metric"] == metric)]
     values = rows.pivot(index="method", columns="class", values="value")
@@ -167,7 +167,7 @@ def heat_map(table: pd.DataFrame, dataset: str, metric: str, look: Look) -> Figu
     turned = axes.get_xticklabels()[0].get_rotation() > 0
     under = 0.66 * max(map(text_width, columns)) + 0.1 if turned else 0.2
     figure.set_figheight(0.17 * len(lines) + under + (0.3 if look.titles else 0.1))
-    if needed <= PAGE:  # else too small to read: colours alone
+    if needed <= PAGE:  # Otherwise too small to read: only colours.
         _write(axes, values, look.digits)
     bar = figure.colorbar(shown, ax=axes, pad=0.01, fraction=0.04)
     bar.outline.set_visible(False)
@@ -180,12 +180,12 @@ def heat_map(table: pd.DataFrame, dataset: str, metric: str, look: Look) -> Figu
 
 
 def _margins(lines: list[str]) -> float:
-    """Return what stands left and right of a heat map's cells, in inches."""
+    """Return the widths of the margins left and right of a heat map's cells, in inches."""
     return max(map(text_width, lines)) + 0.65
 
 
 def _needed(values: pd.DataFrame, cell: float) -> float:
-    """Return the width of a heat map whose figures can be read, in inches."""
+    """Return the width at which a heat map's numbers are legible, in inches."""
     return _margins([label(name) for name in values.index]) + cell * values.shape[1]
 
 

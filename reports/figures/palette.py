@@ -1,4 +1,4 @@
-"""One colour, marker and line for a method in every figure, sheet and page; they differ without colour too."""
+"""Colours, markers and lines of methods in figures, sheets and pages; they also differ without colour."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#44AA99",
     "#332288", "#999933", "#117733", "#AA4499", "#CC6677", "#88CCEE", "#661100", "#555555",
 )  # fmt: skip
-#: methods that are in many reports keep their colour in all of them
+#: methods that occur in many reports have a fixed colour
 FIXED = {"diad": 0, "uniad": 1, "patchcore": 2, "draem": 3, "padim": 4, "meanimage": 15, "pixelknn": 9, "globalknn": 5}
-#: thirteen and eight: no two of a hundred methods share both
+#: 13 markers and 8 lines, so that no two of a hundred methods share both
 MARKERS = "osD^vPX*<>hpd"
 LINES: tuple[str | tuple[float, tuple[float, ...]], ...] = (
     "-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (2, 1)), (0, (7, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)),
@@ -24,7 +24,7 @@ LINES: tuple[str | tuple[float, tuple[float, ...]], ...] = (
 
 
 class Style(NamedTuple):
-    """How a method is drawn: colour ``#RRGGBB``, matplotlib's marker, and its line."""
+    """Style of a method: colour ``#RRGGBB``, matplotlib's marker, and its line."""
 
     colour: str
     marker: str
@@ -34,12 +34,12 @@ class Style(NamedTuple):
 def styles(methods: Iterable[str], titles: Mapping[str, str] | None = None) -> dict[str, Style]:
     """Return ``{method: style}``.
 
-    The eight methods of this project have their own colour. Any other method takes a colour by its name, moved to the
-    next free one, so that it keeps its colour when the set of methods hardly changes.
+    The eight methods of this project have fixed colours. Any other method gets a colour from its name, moved to the
+    next free one, so that its colour rarely changes with the set of methods.
 
     Args:
-        methods: Names.
-        titles: Printed names of some; a title that is one of the eight has its colour.
+        methods: Names of the methods.
+        titles: Printed names of some methods; a title that is one of the eight has its colour.
     """
     methods, titles = list(methods), titles or {}
     known = {name: FIXED.get(squeeze(name), FIXED.get(squeeze(titles.get(name, "")))) for name in methods}
@@ -61,8 +61,8 @@ def styles(methods: Iterable[str], titles: Mapping[str, str] | None = None) -> d
 def styles_of(source: Source) -> dict[str, Style]:
     """Return the style of each method by its printed name.
 
-    It follows from the labels of all methods of the runs, so that renaming, choosing and sorting change no colour.
-    Several printed names of one label (``kNN (k=2)``) take styles of their own.
+    It depends on the labels of all methods of the runs, so that renaming, selecting and sorting change no colour.
+    Several printed names of one label (``kNN (k=2)``) get different styles.
     """
     printed = source.results.drop_duplicates(["method_label", "method"])
     pairs = list(zip(printed["method_label"].astype(str), printed["method"].astype(str)))

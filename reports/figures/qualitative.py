@@ -1,4 +1,4 @@
-"""The qualitative grid: images chosen by rule or by name, ground truth, and every method's map on one scale."""
+"""The qualitative grid: selected images, ground truth, and every method's map on one scale."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from diadbench.reports.tables.source import Source
 
 Array = npt.NDArray[Any]
 GAP, COLUMNS = 6, 10
-#: of the picture that a figure embeds
+#: side of an embedded picture
 DPI = 250
-#: pages of a dataset; with more rows than these hold, each class shows its median alone
+#: maximum number of pages of a dataset; beyond it, each class shows only its median
 PAGES = 4
-#: height of the pictures of a figure, in inches: with heads and a caption they stand on one page
+#: height of a figure's pictures in inches, which leaves room for heads and a caption on a page
 HEIGHT = 7.6
-#: of the contour of the true mask: none of the palette's colours is near it
+#: colour of the true mask's contour, unlike all colours of the palette
 CONTOUR = (0, 255, 255)
-#: reconstructions that differ by less than this (of 255) between the images of a class tell a reader nothing
+#: reconstructions that differ by less than this (of 255) between the images of a class are left out
 SAME = 4
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the grid: its head, the method it is of (``""``: of none), and whether it shows reconstructions."""
+    """A column of the grid: its head, its method (``""``: none), and whether it shows reconstructions."""
 
     head: str
     method: str = ""
@@ -42,9 +42,9 @@ class Column:
 
 
 def qualitative(source: Source, dataset: str) -> list[Figure]:
-    """Draw the chosen images of a dataset, as many rows a figure as a page holds, and at most ten methods.
+    """Draw the selected images of a dataset, with one page of rows per figure, and at most ten methods.
 
-    With more rows than four such figures hold, each class shows its median image alone.
+    With more rows than four figures hold, each class shows only its median image.
     """
     gallery = gallery_of(source, dataset)
     chosen = choose(gallery, source.show.images or ("median",))
@@ -77,7 +77,7 @@ def _columns(gallery: Mapping[str, list[Picture]]) -> tuple[list[Column], list[s
 
 
 def tells_something(shown: Sequence[Picture]) -> bool:
-    """Return whether a method's reconstructions follow the images: they are not one picture (a mean) for a class."""
+    """Return whether a method's reconstructions depend on the images, rather than being one picture for a class."""
     first: dict[str, Array] = {}
     compared = 0
     for picture in shown:
@@ -95,7 +95,7 @@ def tells_something(shown: Sequence[Picture]) -> bool:
 
 
 def _pages(chosen: Sequence[Choice], most: int) -> list[list[Choice]]:
-    """Split the rows into pages, classes kept together where they fit."""
+    """Split the rows into pages; classes are kept together if they fit."""
     pages: list[list[Choice]] = []
     page: list[Choice] = []
     for kind in dict.fromkeys(choice.kind for choice in chosen):
@@ -111,7 +111,7 @@ def _pages(chosen: Sequence[Choice], most: int) -> list[list[Choice]]:
 
 
 class _Grid:
-    """The measures of a dataset's grid, and how a page of it is drawn."""
+    """The sizes of a dataset's grid, and a function that draws a page of it."""
 
     def __init__(
         self,
@@ -161,14 +161,14 @@ class _Grid:
         return figure
 
     def _heads(self) -> tuple[list[str], bool]:
-        """Return the heads of the columns, in several lines where that makes them fit, and whether they stand level."""
+        """Return the heads of the columns, in several lines if they then fit, and whether they are horizontal."""
         heads = [_wrapped(column, self.inch - 0.05, self.look) for column in self.columns]
         if all(heads):
             return heads, True
         return [label(column.head, 60) for column in self.columns], False
 
     def _canvas(self, rows: Sequence[Choice]) -> Array:
-        side = round(DPI * self.inch)  # what print shows; more only makes the file large and slow
+        side = round(DPI * self.inch)  # enough for print; a higher resolution only makes the file large and slow
         size = (len(rows) * (side + GAP) - GAP, len(self.columns) * (side + GAP) - GAP, 3)
         canvas = np.full(size, 255, np.uint8)
         for line, choice in enumerate(rows):
@@ -178,7 +178,7 @@ class _Grid:
         return canvas
 
     def _tile(self, column: Column, row: int, side: int) -> Array | int:
-        """Return a picture ``uint8 (side,side,3)``, or grey where there is none."""
+        """Return a picture ``uint8 (side,side,3)``, grey if there is none."""
         picture = self.by_row[column.method or next(iter(self.by_row))][row]
         if not column.method:
             tile = picture.image if column.head == "Image" else _truth(picture)
@@ -203,7 +203,7 @@ class _Grid:
         embolden(axes.get_xticklabels(), ours)
 
     def _bar(self, figure: Figure, left: float, height: float, body: float) -> None:
-        """Draw the scale of the maps beside them, no longer than a thumb."""
+        """Draw the colour scale of the maps beside them, with a limited length."""
         length = min(1.1, body - 0.1)
         bottom = (0.05 + (body - length) / 2) / height
         place = figure.add_axes((left, bottom, 0.08 / self.width, length / height), label="scale")
@@ -214,7 +214,7 @@ class _Grid:
 
 
 def _wrapped(column: Column, width: float, look: Look) -> str:
-    """Return a head in as many lines as it needs, at most three; ``""`` where a word is too wide."""
+    """Return a head in as many lines as it needs, at most three; ``""`` if a word is too wide."""
     weight = "bold" if column.method in look.ours else "normal"
     lines = [""]
     for word in label(column.head, 60).replace("-", "- ").split():
@@ -237,7 +237,7 @@ def _truth(picture: Picture) -> Array | None:
 
 
 def fit(tile: Array, side: int) -> Array:
-    """Return a tile ``uint8 (side,side,3)``, whatever its size was."""
+    """Resize a picture of any size to a tile ``uint8 (side,side,3)``."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(tile).resize((side, side), Image.Resampling.BILINEAR))

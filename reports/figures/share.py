@@ -1,7 +1,7 @@
-"""Draw the figures of a large report in several processes, while the first one writes the tables.
+"""Draw the figures of a large report in several processes, while the main one writes the tables.
 
-loky's processes: a fork of a process with threads (torch, pyarrow) may hang, and a process that the standard library
-spawns runs the user's script again.
+loky's processes are used because a fork of a process with threads (torch, pyarrow) may hang, and a process spawned by
+the standard library runs the user's script again.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from loky import ProcessPoolExecutor
 
 Written = dict[str, Drawn]
-#: with fewer figures than this a second process costs more than it saves
+#: for fewer figures than this a second process costs more time than it saves
 MANY = 24
-#: more processes would mostly wait for the first one's tables
+#: further processes would mostly wait for the tables of the first
 MOST = 4
 
 
 class Drawing:
-    """All figures of a report. Other processes begin with them at once; :meth:`finish` draws what is left.
+    """All figures of a report. Other processes start with them at once; :meth:`finish` draws the rest.
 
     Args:
         source: The results.
-        folder: Where the figures go.
+        folder: Directory of the figures.
     """
 
     def __init__(self, source: Source, folder: Path) -> None:
@@ -58,9 +58,9 @@ class Drawing:
             self._pool.shutdown(wait=True, kill_workers=True)
 
     def finish(self) -> Written:
-        """Draw what no process has begun, from the end; wait for the rest. Return what was written, by name.
+        """Draw the figures that no process has started, from the end; wait for the others. Return all by name.
 
-        What a process that has ended can't deliver any more is drawn here.
+        Figures of a process that has died are drawn here.
         """
         found: dict[int, Written] = {}
         with style():
@@ -75,7 +75,7 @@ class Drawing:
     def _delivered(self, place: int, asked: Future[Written]) -> Written:
         try:
             return asked.result()
-        except (BrokenProcessPool, CancelledError):  # the process was killed, say for its memory
+        except (BrokenProcessPool, CancelledError):  # The process was killed, perhaps for its memory.
             return draw_one(self._plan[place], self._folder)
 
 
@@ -83,7 +83,7 @@ _work: tuple[list[Plan], Path] | None = None
 
 
 def _begin(source: Source, folder: Path) -> None:
-    """Begin a process. Ctrl-C goes to all processes of the terminal: the first one answers it, and ends the others."""
+    """Initialise a process. Ctrl-C reaches all processes of the terminal: the main one handles it and ends the rest."""
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _work = list(plan(source)), folder

@@ -1,4 +1,4 @@
-"""What all figures share: sizes, fonts, saving."""
+"""Common parts of all figures: sizes, fonts, saving."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from diadbench.reports.tables.escape import clean
 
 #: widths of a column and of a page of a two-column paper, in inches: those of CVPR, which fit IEEE's too
 COLUMN, PAGE = 3.25, 6.875
-#: of all text, in points; figures in the cells of a heat map may have the smaller one
+#: size of all text, in points; numbers in the cells of a heat map may have the smaller one
 SIZE, SMALL = 8.0, 7.0
 GREY = "#59636E"
-#: of the PNGs
+#: resolution of the PNGs
 DPI = 160
 
 
 CJK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Source Han Sans SC", "Arial Unicode MS")
-#: name of the slim copy of the main font
+#: name of the subset of the main font
 SLIM = "diadbench DejaVu"
-#: what the slim copy of the main font keeps: ASCII, Latin-1 and what labels and axes use
+#: characters in the subset of the main font: ASCII, Latin-1 and what labels and axes use
 KEPT = [*range(0x20, 0x17F), 0x2013, 0x2014, 0x2018, 0x2019, 0x2022, 0x2026, 0x2212, 0xB1, 0xD7]
 
 
 @lru_cache(maxsize=1)
 def _fonts() -> list[str]:
-    """Return DejaVu Sans (slim copies first) and, for what it lacks, a CJK font that is installed."""
+    """Return DejaVu Sans (subsets first) and, for characters that it lacks, an installed CJK font."""
     names = {font.name for font in font_manager.fontManager.ttflist}
     folder = Path(tempfile.mkdtemp(prefix="diadbench-font-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -53,12 +53,12 @@ def _fonts() -> list[str]:
 
 
 def _slim_font(path: Path, weight: str) -> None:
-    """Register a copy of DejaVu Sans with few letters, which embeds ten times faster in a PDF."""
+    """Register a subset of DejaVu Sans, which embeds ten times faster in a PDF."""
     from fontTools.subset import Options, Subsetter
     from fontTools.ttLib import TTFont
 
     whole = font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight=weight))
-    font = TTFont(whole, recalcTimestamp=False)  # the same bytes tomorrow
+    font = TTFont(whole, recalcTimestamp=False)  # the same bytes on every day
     options = Options()
     options.layout_features = []
     options.name_IDs = ["*"]
@@ -76,7 +76,7 @@ def _slim_font(path: Path, weight: str) -> None:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Set fonts and lines for the figures drawn inside; nothing global is left changed."""
+    """Set fonts and lines for figures drawn in the block; global settings are restored."""
     settings: dict[Any, Any] = {
         "font.family": _fonts(),
         "mathtext.fontset": "custom",
@@ -100,23 +100,23 @@ def style() -> Iterator[None]:
         "path.simplify": True,
     }
     with mpl.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")  # no font for a name: a box is drawn
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")  # Without a font for a name a box is drawn.
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure that lays itself out."""
+    """Return an empty figure with automatic layout."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def heading(figure: Figure, title: str, notes: Iterable[str] = (), *, shown: bool = True) -> None:
-    """Keep a figure's title and notes as its caption (its label), and draw them above it where ``shown``.
+    """Set a figure's title and notes as its caption (its label), and draw them above it if ``shown``.
 
     Args:
-        figure: The figure, with its width.
+        figure: The figure with its final width.
         title: One line.
-        notes: What the figure lacks or what limits it; wrapped to the figure's width.
-        shown: Whether anything is drawn.
+        notes: Limitations of the figure; wrapped to the figure's width.
+        shown: Whether title and notes are drawn.
     """
     said = [text for text in notes if text]
     figure.set_label(" ".join(clean(text).rstrip(".") + "." for text in (title, *said)))
@@ -127,7 +127,7 @@ def heading(figure: Figure, title: str, notes: Iterable[str] = (), *, shown: boo
 
 
 def text_width(text: str, size: float = SIZE, weight: str = "normal") -> float:
-    """Return the width of the widest line of a text in inches, inside :func:`style`; mathematics is read."""
+    """Return the width of the widest line of a text in inches, inside :func:`style`; mathematics is parsed."""
     properties = font_manager.FontProperties(family=mpl.rcParams["font.family"], size=size, weight=weight)
     lines = (line.replace(r"\$", "") for line in text.split("\n"))
     measure = text_to_path.get_text_width_height_descent
@@ -135,7 +135,7 @@ def text_width(text: str, size: float = SIZE, weight: str = "normal") -> float:
 
 
 def legend(figure: Figure, entries: Mapping[str, Any], ours: Container[str] = (), *, above: bool = False) -> None:
-    """Put a legend outside, read line by line in the order of the entries; those of ``ours`` are bold.
+    """Draw a legend outside, in rows in the order of the entries; those of ``ours`` are bold.
 
     Args:
         figure: The figure.
@@ -144,11 +144,11 @@ def legend(figure: Figure, entries: Mapping[str, Any], ours: Container[str] = ()
         above: Above the figure, else below it.
     """
     names = list(entries)
-    widest = max(text_width(name, weight="bold") for name in names) + 0.4  # the handle, and air
+    widest = max(text_width(name, weight="bold") for name in names) + 0.4  # handle and spacing
     most = int(np.clip(figure.get_figwidth() / widest, 1, len(names)))
     lines = -(-len(names) // most)
     columns = -(-len(names) // lines)
-    # matplotlib fills columns; the last ones hold one entry less
+    # matplotlib fills columns; the last ones have one entry less.
     order = [name for first in range(columns) for name in names[first::columns]]
     drawn = figure.legend(
         [entries[name] for name in order],
@@ -163,7 +163,7 @@ def legend(figure: Figure, entries: Mapping[str, Any], ours: Container[str] = ()
 
 
 def panels(figure: Figure, count: int, most: int, **options: Any) -> list[Axes]:
-    """Return ``count`` axes in lines of at most ``most``, whose panels fill the figure's width in each line."""
+    """Return ``count`` axes in rows of at most ``most``, whose panels fill the figure's width in each row."""
     lines = -(-count // most)
     wide, more = divmod(count, lines)
     counts = [wide + (line < more) for line in range(lines)]
@@ -179,7 +179,7 @@ def panels(figure: Figure, count: int, most: int, **options: Any) -> list[Axes]:
 
 
 def upright(axes: Axes, names: Sequence[str], width: float, ours: Container[str] = ()) -> None:
-    """Name the columns of a figure below it, level where every name fits its ``width`` (in inches), else turned."""
+    """Write the names of a figure's columns below it: horizontally if all fit ``width`` (in inches), else rotated."""
     level = all(text_width(name, weight="bold" if name in ours else "normal") < width - 0.04 for name in names)
     turned: dict[str, Any] = {} if level else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(len(names)), list(names), **turned)
@@ -187,14 +187,14 @@ def upright(axes: Axes, names: Sequence[str], width: float, ours: Container[str]
 
 
 def embolden(texts: Iterable[Any], ours: Container[str]) -> None:
-    """Make the texts of methods that are emphasised bold."""
+    """Make the texts of emphasised methods bold."""
     for text in texts:
         if text.get_text() in ours:
             text.set_fontweight("bold")
 
 
 def label(text: object, limit: int = 40) -> str:
-    """Return text for a figure: one line, not too long, and never read as mathematics."""
+    """Return text for a figure: one line, limited in length, and never parsed as mathematics."""
     plain = clean(text)
     plain = plain if len(plain) <= limit else plain[: limit - 1] + "…"
     return plain.replace("$", r"\$")
@@ -203,7 +203,7 @@ def label(text: object, limit: int = 40) -> str:
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as PDF and PNG; the same figure gives the same bytes.
 
-    It is laid out once, for the PDF. The PNG is drawn by its canvas: ``savefig`` would go through the figure once more.
+    The layout is computed once, for the PDF. The PNG is drawn by the canvas, since ``savefig`` would repeat the layout.
     """
     pdf, png = folder / f"{name}.pdf", folder / f"{name}.png"
     metadata = {"CreationDate": None, "Producer": None}
@@ -216,7 +216,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def bare(axes: Axes) -> None:
-    """Take ticks and frame away."""
+    """Remove ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

@@ -1,4 +1,4 @@
-"""Accuracy against cost: each method a named point, the line joins what nothing beats."""
+"""Accuracy against cost: each method is a named point, and a line joins the Pareto front."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from diadbench.reports.figures.style import COLUMN, GREY, PAGE, SIZE, heading, l
 from diadbench.reports.tables.costs import HEADS
 from diadbench.reports.tables.labels import Metric
 
-#: with more methods than this, only those on the front and ours are named
+#: with more methods than this, only those on the front and the emphasised ones are named
 NAMED = 24
-#: most ticks of an axis of cost
+#: maximum number of ticks on an axis of cost
 TICKS = 5
 Floats = npt.NDArray[np.float64]
 
@@ -35,21 +35,21 @@ def pareto(
     note: str = "",
     unlike: Mapping[str, str] | None = None,
 ) -> Figure | None:
-    """Draw a metric against time an image and against peak memory.
+    """Draw a metric against time per image and against peak memory.
 
     Args:
-        table: From ``aggregate``.
-        cost: From :func:`~diadbench.reports.tables.costs.cost`.
-        dataset: Printed name.
+        table: Result of ``aggregate``.
+        cost: Result of :func:`~diadbench.reports.tables.costs.cost`.
+        dataset: Printed name of the dataset.
         metric: Key of the metric.
         look: How methods are drawn.
-        note: How busy the machine was.
-        unlike: Methods that were measured under another load than the rest, and which; their points are hollow.
+        note: Note on the load of the machine.
+        unlike: Methods that were measured under another load than the rest, with the load; their points are hollow.
     """
     rows = table[(table["scope"] == "mean") & (table["dataset"] == dataset) & (table["metric"] == metric)]
     values = rows.set_index("method")["value"] * 100
     facts = cost[cost["dataset"] == dataset].set_index("method")
-    key = "gpu_gib" if (facts["gpu_gib"] > 0).any() else "cpu_gib"  # a run without a GPU may say 0
+    key = "gpu_gib" if (facts["gpu_gib"] > 0).any() else "cpu_gib"  # A run without a GPU may report 0.
     panels = [("Inference, ms an image", 1000 / facts["images_per_second"]), (HEADS[key], facts[key])]
     panels = [(name, x) for name, x in panels if (x.notna() & np.isfinite(x)).any()]
     if not panels or values.notna().sum() == 0:
@@ -66,7 +66,7 @@ def pareto(
         axes.set_xlabel(name)
         axes.grid()
     figure.axes[0].set_ylabel(f"{mathtext(metric)} (%)")
-    figure.draw_without_rendering()  # lays it out, so that places on paper are known
+    figure.draw_without_rendering()  # computes the layout, so that positions on paper are known
     for axes, points in drawn:
         name_points(axes, points, look.ours)
     said = f"{Metric(metric).text} of each method; the line joins what no method beats in both."
@@ -75,7 +75,7 @@ def pareto(
 
 
 def _points(axes: Axes, points: pd.DataFrame, look: Look, hollow: Mapping[str, str]) -> pd.DataFrame:
-    """Draw the points and the front; return those to name."""
+    """Draw the points and the front; return the points to name."""
     for method, x, y in points.itertuples():
         style = look.styles[method]
         inside = "white" if method in hollow else style.colour
@@ -90,7 +90,7 @@ def _points(axes: Axes, points: pd.DataFrame, look: Look, hollow: Mapping[str, s
 
 
 def _cost_axis(axes: Axes, x: pd.Series[float]) -> None:
-    """Choose the scale and at most five ticks that don't touch. Values that are alike are not drawn far apart."""
+    """Choose the scale and at most five ticks that don't touch. Similar values are not drawn far apart."""
     low, high = float(x.min()), float(x.max())
     if low > 0 and high > 5 * low:
         axes.set_xscale("log")
@@ -117,16 +117,16 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def pareto_front(points: pd.DataFrame) -> pd.DataFrame:
-    """Return the points (columns ``x``, less is better, and ``y``, more is better) that no other beats in both."""
+    """Return the points (columns ``x``, less is better, and ``y``, more is better) that no other dominates."""
     ordered = points.sort_values(["x", "y"], ascending=[True, False])
     return ordered[ordered["y"] > ordered["y"].cummax().shift(fill_value=-np.inf)]
 
 
 def name_points(axes: Axes, points: pd.DataFrame, ours: frozenset[str]) -> None:
-    """Write the name of each point where it covers no point and no other name; a line leads to a name that is far.
+    """Write the name of each point where it overlaps neither points nor names; a line leads to a distant name.
 
     Args:
-        axes: Laid out.
+        axes: Axes after layout.
         points: ``x``, ``y``, by name.
         ours: Names to emphasise.
     """
@@ -137,7 +137,7 @@ def name_points(axes: Axes, points: pd.DataFrame, ours: frozenset[str]) -> None:
     inside = Bbox(axes.bbox.get_points() * scale)
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in at]
     crowd = [float(np.sort(np.hypot(*(at - place).T))[:4].sum()) for place in at]
-    for number in np.argsort(crowd, kind="stable"):  # those in a crowd choose first
+    for number in np.argsort(crowd, kind="stable"):  # names in crowded places are placed first
         name = str(points.index[number])
         weight = "bold" if name in ours else "normal"
         size = text_width(label(name), SIZE, weight) * 72, SIZE * 1.15
@@ -152,7 +152,7 @@ def name_points(axes: Axes, points: pd.DataFrame, ours: frozenset[str]) -> None:
 
 
 def _place(at: Floats, size: tuple[float, float], taken: list[Bbox], inside: Bbox) -> tuple[Bbox, bool]:
-    """Return the box of a name around a point, in points of print, that covers least; and whether it is far away."""
+    """Return the position of a name around a point, in points, with the least overlap; and whether it is distant."""
     found: list[tuple[float, Bbox, bool]] = []
     width, height = size
     for ring, (gap, angle) in enumerate(itertools.product((6, 13, 22, 34, 48), np.linspace(0, 2 * np.pi, 16, False))):
@@ -167,7 +167,7 @@ def _place(at: Floats, size: tuple[float, float], taken: list[Bbox], inside: Bbo
 
 
 def _common(one: Bbox, other: Bbox) -> float:
-    """Return the area that two boxes share."""
+    """Return the overlap area of two boxes."""
     width = min(one.x1, other.x1) - max(one.x0, other.x0)
     height = min(one.y1, other.y1) - max(one.y0, other.y0)
     return float(max(0.0, width) * max(0.0, height))

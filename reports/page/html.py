@@ -1,4 +1,4 @@
-"""``index.html``: one page with everything in it, that needs no network and no server."""
+"""``index.html``: one self-contained page that needs no network and no server."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from diadbench.reports.tables.threshold_table import (
 from diadbench.reports.tables.verdicts import MARKS, effect_text, mark, reasons
 from diadbench.version import __version__
 
-#: images of all methods together; with many methods each shows fewer
+#: maximum number of images of all methods together; with many methods each shows fewer
 ALL_SHOTS = 720
 THUMB, SHOTS, LOG_LINES, LOG_CHARS = 128, 12, 40, 6000
 Figures = Mapping[str, Drawn]
@@ -412,7 +412,7 @@ def _log(record: CellRecord) -> str:
 
 
 def _tail(text: str) -> str:
-    """Return the last lines of a text, without control characters; of a line that was rewritten, the last state."""
+    """Return the last lines of a text, without control characters; a rewritten line has its last state."""
     lines = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")][-LOG_LINES:]
     return "\n".join(_line(line) for line in lines)[-LOG_CHARS:]
 
@@ -439,7 +439,7 @@ def _shots(source: Source, dataset: str, most: int = SHOTS) -> dict[str, list[di
                 painted = paint(heat, low, high)
                 images.append(("anomaly map", _jpeg(painted)))
                 if painted.shape == shown[choice.row].shape:
-                    opacity = 0.65 * level(heat, low, high)  # the image shows where the map is low
+                    opacity = 0.65 * level(heat, low, high)  # The image is visible where the map is low.
                     images.append(("overlay", _jpeg(overlay(shown[choice.row], painted, opacity))))
             if rebuilt is not None:
                 images.append(("reconstruction", _jpeg(rebuilt)))
@@ -449,7 +449,7 @@ def _shots(source: Source, dataset: str, most: int = SHOTS) -> dict[str, list[di
 
 
 def _few(chosen: list[Choice], most: int) -> list[Choice]:
-    """Keep the page small: with many classes only each class's median, and at most ``most`` of them."""
+    """Limit the page's size: with many classes, use only each class's median, and at most ``most`` of them."""
     if len(chosen) <= most:
         return chosen
     medians = [choice for choice in chosen if choice.why in ("median", "only")] or chosen

@@ -36,9 +36,9 @@ PREAMBLE = r"""\usepackage[T1]{fontenc}
   \DeclareRobustCommand{\diadunicode}[2]{\texttt{U+#1}}
 \fi
 """
-#: rows of a table on one page; a longer one is set as several
+#: maximum number of rows of a table on one page; a longer table is split
 PAGE_ROWS = 48
-#: lets a page be filled with tables, from its top, where LaTeX would leave it half empty
+#: lets a page be filled with tables from its top, where LaTeX would leave half of it empty
 FLOATS = (
     r"\renewcommand{\topfraction}{.95}\renewcommand{\bottomfraction}{.95}\renewcommand{\textfraction}{.05}",
     r"\renewcommand{\floatpagefraction}{.9}",
@@ -85,14 +85,14 @@ def write_latex(
 
 
 def _table_texts(source: Source, tables: list[Table], keys: dict[str, str], *, colours: bool) -> dict[str, str]:
-    """Return the text of each table by its name. A note stands once: under the first table that has it."""
+    """Return the text of each table by its name. A note is printed once, under the first table that has it."""
     said: dict[str, str] = {}
     texts = {}
     for place, table in enumerate(tables):
         for part in _pages(table):
             label = source.show.label if part is table and not place else ""
             cites = keys if not place else None
-            wide = None if place else False  # the summary is made for one column, and for two beside it
+            wide = None if place else False  # The summary is made for one column, and for two as well.
             texts[part.name] = to_latex(part, colours=colours, two_columns=wide, cites=cites, label=label, said=said)
             own = {text: label or f"tab:{part.name}" for _, text in part.notes}
             said = {**own, **said}
@@ -100,7 +100,7 @@ def _table_texts(source: Source, tables: list[Table], keys: dict[str, str], *, c
 
 
 def paper_tables(source: Source) -> list[Table]:
-    """Return the tables of a paper: the summary, and for each dataset its classes by method, metric by metric."""
+    """Return the tables of a paper: the summary, and for each dataset one table of classes by method per metric."""
     results = source.results
     tables = [
         source.cut(
@@ -138,7 +138,7 @@ def _one_setting(results: pd.DataFrame) -> bool:
 
 
 def _pages(table: Table) -> list[Table]:
-    """Split a table that is longer than a page, at its blocks where it has any."""
+    """Split a table that is longer than a page, between its blocks if it has any."""
     if len(table.rows) <= PAGE_ROWS:
         return [table]
     starts = [0, *(i for i, start in enumerate(table.block) if start)]
@@ -167,9 +167,9 @@ def versus_latex(
     digits: int = 1,
     ours: Container[str] = (),
 ) -> str:
-    """Return the comparison with the baseline: difference, interval, wins/ties/losses, effect and p, a line each.
+    """Return the comparison with the baseline: difference, interval, wins/ties/losses, effect and p, a line per row.
 
-    Methods of ``ours`` are bold.
+    Methods in ``ours`` are bold.
     """
     shown = table[table["metric"].isin(metrics) & (table["pairs"] > 0)]
     if shown.empty:
@@ -221,7 +221,7 @@ def _metric(key: str) -> str:
 
 
 def published_latex(table: pd.DataFrame, *, digits: int = 1) -> str:
-    """Return the published rows of methods and datasets that this run has, ours below each."""
+    """Return the published rows of methods and datasets in this run, with our results below each."""
     shown = table[table["ours"] != ""] if len(table) else table
     if shown.empty:
         return ""

@@ -1,8 +1,8 @@
 r"""Tables as LaTeX: booktabs, best in bold, second underlined, notes below. The one writer of LaTeX rows.
 
 Each file begins with the packages that it needs, and defines the commands and colours that it uses. A table is never
-scaled: it is set in 9, 8 or 7 pt, the largest that fits, and in as many panels of columns, one below the other, as
-7 pt need.
+scaled. It is set in 9, 8 or 7 pt, the largest size that fits, and if necessary in several panels of columns below each
+other in 7 pt.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from diadbench.reports.tables.cut import Entry, Head, Table, marks_text
 from diadbench.reports.tables.escape import clean, latex
 from diadbench.reports.tables.frame import MEAN
 
-#: rows of all panels together from which each panel is an environment of its own
+#: number of rows of all panels together from which each panel has its own environment
 STACKED = 50
-#: commands that a table may use -> their definition, which the document can give first
+#: commands that a table may use -> their definitions, which the document can give first
 COMMANDS = {
     r"\diadfit": r"""\providecommand{\diadtry}[4]{\sbox0{\setlength{\tabcolsep}{#3}\fontsize{#1}{#2}\selectfont#4}}
 \providecommand{\diadfit}[1]{% the largest of 9, 8 and 7 pt that fits
@@ -42,7 +42,7 @@ PACKAGES = (
 
 @dataclass
 class Column:
-    """A column of figures: its heads from top to bottom, its cells, and the block that it belongs to; LaTeX source."""
+    """A column of figures: its heads from top to bottom, its cells, and its block, as LaTeX source."""
 
     heads: tuple[str, ...]
     cells: list[str]
@@ -54,16 +54,16 @@ class Rows:
     """A table as LaTeX source, cell by cell.
 
     Attributes:
-        name: Of the file and the label.
+        name: Name of the file and the label.
         caption: LaTeX source.
         stub_head: Head of the first column.
         stub: First cell of each row.
         columns: All other columns.
-        groups: Row -> words above it, over the whole width.
+        groups: Row -> text above it, over the whole width.
         rules: Rows with a rule above them.
         notes: LaTeX source of each note.
-        label: In place of ``tab:NAME``.
-        short: Caption of the parts after the first, where a table is set in several.
+        label: Label in place of ``tab:NAME``.
+        short: Caption of the parts after the first, if a table is split.
     """
 
     name: str
@@ -79,11 +79,11 @@ class Rows:
 
 
 def write_rows(rows: Rows, *, two_columns: bool | None = False) -> str:
-    """Return the text of a file with one ``table``, or several where one is too long.
+    """Return the text of a file with one ``table``, or several if one would be too long.
 
     Args:
         rows: The table.
-        two_columns: ``table*``, over both columns of the page; ``None``: where one column can't hold it in one panel.
+        two_columns: ``table*``, over both columns of the page; ``None``: if one column can't hold it in one panel.
     """
     two_columns = len(_panels(rows, COLUMN_PT)) > 1 if two_columns is None else two_columns
     limit = PAGE_PT if two_columns else COLUMN_PT
@@ -107,14 +107,14 @@ def _panels(rows: Rows, limit: float) -> tuple[tuple[int, ...], ...]:
 
 
 def _stacked_panels(bodies: Sequence[str]) -> str:
-    """Return panels one below the other, as one box: they are set in one size."""
+    """Return panels below each other in one box, so that they have the same size."""
     if len(bodies) == 1:
         return bodies[0]
     return "\n".join([r"\begin{tabular}{@{}c@{}}", "\\\\[6pt]\n".join(bodies), r"\end{tabular}"])
 
 
 def head_of_file(text: str, *, two_columns: bool = False) -> str:
-    """Return the comment that names the packages of a file, and the definitions that it uses."""
+    """Return the comment with the packages of a file, and the definitions that it uses."""
     needs = [package for command, package in PACKAGES if command in text]
     target = "both columns of the page" if two_columns else "one column"
     lines = [f"% A table over {target}. It needs, in the preamble:", *(f"%   {package}" for package in needs)]
@@ -146,7 +146,7 @@ def _environment(caption: str, label: str, body: str, notes: Sequence[str], two_
 def _tabular(rows: Rows, panel: Sequence[int], limit: float) -> str:
     columns = [rows.columns[place] for place in panel]
     broken = max(width(text, LEAST) for text in [rows.stub_head, *rows.stub]) > stub_limit(limit)
-    # in em, so that it grows with the type; an em of Computer Modern at 7 pt is 8.2 pt
+    # in em, so that it grows with the font size; an em of Computer Modern at 7 pt is 8.2 pt
     first = f"p{{{stub_limit(limit) / 8.2:.1f}em}}" if broken else "l"
     lines = [
         rf"\begin{{tabular}}{{@{{}}{first}{'c' * len(columns)}@{{}}}}",
@@ -166,7 +166,7 @@ def _tabular(rows: Rows, panel: Sequence[int], limit: float) -> str:
 
 
 def _folded(words: Sequence[str], limit: float) -> list[str]:
-    """Return the words above a block as lines, each no wider than ``limit`` points."""
+    """Return the text above a block as lines that are no wider than ``limit`` points."""
     lines = [words[0]]
     for word in words[1:]:
         joined = f"{lines[-1]} {word}"
@@ -175,7 +175,7 @@ def _folded(words: Sequence[str], limit: float) -> list[str]:
 
 
 def _head_lines(stub_head: str, columns: Sequence[Column]) -> list[str]:
-    """One line for each level of heads; equal neighbours of the upper levels are joined, with a rule below."""
+    """Return one line for each level of heads; equal neighbours of upper levels are joined, with a rule below."""
     lines = []
     levels = len(columns[0].heads)
     for level in range(levels - 1):
@@ -208,11 +208,11 @@ def to_latex(
 
     Args:
         table: The table.
-        colours: Shade the best and second best too.
-        two_columns: ``table*``, over both columns of the page; ``None``: where one column is too narrow.
+        colours: Also shade the best and second best.
+        two_columns: ``table*``, over both columns of the page; ``None``: if one column is too narrow.
         cites: ``{method or dataset: BibTeX key}``; adds ``\cite``.
-        label: Of the table; by default ``tab:`` and the table's name.
-        said: ``{note: label of the table that has it}``: such a note isn't repeated, the table refers to the other.
+        label: Label of the table; by default ``tab:`` and the table's name.
+        said: ``{note: label of the table with this note}``; such a note is replaced by a reference to that table.
     """
     rows = Rows(
         table.name,
@@ -236,12 +236,12 @@ def _caption(table: Table) -> str:
 
 
 def latex_seeds(table: Table) -> str:
-    """Return the sentence about seeds."""
+    """Return the sentence on the number of seeds."""
     return table.seeds_text().replace("±", r"$\pm$")
 
 
 def _groups(table: Table, cites: Mapping[str, str] | None) -> dict[int, list[str]]:
-    """Return what stands above each block of rows: all row heads but the last."""
+    """Return the text above each block of rows: all row heads but the last."""
     if len(table.row_names) < 2:
         return {}
     keys = [tuple(part.text for part in row[:-1]) for row in table.rows]
@@ -250,7 +250,7 @@ def _groups(table: Table, cites: Mapping[str, str] | None) -> dict[int, list[str
 
 
 def _words(heads: Sequence[Head], cites: Mapping[str, str]) -> list[str]:
-    """Return the heads of a block word by word; each head ends with its citation and marks."""
+    """Return the heads of a block word by word; citation and marks belong to the last word of each head."""
     found: list[str] = []
     for place, item in enumerate(heads):
         text = item.metric.text if item.metric else item.text
@@ -264,7 +264,7 @@ def _words(heads: Sequence[Head], cites: Mapping[str, str]) -> list[str]:
 def _columns(table: Table, colours: bool) -> list[Column]:
     last = len(table.column_names) - 1
     if last and len({column[-1].text for column in table.columns}) == 1:
-        last -= 1  # one metric: the caption names it
+        last -= 1  # A single metric is named in the caption.
     levelled = table.column_names[last] == "metric" and len(table.columns) > 1
     found = []
     for place, column in enumerate(table.columns):
@@ -283,7 +283,7 @@ def _columns(table: Table, colours: bool) -> list[Column]:
 
 
 def stacked(source: str) -> str:
-    """Return a long head on several lines, broken at its spaces."""
+    """Return a long head in several lines, broken at its spaces."""
     if len(re.sub(r"\\\w+|[{}]", "", source)) <= 12 or " " not in source:
         return source
     lines = [""]
@@ -323,7 +323,7 @@ def _marks(marks: tuple[int, ...]) -> str:
 
 
 def _notes(table: Table, cites: Mapping[str, str], said: Mapping[str, str]) -> list[str]:
-    """Return the notes; those that stand under another table as one reference to it."""
+    """Return the notes; notes that stand under another table become one reference to it."""
     own = [(mark, text) for mark, text in table.notes if text not in said]
     elsewhere = {said[text]: None for _, text in table.notes if text in said}
     found = [note(mark, text, table.sources.get(mark, "")) for mark, text in own]
@@ -331,7 +331,7 @@ def _notes(table: Table, cites: Mapping[str, str], said: Mapping[str, str]) -> l
 
 
 def note(mark: str, text: str, source: str = "") -> str:
-    """Return a note with its mark; of a published row, with the citation of its source."""
+    """Return a note with its mark; for a published row, with the citation of its source."""
     key = source_key(source)
     cited = rf"~\cite{{{key}}}" if key else ""
     return (rf"\diadmark{{{latex(mark)}}}\," if mark else "") + breakable(text) + cited

@@ -1,6 +1,6 @@
-"""How wide LaTeX sets a text, and so which columns of a table fit beside each other in 7 pt.
+"""Estimate the width of text set by LaTeX, to find the columns of a table that fit side by side in 7 pt.
 
-Widths are estimates from Computer Modern, which is wider than Times. So what fits here fits in the classes of journals.
+Widths are estimates from Computer Modern, which is wider than Times, so tables that fit here fit in journal classes.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-#: widths in points that tables are made for: the narrowest column (``article`` with two columns; CVPR and IEEE have 237
-#: and 252), and the narrowest page (``article`` with one column; CVPR and IEEE have 496 and 516)
+#: widths in points that tables are made for: the narrowest column (``article`` with two columns; CVPR and IEEE have
+#: 237 and 252), and the narrowest page (``article`` with one column; CVPR and IEEE have 496 and 516)
 COLUMN_PT, PAGE_PT = 198.0, 343.0
-#: the smallest size of type
+#: smallest font size
 LEAST = 7.0
-#: what lies between two columns at least
+#: minimum space between two columns
 GAP = 3.5
-#: of Computer Modern at 10 pt, in em; small sizes are cut wider
+#: widths of Computer Modern at 10 pt, in em; small sizes are relatively wider
 _WIDTHS = {
     **dict.fromkeys("ijl.,:;'|![]", 0.28),
     **dict.fromkeys("tfrsI()-", 0.4),
@@ -53,12 +53,12 @@ def _line(source: str, size: float) -> float:
 def panels(
     stub: Sequence[str], columns: Sequence[Sequence[str]], blocks: Sequence[object], limit: float
 ) -> tuple[tuple[int, ...], ...]:
-    """Return which columns stand in each panel of a table: as few panels as 7 pt allow, and these alike.
+    """Return the columns of each panel of a table, with as few panels as 7 pt allow, and of similar width.
 
     Args:
         stub: Texts of the first column, which every panel repeats.
         columns: Texts of each further column.
-        blocks: Of each column, what it belongs to; a panel ends within a block only where the block is too wide.
+        blocks: Block of each column; a panel ends within a block only if the block is too wide.
         limit: Width of the page or column, in points.
     """
     widths = _widths(columns, LEAST)
@@ -66,7 +66,7 @@ def panels(
     parts = [part for block in _blocks(blocks) for part in _packed([[i] for i in block], widths, room)]
     fewest = len(_packed(parts, widths, room))
     tight = room
-    for _ in range(24):  # as narrow as the same number of panels allows
+    for _ in range(24):  # as narrow as possible with the same number of panels
         smaller = tight * 0.95
         packed = _packed(parts, widths, smaller)
         if len(packed) > fewest or any(_wide(part, widths) > smaller for part in packed):
@@ -80,7 +80,7 @@ def _stub(stub: Sequence[str], size: float, limit: float) -> float:
 
 
 def stub_limit(limit: float) -> float:
-    """Return the width of the first column from which its texts are broken into lines."""
+    """Return the width of the first column beyond which its texts are broken into lines."""
     return 0.42 * limit
 
 
@@ -103,7 +103,7 @@ def _wide(part: Sequence[int], widths: Sequence[float]) -> float:
 
 
 def _packed(parts: Sequence[list[int]], widths: Sequence[float], room: float) -> list[list[int]]:
-    """Join neighbouring parts while they fit."""
+    """Join neighbouring parts that fit together."""
     found: list[list[int]] = []
     for part in parts:
         if found and _wide([*found[-1], *part], widths) <= room:

@@ -19,7 +19,7 @@ SPELLED = dict(zip("0123456789", ["Zero", "One", "Two", "Three", "Four", "Five",
 
 
 def camel(text: str) -> str:
-    """Return ``text`` as letters only: ``patch-core 2`` -> ``PatchCoreTwo``; other scripts as code points' letters."""
+    """Return ``text`` as letters only: ``patch-core 2`` -> ``PatchCoreTwo``; other scripts as spelled code points."""
     words = re.split(r"[^0-9A-Za-z]+", _ascii(text))
     spelled = ("".join(SPELLED.get(char, char) for char in word) for word in words if word)
     return "".join(word[:1].upper() + word[1:] for word in spelled)
@@ -36,18 +36,18 @@ def _ascii(text: str) -> str:
 
 
 def metric_name(key: str) -> str:
-    """Return a metric as part of a macro: ``i_auroc`` -> ``IAuroc``."""
+    """Return a metric's part of a macro name: ``i_auroc`` -> ``IAuroc``."""
     return camel(key.replace("_", " "))
 
 
 def macro_names(results: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Return ``{(dataset, method): start of the macro's name}``, unique."""
+    """Return ``{(dataset, method): beginning of the macro's name}``, unique."""
     names: dict[tuple[str, str], str] = {}
     kinds = results[["dataset", "method", "dataset_label"]].drop_duplicates(["dataset", "method"])
-    several = kinds.groupby("dataset_label")["dataset"].nunique() > 1  # of one label: their names say how they differ
+    several = kinds.groupby("dataset_label")["dataset"].nunique() > 1  # their names show the difference
     for dataset, method, label in kinds.itertuples(index=False, name=None):
         start = _lower_first(camel(method) or "Method")
-        if start.startswith("end"):  # LaTeX keeps \end... for itself
+        if start.startswith("end"):  # \end... is reserved in LaTeX.
             start = "method" + start
         name = start + (camel(_lower_words(dataset if several[label] else label)) or "Dataset")
         unique, number = name, 1
@@ -59,7 +59,7 @@ def macro_names(results: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 
 def _lower_first(word: str) -> str:
-    """``DiAD`` -> ``diad``, ``PatchCore`` -> ``patchcore``: macros are typed by hand, so keep them plain."""
+    """Convert ``DiAD`` -> ``diad``, ``PatchCore`` -> ``patchcore``, since macros are typed by hand."""
     return word.lower()
 
 
@@ -68,7 +68,7 @@ def _lower_words(text: str) -> str:
 
 
 def to_macros(results: pd.DataFrame, table: pd.DataFrame | None = None, *, digits: int = DIGITS) -> str:
-    """Return ``macros.tex`` for what ``prepare`` returned, with so many decimals."""
+    """Return ``macros.tex`` for the result of ``prepare``, with this number of decimals."""
     table = one_experiment_a_row(aggregate(results, digits=digits) if table is None else table)
     names = macro_names(results)
     lines = [

@@ -1,4 +1,4 @@
-"""Citations of a report: keys of methods and datasets from the cells, of published figures from ``published.bib``."""
+"""Citations of a report: keys of methods and datasets from the cells, others from ``published.bib``."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def source_key(source: str) -> str:
 
 
 def citations(source: Source) -> tuple[dict[str, str], str]:
-    """Return ``{printed name: key}`` of all methods and datasets that say what to cite, and the text of references.bib.
+    """Return ``{printed name: key}`` of all methods and datasets with a citation, and the text of references.bib.
 
-    A key is used when its entry is at hand: in the cell's ``bibtex``, else in ``published.bib``.
+    A key is used if its entry is available: in the cell's ``bibtex``, else in ``published.bib``.
     """
     known = shipped("reports.published", "published.bib")
     entries, keys, titles = dict(known), {}, {}
@@ -68,7 +68,7 @@ def citations(source: Source) -> tuple[dict[str, str], str]:
 
 
 def bbl(references: str) -> str:
-    """Return the bibliography as BibTeX would make it, so that ``main.tex`` compiles where there is no bibtex."""
+    """Return the bibliography as BibTeX would write it, so that ``main.tex`` compiles without bibtex."""
     lines = [r"\begin{thebibliography}{99}", ""]
     for key, entry in read(references).items():
         fields = entry.fields

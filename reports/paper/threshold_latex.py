@@ -1,4 +1,4 @@
-"""Thresholds and all classes as one set, as LaTeX tables."""
+"""The tables of thresholds and of all classes as one set in LaTeX."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from diadbench.reports.tables.threshold_table import (
     threshold_rows,
 )
 
-#: Rows that a page holds; more stand in the workbook.
+#: Maximum number of rows on a page; the workbook has all of them.
 MOST = 40
 
 
 def thresholds_latex(source: Source) -> dict[str, str]:
-    """Return ``thresholds`` and ``pooled`` as texts of files; nothing where no cell has tried thresholds."""
+    """Return ``thresholds`` and ``pooled`` as texts of files; nothing if no cell has thresholds."""
     table, pooled = threshold_rows(source), pooled_rows(source)
     if table.empty:
         return {}

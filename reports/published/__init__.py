@@ -1,1 +1,1 @@
-"""Published figures: rows with their sources, and what arithmetic says of them."""
+"""Published figures: rows with their sources, and the contradictions that arithmetic finds in them."""

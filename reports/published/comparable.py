@@ -1,4 +1,4 @@
-"""Which published rows speak of the same thing, and where they print other figures for it."""
+"""Find published rows of the same experiment that state different figures."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from diadbench.reports.tables.escape import squeeze
 from diadbench.reports.tables.labels import SEVEN, Metric
 
 Row = Mapping[str, Any]
-#: Points of percent that two printed figures may differ by and still be one figure, rounded.
+#: Maximum difference in points of percent between two printed figures that may be equal before rounding.
 ROUNDING = 0.051
 
 
-#: our registered names of datasets -> what the tables call them
+#: our registered names of datasets -> their names in the tables
 ALIASES = {"mvtec": "mvtecad", "mvtec3dad": "mvtec3d", "coco": "cocoad"}
 
 
 def dataset_key(name: str) -> str:
-    """Return one key for a dataset's label here and its name in papers: ``mvtec`` and ``MVTec AD`` give ``mvtecad``."""
+    """Return the same key for a dataset's label here and its name in papers: ``mvtec``, ``MVTec AD`` -> ``mvtecad``."""
     key = squeeze(name)
     return ALIASES.get(key, key)
 
 
 def setting_of(text: str) -> str:
-    """Return a published row's setting as one of a few words.
+    """Return a published row's setting as one of a few keywords.
 
     Returns:
         ``multi-class`` (one model for the classes of one dataset), ``one-per-class``, ``few-shot-4`` (one model, four
-        images of each class), ``few-shot`` (other few-shot settings), ``zero-shot``, or the text itself where it is
-        another (one model over several datasets, several views at once).
+        images of each class), ``few-shot`` (other few-shot settings), ``zero-shot``, or the text itself for another
+        setting (one model over several datasets, several views at once).
     """
     plain = str(text).strip().lower()
     if re.fullmatch(r"multi-class( \(\d+ classes\))?", plain):
@@ -44,20 +44,20 @@ def setting_of(text: str) -> str:
 
 
 def same_setting(text: str, wanted: str) -> bool:
-    """Whether a published setting is the wanted one, given by its word or by its whole text."""
+    """Whether a published setting is the wanted one, which is given as a keyword or as its full text."""
     word = setting_of(text)
     return squeeze(wanted) in (squeeze(word), squeeze(text), squeeze(re.sub(r"-\d+$", "", word)))
 
 
 def disagreements(rows: Sequence[Row]) -> dict[int, str]:
-    """Say where sources print other figures for the same method, dataset and setting.
+    """Find sources that print different figures for the same method, dataset and setting.
 
     Args:
         rows: Published rows.
 
     Returns:
-        Position of a row -> what the others print, for rows that don't stand alone. Figures of equal size and budget
-        contradict each other; others differ.
+        Position of a row -> the figures of the others, for rows with others. Figures of equal size and budget
+        contradict each other; other figures merely differ.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for place, row in enumerate(rows):
@@ -71,7 +71,7 @@ def disagreements(rows: Sequence[Row]) -> dict[int, str]:
 
 
 def _bare(method: str) -> str:
-    """Return a method's name without what a table says of who ran it: ``Dinomaly (rerun by CostFilter-AD)``."""
+    """Return a method's name without the remark on who ran it: ``Dinomaly (rerun by CostFilter-AD)``."""
     return re.sub(r"\s*\((re-?run|retrained|released|called|third-party|two decimals|early)[^)]*\)", "", method)
 
 

@@ -1,4 +1,4 @@
-"""Published rows inside a table of ours: marked by a dagger, with their source below, never ranked among ours."""
+"""Insert published rows into a table of ours: marked by a dagger, with their source below, and without ranks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from diadbench.reports.tables.escape import squeeze
 from diadbench.reports.tables.frame import records, tuples
 
 Row = Mapping[str, Any]
-#: of a selection: dataset of the table -> its published row, and whether others were passed over
+#: a selection: dataset of the table -> its published row, and whether there were others
 Found = Mapping[str, tuple[Row, bool]]
-#: decimals that published figures have; a table with more digits prints no zeros that nobody published
+#: decimals of published figures; a table with more digits must not add zeros that were not published
 DIGITS = 1
 
 
@@ -30,16 +30,16 @@ def with_published(
 
     Args:
         table: Means over classes; methods are its rows.
-        results: What it was cut from.
-        wanted: Methods, or ``METHOD@SOURCE``. Of a method that several sources have, its own authors' figures are
-            taken, else the first source; the note says that there are others.
-        rows: Published rows; by default all that are known.
+        results: Results that the table was cut from.
+        wanted: Methods, or ``METHOD@SOURCE``. If several sources have a method, its own authors' figures are used, else
+            those of the first source; a note says that there are others.
+        rows: Published rows; all known ones by default.
 
     Returns:
-        The table. It is the same where it can't hold published rows: by class or seed, or methods as columns.
+        The table; unchanged if it can't hold published rows, that is by class or seed, or with methods as columns.
 
     Raises:
-        UserError: No published row has that method or source on any dataset of the table.
+        UserError: No published row has this method or source on any dataset of the table.
     """
     used = {*table.row_names, *table.column_names}
     if not wanted or "method" not in table.row_names or {"class", "seed"} & used:
@@ -55,7 +55,7 @@ def with_published(
 
 
 def _candidates(rows: pd.DataFrame, results: pd.DataFrame, datasets: Mapping[str, set[str]]) -> pd.DataFrame:
-    """Return the published rows of the datasets and the setting of the results."""
+    """Return the published rows for the datasets and the setting of the results."""
     every = set().union(*datasets.values())
     setting = str(results["setting"].iloc[0])
     return rows[rows["dataset"].map(dataset_key).isin(every) & (rows["setting"].map(setting_of) == setting)]
@@ -77,7 +77,7 @@ def _found(wanted: str, rows: pd.DataFrame, datasets: Mapping[str, set[str]]) ->
 
 
 def _choose(wanted: str, rows: pd.DataFrame) -> tuple[Row, bool] | None:
-    """Return the row of a method on a dataset, and whether it has others there."""
+    """Return the row of a method on a dataset, and whether there are others."""
     method, _, source = wanted.partition("@")
     rows = rows[rows["method"].map(squeeze) == squeeze(method)]
     if source.strip():
@@ -88,7 +88,7 @@ def _choose(wanted: str, rows: pd.DataFrame) -> tuple[Row, bool] | None:
 
 
 class _Insertion:
-    """Puts published rows into a table and numbers their sources by daggers."""
+    """Insert published rows into a table, and number their sources by daggers."""
 
     def __init__(self, table: Table, found: Mapping[str, Found], datasets: list[str]) -> None:
         self._table, self._found, self._datasets = table, found, datasets
@@ -112,7 +112,7 @@ class _Insertion:
         return replace(self._table, rows=rows, entries=entries, notes=notes, sources=dict(zip(daggers, self._sources)))
 
     def _end(self, rows: Sequence[tuple[Head, ...]], dataset: str) -> int:
-        """Return the place below the last row of a dataset."""
+        """Return the position after the last row of a dataset."""
         if not dataset:
             return len(rows)
         at = self._table.row_names.index("dataset")

@@ -1,4 +1,4 @@
-"""Published figures as data, the checks that arithmetic can make, and the importer of new rows.
+"""Published figures as data, arithmetic checks of figures, and the import of new rows.
 
 ``published.csv`` and ``published_2026.csv`` are shipped with the package; rows that a user imports go to
 ``published.csv`` in the directory that
@@ -26,12 +26,12 @@ from diadbench.reports.tables.labels import SEVEN
 
 COLUMNS = ("source", "source_ref", "method", "venue", "dataset", "setting", "resolution", "epochs",
            *SEVEN, "p_ioumax", "mad", "note")  # fmt: skip
-#: Files of rows that are shipped, beside this one.
+#: Files of published rows in this package.
 SHIPPED = ("published.csv", "published_2026.csv")
 VALUES = (*SEVEN, "p_ioumax", "mad")
 REQUIRED = ("source", "method", "dataset")
-#: F1-max of calling every test image anomalous, in percent: the class mean of 2b / (2b + g). MAD_Sim isn't here: its
-#: published tables were made from masks that lost a few labels, so that they lie 0.1 below what the files give.
+#: F1-max of calling every test image anomalous, in percent: the class mean of 2b / (2b + g). MAD_Sim is missing,
+#: because its published tables were made from masks that lost a few labels, and lie 0.1 below the files' value.
 FLOORS = {
     "mvtecad": 83.43, "visa": 71.93, "mvtec3d": 88.17, "realiad": 61.13, "unimedical": 70.45, "cocoad": 61.59,
     "mpdd": 72.49, "mvtecloco": 77.33, "madreal": 89.61, "btad": 64.13,
@@ -39,7 +39,7 @@ FLOORS = {
 
 
 def user_file() -> Path:
-    """Return where imported rows are kept: ``$DIADBENCH_PUBLISHED``, else below the user's data directory."""
+    """Return the file of imported rows: ``$DIADBENCH_PUBLISHED``, else one in the user's data directory."""
     chosen = os.environ.get("DIADBENCH_PUBLISHED")
     if chosen:
         return Path(chosen).expanduser()
@@ -47,7 +47,7 @@ def user_file() -> Path:
 
 
 def file_of(run: Path | str | None) -> Path:
-    """Return where added rows are kept: of a run in its directory, else :func:`user_file`."""
+    """Return the file of added rows: in the run's directory, or :func:`user_file`."""
     return Path(run) / "published.csv" if run else user_file()
 
 
@@ -55,7 +55,7 @@ def load_published(runs: Iterable[Path | str] = ()) -> pd.DataFrame:
     """Return all published rows: the shipped ones, the user's, and those of runs. Values are percent.
 
     Args:
-        runs: Run directories whose own rows are read too.
+        runs: Run directories whose own rows are read as well.
 
     Returns:
         Columns :data:`COLUMNS` and ``kept`` (``shipped``, or the file that a row stands in); NaN where not published.
@@ -69,7 +69,7 @@ def load_published(runs: Iterable[Path | str] = ()) -> pd.DataFrame:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV of published rows; columns are found by name.
+    """Read a CSV of published rows; columns are identified by name.
 
     Raises:
         UserError: Unreadable, a required column missing, an unknown column, a value that is no number in [0, 100].
@@ -78,7 +78,7 @@ def read_table(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:  # pandas' parser errors and bad UTF-8 are ValueErrors
+    except (OSError, ValueError) as error:  # pandas' parser errors and invalid UTF-8 are ValueErrors.
         raise UserError(f"{path}: can't be read as CSV ({error})") from error
     for name in table.columns:
         if name not in COLUMNS:
@@ -87,7 +87,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if missing:
         raise UserError(f"{path}: no column {missing[0]!r}; the columns are {', '.join(COLUMNS)}")
     table = table.reindex(columns=list(COLUMNS), fill_value="")
-    table["resolution"] = table["resolution"].str.strip()  # "448 crop 392" says more than a number
+    table["resolution"] = table["resolution"].str.strip()  # "448 crop 392" is more precise than a number.
     for name in ("epochs", *VALUES):
         table[name] = _numbers(table[name], name, path, percent=name in VALUES)
     for position, row in enumerate(records(table), 2):
@@ -112,7 +112,7 @@ def _numbers(column: pd.Series[str], name: str, path: Path, *, percent: bool) ->
 
 
 def ap_bound(f1: float) -> float:
-    """Return the largest mean AP over classes that goes with a mean F1-max ``f1`` (both in [0, 1]).
+    """Return the largest possible mean AP over classes for a mean F1-max ``f1`` (both in [0, 1]).
 
     For one class, precision at recall r is at most ``min(1, f r / (2 r - f))``, so
     ``AP <= f/(2-f) + f/2 [1 - f/(2-f) + f/2 ln((2-f) / (2 f/(2-f) - f))]``. A mean over classes is bounded by the
@@ -132,11 +132,11 @@ def _class_bound(f: float) -> float:
 
 
 def check(values: Mapping[str, float], *, floor: float = float("nan"), tolerance: float = 0.0005) -> list[str]:
-    """Return what can't be right about one row of figures.
+    """Return the contradictions in one row of figures.
 
     Args:
         values: ``{metric: value}`` in [0, 1]; a metric may be missing or NaN.
-        floor: Image F1-max of calling all images anomalous, NaN where unknown.
+        floor: Image F1-max of calling all images anomalous, NaN if unknown.
         tolerance: Half the last printed digit (0.0005 for percent with one decimal), 0 for unrounded figures.
 
     Returns:
@@ -154,7 +154,7 @@ def check(values: Mapping[str, float], *, floor: float = float("nan"), tolerance
     for ap, f1 in (("p_ap", "p_f1max"), ("i_ap", "i_f1max")):
         if ap in known and f1 in known and known[ap] - slack > ap_bound(known[f1] + slack):
             iou = known.get("p_ioumax", float("nan")) if ap == "p_ap" else float("nan")
-            swapped = abs(2 * iou / (1 + iou) - known[ap]) < 0.02  # IoU-max fits the AP as if it were F1-max
+            swapped = abs(2 * iou / (1 + iou) - known[ap]) < 0.02  # IoU-max would fit the AP if it were the F1-max.
             level, most = ap[0].upper(), ap_bound(known[f1] + slack)
             found.append(
                 f"AP_{level} is {_pc(known[ap])}, but F1-max_{level} {_pc(known[f1])} allows at most {_pc(most)}"
@@ -190,7 +190,7 @@ def check_published(row: Mapping[str, object]) -> list[str]:
 
 
 def check_results(results: pd.DataFrame) -> pd.DataFrame:
-    """Run the same checks on our own figures: each class and each mean of every cell.
+    """Check our own figures in the same way: each class and each mean of every cell.
 
     Returns:
         Columns ``dataset method seed class problem``; empty when nothing contradicts.
@@ -219,17 +219,17 @@ def check_results(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def add(path: Path, run: Path | str | None = None) -> tuple[pd.DataFrame, list[str]]:
-    """Import the rows of a CSV; rows that are there already are not added twice.
+    """Import the rows of a CSV; existing rows are not added twice.
 
     Args:
         path: The CSV.
-        run: Keep the rows with this run; by default with the user.
+        run: Store the rows in this run; by default in the user's file.
 
     Returns:
         The rows added, and one warning for each contradiction. A row with a warning is added, and its note says so.
 
     Raises:
-        UserError: A row has other figures than one of the same source, method, dataset, setting and budget.
+        UserError: A row contradicts one of the same source, method, dataset, setting and budget.
     """
     table = read_table(path)
     warnings = []
@@ -256,19 +256,19 @@ def add(path: Path, run: Path | str | None = None) -> tuple[pd.DataFrame, list[s
 
 
 def remove(source: str, method: str = "", dataset: str = "", run: Path | str | None = None) -> pd.DataFrame:
-    """Take rows away that were added. Shipped rows stay.
+    """Remove rows that were added. Shipped rows are kept.
 
     Args:
-        source: Of this source.
-        method: Of this method alone.
-        dataset: Of this dataset alone.
-        run: Rows of this run; by default the user's.
+        source: Source of the rows.
+        method: Only rows of this method.
+        dataset: Only rows of this dataset.
+        run: Rows of this run; by default those in the user's file.
 
     Returns:
         The rows that were removed.
 
     Raises:
-        UserError: No added row is meant.
+        UserError: No added row matches.
     """
     kept = file_of(run)
     table = read_table(kept) if kept.is_file() else pd.DataFrame(columns=list(COLUMNS))
@@ -286,7 +286,7 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
 
 def _identity(row: Mapping[str, object]) -> tuple[str, ...]:
-    """Return what two rows that speak of the same result have in common."""
+    """Return the values that identify the result of a row."""
     names = ("source", "method", "setting", "resolution", "epochs")
     return (dataset_key(str(row["dataset"])), *("" if row[n] != row[n] else squeeze(str(row[n])) for n in names))
 
@@ -307,9 +307,9 @@ def beside(results: pd.DataFrame, table: pd.DataFrame, published: pd.DataFrame |
     """Return the published rows of the datasets in ``results``, each with our figures of the same method and setting.
 
     Args:
-        results: From ``prepare``.
-        table: What :func:`aggregate` returned for them.
-        published: What :func:`load_published` returned; by default without rows of a run.
+        results: Result of ``prepare``.
+        table: Result of :func:`aggregate` for them.
+        published: Result of :func:`load_published`; by default without rows of a run.
 
     Returns:
         The published columns; ``here`` (we ran the dataset), ``ours`` (name of our method or ``""``), ``our_dataset``,
@@ -339,7 +339,7 @@ def beside(results: pd.DataFrame, table: pd.DataFrame, published: pd.DataFrame |
 
 
 def _measured(results: pd.DataFrame) -> dict[tuple[str, str, str], list[tuple[str, str]]]:
-    """Return the printed (dataset, method) of our experiments by the keys of their labels and names, and setting."""
+    """Return the printed (dataset, method) of our experiments, by the keys of their labels and names, and setting."""
     found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     kinds = results[["dataset", "dataset_label", "method", "method_label", "setting"]].drop_duplicates()
     for dataset, dataset_label, method, method_label, setting in kinds.itertuples(index=False, name=None):
@@ -350,7 +350,7 @@ def _measured(results: pd.DataFrame) -> dict[tuple[str, str, str], list[tuple[st
 
 
 def _parts_of(results: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Return ``3 of 15 classes`` for each (dataset, method) that says so: a published mean goes over all of them."""
+    """Return ``3 of 15 classes`` for each (dataset, method) with that note; published means go over all classes."""
     found = {}
     for dataset, method, flags in results[["dataset", "method", "flags"]].drop_duplicates().itertuples(index=False):
         part = re.search(r"\b\d+ of \d+ classes\b", str(flags))

@@ -1,1 +1,1 @@
-"""What a table is: results, means over seeds, names, comparisons, costs, plain text."""
+"""Contents of tables: results, means over seeds, names, comparisons, costs, plain text."""

@@ -1,4 +1,4 @@
-"""What runs cost, what failed, and where the figures come from: plain tables made of the cells' status files."""
+"""Costs, failures and origin of runs, as plain tables made from the cells' status files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Cost:
-    """A column of the table of costs, in every format.
+    """A column of the table of costs, for all formats.
 
     Attributes:
         key: Column of :func:`cost`.
         head: Its head, with the unit.
-        digits: Decimals that are printed; ``None``: a whole number.
+        digits: Number of decimals; ``None``: a whole number.
     """
 
     key: str
@@ -48,13 +48,13 @@ _MEANS = ("fit", "model", "testing", "images_per_second", "parameters", "load", 
 
 
 def spent(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a cell's ``status.json`` says of its cost; NaN where it doesn't.
+    """Return the costs in a cell's ``status.json``; NaN for missing values.
 
-    ``fit``: seconds of training, loading included. ``model``: seconds in which the model made maps and scores, from
-    images in memory to results in memory. ``testing``: seconds from the first test image to the metrics, ``model``
-    included. ``images_per_second``: test images over ``model``. ``cpu_bytes``, ``gpu_bytes``: peaks. ``load``,
-    ``cells``, ``cores``: the machine while the cell ran. ``shared``: whether the peak counts pages that others share.
-    ``resumed``: whether an earlier process had begun, whose time is not counted.
+    ``fit``: seconds of training, including loading. ``model``: seconds in which the model predicted, from images in
+    memory to results in memory. ``testing``: seconds from the first test image to the metrics, including ``model``.
+    ``images_per_second``: test images per second of ``model``. ``cpu_bytes``, ``gpu_bytes``: peaks. ``load``,
+    ``cells``, ``cores``: the machine while the cell ran. ``shared``: whether the peak includes shared pages.
+    ``resumed``: whether an earlier process had started, whose time is not included.
     """
     phases, memory, machine = (status.get(key) or {} for key in ("phases", "peak_memory", "machine"))
     return {
@@ -74,9 +74,9 @@ def number(value: object) -> float:
 
 
 def cost(facts: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a (dataset, method): ``dataset``, ``method`` and the columns of :data:`COSTS`.
+    """Return one row per (dataset, method): ``dataset``, ``method`` and the columns of :data:`COSTS`.
 
-    Means over the seeds of done cells; NaN where a cell did not say. Parameters are in millions, memory in GiB.
+    Means over the seeds of finished cells; NaN if a cell lacks the value. Parameters are in millions, memory in GiB.
     """
     done = facts[facts["state"] == "done"] if len(facts) else facts
     if not len(done):
@@ -91,7 +91,7 @@ def cost(facts: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost_notes(facts: pd.DataFrame) -> list[str]:
-    """Say under which load the costs were measured and what their figures count."""
+    """Return notes on the load during measurements and the meaning of the figures."""
     done = facts[facts["state"] == "done"] if len(facts) else facts
     if not len(done):
         return []
@@ -112,7 +112,7 @@ def cost_notes(facts: pd.DataFrame) -> list[str]:
 
 
 def measured_at(facts: pd.DataFrame) -> str:
-    """Say how busy the machine was while the cells ran, in a sentence."""
+    """Return a sentence on the load of the machine while the cells ran."""
     done = facts[(facts["state"] == "done")]
     known = done.dropna(subset=["cells"])
     if not len(known):
@@ -127,10 +127,10 @@ def measured_at(facts: pd.DataFrame) -> str:
 
 
 def unlike(facts: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Return the (dataset, method) whose costs were measured under another load than most of the dataset's, and which.
+    """Return the (dataset, method) with costs under another load than most of the dataset's, and the load.
 
-    Loads are alike when as many cells ran at once (within a half) and the load average, in shares of the machine's
-    cores, differs by less than a half from the dataset's median.
+    Loads are similar if the numbers of cells that ran at once differ by less than a half, and so do the load averages,
+    as shares of the machine's cores, from the dataset's median.
     """
     done = facts[facts["state"] == "done"] if len(facts) else facts
     found: dict[tuple[str, str], str] = {}
@@ -164,9 +164,9 @@ def _range(values: pd.Series[float]) -> str:
 
 
 def evaluation(cell: CellRecord) -> str:
-    """Return the protocol and the size that a cell was evaluated at: ``exact at 128x128``.
+    """Return the protocol and the evaluation size of a cell: ``exact at 128x128``.
 
-    Cells of earlier versions don't state the size; then the protocol stands alone.
+    For cells of earlier versions, which don't state the size, only the protocol.
     """
     size = cell.status.get("evaluation_size") or ()
     return clean(" at ".join(filter(None, [str(cell.status.get("protocol") or ""), "x".join(map(str, size))])))

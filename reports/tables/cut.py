@@ -1,4 +1,4 @@
-"""A table that knows no format: heads, entries, marks, notes. :func:`cut` makes any of them from the results."""
+"""Format-independent tables: heads, entries, marks, notes. :func:`cut` makes them from the results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DIMENSIONS = ("method", "dataset", "class", "seed", "metric")
 
 @dataclass(frozen=True)
 class Head:
-    """Head of a row or column: a text or a metric, and the numbers of the notes that belong to it.
+    """Head of a row or column: a text or a metric, and the numbers of its notes.
 
     ``ours`` methods are emphasised; ``published`` ones were not run here.
     """
@@ -47,16 +47,16 @@ class Head:
 
 @dataclass(frozen=True)
 class Entry:
-    """One figure.
+    """One figure of a table.
 
     Attributes:
         value: In [0, 1]; NaN where undefined.
-        std: Over seeds, ddof 1; NaN below two seeds.
-        seeds: How many seeds the value is a mean of.
+        std: Standard deviation over seeds, ddof 1; NaN below two seeds.
+        seeds: Number of seeds in the mean.
         rank: 1 best, 2 second best, 0 neither.
-        hole: ``"13/15"`` where the mean over classes is withheld.
+        hole: ``"13/15"`` if the mean over classes is withheld.
         marks: Numbers of notes.
-        digits: Decimals of the value in percent.
+        digits: Number of decimals of the value in percent.
         with_std: Whether the standard deviation is printed.
     """
 
@@ -71,12 +71,12 @@ class Entry:
 
     @property
     def text(self) -> str:
-        """The value as printed: ``95.2``, ``13/15`` or a dash."""
+        """Return the value as printed: ``95.2``, ``13/15`` or a dash."""
         return self.hole or printed(self.value, self.digits)
 
     @property
     def spread(self) -> str:
-        """The standard deviation as printed, or ``""``."""
+        """Return the standard deviation as printed, or ``""``."""
         if not self.with_std or pd.isna(self.std) or pd.isna(self.value):
             return ""
         return printed(self.std, self.digits)
@@ -102,14 +102,14 @@ class Table:
 
     @property
     def block(self) -> list[bool]:
-        """For each row: whether a new block of rows begins with it."""
+        """Return for each row whether it begins a new block of rows."""
         if len(self.row_names) < 2:
             return [False] * len(self.rows)
         first = [row[0].text for row in self.rows]
         return [False, *(before != now for before, now in itertools.pairwise(first))][: len(first)]
 
     def seeds_text(self) -> str:
-        """One sentence: how many seeds the values are means of."""
+        """Return one sentence on the number of seeds in the means."""
         counts = sorted({entry.seeds for row in self.entries for entry in row if entry.seeds})
         if not counts or "seed" in (*self.row_names, *self.column_names):
             return ""
@@ -121,7 +121,7 @@ class Table:
         return f"{what} over seeds ({counts[0]} to {counts[-1]} seeds, marked where it differs)."
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: best bold, second best underlined, marks of notes, the notes below."""
+        """Return HTML for notebooks: best bold, second best underlined, marks of notes, the notes below."""
         stub = len(self.row_names)
         levels = range(len(self.column_names) - 1)
         lines = [group_heads([_html_head(column[level]) for column in self.columns], stub) for level in levels]
@@ -163,13 +163,13 @@ def cut(
 
     Args:
         results: Long form.
-        rows: Of ``method dataset class seed metric``.
-        columns: The same; ``metric`` is added at the end when it stands in neither.
-        metrics: Metric keys; by default the seven and mAD as far as any is there.
+        rows: Some of ``method dataset class seed metric``.
+        columns: The same; ``metric`` is added at the end if it is in neither.
+        metrics: Metric keys; by default those of the seven and mAD that are available.
         name: File name of the table, without ending.
         caption: One sentence.
-        table: What ``aggregate`` returned for ``results``, when it is at hand; with the same digits.
-        show: Digits, standard deviations, ``ours`` and the caption. What chooses, names and orders rows is for
+        table: Result of ``aggregate`` for ``results`` with the same digits, if available.
+        show: Digits, standard deviations, ``ours`` and the caption. Selection, names and order of rows are applied by
             ``prepare``.
 
     Raises:
@@ -222,7 +222,7 @@ def _metrics(results: pd.DataFrame, metrics: Sequence[str] | None) -> list[str]:
 
 
 class _Builder:
-    """Places aggregated values by row and column and numbers the notes."""
+    """Place aggregated values by row and column and number the notes."""
 
     def __init__(
         self,
@@ -260,7 +260,7 @@ class _Builder:
         return where
 
     def _place_notes(self, where: dict[str, set[tuple[str, str]]]) -> None:
-        """Say a note once, at the widest head that it is true for; notes that always come together are one."""
+        """Print each note once, at the most general head that it applies to; notes that occur together are joined."""
         every = set(self.pairs)
         together: dict[frozenset[tuple[str, str]], list[str]] = {}
         for text, pairs in where.items():
@@ -321,7 +321,7 @@ class _Builder:
         return tuple(row[name] for name in names)
 
     def _present(self, names: list[str]) -> list[tuple[object, ...]]:
-        """Return the combinations of ``names`` that occur, in the order of their parts; failed cells keep their row."""
+        """Return the existing combinations of ``names``, in the order of their parts; failed cells keep their row."""
         found = set(tuples(self.table[names]))
         if {"dataset", "method"} >= set(names):
             found |= {tuple(pair[("dataset", "method").index(n)] for n in names) for pair in self.pairs}
@@ -362,14 +362,14 @@ class _Builder:
 
 
 def ours_of(results: pd.DataFrame, show: Show) -> set[str]:
-    """Return the printed names of the methods that are emphasised. Raises UserError for an unknown one."""
+    """Return the printed names of the emphasised methods. Raises UserError for an unknown one."""
     if "method_label" not in results:
         results = results.assign(method_label=results["method"])
     return {name for wanted in show.ours for name in resolve("method", wanted, results, where="show: ours")}
 
 
 def _letter(number: int) -> str:
-    """1 -> a, 26 -> z, 27 -> aa."""
+    """Convert 1 -> a, 26 -> z, 27 -> aa."""
     text = ""
     while number:
         number, rest = divmod(number - 1, 26)

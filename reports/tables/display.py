@@ -1,4 +1,4 @@
-"""What a :class:`~diadbench.common.show.Show` does to a frame: which rows, in which order, under which names."""
+"""Apply a :class:`~diadbench.common.show.Show` to a frame: selection, order and names of rows."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.show import Show
 from diadbench.reports.tables.escape import clean, squeeze
 
-#: column of the place of a method or dataset in the order that was asked for
+#: column with the position of a method or dataset in the requested order
 PLACE = {"method": "method_place", "dataset": "dataset_place"}
 
 
 def in_order(results: pd.DataFrame, kind: str) -> list[str]:
-    """Return the methods, datasets or seeds of a frame in the order of tables: as asked for, else as they come.
+    """Return the methods, datasets or seeds of a frame in the order of tables: as requested, else as they come.
 
     Args:
-        results: From ``prepare``.
+        results: Result of ``prepare``.
         kind: Name of the column.
     """
     names: list[str] = list(results[kind].unique())
@@ -29,9 +29,9 @@ def in_order(results: pd.DataFrame, kind: str) -> list[str]:
 
 
 def resolve(kind: str, wanted: str, table: pd.DataFrame, *, where: str = "") -> list[str]:
-    """Return the printed names of what ``wanted`` means: a printed name, a label of the grid, or its letters alone.
+    """Return the printed names for ``wanted``: a printed name, a label of the grid, or its letters alone.
 
-    A label that stands for several rows of a table gives all of them.
+    A label of several rows of a table returns all of them.
 
     Raises:
         UserError: Nothing has that name.
@@ -50,7 +50,7 @@ Titles = Mapping[tuple[str, str], str]
 
 
 def labels_renamed(show: Show, table: pd.DataFrame, titles: Titles) -> dict[tuple[str, str], str]:
-    """Return ``{(kind, label): name}`` of the names that ``show`` gives to a label or a title.
+    """Return ``{(kind, label): name}`` for the names that ``show`` gives to labels or titles.
 
     Args:
         show: How to show.
@@ -70,7 +70,7 @@ def labels_renamed(show: Show, table: pd.DataFrame, titles: Titles) -> dict[tupl
 
 
 def _labels(wanted: str, table: pd.DataFrame, titles: Titles) -> list[tuple[str, str]]:
-    """Return the (kind, label) that a key of ``names`` means: exactly, else by its letters and digits."""
+    """Return the (kind, label) of a key of ``names``: an exact match, else one by letters and digits."""
     keys = [(kind, str(label)) for kind in PLACE for label in table[kind].unique()]
     spelled = {key: (key[1], titles.get(key, "")) for key in keys}
     exact = [key for key in keys if wanted in spelled[key]]
@@ -78,10 +78,10 @@ def _labels(wanted: str, table: pd.DataFrame, titles: Titles) -> list[tuple[str,
 
 
 def renamed(table: pd.DataFrame, show: Show, titles: Titles) -> pd.DataFrame:
-    """Give whole printed names (``kNN (k=2)``) the names that ``show`` has for them.
+    """Replace whole printed names (``kNN (k=2)``) by the names that ``show`` has for them.
 
     Raises:
-        UserError: A key of ``names`` is neither a label nor a printed name; two rows would have one name.
+        UserError: A key of ``names`` is neither a label nor a printed name; two rows would have the same name.
     """
     known = {kind: list(table[kind].unique()) for kind in PLACE}
     labels = table.assign(**{kind: table[f"{kind}_label"] for kind in PLACE})
@@ -98,7 +98,7 @@ def renamed(table: pd.DataFrame, show: Show, titles: Titles) -> pd.DataFrame:
 
 
 def of_classes(table: pd.DataFrame, show: Show) -> pd.DataFrame:
-    """Keep the rows of the classes to show; a dataset of which no class is left goes whole.
+    """Keep the rows of the selected classes; a dataset without any of them is removed.
 
     Raises:
         UserError: No dataset has a class of that name.
@@ -117,7 +117,7 @@ def of_classes(table: pd.DataFrame, show: Show) -> pd.DataFrame:
 
 
 def chosen(table: pd.DataFrame, show: Show) -> pd.DataFrame:
-    """Keep the methods and datasets to show, and note the order of both where one was asked for.
+    """Keep the selected methods and datasets, and record the requested order of both.
 
     Raises:
         UserError: An unknown method, dataset or metric.
@@ -136,7 +136,7 @@ def _chosen_names(kind: str, wanted: Sequence[str], table: pd.DataFrame) -> list
 
 
 def _sorted(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Note the order of methods by the mean of a metric over datasets, best first; those without a value come last."""
+    """Record the order of methods by the mean of a metric over datasets, best first; those without a value last."""
     found = [str(key) for key in table["metric"].unique() if key]
     if found and metric not in found:
         raise unknown_name("metric", metric, found, where="show: sort")

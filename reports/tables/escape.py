@@ -44,7 +44,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def clean(text: object) -> str:
-    """Return ``text`` on one line, without control characters and broken surrogates (no format can carry them)."""
+    """Return ``text`` on one line, without control characters and lone surrogates (no format supports them)."""
     text = str(text)
     if text.isprintable() and (text.isascii() or not any(char in "\u2028\u2029\ufffe\uffff" for char in text)):
         return text.strip()
@@ -61,10 +61,10 @@ def latex(text: object) -> str:
     which ``main.tex`` defines: the character where the fonts are installed, ``U+4E2D`` where not.
     """
     escaped = "".join(_latex_char(char) for char in clean(text))
-    for pair in ("--", ",,"):  # LaTeX would join them
+    for pair in ("--", ",,"):  # LaTeX would form a ligature.
         while pair in escaped:
             escaped = escaped.replace(pair, pair[0] + "{}" + pair[1])
-    # after a line break a bracket or star would be read as an option of the break
+    # After a line break, a bracket or star would be parsed as its option.
     return "{}" + escaped if escaped.startswith(("[", "*")) else escaped
 
 
@@ -78,18 +78,18 @@ def _latex_char(char: str) -> str:
 
 
 def markdown(text: object) -> str:
-    """Return ``text`` for a cell of a Markdown table: no character of it acts as markup or ends the cell."""
+    """Return ``text`` for a cell of a Markdown table, with all markup characters escaped."""
     return _MARKDOWN.sub(r"\\\1", clean(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
 
 
 def csv_text(text: object) -> str:
-    """Return ``text`` for a CSV cell: what a spreadsheet would run as a formula gets a leading apostrophe."""
+    """Return ``text`` for a CSV cell, with an apostrophe before texts that a spreadsheet would run as a formula."""
     plain = clean(text)
     return "'" + plain if plain.startswith(_FORMULA) else plain
 
 
 def squeeze(text: str) -> str:
-    """Return only letters and digits, in lower case: ``PatchCore``, ``patch-core`` and ``patchcore`` are one name."""
+    """Return only letters and digits, in lower case, so that ``PatchCore`` and ``patch-core`` are the same."""
     return re.sub(r"[^\w]|_", "", text, flags=re.UNICODE).lower()
 
 
@@ -110,13 +110,13 @@ def file_names(labels: list[str]) -> dict[str, str]:
 
 
 def escaped(value: object, tag: str = "") -> str:
-    """Return a text for HTML, escaped, inside an element where ``tag`` names one."""
+    """Return a text escaped for HTML, inside an element if ``tag`` is given."""
     plain = html.escape(clean(value))
     return f"<{tag}>{plain}</{tag}>" if tag and plain else plain
 
 
 def row_of(cells: Iterable[str], tag: str = "td", stub: int = 0) -> str:
-    """Return a row of a table from the insides of its cells; the first ``stub`` of them are heads, set left."""
+    """Return a table row from the contents of its cells; the first ``stub`` of them are left-aligned heads."""
     parts = []
     for place, inside in enumerate(cells):
         kind, style = ("th", ' style="text-align:left"') if place < stub else (tag, "")
@@ -125,7 +125,7 @@ def row_of(cells: Iterable[str], tag: str = "td", stub: int = 0) -> str:
 
 
 def group_heads(insides: Sequence[str], stub: int) -> str:
-    """Return a row of heads over groups of columns: equal neighbours are one; ``stub`` empty cells stand before."""
+    """Return a row of heads over groups of columns: equal neighbours are joined, after ``stub`` empty cells."""
     parts = ["<th></th>"] * stub
     for inside, same in itertools.groupby(insides):
         parts.append(f'<th colspan="{len(list(same))}" style="text-align:center">{inside}</th>')
@@ -133,7 +133,7 @@ def group_heads(insides: Sequence[str], stub: int) -> str:
 
 
 def element(caption: str, lines: Sequence[str], notes: Iterable[str] = ()) -> str:
-    """Return a table from its rows, with a caption above it and notes below, each on a line."""
+    """Return a table made of its rows, with a caption above and notes below, each on a line."""
     head = f'<caption style="text-align:left">{escaped(caption, "b")}</caption>' if caption else ""
     said = "<br>".join(escaped(note) for note in notes if note)
     return f"<table>{head}{''.join(lines)}</table>" + (f"<p><small>{said}</small></p>" if said else "")

@@ -1,7 +1,7 @@
-"""One row of a table is one experiment. Cells of one label that differ in more than their seed get names that say how.
+"""Each row of a table is one experiment. Cells with one label that differ in more than the seed get different names.
 
-What the methods are judged on, data and evaluation size, stands in the dataset's name. What they are, options, code
-and the rest, stands in the method's name. So whatever groups by these two names averages over seeds alone.
+Differences in data and evaluation size are stated in the dataset's name. Differences in options, code and the rest
+are stated in the method's name. So grouping by these two names averages over seeds alone.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import pandas as pd
 from diadbench.benchmark.records.store import CODE_OF, EARLIER, RunDirectory
 from diadbench.reports.tables.escape import clean
 
-#: differences that a name spells out; the rest is counted
+#: number of differences that a name states; further ones are counted
 MOST = 4
-#: keys that methods of one table should share; where they don't, each row says its own
+#: keys that all methods of a table should share; if they differ, each row states its own
 SHARED = ("threads", "resize")
 Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Made:
-    """What the cells of one configuration were made from.
+    """The settings that the cells of one configuration were made from.
 
     Attributes:
-        decides: All that decides their results but the seed.
-        data: The dataset's name and options, where ``cell.yaml`` is the one that the result was made from.
-        channels: What the method reads of each sample; the fingerprint depends on it.
+        decides: All that decides their results, except the seed.
+        data: The dataset's name and options, if ``cell.yaml`` is the one that the result was made from.
+        channels: Channels that the method reads of each sample; the fingerprint depends on them.
     """
 
     decides: Values
@@ -40,7 +40,7 @@ class Made:
 
 
 def made_from(results: pd.DataFrame) -> dict[str, Made]:
-    """Return for each configuration what it was made from, as one of its cells keeps it."""
+    """Return the settings of each configuration, as one of its cells keeps them."""
     keys = ["path", "dataset", "method", "setting", "seed", "configuration"]
     first = results[results["path"] != ""].drop_duplicates("configuration")[keys]
     found = {}
@@ -58,9 +58,9 @@ def _made(run: RunDirectory, dataset: str, method: str, setting: str, seed: int)
 
 
 def differences(several: Sequence[Values]) -> list[str]:
-    """Say for each of several mappings how it differs from the others: ``num_neighbors=2``.
+    """Return for each of several mappings how it differs from the others: ``num_neighbors=2``.
 
-    What is ``None`` or missing isn't said: the others say what they have instead.
+    Values that are ``None`` or missing are left out; the others state their values instead.
     """
     keys = [key for key in dict.fromkeys(key for values in several for key in values) if _differs(key, several)]
     return [_told(values, keys) for values in several]
@@ -99,11 +99,11 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Values:
 
 
 def datasets_apart(table: pd.DataFrame, made: Mapping[str, Made]) -> dict[tuple[str, str], str]:
-    """Return ``{(dataset label, configuration): what tells its data from others of that label}``; often ``""``.
+    """Return ``{(dataset label, configuration): difference of its data from others of the label}``; often ``""``.
 
     Args:
         table: Long form, by labels.
-        made: From :func:`made_from`.
+        made: Result of :func:`made_from`.
     """
     found: dict[tuple[str, str], str] = {}
     pairs = table[["dataset", "configuration"]].drop_duplicates()
@@ -117,7 +117,7 @@ def datasets_apart(table: pd.DataFrame, made: Mapping[str, Made]) -> dict[tuple[
 
 
 def _judged_on(several: Sequence[str], made: Mapping[str, Made]) -> dict[str, tuple[str, str]]:
-    """Return for each configuration the fingerprint of its data and its evaluation size, ``""`` where all agree."""
+    """Return the fingerprint of each configuration's data and its evaluation size, ``""`` if all are equal."""
     known = {name: made.get(name, Made({}, {}, ())) for name in several}
     prints = {name: str(entry.decides.get("fingerprint") or "") for name, entry in known.items()}
     if not _other_data(list(known.values())):
@@ -130,7 +130,7 @@ def _judged_on(several: Sequence[str], made: Mapping[str, Made]) -> dict[str, tu
 
 
 def _other_data(several: Sequence[Made]) -> bool:
-    """Whether the data differ. Methods that read other channels have other fingerprints of the same data."""
+    """Whether the data differ. Methods that read other channels have different fingerprints of the same data."""
     prints: dict[tuple[str, ...], set[str]] = {}
     for entry in several:
         prints.setdefault(entry.channels, set()).add(str(entry.decides.get("fingerprint") or ""))
@@ -139,14 +139,14 @@ def _other_data(several: Sequence[Made]) -> bool:
 
 
 def _evaluation_size(entry: Made) -> str:
-    """Return the size at which maps are judged; cells that don't say it were judged at the method's own."""
+    """Return the size at which maps are evaluated; for cells that don't state it, the method's own size."""
     return _text(entry.decides.get("evaluation_size") or entry.decides.get("image_size") or "")
 
 
 def _data_names(
     kinds: Sequence[tuple[str, str]], judged: Mapping[str, tuple[str, str]], made: Mapping[str, Made]
 ) -> list[str]:
-    """Name data by the options that differ, by their fingerprint where these don't tell, and by the evaluation size."""
+    """Name data by their different options, else by their fingerprint, and by the evaluation size."""
     several = [[_flat(made[name].data) for name, at in judged.items() if at == kind and name in made] for kind in kinds]
     options = differences([_common(entries) for entries in several])
     many = len({fingerprint for fingerprint, _ in kinds}) > 1
@@ -159,23 +159,23 @@ def _data_names(
 
 
 def _common(several: Sequence[Values]) -> Values:
-    """Return what all of several mappings say alike."""
+    """Return the entries that all of several mappings share."""
     first = several[0] if several else {}
     return {key: value for key, value in first.items() if not _differs(key, several)}
 
 
 def methods_apart(table: pd.DataFrame, made: Mapping[str, Made]) -> dict[tuple[str, str], str]:
-    """Return ``{(method label, configuration): what tells it from others of that label}``; often ``""``.
+    """Return ``{(method label, configuration): difference from others of that label}``; often ``""``.
 
     Args:
-        table: Long form; methods by label, datasets by the names that tell their data apart.
-        made: From :func:`made_from`.
+        table: Long form; methods by label, datasets by the names that distinguish their data.
+        made: Result of :func:`made_from`.
     """
     keys = ["dataset", "setting", "protocol"]
     found: dict[tuple[str, str], str] = {}
     for label, rows in table[["method", *keys, "configuration", "run"]].groupby("method", sort=False):
         groups = [list(group.unique()) for _, group in rows.groupby(keys, sort=False)["configuration"]]
-        groups = [group for group in groups if len(group) > 1]  # these need names
+        groups = [group for group in groups if len(group) > 1]  # configurations that need names
         names = list(rows["configuration"].unique())
         texts = _method_names(names, groups, made)
         alike = [name for name in names if any(_is_alike(name, group, texts) for group in groups)]
@@ -189,7 +189,7 @@ def _method_names(names: Sequence[str], groups: Sequence[Sequence[str]], made: M
     keys: dict[str, None] = {}
     for group in groups:
         known = [values[name] for name in group if values[name]]
-        old = any(made[name].decides.get(EARLIER) for name in group if name in made)  # it kept fewer keys
+        old = any(made[name].decides.get(EARLIER) for name in group if name in made)  # It kept fewer keys.
         for key in dict.fromkeys(key for entry in known for key in entry):
             if _differs(key, known) and not (old and any(key not in entry for entry in known)):
                 keys[key] = None
@@ -197,7 +197,7 @@ def _method_names(names: Sequence[str], groups: Sequence[Sequence[str]], made: M
 
 
 def _decides(entry: Made) -> Values:
-    """Return what decides as one level: options by their own names, unless another key has it."""
+    """Return ``decides`` as a flat mapping: options have their own names, unless another key uses them."""
     left_out = ("method_options", "setting", *_few_shot(entry), CODE_OF, EARLIER)
     rest = _flat({key: value for key, value in entry.decides.items() if key not in left_out})
     options = _flat(entry.decides.get("method_options") or {})
@@ -205,7 +205,7 @@ def _decides(entry: Made) -> Values:
 
 
 def _few_shot(entry: Made) -> tuple[str, ...]:
-    """Return the key of the training images where the setting's name says all of it."""
+    """Return the key of the training images if the setting's name states all of it."""
     subset = entry.decides.get("train_subset") or {}
     return ("train_subset",) if "shots" in subset and "contamination" not in subset else ()
 
@@ -217,7 +217,7 @@ def _is_alike(name: str, group: Sequence[str], texts: Mapping[str, str]) -> bool
 def _last_resort(
     names: Sequence[str], texts: Mapping[str, str], rows: pd.DataFrame, made: Mapping[str, Made]
 ) -> dict[str, str]:
-    """Name configurations that nothing else tells apart: by their version, by their runs, else by their hashes."""
+    """Name configurations without other differences by their version, by their runs, else by their hashes."""
     runs = {name: tuple(rows.loc[rows["configuration"] == name, "run"].unique()) for name in names}
     earlier = [name in made and bool(made[name].decides.get(EARLIER)) for name in names]
     by_run = len(set(runs.values())) == len(names) and all(len(run) == 1 for run in runs.values())
@@ -229,7 +229,7 @@ def _last_resort(
 
 
 def unique_names(wanted: Mapping[Any, str]) -> dict[Any, str]:
-    """Return the wanted names, made unique by numbers where two keys want the same one."""
+    """Return the wanted names, made unique by numbers if two keys have the same one."""
     found: dict[Hashable, str] = {}
     for key, name in wanted.items():
         unique, number = name, 1
@@ -241,10 +241,10 @@ def unique_names(wanted: Mapping[Any, str]) -> dict[Any, str]:
 
 
 def class_notes(table: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
-    """Say of each (dataset, method) over which classes its mean goes, where others of its label have more.
+    """Return for each (dataset, method) the classes of its mean, if others of its label have more.
 
     Args:
-        table: What ``prepare`` is about to return.
+        table: The future result of ``prepare``.
     """
     of_class = (table["scope"] == "class") & (table["metric"] != "")
     pairs = table.loc[of_class, ["dataset_label", "dataset", "method", "class"]].drop_duplicates()
@@ -259,18 +259,18 @@ def class_notes(table: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
 
 
 def class_note(names: Sequence[str], every: int) -> str:
-    """Say over which of ``every`` classes a mean goes."""
+    """Return a note on the classes of a mean among ``every`` class."""
     kind = "class" if len(names) == 1 else "classes"
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     return f"mean over {len(names)} {kind} of {every}: {shown}"
 
 
 def shared_notes(table: pd.DataFrame, made: Mapping[str, Made]) -> dict[tuple[str, str], list[str]]:
-    """Say of each (dataset, method) what all rows of a table should share and don't, and what isn't known of its code.
+    """Return notes on each (dataset, method) for settings that rows should share but don't, and on unknown code.
 
     Args:
-        table: What ``prepare`` is about to return.
-        made: From :func:`made_from`.
+        table: The future result of ``prepare``.
+        made: Result of :func:`made_from`.
     """
     rows = table.loc[table["state"] == "done", ["dataset", "method", "configuration", "seed"]].drop_duplicates()
     known = {name: made[name].decides for name in rows["configuration"].unique() if name in made}

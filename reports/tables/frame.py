@@ -1,7 +1,7 @@
 """From the rows of ``results.csv`` to the figures that tables print: names, means over seeds, ranks, notes.
 
-:func:`prepare` chooses and names, :func:`aggregate` computes. Every table, in every format, is a cut of what
-:func:`aggregate` returns, so formats can't disagree.
+:func:`prepare` selects and names, :func:`aggregate` computes. Every table, in every format, is a cut of the result of
+:func:`aggregate`, so formats can't disagree.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from diadbench.reports.tables.experiments import (
 from diadbench.reports.tables.means import over_classes_shown
 from diadbench.reports.tables.row_kinds import kinds, of_each
 
-#: what a value is a mean over seeds of; two configurations are two experiments
+#: columns that identify an experiment, over whose seeds means are taken
 KEYS = ["dataset", "method", "protocol", "configuration", "class", "scope", "metric"]
-#: what finds a cell, in whatever run it stands
+#: columns that identify a cell in any run
 CELL = ["dataset", "method", "setting", "seed", "protocol", "identity"]
-#: how the mean over classes is called in tables; no class may be called so
+#: name of the mean over classes in tables; no class may have it
 MEAN = "mean"
 DIGITS = 1
 
@@ -48,26 +48,26 @@ def prepare(
     titles: Mapping[tuple[str, str], str] | None = None,
     show: Show | Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Choose one protocol, drop what stands twice, and give methods and datasets the names that tables print.
+    """Select one protocol, remove duplicates, and give methods and datasets their printed names.
 
-    Cells that differ in more than their seed have different names: other data and another evaluation size stand in the
-    dataset's name (``toy (train=50)``), all else in the method's (``kNN (num_neighbors=2)``).
+    Cells that differ in more than their seed have different names. Differences in data and evaluation size are stated
+    in the dataset's name (``toy (train=50)``), all others in the method's (``kNN (num_neighbors=2)``).
 
     Args:
         results: Long form, as :func:`diadbench.reports.load_results` returns it.
-        protocol: Keep the rows of this protocol alone.
-        mix_protocols: Several protocols may share a table; the protocol then stands in the method's name.
-        titles: ``{("method", "patchcore"): "PatchCore"}``. A method is printed by its title, and where several have one
-            title, by title and label; a dataset by its title where that only spells the label otherwise.
-        show: Names, methods, datasets, classes and their order. Means go over the classes that are left.
+        protocol: Keep only the rows of this protocol.
+        mix_protocols: Allow several protocols in a table; the protocol is then part of the method's name.
+        titles: ``{("method", "patchcore"): "PatchCore"}``. A method is printed by its title, or by title and label if
+            several have the same title; a dataset by its title if that only spells the label differently.
+        show: Names, methods, datasets, classes and their order. Means go over the remaining classes.
 
     Returns:
-        The same columns; ``method`` and ``dataset`` hold printed names, ``setting`` and ``run`` stand in the method's
-        name where they tell two rows apart. Labels are kept in ``method_label`` and ``dataset_label``. ``flags`` has
-        the notes that only several cells together need: a mean over fewer classes, other threads, a contradiction.
+        The same columns, with printed names in ``method`` and ``dataset``; ``setting`` and ``run`` are part of the
+        method's name if they distinguish two rows. Labels are in ``method_label`` and ``dataset_label``. ``flags``
+        also has notes that depend on several cells: a mean over fewer classes, other threads, a contradiction.
 
     Raises:
-        UserError: Several protocols and none chosen, or an unknown protocol; ``show`` names what isn't there.
+        UserError: Several protocols without a choice, an unknown protocol, or unknown names in ``show``.
     """
     show = Show.read(show)
     table = _one_protocol(complete(results), protocol, mix_protocols)
@@ -87,11 +87,11 @@ def prepare(
 
 
 def complete(results: pd.DataFrame) -> pd.DataFrame:
-    """Return a copy with the columns that say which experiment and which run a row is of, where they are missing.
+    """Return a copy with the columns for experiment and run of each row, if they are missing.
 
-    Rows without a configuration are of one experiment when run and setting are the same.
+    Rows without a configuration belong to one experiment if run and setting are the same.
     """
-    table = results.copy(deep=False)  # columns are replaced below, never changed: a copy of all takes seconds
+    table = results.copy(deep=False)  # columns are replaced, never changed in place
     for name in ("run", "setting", "protocol", "identity", "flags"):
         if name not in table:
             table[name] = ""
@@ -122,7 +122,7 @@ def _one_protocol(table: pd.DataFrame, protocol: str, mix: bool) -> pd.DataFrame
 
 
 def contradictions(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the cells that stand in several runs with different figures, though all that decides them is the same.
+    """Return the cells with different figures in several runs, although everything that decides them is the same.
 
     Returns:
         Columns :data:`CELL`, ``configuration``, ``class`` and ``problem`` (one sentence with both runs and values);
@@ -140,7 +140,7 @@ def contradictions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _contradiction(rows: pd.DataFrame) -> dict[str, str]:
-    """Name the first figure of a cell that differs between runs, with both values."""
+    """Return a sentence on the first figure of a cell that differs between runs, with both values."""
     first = rows.iloc[0]
     name, metric = str(first["class"]), str(first["metric"])
     same = rows[(rows["class"] == name) & (rows["metric"] == metric) & (rows["scope"] == first["scope"])]
@@ -152,7 +152,7 @@ def _contradiction(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _without_twins(table: pd.DataFrame, doubted: pd.DataFrame) -> pd.DataFrame:
-    """Let a cell that several runs share count once; where their figures differ, all stay, to stand apart."""
+    """Count a cell that several runs share once; if its figures differ, all copies are kept as separate rows."""
     if table["path"].nunique() < 2 and table["run"].nunique() < 2:
         return table.copy(deep=False)
     known = (table["identity"] != "") & ~_rows_of(table, doubted)
@@ -164,7 +164,7 @@ def _without_twins(table: pd.DataFrame, doubted: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows_of(table: pd.DataFrame, doubted: pd.DataFrame) -> pd.Series[bool]:
-    """Say of each row whether a cell of its experiment has two results."""
+    """Return for each row whether a cell of its experiment has two results."""
     names = {"dataset": "dataset_label", "method": "method_label"}
     keys = ["dataset", "method", "configuration", "protocol"]
     at = [names[key] if names.get(key, "") in table else key for key in keys]
@@ -220,7 +220,7 @@ def _with(name: str, text: str) -> str:
 
 
 def class_names(table: pd.DataFrame) -> pd.Series[str]:
-    """Return the printed name of each row's class. A class called ``mean`` is told from the mean over classes."""
+    """Return the printed name of each row's class; a class named ``mean`` is distinguished from the mean."""
     codes, pairs = kinds(table, ["class", "scope"])
     wanted = {
         (name, scope): "mean (class)" if scope == "class" and clean(name) == MEAN else clean(name)
@@ -259,7 +259,7 @@ def _with_notes(table: pd.DataFrame, several: Sequence[Mapping[tuple[str, str], 
 def _names(
     kind: str, labels: list[str], titles: Mapping[tuple[str, str], str], given: Mapping[tuple[str, str], str]
 ) -> dict[str, str]:
-    """Return the printed name of each label: the one that was given, else the title, else the label."""
+    """Return the printed name of each label: the given one, else the title, else the label."""
     names = {label: given.get((kind, label)) or _titled(kind, label, titles) for label in labels}
     for name in set(names.values()):
         twins = [label for label in labels if names[label] == name]
@@ -284,17 +284,17 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def tuples(table: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a table as plain tuples."""
-    return zip(*(table[name].tolist() for name in table))  # whole columns: row by row, text costs five times as much
+    return zip(*(table[name].tolist() for name in table))  # by column, five times as fast for text
 
 
 def aggregate(results: pd.DataFrame, *, by_seed: bool = False, digits: int = DIGITS) -> pd.DataFrame:
-    """Return one row a (dataset, method, configuration, class, metric): the mean over seeds and its notes.
+    """Return one row per (dataset, method, configuration, class, metric): the mean over seeds and its notes.
 
     Args:
-        results: What :func:`prepare` returns (a plain :func:`load_results` frame will do: it has no printed names, so
-            that a label may have several rows, told apart by ``configuration``).
-        by_seed: Keep seeds apart: no mean, and ``seed`` is one more key.
-        digits: Decimals that are printed; ranks go by them.
+        results: Result of :func:`prepare`. A plain :func:`load_results` frame works too, but has no printed names, so
+            a label may have several rows, which differ in ``configuration``.
+        by_seed: Keep seeds separate: no mean, and ``seed`` is an additional key.
+        digits: Number of printed decimals, on which ranks are based.
 
     Returns:
         Columns :data:`KEYS` and ``value`` (mean over seeds, NaN where undefined), ``std`` (ddof 1, NaN below two
@@ -316,7 +316,7 @@ def aggregate(results: pd.DataFrame, *, by_seed: bool = False, digits: int = DIG
         f"{int(some)}/{int(every)}" if some > 0 else ""
         for some, every in zip(rows.loc[partial, "n_defined"], rows.loc[partial, "n_classes"])
     ]
-    rows.loc[partial, "value"] = float("nan")  # never a mean over a hole
+    rows.loc[partial, "value"] = float("nan")  # A mean over missing classes is not computed.
     grouped = rows.groupby(keys, sort=False, observed=True)
     table = grouped["value"].agg(value="mean", std="std", seeds="count").reset_index()
     table["ran"] = grouped["value"].size().to_numpy()
@@ -331,7 +331,7 @@ def aggregate(results: pd.DataFrame, *, by_seed: bool = False, digits: int = DIG
 
 
 def counted_once(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with each cell once; :func:`prepare` leaves nothing to do.
+    """Return the rows with each cell once; the result of :func:`prepare` is returned unchanged.
 
     Raises:
         UserError: A cell stands in several runs with different figures, or a seed twice in one experiment.
@@ -355,10 +355,10 @@ def counted_once(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def one_experiment_a_row(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what :func:`aggregate` returned, if each (dataset, method) in it is one experiment.
+    """Return the result of :func:`aggregate` if each (dataset, method) in it is one experiment.
 
     Raises:
-        UserError: A name has several configurations, so that a table would show one of them.
+        UserError: A name has several configurations, of which a table would show only one.
     """
     twice = table.duplicated(
         [key for key in table if key in (*KEYS, "seed") and key not in ("configuration", "protocol")]
@@ -373,7 +373,7 @@ def one_experiment_a_row(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _classes(rows: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, ...]]:
-    """Return for each row of ``table`` the classes that its mean goes over; nothing for a class's own value."""
+    """Return for each row of ``table`` the classes of its mean; nothing for the value of a single class."""
     keys = ["dataset", "method", "protocol", "configuration"]
     of_classes = rows.loc[rows["scope"] == "class", [*keys, "class"]].drop_duplicates()
     sets = {key: tuple(sorted(names)) for key, names in of_classes.groupby(keys, sort=False)["class"]}
@@ -384,13 +384,13 @@ def _ranked(table: pd.DataFrame, within: list[str], digits: int) -> pd.DataFrame
     rounded = [float("nan") if pd.isna(value) else float(printed(value, digits)) for value in table["value"]]
     grouped = table.assign(rounded=rounded).groupby(within, sort=False, observed=True)["rounded"]
     rank = grouped.rank(method="dense", ascending=False)
-    alone = grouped.transform("count") < 2  # nothing to be better than
+    alone = grouped.transform("count") < 2  # There is no other method to compare with.
     table["rank"] = rank.where((rank <= 2) & ~alone, 0).fillna(0).astype(int)
     return table
 
 
 def notes(results: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
-    """Return what must be said under a table about each (dataset, method): flags, missing seeds, missing results."""
+    """Return the notes under a table on each (dataset, method): flags, missing seeds, missing results."""
     columns = ["dataset", "method", "state", "reason", "flags"]
     cells = complete(results).drop_duplicates(["dataset", "method", "setting", "seed", "path", "run"])
     pairs: dict[tuple[str, str], list[tuple[str, str, str]]] = {}

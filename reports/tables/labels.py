@@ -1,4 +1,4 @@
-"""How metrics are called in tables: one place for every format."""
+"""Names of metrics in tables, for all formats."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Metric:
 
     Attributes:
         key: ``i_auroc``.
-        mean: A mean over classes (``mAU-ROC_I``), not one class's value (``AU-ROC_I``).
+        mean: Whether it is a mean over classes (``mAU-ROC_I``) instead of one class's value (``AU-ROC_I``).
     """
 
     key: str
@@ -26,7 +26,7 @@ class Metric:
 
     @property
     def base(self) -> str:
-        """Name without the level: ``mAU-ROC``."""
+        """Return the name without the level: ``mAU-ROC``."""
         if not is_metric(self.key):
             return self.key
         label = metric_info(self.key).label
@@ -37,27 +37,27 @@ class Metric:
 
     @property
     def level(self) -> str:
-        """Letter of the level (I, P, R or S), or ``""``."""
+        """Return the letter of the level (I, P, R or S), or ``""``."""
         return metric_info(self.key).label.rpartition("_")[2] if is_metric(self.key) and self.key != "mad" else ""
 
     @property
     def block(self) -> str:
-        """Heading over the columns of one level: ``Image``, ``Pixel``, ..."""
+        """Return the heading over the columns of one level: ``Image``, ``Pixel``, ..."""
         if self.key == "mad":
             return LEVELS["all"]
         return LEVELS.get(metric_info(self.key).level, "") if is_metric(self.key) else ""
 
     @property
     def text(self) -> str:
-        """Plain name: ``mAU-ROC_I``."""
+        """Return the plain name: ``mAU-ROC_I``."""
         return f"{self.base}_{self.level}" if self.level else self.base
 
 
 def known_metrics(found: list[str]) -> list[str]:
-    """Return the metric keys of ``found`` in the order of the tables; what nobody registered comes last."""
+    """Return the metric keys of ``found`` in the order of tables; unregistered ones come last."""
     return [key for key in METRICS if key in found] + [key for key in found if key not in METRICS]
 
 
 def legend() -> str:
-    """Say what the values are and what bold and underlined mean."""
+    """Return the legend: the meaning of the values, of bold and of underlined."""
     return "Values times 100; best bold, second best underlined, by the printed digit."

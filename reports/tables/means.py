@@ -1,4 +1,4 @@
-"""Means over the classes that a frame holds. Whatever drops class rows, no mean over the old classes is left."""
+"""Recompute means over the classes in a frame, so that removed classes don't count in any mean."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import pandas as pd
 
 from diadbench.reports.tables.experiments import class_note
 
-#: what finds a cell in a frame, as far as the columns are there
+#: columns that identify a cell in a frame, if they exist
 CELL = ("path", "run", "dataset", "method", "setting", "seed", "protocol", "configuration", "identity")
 
 
 def over_classes_shown(results: pd.DataFrame) -> pd.DataFrame:
     """Return results in which every mean goes over the classes that have rows.
 
-    A mean whose cell has other class rows than the mean counts is computed again: withheld where a class has no value,
-    and its ``flags`` say over how many classes it goes. A cell without any class row (a frame of means alone) stays.
+    A mean over other classes than those with rows is computed again: it is undefined if a class has no value, and its
+    ``flags`` state the number of its classes. A cell without class rows (a frame of means alone) is unchanged.
 
     Args:
         results: Long form.
@@ -50,7 +50,7 @@ def over_classes_shown(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_flags(results: pd.DataFrame, rows: pd.DataFrame, found: pd.DataFrame, cell: list[str]) -> pd.DataFrame:
-    """Say in every row of a cell over which of its classes the means go."""
+    """Add the number of classes of the means to every row of a cell."""
     every = found.groupby(cell, sort=False, dropna=False)["n_classes"].max().to_dict()
     names = rows[rows["scope"] == "class"].groupby(cell, sort=False, dropna=False)["class"].unique().to_dict()
     said = {key: _note(names[key], float(count)) for key, count in every.items()}

@@ -52,7 +52,7 @@ def note_text(mark: str, text: str) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Return CSV: a column of values, one of standard deviations and one of seed counts for each; notes last.
+    """Return CSV with three columns per value: the value, its standard deviation and the number of seeds; notes last.
 
     Undefined values are dashes (``pandas.read_csv(..., na_values="–")``). Text that a spreadsheet would run as a
     formula has a leading apostrophe.
@@ -82,7 +82,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_rich(table: Table) -> RichTable:
-    """Return the table for a terminal. No text of it is read as markup."""
+    """Return the table for a terminal, with its text escaped."""
     shown = RichTable(
         title=Text(clean(table.caption)) if table.caption else None, title_justify="left", header_style="bold"
     )
@@ -92,7 +92,7 @@ def to_rich(table: Table) -> RichTable:
     for place, column in enumerate(table.columns):
         head = "\n".join(clean(part.text) + (f" ({marks_text(part.marks)})" if part.marks else "") for part in column)
         figures = [_rich_entry(entries[place]).cell_len for entries in table.entries]
-        # a long name is folded, a figure never
+        # Long names are wrapped, figures never.
         shown.add_column(Text(head), justify="right", overflow="fold", min_width=max(figures, default=0))
     starts = table.block
     for position, (row, entries) in enumerate(zip(table.rows, table.entries)):

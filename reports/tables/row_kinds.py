@@ -1,4 +1,4 @@
-"""What holds for all rows of one kind, found once a kind: millions of rows have few methods, datasets and classes."""
+"""Compute a value once for all rows of the same kind: millions of rows have few methods, datasets and classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def kinds(table: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray[Any, 
 
     Args:
         table: Any frame.
-        columns: What rows of one kind have in common.
+        columns: Columns that define a kind.
     """
     codes = np.zeros(len(table), dtype=np.int64)
     for name in columns:
@@ -26,6 +26,6 @@ def kinds(table: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray[Any, 
 
 
 def of_each(texts: Sequence[str], codes: np.ndarray[Any, Any], like: pd.Series[Any]) -> pd.Series[Any]:
-    """Return the text of each row's kind, with the index and type of ``like``; as ``object`` each is in memory once."""
+    """Return the text of each row's kind, with the index and type of ``like``; ``object`` texts are stored once."""
     words = np.array([*texts, ""], dtype=object)[:-1]
     return pd.Series(words[codes], index=like.index, dtype=object).astype(like.dtype)

@@ -1,4 +1,4 @@
-"""What a report is made of: the results of one or several runs, and the records of their cells."""
+"""Input of a report: the results of one or several runs, and the records of their cells."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from diadbench.reports.tables.frame import aggregate, complete, contradictions, 
 
 
 def read_results(run: RunDirectory, name: str = "") -> pd.DataFrame:
-    """Return a run's results, as its cells are.
+    """Return a run's results from the present state of its cells.
 
     Args:
         run: The run directory.
-        name: What the run is called in tables; by default the name of its directory.
+        name: Name of the run in tables; by default the name of its directory.
     """
     return results_of([(name or run.name, run)])
 
@@ -40,10 +40,10 @@ class Source:
 
     Attributes:
         runs: Run directories, each once.
-        names: What each run is called: the shortest end of its path that no other run has.
-        results: What :func:`diadbench.reports.tables.frame.prepare` returns.
+        names: Name of each run: its shortest unique path ending.
+        results: Result of :func:`diadbench.reports.tables.frame.prepare`.
         raw: The results as the store returns them.
-        show: How they are shown.
+        show: Display settings.
     """
 
     runs: list[RunDirectory]
@@ -66,15 +66,15 @@ class Source:
         """Read run directories.
 
         Args:
-            paths: One or several run directories; one that is given twice, or by a link, counts once.
-            protocol: Keep this protocol alone.
-            mix_protocols: Let several share a table.
+            paths: One or several run directories; repeated ones and links to the same directory count once.
+            protocol: Keep only this protocol.
+            mix_protocols: Allow several protocols in a table.
             titles: Print ``PatchCore`` for ``patchcore`` (reads every status.json).
-            show: How to show the results; laid over the ``show`` blocks of the runs' grids.
-            means_alone: Only means over classes are wanted: leave the rows of classes out where that changes none.
+            show: Display settings, which override the ``show`` blocks of the runs' grids.
+            means_alone: Only means over classes are needed: leave out the rows of classes if no mean changes.
 
         Raises:
-            UserError: Not a run directory, no cells, or several protocols and no choice.
+            UserError: A path is no run directory, there are no cells, or several protocols without a choice.
         """
         opened = open_runs(paths)
         runs, names = [run for _, run in opened], [name for name, _ in opened]
@@ -91,27 +91,27 @@ class Source:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """What ``aggregate`` returns for the results."""
+        """Return the result of ``aggregate`` for the results."""
         return aggregate(self.results, digits=self.show.digits)
 
     def method(self, wanted: str) -> str:
-        """Return the printed name of the method that a text means; ``""`` stays ``""``. Raises UserError."""
+        """Return the printed name of the method given by a text; ``""`` stays ``""``. Raises UserError."""
         return resolve("method", wanted, self.results)[0] if wanted else ""
 
     def named(self, kind: str, wanted: str) -> str:
-        """Return the printed name of the method or dataset that a text means; ``""`` stays ``""``. Raises UserError."""
+        """Return the printed name of the method or dataset given by a text; ``""`` stays ``""``. Raises UserError."""
         return resolve(kind, wanted, self.results)[0] if wanted else ""
 
     @cached_property
     def published(self) -> pd.DataFrame:
-        """All published rows, those that belong to the runs included."""
+        """Return all published rows, including those of the runs."""
         return load_published(run.path for run in self.runs)
 
     def cut(self, *, dataset: str = "", **wanted: Any) -> Table:
-        """Return a table of the results as they are to be shown, published rows included.
+        """Return a table of the results with the display settings, including published rows.
 
         Args:
-            dataset: Of this dataset alone.
+            dataset: Use only this dataset.
             **wanted: Arguments of :func:`diadbench.reports.cut`.
         """
         results, table = self.results, self.table
@@ -122,7 +122,7 @@ class Source:
 
     @cached_property
     def problems(self) -> pd.DataFrame:
-        """What arithmetic says against the results, and cells that have two results. Columns as ``check_results``."""
+        """Return contradictions in the results, and cells with two results, with the columns of ``check_results``."""
         found = check_results(self.results)
         shown = complete(self.raw[self.raw["protocol"].isin(self.results["protocol"].unique())])
         twice = contradictions(shown)[list(found.columns)]
@@ -130,11 +130,11 @@ class Source:
 
     @cached_property
     def cells(self) -> list[tuple[RunDirectory, CellRecord]]:
-        """All cells of all runs."""
+        """Return all cells of all runs."""
         return [(run, cell) for run in self.runs for cell in run.cells()]
 
     def _titles(self) -> dict[tuple[str, str], str]:
-        """Return the titles of methods and datasets, each from the first status file that has one."""
+        """Return the titles of methods and datasets, each from the first status file with a title."""
         found: dict[tuple[str, str], str] = {}
         for run in self.runs:
             for dataset, method, setting, seed in sorted(run.found.keys):
@@ -149,7 +149,7 @@ class Source:
 
     @cached_property
     def facts(self) -> pd.DataFrame:
-        """One row a cell: names, state, reason, times, memory, versions, and its record in ``cell``."""
+        """Return one row per cell: names, state, reason, times, memory, versions, and its record in ``cell``."""
         keys = ["path", "dataset_label", "method_label", "setting", "seed"]
         printed = self.results.drop_duplicates(keys)[[*keys, "run", "dataset", "method"]]
         names = {row[:5]: row[5:] for row in tuples(printed)}
@@ -165,25 +165,25 @@ class Source:
 
     @cached_property
     def methods(self) -> list[str]:
-        """Printed names of the methods, in the order of tables."""
+        """Return the printed names of the methods, in the order of tables."""
         return in_order(self.results, "method")
 
     @cached_property
     def datasets(self) -> list[str]:
-        """Printed names of the datasets, in the order of tables."""
+        """Return the printed names of the datasets, in the order of tables."""
         return in_order(self.results, "dataset")
 
     @property
     def title(self) -> str:
-        """Name of the report."""
+        """Return the name of the report."""
         return " + ".join(clean(name) for name in self.names)
 
 
 def shown(opened: Iterable[tuple[str, RunDirectory]], over: Show) -> Show:
-    """Return how runs are shown: what their grids say, and ``over`` laid over it.
+    """Return the display settings of runs: those of their grids, overridden by ``over``.
 
     Raises:
-        UserError: The grids say different things for what ``over`` leaves open.
+        UserError: The grids differ in a setting that ``over`` doesn't give.
     """
     blocks = {}
     for name, run in opened:
@@ -196,7 +196,7 @@ def shown(opened: Iterable[tuple[str, RunDirectory]], over: Show) -> Show:
 
 
 def _place(run: RunDirectory, cell: CellRecord) -> tuple[str, str, str, int]:
-    """Return dataset, method, setting and seed from the cell's path; its cell.yaml needn't be read."""
+    """Return dataset, method, setting and seed from the cell's path, without reading its cell.yaml."""
     dataset, method, setting, seed = (unquote(part) for part in cell.directory.relative_to(run.path / "cells").parts)
     return dataset, method, setting, int(seed.removeprefix("seed"))
 

@@ -1,4 +1,4 @@
-"""Each method against a baseline, with the class as the block: differences, bootstrap, Wilcoxon with Holm, ranks."""
+"""Comparison of methods with a baseline over classes: differences, bootstrap, Wilcoxon with Holm, ranks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def default_baseline(methods: Sequence[str], wanted: str = "") -> str:
-    """Return the method to compare with: ``wanted`` (spelling apart), else DiAD, else the first.
+    """Return the baseline: ``wanted`` in any spelling, else DiAD, else the first method.
 
     Raises:
         UserError: ``wanted`` is not among the methods.
@@ -33,7 +33,7 @@ def default_baseline(methods: Sequence[str], wanted: str = "") -> str:
 
 
 def find_method(methods: Sequence[str], wanted: str) -> str:
-    """Return the method that ``wanted`` means: the same text, or the same letters and digits."""
+    """Return the method given by ``wanted``: the same text, or the same letters and digits."""
     if wanted in methods:
         return wanted
     close = [name for name in methods if squeeze(name) == squeeze(wanted)]
@@ -54,8 +54,8 @@ def _weights(n: int, seed: int) -> Floats:
 def bootstrap_interval(differences: Floats, *, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
     """Return the percentile interval of the mean difference over classes.
 
-    Classes are drawn with replacement, 10,000 times, by a generator that starts from ``seed``: the same differences
-    give the same interval. NaN with fewer than two classes.
+    Classes are drawn with replacement 10,000 times by a generator seeded with ``seed``, so the same differences give
+    the same interval. NaN with fewer than two classes.
     """
     if len(differences) < 2:
         return float("nan"), float("nan")
@@ -67,8 +67,8 @@ def bootstrap_interval(differences: Floats, *, seed: int = 0, level: float = 0.9
 def wilcoxon_p(differences: Sequence[Floats]) -> list[float]:
     """Return scipy's two-sided Wilcoxon signed-rank p of each array of paired differences.
 
-    1 when all of an array are zero, NaN when it is empty. Arrays of one length without zeros and ties are given to
-    scipy at once: the p of each is the same, as zeros and ties alone decide which of its methods scipy takes.
+    1 if all differences of an array are zero, NaN if it is empty. Arrays of equal length without zeros and ties are
+    passed to scipy at once, which gives the same p, because only zeros and ties affect scipy's choice of the method.
     """
     from scipy.stats import wilcoxon
 
@@ -90,7 +90,7 @@ def wilcoxon_p(differences: Sequence[Floats]) -> list[float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's step-down adjusted p values (S. Holm, 1979); NaN stays NaN and isn't counted as a test."""
+    """Return Holm's step-down adjusted p values (S. Holm, 1979); NaN stays NaN and doesn't count as a test."""
     p = np.asarray(p_values, dtype=float)
     adjusted = np.full(len(p), np.nan)
     order = [index for index in np.argsort(p, kind="stable") if np.isfinite(p[index])]
@@ -102,17 +102,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def smallest_p(pairs: int) -> float:
-    """Return the smallest two-sided p that an exact signed-rank test of so many pairs can give: 2 / 2^n."""
+    """Return the smallest two-sided p of an exact signed-rank test of this many pairs: 2 / 2^n."""
     return min(1.0, 2.0 / 2.0**pairs)
 
 
 def smallest_after_holm(pairs: Sequence[int]) -> list[float]:
-    """Return the smallest corrected p that each test of a family can have, whatever the figures are.
+    """Return the smallest corrected p that each test of a family can have for any figures.
 
-    Holm's adjusted p never falls when another p of the family rises, so it is least when all of them are.
+    Holm's adjusted p never decreases when another p of the family increases, so it is smallest if all of them are.
 
     Args:
-        pairs: Number of pairs of each test; with 0 it isn't counted as a test, and its p is NaN.
+        pairs: Number of pairs of each test; a test with 0 pairs doesn't count, and its p is NaN.
     """
     return holm([smallest_p(count) if count else float("nan") for count in pairs])
 
@@ -132,12 +132,12 @@ def versus(
     which either is undefined are left out of the pairs.
 
     Args:
-        results: From ``prepare``.
+        results: Result of ``prepare``.
         baseline: By default DiAD, else the first method.
-        methods: Compare these alone; Holm's correction then counts these alone.
-        metrics: Metric keys; by default all that are there.
-        seed: Of the bootstrap.
-        table: What ``aggregate`` returned for ``results``, when it is at hand.
+        methods: Compare only these; Holm's correction then counts only these.
+        metrics: Metric keys; all available ones by default.
+        seed: Seed of the bootstrap.
+        table: Result of ``aggregate`` for ``results``, if available.
 
     Returns:
         A frame that a notebook shows short. One row a (dataset, metric, method): ``pairs``, ``classes`` (how many
@@ -194,7 +194,7 @@ def _wide(table: pd.DataFrame, dataset: str, metric: str) -> pd.DataFrame:
 
 
 def _classes_of(table: pd.DataFrame, dataset: str, metric: str) -> dict[str, set[tuple[str, str]]]:
-    """Return for each method the (dataset, class) pairs that it was run on, with a value or not."""
+    """Return for each method the (dataset, class) pairs that it was run on, whether or not it has a value."""
     rows = table[(table["scope"] == "class") & (table["metric"] == metric)]
     if dataset != ALL:
         rows = rows[rows["dataset"] == dataset]

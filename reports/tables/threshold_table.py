@@ -1,4 +1,4 @@
-"""What thresholds do, and all classes as one set, as two plain tables that every format prints."""
+"""Results of thresholds, and of all classes as one set, as two plain tables for all formats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.source import Source
 
-#: Rule of a threshold -> what a reader is told; a test compares it with the rules that cells use.
+#: Rule of a threshold -> its description; a test compares it with the rules that cells use.
 RULE_WORDS = {
     "q0.95": "5 % of normal above",
     "q0.99": "1 % of normal above",
@@ -23,11 +23,11 @@ _LEVELS = {"image": "Images", "pixel": "Pixels"}
 
 @dataclass(frozen=True)
 class Figure:
-    """A column of figures, in every format.
+    """A column of figures, for all formats.
 
     Attributes:
         key: Column of the table.
-        head: Its head; all figures are percents.
+        head: Its head; all figures are in percent.
     """
 
     key: str
@@ -50,7 +50,7 @@ POOLED = (
     Figure("pooled", "All classes as one set"),
     Figure("difference", "Difference"),
 )
-#: What stands before both tables.
+#: Text before both tables.
 EXPLANATION = (
     "A threshold turns scores into decisions. Own: each class has its own, mean over classes. One: the same for all "
     "classes, as where nobody says which class an image shows; mean over classes, then all items together. "
@@ -66,7 +66,7 @@ POOLED_EXPLANATION = (
 def threshold_rows(source: Source) -> pd.DataFrame:
     """Return ``dataset, method, level, rule, seeds`` and the columns of :data:`THRESHOLDS`: means over seeds in [0,1].
 
-    Rows in the order of tables; empty where no cell has tried thresholds, as in cells of earlier versions.
+    Rows are in the order of tables; empty if no cell has thresholds, as for cells of earlier versions.
     """
     found = _read(source, "decisions.csv")
     if found.empty:
@@ -79,7 +79,7 @@ def threshold_rows(source: Source) -> pd.DataFrame:
     pooled = _mean(found[found["kind"] == "pooled"], keys, ["f1", "precision", "recall", "fpr", "iou"])
     table = own.rename(columns={"f1": "own"}).merge(one.rename(columns={"f1": "one"}).drop(columns="seeds"), on=keys)
     table = table.merge(pooled.drop(columns="seeds"), on=keys, how="left")
-    table.loc[table["level"] == "Images", "iou"] = float("nan")  # images have no area
+    table.loc[table["level"] == "Images", "iou"] = float("nan")  # Images have no area.
     return table
 
 
@@ -93,7 +93,7 @@ def pooled_rows(source: Source) -> pd.DataFrame:
 
 
 def threshold_notes(source: Source) -> list[str]:
-    """Say which normal images thresholds were set on, and how exact the pooled figures of pixels are."""
+    """Return notes on the normal images for thresholds, and on the exactness of the pooled figures of pixels."""
     said = dict.fromkeys(str(cell.status.get("thresholds_from") or "") for cell in _cells(source)["cell"])
     notes = [f"Thresholds are set on {clean(text)}." for text in said if text]
     pooled = pooled_rows(source)
@@ -125,7 +125,7 @@ def _read(source: Source, name: str) -> pd.DataFrame:
 
 
 def _mean(table: pd.DataFrame, keys: list[str], figures: list[str]) -> pd.DataFrame:
-    """Return the mean over seeds; undefined where a seed has no value."""
+    """Return the mean over seeds; undefined if a seed has no value."""
     grouped = table.groupby(keys, sort=False)
     found = grouped[figures].mean()
     whole = grouped[figures].count().eq(grouped.size(), axis=0)

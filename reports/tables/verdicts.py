@@ -1,4 +1,4 @@
-"""What a comparison says: its verdict as a mark, in words, and as a line of text, for every format."""
+"""Verdicts of a comparison: as marks, in words, and as lines of text, for all formats."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from diadbench.reports.tables.frame import records
 from diadbench.reports.tables.labels import Metric
 
 ALPHA = 0.05
-#: columns of a comparison that is printed
+#: printed columns of a comparison
 COMPARED = ("metric", "method", "difference", "95 % interval", "W/T/L", "effect", "p", "")
-#: marks of verdicts, and what each means
+#: marks of verdicts and their meanings
 MARKS = {
     "+": "+ better, p < 0.05.",
     "-": "- worse, p < 0.05.",
@@ -24,9 +24,9 @@ MARKS = {
 
 
 class Versus(pd.DataFrame):
-    """What :func:`diadbench.reports.versus` returns: a frame that a notebook shows as one line a method and metric.
+    """Result of :func:`diadbench.reports.versus`: a frame that a notebook shows as one line per method and metric.
 
-    What is selected from it is a plain frame.
+    Selections from it are plain frames.
     """
 
     def _repr_html_(self) -> str:
@@ -36,11 +36,11 @@ class Versus(pd.DataFrame):
 
 
 def verdict(row: Mapping[str, Any], tests: int = 1) -> str:
-    """Say in one or two plain sentences what a row of :func:`versus` shows.
+    """Return one or two plain sentences on the result in a row of :func:`versus`.
 
     Args:
         row: ``pairs``, ``classes``, ``difference``, ``baseline``, ``p_holm`` and ``p_least``.
-        tests: How many methods Holm's correction counts.
+        tests: Number of methods in Holm's correction.
     """
     pairs, p = int(row["pairs"]), float(row["p_holm"])
     if not pairs:
@@ -74,7 +74,7 @@ def mark(row: Mapping[str, Any]) -> str:
 
 
 def explained() -> list[str]:
-    """Say what the columns of a comparison are, in lines of 80 letters."""
+    """Return an explanation of a comparison's columns, in lines of 80 letters."""
     return [
         "Differences of means over classes, in points; wins/ties/losses over classes;",
         "effect: matched-pairs rank-biserial correlation; p: Wilcoxon, Holm's correction.",
@@ -82,13 +82,13 @@ def explained() -> list[str]:
 
 
 def reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what the marks mean, and each reason once."""
+    """Return the meaning of the marks, and each reason once."""
     found = {mark(row) for row in rows}
     return [*(means for sign, means in MARKS.items() if sign in found), *map(clean, _few(rows))]
 
 
 def _few(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say where classes are missing: a line for the metrics and methods that miss the same ones of a dataset."""
+    """Return notes on missing classes: a line for the metrics and methods that lack the same ones of a dataset."""
     methods: dict[tuple[str, str, int, int], list[str]] = {}
     for row in rows:
         if row["pairs"] < row["classes"]:
@@ -130,7 +130,7 @@ def compared(row: Mapping[str, Any], digits: int) -> list[str]:
 
 
 def to_html(rows: Sequence[Mapping[str, Any]], digits: int = 1) -> str:
-    """Return a comparison as an HTML table, each dataset under its heading, the reasons once below."""
+    """Return a comparison as an HTML table, with each dataset under its heading and the reasons once below."""
     if not rows:
         return element("Nothing to compare", [])
     lines = [row_of([escaped(head) for head in COMPARED], "th")]

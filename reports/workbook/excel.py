@@ -1,4 +1,4 @@
-"""``results.xlsx``: everything in one workbook, numbers as numbers, best bold, second best underlined."""
+"""``results.xlsx``: all results in one workbook, with numbers as numbers, best bold, second best underlined."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from diadbench.reports.workbook.sheet import (
 )
 from diadbench.reports.workbook.thresholds_sheet import write_thresholds
 
-#: of datasets in charts: no method has any of them
+#: colours of datasets in charts, different from those of methods
 NEUTRAL = ("#33465C", "#8497B0", "#C9D3E0", "#5B6B7E", "#A8B4C4", "#DDE3EB")
 
 
@@ -104,7 +104,7 @@ def _groups(table: Table) -> list[str]:
 
 
 def _groups_at(table: Table) -> list[tuple[int, int]]:
-    """Return the columns of each dataset, from the first to behind the last."""
+    """Return the columns of each dataset as ranges (first, after the last)."""
     names = [column[0].text for column in table.columns]
     starts = [i for i in range(len(names)) if i == 0 or names[i] != names[i - 1]]
     return list(zip(starts, [*starts[1:], len(names)]))
@@ -121,7 +121,7 @@ def _with_marks(text: str, marks: tuple[int, ...]) -> str:
 
 
 def _summary_chart(sheet: Worksheet, table: Table, start: int, last: int, row: int) -> None:
-    """Bars of image AU-ROC (or the first metric) by dataset, one series a dataset."""
+    """Add a bar chart of image AU-ROC (or the first metric) by dataset, with one series per dataset."""
     keys = [column[-1].metric.key for column in table.columns if column[-1].metric]
     metric = "i_auroc" if "i_auroc" in keys else keys[0]
     chart = BarChart()
@@ -148,7 +148,7 @@ def _fill(series: Series, colour: str) -> None:
 def _axes(chart: BarChart | ScatterChart, *, percent: bool = False) -> None:
     if percent:
         chart.y_axis.scaling.min, chart.y_axis.scaling.max = 0, 100
-    chart.x_axis.delete = False  # openpyxl 3.1 hides axes by default
+    chart.x_axis.delete = False  # openpyxl 3.1 hides axes by default.
     chart.y_axis.delete = False
     chart.y_axis.number_format = "0"
     chart.y_axis.majorGridlines = chart.y_axis.majorGridlines
@@ -156,7 +156,7 @@ def _axes(chart: BarChart | ScatterChart, *, percent: bool = False) -> None:
 
 
 def _dataset(book: Workbook, source: Source, dataset: str, colours: Mapping[str, str]) -> None:
-    """One block of rows for each metric; the filter of the first column switches between them."""
+    """Write one block of rows for each metric; the filter of the first column selects a block."""
     results = source.results[source.results["dataset"] == dataset]
     metrics = known_metrics([key for key in results["metric"].unique() if key])
     if not metrics:
@@ -220,7 +220,7 @@ def _dataset_chart(
         chart.series.append(series)
     chart.set_categories(Reference(sheet, min_col=4, max_col=3 + columns, min_row=4))
     _axes(chart, percent=True)
-    sheet.row_breaks.append(Break(id=row - 1))  # printed, the chart would stand on two pages
+    sheet.row_breaks.append(Break(id=row - 1))  # In print the chart would be split over two pages.
     sheet.add_chart(chart, f"A{row}")
 
 
@@ -266,7 +266,7 @@ def _versus(book: Workbook, source: Source, table: pd.DataFrame) -> None:
 
 
 def _pairs(row: dict[str, Any]) -> object:
-    """Return the number of classes compared; ``"2 of 3"`` where one of the methods has no value on some."""
+    """Return the number of compared classes; ``"2 of 3"`` if one of the methods lacks values for some."""
     return row["pairs"] if row["pairs"] == row["classes"] else f"{row['pairs']} of {row['classes']}"
 
 
@@ -311,7 +311,7 @@ def _seeds(book: Workbook, source: Source) -> None:
 
 
 def _published(book: Workbook, table: pd.DataFrame) -> None:
-    """All published rows; those of our datasets first, with our figures beside them."""
+    """Write all published rows: first those of our datasets, with our figures beside them."""
     table = table.sort_values(
         ["here", "ours"], ascending=False, key=lambda c: c if c.name == "here" else c != "", kind="stable"
     )

@@ -1,4 +1,4 @@
-"""How cells of the workbook are written: numbers as numbers, text from outside as text, styles by name."""
+"""Write cells of the workbook: numbers as numbers, outside text as text, styles by name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ THIN = Border(top=Side("thin", color="9AA5B1"))
 
 
 def put(sheet: Worksheet, row: int, column: int, value: object, number_format: str = "") -> Cell:
-    """Write a value. A text stays a text, whatever it begins with; NaN is a dash."""
+    """Write a value. Text stays text, even if it looks like a formula; NaN is a dash."""
     cell: Cell = sheet.cell(row, column)
     if isinstance(value, bool) or value is None:
         value = "" if value is None else str(value).lower()
@@ -56,14 +56,14 @@ def put(sheet: Worksheet, row: int, column: int, value: object, number_format: s
     text = clean(value)[:32_000]
     cell.value = text
     if text:
-        cell.data_type = "s"  # openpyxl takes "=..." for a formula
+        cell.data_type = "s"  # openpyxl treats "=..." as a formula.
     if text.startswith(("=", "+", "-", "@")):
         cell.quotePrefix = True
     return cell
 
 
 def decimals(digits: int) -> str:
-    """Return the number format of so many decimals: ``0.0``."""
+    """Return the number format with this many decimals: ``0.0``."""
     return f"0.{'0' * digits}" if digits else "0"
 
 
@@ -74,9 +74,9 @@ def signed(digits: int) -> str:
 
 
 def percent(value: float, digits: int = DIGITS) -> float:
-    """Return a value of [0, 1] times 100, so that the sheet's format shows the digits that every other table prints.
+    """Return a value of [0, 1] times 100, so that the sheet's format shows the same digits as all other tables.
 
-    Spreadsheets round halves up, Python rounds the binary figure: where the two differ, 1e-9 decides for Python's.
+    Spreadsheets round halves up, Python rounds the binary value; if the two differ, 1e-9 is added for Python's result.
     """
     shown = value * 100
     if not math.isfinite(shown):
@@ -87,7 +87,7 @@ def percent(value: float, digits: int = DIGITS) -> float:
 
 
 def put_entry(sheet: Worksheet, row: int, column: int, entry: Entry) -> Cell:
-    """Write a figure: its rank is a style, its notes are in the number's format, a withheld mean is a text."""
+    """Write a figure: rank as a style, notes in the number's format, a withheld mean as text."""
     marks = marks_text(entry.marks)
     if entry.hole or math.isnan(entry.value):
         cell = put(sheet, row, column, entry.text + (f" ({marks})" if marks else ""))
@@ -101,7 +101,7 @@ def put_entry(sheet: Worksheet, row: int, column: int, entry: Entry) -> Cell:
 
 
 def put_head(sheet: Worksheet, row: int, column: int, head: Head) -> Cell:
-    """Write the head of a row with its marks; ours is bold on a shade, a published one has the published rows' fill."""
+    """Write the head of a row with its marks; ours is bold and shaded, a published one has the published rows' fill."""
     cell = put(sheet, row, column, f"{clean(head.text)} ({marks_text(head.marks)})" if head.marks else head.text)
     if head.ours:
         cell.font, cell.fill = BEST, OURS_FILL
@@ -111,7 +111,7 @@ def put_head(sheet: Worksheet, row: int, column: int, head: Head) -> Cell:
 
 
 def put_method(sheet: Worksheet, row: int, column: int, name: object, ours: Container[str]) -> Cell:
-    """Write the printed name of a method that has no marks, emphasised where it is ours."""
+    """Write the printed name of a method without marks, emphasised if it is ours."""
     return put_head(sheet, row, column, Head(str(name), ours=str(name) in ours))
 
 
@@ -136,7 +136,7 @@ def finish(
         width = widths.get(column, widths.get(0, 11.0))
         sheet.column_dimensions[get_column_letter(column)].width = width
         words = str(sheet.cell(head_row, column).value or "")
-        lines = max(lines, len(textwrap.wrap(words, max(1, int(width / 1.15)))))  # heads are bold
+        lines = max(lines, len(textwrap.wrap(words, max(1, int(width / 1.15)))))  # Heads are bold.
     sheet.row_dimensions[head_row].height = 15 * lines
     sheet.page_setup.orientation = "landscape"
     sheet.page_setup.paperSize = 9
@@ -163,7 +163,7 @@ def colour_scale(sheet: Worksheet, area: str) -> None:
 
 
 def new_sheet(book: Workbook, name: str) -> Worksheet:
-    """Add a sheet; the name loses what Excel forbids and becomes unique."""
+    """Add a sheet; characters that Excel forbids are removed from the name, which is made unique."""
     plain = re.sub(r"[\[\]:*?/\\]", "_", clean(name)).strip("' ")[:31] or "sheet"
     taken = {title.lower() for title in book.sheetnames} | {"history"}
     unique, number = plain, 1
@@ -175,7 +175,7 @@ def new_sheet(book: Workbook, name: str) -> Worksheet:
 
 
 def under(sheet: Worksheet, row: int, lines: Sequence[str], *, last_column: int = 0) -> int:
-    """Write notes under a table and return the next free row; each wrapped over ``last_column`` columns, if given."""
+    """Write notes under a table, wrapped over ``last_column`` columns if given, and return the next free row."""
     for line in lines:
         if last_column:
             explain(sheet, row, line, last_column=last_column)

@@ -1,4 +1,4 @@
-"""The sheet ``Thresholds``: what thresholds do, and all classes as one set."""
+"""The sheet ``Thresholds``: results of thresholds, and of all classes as one set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from diadbench.reports.workbook.sheet import explain, finish, heads, new_sheet, 
 
 
 def write_thresholds(book: Workbook, source: Source) -> None:
-    """Add the sheet, if any cell has tried thresholds."""
+    """Add the sheet if any cell has thresholds."""
     table, pooled = threshold_rows(source), pooled_rows(source)
     if table.empty:
         return

@@ -12,7 +12,7 @@ from diadbench.common.errors import UserError
 from diadbench.methods.authoring.small_data import small_train
 from diadbench.methods.base import RunContext
 from diadbench.methods.diad.method import DiAD
-from diadbench.methods.diad.networks.discriminator import adaptive_weight, fooling_loss, patch_gan, telling_loss
+from diadbench.methods.diad.networks.discriminator import adaptive_weight, discriminator_loss, generator_loss, patch_gan
 
 OPTIONS: dict[str, Any] = {
     "size": "tiny",
@@ -30,12 +30,12 @@ def test_each_loss_moves_its_own_network() -> None:
     torch.manual_seed(0)
     network = patch_gan(8)
     images, output = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 32, 32, requires_grad=True)
-    fooling_loss(network, output).backward()
+    generator_loss(network, output).backward()
     assert output.grad is not None
     assert output.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in network.parameters())
     output.grad = None
-    telling_loss(network, images, output).backward()
+    discriminator_loss(network, images, output).backward()
     assert output.grad is None
     assert all(parameter.grad is not None for parameter in network.parameters())
 

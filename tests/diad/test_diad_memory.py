@@ -13,7 +13,7 @@ from diadbench.methods.authoring.small_data import small_train
 from diadbench.methods.base import RunContext
 from diadbench.methods.diad import of_width
 from diadbench.methods.diad.method import DiAD
-from diadbench.methods.diad.networks.memory import FROZEN, slim
+from diadbench.methods.diad.networks.memory import FROZEN, reduced_memory
 from diadbench.methods.diad.networks.random_weights import random_model
 
 
@@ -24,7 +24,7 @@ def test_slim_changes_little_while_it_lasts_and_nothing_afterwards() -> None:
     images, t = torch.zeros(1, 3, 128, 128), torch.tensor([500])
     with torch.no_grad():
         exact = model.eps(x, t, model.encode_hint(images))
-        with slim(model, dtype=torch.bfloat16, without_autoencoder=True):
+        with reduced_memory(model, dtype=torch.bfloat16, without_autoencoder=True):
             assert not any(key.startswith("vae.") for key in model.state_dict())
             for name in FROZEN:
                 assert {p.dtype for p in getattr(model.unet, name).parameters()} == {torch.bfloat16}
@@ -41,7 +41,7 @@ def test_gradients_flow_past_a_frozen_half_in_half_precision() -> None:
     trained = model.trained_parameters()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
-    with slim(model, dtype=torch.bfloat16):
+    with reduced_memory(model, dtype=torch.bfloat16):
         z, noise = torch.randn(2, 1, 4, 16, 16)
         model.loss(z, torch.zeros(1, 3, 128, 128), noise, torch.tensor([9])).backward()
     assert all(parameter.grad is not None and parameter.dtype == torch.float32 for parameter in trained.values())

@@ -1,1 +1,1 @@
-"""From test images to the metrics: normal images, sizes, batches read ahead, what is kept of a part."""
+"""From test images to metrics: normal images, sizes, batches read ahead, and kept predictions of a part."""

@@ -1,6 +1,6 @@
-"""Normal images of a class, scored before any test image, so that thresholds can be set without a test label.
+"""Score normal images of a class before any test image, so that thresholds can be set without test labels.
 
-They are the validation images where the set has some, else a fixed choice of the training images.
+The normal images are the validation images if the dataset has some, else a fixed choice of the training images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
     from diadbench.methods.base import Method, RunContext
 
-#: Training images of a class that are scored, at even steps, where the set has no validation images.
+#: Number of training images of a class that are scored, at even steps, if the dataset has no validation images.
 TRAINING_IMAGES = 32
 _FILE = "normal.npz"
 
@@ -41,8 +41,8 @@ class Calibration:
         cell: The cell's configuration.
         dataset: The dataset.
         train: Training images of the part.
-        run: The run as the method sees it; its scratch keeps what was scored for a cell that is killed later.
-        evaluator: Gets what was scored.
+        run: The run as the method sees it. Its scratch directory keeps the scores for a cell that is killed later.
+        evaluator: Receives the scores and maps.
     """
 
     cell: dict[str, Any]
@@ -55,8 +55,8 @@ class Calibration:
         """Score the part's normal images.
 
         Args:
-            method: The fitted method; ``None``: its predictions are all there, and so are these.
-            again: An earlier process of this cell had fitted the same model: what it scored is taken.
+            method: The fitted method; ``None`` if all its predictions, including these, are already kept.
+            again: An earlier process of this cell had fitted the same model, so its kept scores are used.
         """
         if not self.evaluator.needs_normal:
             return
@@ -102,14 +102,14 @@ class Calibration:
 
 
 def chosen_rows(train: TrainData, name: str) -> list[int]:
-    """Return places of at most :data:`TRAINING_IMAGES` training images of a class, at even steps."""
+    """Return the positions of at most :data:`TRAINING_IMAGES` training images of a class, at even steps."""
     own = torch.flatten(torch.nonzero(train.class_ids == train.class_names.index(name))).tolist()
     steps = np.linspace(0, len(own) - 1, min(len(own), TRAINING_IMAGES)).round().astype(int)
     return [int(own[place]) for place in steps]
 
 
 def calibrated_on(dataset: Dataset) -> str:
-    """Say which normal images thresholds are set on."""
+    """Return a note on which normal images the thresholds are set from."""
     if any(dataset.validation_images(name) for name in dataset.classes):
         return "all validation images of a class"
     return f"training images of a class, at most {TRAINING_IMAGES} at even steps"
@@ -117,7 +117,7 @@ def calibrated_on(dataset: Dataset) -> str:
 
 @contextlib.contextmanager
 def _same_random_numbers() -> Iterator[None]:
-    """Leave the random numbers of the test images as they would be without the block."""
+    """Restore the random number generators after the block, so that it doesn't affect the test images."""
     state, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         try:
@@ -128,14 +128,14 @@ def _same_random_numbers() -> Iterator[None]:
 
 
 def save_normal(directory: Path, found: dict[int, NormalSummary]) -> None:
-    """Write what is known of normal images to ``normal.npz``, by the position of the class."""
+    """Write the scores of normal images to ``normal.npz``, by the position of the class."""
     arrays = {f"{place}/{key}": value for place, one in found.items() for key, value in one.to_arrays().items()}
     directory.mkdir(parents=True, exist_ok=True)
     write_with(directory / _FILE, partial(_write, arrays=arrays))
 
 
 def forget_normal(directory: Path) -> None:
-    """Remove what :func:`save_normal` wrote: the model that scored it is lost."""
+    """Remove the file that :func:`save_normal` wrote, because the model that scored the images is lost."""
     (directory / _FILE).unlink(missing_ok=True)
 
 
@@ -144,7 +144,7 @@ def _write(name: Any, arrays: dict[str, Any]) -> None:
 
 
 def load_normal(directory: Path) -> dict[int, NormalSummary]:
-    """Read ``normal.npz``; nothing where there is none, as in cells of earlier versions."""
+    """Read ``normal.npz``; return nothing if it doesn't exist, as in cells of earlier versions."""
     path = directory / _FILE
     if not path.is_file():
         return {}

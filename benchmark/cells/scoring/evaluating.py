@@ -1,4 +1,4 @@
-"""The one way in which test images reach the metrics: a cell, a re-evaluation and DiAD's steps all go through it."""
+"""Pass test images to the metrics. A cell, a re-evaluation and DiAD's steps all use these functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def make_evaluator(dataset: Dataset, protocol: Protocol, spill: Path) -> Evaluator:
-    """Return the evaluator of a dataset's test images, class after class; large maps are put aside in ``spill``."""
+    """Return the evaluator of a dataset's test images, class after class; large maps are written to ``spill``."""
     return Evaluator(
         dataset.classes,
         protocol,
@@ -45,5 +45,5 @@ def evaluate_batch(evaluator: Evaluator, dataset: Dataset, batch: Batch, maps: T
 
 
 def has_views(dataset: Dataset) -> bool:
-    """Whether physical samples have several images (Real-IAD), so that sample-level metrics make sense."""
+    """Whether physical samples have several images (Real-IAD), so that sample-level metrics are defined."""
     return bool((dataset.samples["view"] != "").any())

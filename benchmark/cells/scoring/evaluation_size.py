@@ -1,4 +1,4 @@
-"""The one size at which all methods of a grid are evaluated, and how their maps get to it.
+"""The single size at which all methods of a grid are evaluated, and the resizing of their maps to it.
 
 A method may run at a size of its own. Its maps are then resized to the evaluation size, and the masks are made from
 their native files at that size, so that every row of a table counts the same pixels.
@@ -28,9 +28,9 @@ def evaluation_size(cell: dict[str, Any]) -> Size:
 def at_evaluation_size(maps: Tensor, images: Tensor, size: Size) -> Tensor:
     """Bring a batch of anomaly maps to the evaluation size.
 
-    Bilinear, ``align_corners=False``, without antialiasing, as Dinomaly's evaluation code resizes its maps. A method's
-    own smoothing comes before, a protocol's pooling after it. The result of an image depends neither on its batch nor
-    on the number of threads.
+    Maps are resized bilinearly (``align_corners=False``, no antialiasing), as in Dinomaly's evaluation code. A
+    method's own smoothing is applied before, a protocol's pooling after it. The result of an image depends neither on
+    its batch nor on the number of threads.
 
     Args:
         maps: ``float32 (B,h,w)`` on the CPU, the size of the images.
@@ -41,7 +41,7 @@ def at_evaluation_size(maps: Tensor, images: Tensor, size: Size) -> Tensor:
         ``float32 (B,H,W)``; the maps themselves where they have that size.
 
     Raises:
-        UserError: The maps don't have the number and size of the images, so nobody knows where their pixels lie.
+        UserError: The number or size of the maps differs from that of the images, so pixels can't be matched.
     """
     expected = (len(images), *images.shape[-2:])
     if tuple(maps.shape) != expected:
@@ -52,7 +52,7 @@ def at_evaluation_size(maps: Tensor, images: Tensor, size: Size) -> Tensor:
 
 
 def size_notes(cell: dict[str, Any], protocol: Protocol) -> list[str]:
-    """Say where a cell's maps were resized, and where the protocol's source evaluates at another size."""
+    """Return notes on resized maps, and on a protocol whose source evaluates at another size."""
     run, size, notes = tuple(cell["image_size"]), evaluation_size(cell), []
     if run != size:
         notes.append(f"runs at {by(run)}; its maps are resized to {by(size)}")

@@ -1,4 +1,4 @@
-"""A method's answers to test images: the next batch is read while one is computed, answers come in one copy."""
+"""Read the next batch of test images while one is predicted, and copy all predictions from the GPU at once."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 def answered(method: Method, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return maps ``float32 (B,H,W)``, scores ``float32 (B,)``, both on the CPU, and the reconstructions.
+    """Return maps ``float32 (B,H,W)`` and scores ``float32 (B,)``, both on the CPU, and the reconstructions.
 
-    On a GPU both come back in one copy, for which the host waits once.
+    On a GPU, maps and scores are copied together, so the host waits only once.
 
     Args:
         method: A fitted method.
-        images: ``float32 (B,C,H,W)`` in [0,1], on the CPU; in pinned memory the copy waits for nothing.
-        device: Where the method is.
+        images: ``float32 (B,C,H,W)`` in [0,1], on the CPU. A copy from pinned memory is asynchronous.
+        device: Device of the method.
     """
     found = method.predict(images.to(device, non_blocking=True))
     maps, scores = found.anomaly_map.float(), found.score.float()
@@ -37,13 +37,13 @@ def answered(method: Method, images: Tensor, device: torch.device) -> tuple[Tens
 
 
 def pinned(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Yield batches with their images in pinned memory, from which a copy to a GPU doesn't keep the host waiting."""
+    """Yield batches with their images in pinned memory, from which the copy to a GPU is asynchronous."""
     for batch in batches:
         yield replace(batch, image=batch.image.pin_memory())
 
 
 def read_ahead(batches: Iterator[T]) -> Iterator[T]:
-    """Yield what an iterator yields; a thread of its own makes the next one meanwhile. Its errors are raised here."""
+    """Yield the items of an iterator; a separate thread produces the next one meanwhile. Its errors are raised here."""
     ready: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(maxsize=1)
     over = threading.Event()
 

@@ -1,9 +1,9 @@
-"""What is scored of a part, kept batch by batch: a cell that is killed while it predicts goes on with the next batch.
+"""Keep the predictions of a part batch by batch, so that a cell killed while it predicts continues with the next batch.
 
-Of the class that is being scored the maps are kept, in a file a batch. When the class is over, one file with its
-metrics takes their place; so the disk holds the maps of one class at a time, as the evaluator does. Files are renamed
-into place. Those of batches are not fsynced: one that a failing machine left broken is found out by its checksum, and
-its images are scored again.
+The maps of the class being scored are kept, one file per batch. When the class is over, one file with its metrics
+replaces them, so the disk holds the maps of one class at a time, as the evaluator does. Files are renamed into place.
+Files of batches are not fsynced: a file that a failing machine left broken is detected by its checksum, and its
+images are scored again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from diadbench.common.files import read_json, write_json
 
 Arrays = dict[str, NDArray[Any]]
 
-#: What reading a file raises that is cut off, empty or something else.
+#: Exceptions raised by reading a file that is truncated, empty or of another format.
 BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -34,7 +34,7 @@ class Predictions:
     """The kept predictions of one part of a cell.
 
     Args:
-        directory: Where they lie.
+        directory: Directory of the files.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -48,7 +48,7 @@ class Predictions:
                 self._places[row] = path, place
 
     def drop(self) -> None:
-        """Forget everything: the model is another one."""
+        """Remove all predictions, because the model has changed."""
         shutil.rmtree(self._directory, ignore_errors=True)
         self.__init__(self._directory)  # type: ignore[misc]
 
@@ -56,7 +56,7 @@ class Predictions:
 
     @property
     def said(self) -> dict[str, Any]:
-        """What :meth:`say` wrote last; ``{}`` before."""
+        """Return the values that :meth:`say` wrote last; ``{}`` before the first call."""
         return read_json(self._directory / "said.json") or {}
 
     def say(self, **values: Any) -> None:
@@ -67,24 +67,24 @@ class Predictions:
     # -- the state of random numbers before the first image -------------------------------------------------------
 
     def begin(self, state: Arrays) -> None:
-        """Keep the state that the method's random numbers are drawn from, before its first image."""
+        """Keep the state of the method's random number generators before its first image."""
         self._write(self._directory / "start.npz", state)
 
     @property
     def start(self) -> Arrays:
-        """What :meth:`begin` kept; ``{}`` where nothing is."""
+        """Return the state that :meth:`begin` kept; ``{}`` if there is none."""
         return _read(self._directory / "start.npz") or {}
 
     # -- images ---------------------------------------------------------------------------------------------------
 
     def recall(self, rows: Tensor) -> Arrays | None:
-        """Return ``maps`` ``float32 (B,H,W)``, ``scores`` ``float32 (B,)`` and what else was kept with images.
+        """Return ``maps`` ``float32 (B,H,W)``, ``scores`` ``float32 (B,)`` and the other values kept with these images.
 
         Args:
             rows: ``int64 (B,)``: rows of the sample table.
 
         Returns:
-            ``None`` unless all of them are kept. What isn't by image is that of the last image's batch.
+            ``None`` unless all images are kept. Values that are not per image are those of the last image's batch.
         """
         places = [self._places.get(row) for row in rows.tolist()]
         found = [(self._load(place[0]), place[1]) for place in places if place is not None]
@@ -95,19 +95,19 @@ class Predictions:
         return {**whole[-1][0], **stacked}
 
     def keep(self, rows: Tensor, maps: Tensor, scores: Tensor, more: Arrays) -> None:
-        """Keep a batch that was scored. See :meth:`recall`."""
+        """Keep a scored batch. See :meth:`recall`."""
         path = self._directory / f"batch-{int(rows[0])}.npz"
         self._write(path, {"rows": rows.numpy(), "maps": maps.numpy(), "scores": scores.numpy(), **more})
 
     def finish(self, position: int, arrays: Arrays) -> None:
-        """Keep what a class has come to in place of its batches. ``position`` is its place among the classes."""
+        """Keep the result of a class in place of its batches. ``position`` is its place among the classes."""
         self._write(self._class_file(position), arrays, lasting=True)
         for path in self._directory.glob("batch-*.npz"):
             path.unlink(missing_ok=True)
         self._places, self._open = {}, None
 
     def finished(self, position: int) -> Arrays | None:
-        """Return what :meth:`finish` kept of a class; ``None`` where it isn't over."""
+        """Return what :meth:`finish` kept of a class; ``None`` if the class isn't finished."""
         return _read(self._class_file(position))
 
     def _class_file(self, position: int) -> Path:
@@ -119,7 +119,7 @@ class Predictions:
         return self._open[1] or None
 
     def _write(self, path: Path, arrays: Mapping[str, NDArray[Any]], *, lasting: bool = False) -> None:
-        """Write a file; none from the first time on that the disk is full: no cell fails for want of it."""
+        """Write a file. Once the disk has been full, nothing more is written, since no cell should fail for it."""
         if self._full:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ class Predictions:
 
 
 def _read(path: Path) -> Arrays | None:
-    """Return the arrays of a file, their checksums verified; ``None`` where there is none. A broken one is removed."""
+    """Return the arrays of a file after verifying checksums; ``None`` if there is none. A broken file is removed."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
@@ -151,5 +151,5 @@ def _read(path: Path) -> Arrays | None:
 
 
 def tensors(found: Arrays) -> tuple[Tensor, Tensor]:
-    """Return ``(maps, scores)`` of what :meth:`Predictions.recall` gave."""
+    """Return ``(maps, scores)`` as tensors from the arrays of :meth:`Predictions.recall`."""
     return torch.from_numpy(found["maps"]), torch.from_numpy(found["scores"])

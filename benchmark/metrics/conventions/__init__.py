@@ -1,1 +1,1 @@
-"""What a protocol is, and the protocols of published codes."""
+"""The class that describes a protocol, and the protocols of published codes."""

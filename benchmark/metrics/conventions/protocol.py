@@ -1,4 +1,4 @@
-"""What a protocol is: one exact set of metric conventions, as a small declared object. Imports nothing heavy."""
+"""A protocol: a declared object with one exact set of metric conventions. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _ALL = (*SEVEN, "p_ioumax", "mad", "s_auroc", "s_ap", "s_f1max")
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is computed from maps, masks, scores and labels, and by which rule.
+    """Conventions that define which metrics are computed from maps, masks, scores and labels, and how.
 
     Attributes:
-        name: Stamped on every row.
-        source: Whose numbers these are.
+        name: Name that every result row states.
+        source: The code or paper whose numbers are reproduced.
         compare_size: Side in pixels of the square to which maps (bilinear, ``align_corners=False``) and masks (nearest)
             are resized before anything is computed from them; ``None``: they are compared at the size they come in.
         crop: Share of each side that is compared: the centre. 1: the whole image. Cut before ``compare_size``.
@@ -53,7 +53,7 @@ class Protocol:
         flip: An AU-ROC below 0.5 is replaced by 1 - AU-ROC. It hides a method that is worse than chance.
         connectivity: Neighbourhood of the regions, 8 or 4. Every source uses 8.
         metrics: What the source computes; the others are withheld.
-        further: Metrics that are computed besides, by name: ``aupro@0.05``, ``aupimo``.
+        further: Additional metrics that are computed, by name: ``aupro@0.05``, ``aupimo``.
     """
 
     name: str
@@ -108,12 +108,12 @@ class Protocol:
 
     @property
     def changes_maps(self) -> bool:
-        """Whether maps and masks are cut, resized or blurred before they are compared."""
+        """Whether maps and masks are cropped, resized or blurred before they are compared."""
         return self.crop < 1 or self.compare_size is not None or bool(self.blur)
 
     @property
     def comparison(self) -> tuple[object, ...]:
-        """All that decides a map's compared values and its image score; equal for protocols that differ in neither."""
+        """Return all settings that decide the compared map and its image score, to test two protocols for equality."""
         return self.crop, self.compare_size, self.blur, self.score, self.pooling, self.top
 
     @property
@@ -142,7 +142,7 @@ class Protocol:
 
 
 def _sized(size: tuple[int, int] | None) -> str:
-    """Say at which size maps and masks meet, and how they get there."""
+    """Describe the size at which maps and masks are compared, and how they are resized to it."""
     if size is None:
         return "that of the maps and masks that are given"
     return (

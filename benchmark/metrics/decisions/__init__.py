@@ -1,1 +1,1 @@
-"""Thresholds that a user could set, and what comes of them: for each class, and one for all classes."""
+"""Thresholds that a user could set, and their results: for each class, and with one threshold for all classes."""

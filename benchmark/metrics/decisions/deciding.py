@@ -1,4 +1,4 @@
-"""From collected scores to two tables: what thresholds do, and the metrics of all classes as one set."""
+"""Compute two tables from collected scores: the results of thresholds, and the metrics of all classes as one set."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Pixels:
             return
         if not maps.size:
             return
-        if not np.isfinite([maps.min(), maps.max()]).all():  # NaN comes through both
+        if not np.isfinite([maps.min(), maps.max()]).all():  # NaN passes both comparisons.
             self.broken += int((~np.isfinite(maps).all(axis=(1, 2))).sum())
             return
         self.all.add(maps.reshape(-1))
@@ -49,7 +49,7 @@ class _Pixels:
 
 
 class Decider:
-    """Collects test scores and normal scores of all classes; knows no label when it sets a threshold.
+    """Collect test scores and normal scores of all classes. Thresholds are set without any label.
 
     Args:
         classes: Names of the classes.
@@ -62,40 +62,40 @@ class Decider:
         self._pixels: dict[int, _Pixels] = {}
 
     def add_normal(self, one: int, maps: NDArray[Any] | None, scores: NDArray[np.float64]) -> None:
-        """Take normal training or validation images of a class."""
+        """Add normal training or validation images of a class."""
         self._normal.setdefault(one, NormalScores()).add(maps, scores)
 
     def add_test(self, one: int, maps: NDArray[Any], masks: NDArray[np.bool_] | None) -> None:
-        """Take test images of a class. Image scores come at the end."""
+        """Add test images of a class. Image scores are passed to :meth:`tables`."""
         self._pixels.setdefault(one, _Pixels()).add(maps, masks)
 
     def set_normal(self, one: int, summary: NormalSummary) -> None:
-        """Take normal images of a class as :meth:`normal` gave them."""
+        """Set the normal images of a class from a value of :meth:`normal`."""
         self._summaries[one] = summary
 
     def normal(self, one: int) -> NormalSummary:
-        """Return what is known of a class's normal scores."""
+        """Return the normal scores of a class."""
         if one in self._summaries:
             return self._summaries[one]
         return self._normal.get(one, NormalScores()).summary
 
     def pixels(self, one: int) -> Scored | None:
-        """Return the counts of a class's test pixels; ``None`` where no map came."""
+        """Return the counts of a class's test pixels; ``None`` if no map was given."""
         return self._pixels[one].scored if one in self._pixels else None
 
     def forget(self, one: int) -> None:
-        """Forget the test pixels of a class."""
+        """Discard the test pixels of a class."""
         self._pixels.pop(one, None)
 
     def tables(
         self, images: pd.DataFrame, table: pd.DataFrame, pixels: Sequence[Scored | None]
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return the table of thresholds and that of the classes as one set.
+        """Return the table of thresholds and the table of the classes as one set.
 
         Args:
             images: ``class, score, label`` of all test images.
             table: ``class, metric, value`` of the evaluation, for the means over classes.
-            pixels: Of each class what :meth:`pixels` gave.
+            pixels: Result of :meth:`pixels` of each class.
 
         Returns:
             Columns :data:`DECISION_COLUMNS` and :data:`POOLED_COLUMNS`.
@@ -155,7 +155,7 @@ def _block(
     thresholds: list[float],
     reasons: list[str],
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield a row a class, their mean, and, where one threshold serves all, all items as one set."""
+    """Yield one row per class, their mean and, if one threshold serves all classes, a row of all items as one set."""
     head = (level, scope, rule.name if rule else ORACLE)
     outcomes: list[Outcome | None] = []
     values = []
@@ -175,7 +175,7 @@ def _block(
 
 
 def _gap(outcome: Outcome | None) -> str:
-    """Say why some figures of an outcome are undefined."""
+    """Return the reason why some figures of an outcome are undefined."""
     if outcome is None:
         return ""
     gaps = {

@@ -1,7 +1,7 @@
-"""Counts of streamed scores on a fixed grid of floats, so that any threshold on the grid is counted exactly later on.
+"""Count streamed scores on a fixed grid of floats, so that any threshold on the grid can be evaluated exactly later.
 
-The grid has 2^14 steps an octave: neighbours differ by 0.006 % of their size. A threshold between two steps is moved
-up to the end of its step; so it is a little stricter than asked for, and the counts at it are exact.
+The grid has 2^14 steps per octave: neighbours differ by 0.006 % of their size. A threshold between two steps is moved
+up to the end of its step. It is then slightly stricter than requested, and the counts at it are exact.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from diadbench.benchmark.metrics.exact.bag import sortable
 
-#: Bits of a float32 that a step leaves out: 23 bits of mantissa less 14.
+#: Number of bits of a float32 that a step ignores: 23 bits of mantissa less 14.
 _DROPPED = 9
-#: Values that wait before they are counted: counting a batch costs as much as the range of its values is wide.
+#: Number of values that are buffered before they are counted, because counting costs as much as the range is wide.
 _WAITING = 1 << 22
 
 
@@ -39,13 +39,13 @@ def ends_of(steps: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def moved_up(threshold: float) -> float:
-    """Return the end of the step that a threshold lies in: the least value on the grid that is no smaller."""
+    """Return the end of the step that a threshold lies in: the smallest grid value that is not below it."""
     return end_of(int(steps_of(np.array([threshold]))[0]))
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many values each step has.
+    """Number of values in each step.
 
     Attributes:
         step: ``int32 (S,)`` ascending; steps without a value are left out.
@@ -73,7 +73,7 @@ class Counts:
 
 
 def together(several: list[Counts]) -> Counts:
-    """Return the counts of all values of several counts."""
+    """Return the sum of several counts."""
     if not several:
         return Counts(np.empty(0, np.int32), np.empty(0, np.int64))
     step = np.concatenate([one.step for one in several])
@@ -85,14 +85,14 @@ def together(several: list[Counts]) -> Counts:
 
 
 def without(counts: Counts, some: Counts) -> Counts:
-    """Return counts less those of some of the same values."""
+    """Return the counts without some of the same values."""
     left = counts.count.copy()
     left[np.searchsorted(counts.step, some.step)] -= some.count
     return Counts(counts.step[left > 0], left[left > 0])
 
 
 class StepHistogram:
-    """Collects values in any order; memory is that of the distinct steps, and 16 MB that wait."""
+    """Collect values in any order. Memory holds the distinct steps and a buffer of 16 MB."""
 
     def __init__(self) -> None:
         self._waiting: list[NDArray[np.int32]] = []
@@ -100,7 +100,7 @@ class StepHistogram:
         self._counts = together([])
 
     def add(self, values: NDArray[Any]) -> None:
-        """Take ``(n,)`` finite values."""
+        """Add ``(n,)`` finite values."""
         if not values.size:
             return
         self._waiting.append(steps_of(values))
@@ -120,6 +120,6 @@ class StepHistogram:
 
     @property
     def counts(self) -> Counts:
-        """What was counted so far."""
+        """Return the counts of all values so far."""
         self._flush()
         return self._counts

@@ -1,4 +1,4 @@
-"""Scores of normal training or validation images, from which thresholds are set. No test image is within reach."""
+"""Scores of normal training or validation images, from which thresholds are set. This module sees no test image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Moments:
 
     @property
     def std(self) -> float:
-        """Standard deviation of the population; NaN of nothing."""
+        """Return the standard deviation of the population; NaN without values."""
         return math.sqrt(max(self.squares, 0.0) / self.n) if self.n else float("nan")
 
     def __add__(self, other: Moments) -> Moments:
@@ -52,7 +52,7 @@ class NormalSummary:
     Attributes:
         scores: ``float64 (N,)`` ascending image scores.
         pixels: Counts of their maps' pixels; empty where there are no maps.
-        moments: Of the pixels.
+        moments: Moments of the pixels.
         reason: Why no threshold can be set from them, or ``""``.
     """
 
@@ -62,14 +62,14 @@ class NormalSummary:
     reason: str = ""
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return plain arrays; :meth:`from_arrays` undoes it."""
+        """Return plain arrays; :meth:`from_arrays` is the inverse."""
         known = np.array([self.moments.n, self.moments.mean, self.moments.squares])
         pixels: dict[str, NDArray[Any]] = {"step": self.pixels.step, "count": self.pixels.count}
         return {"scores": self.scores, "moments": known, "reason": np.array(self.reason), **pixels}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> NormalSummary:
-        """Read what :meth:`to_arrays` gave. Raises KeyError where it is something else."""
+        """Restore a summary from the arrays of :meth:`to_arrays`. Raises KeyError for other arrays."""
         n, mean, squares = arrays["moments"].tolist()
         pixels = Counts(arrays["step"], arrays["count"])
         return cls(arrays["scores"], pixels, Moments(int(n), mean, squares), str(arrays["reason"]))
@@ -93,7 +93,7 @@ class NormalSummary:
 
 @dataclass
 class NormalScores:
-    """Collects normal images of one class."""
+    """Collect the normal images of one class."""
 
     _scores: list[NDArray[np.float64]] = field(default_factory=list)
     _pixels: StepHistogram = field(default_factory=StepHistogram)
@@ -101,7 +101,7 @@ class NormalScores:
     _broken: int = 0
 
     def add(self, maps: NDArray[Any] | None, scores: NDArray[np.float64]) -> None:
-        """Take ``(B,H,W)`` float maps, as they are compared, and ``(B,)`` image scores."""
+        """Add ``(B,H,W)`` float maps, as the protocol compares them, and ``(B,)`` image scores."""
         self._scores.append(scores)
         finite = np.isfinite(scores)
         if maps is not None:
@@ -113,14 +113,14 @@ class NormalScores:
 
     @property
     def summary(self) -> NormalSummary:
-        """What was collected."""
+        """Return the summary of all images so far."""
         scores = np.sort(np.concatenate([np.empty(0), *self._scores]))
         reason = f"NaN or infinity in {self._broken} of {len(scores)} normal images" if self._broken else ""
         return NormalSummary(scores, self._pixels.counts, self._moments, reason or _none(len(scores)))
 
 
 def no_normal() -> NormalSummary:
-    """Return what is known of normal images that nobody scored."""
+    """Return the summary of a class whose normal images were not scored."""
     return NormalScores().summary
 
 
@@ -129,7 +129,7 @@ def _none(count: int) -> str:
 
 
 def all_together(several: list[NormalSummary]) -> NormalSummary:
-    """Return the normal scores of several classes as one; a class without any leaves no threshold for all."""
+    """Combine the normal scores of several classes; if a class has none, there is no threshold for all classes."""
     scores = np.sort(np.concatenate([np.empty(0), *(one.scores for one in several)]))
     found = Moments()
     for one in several:

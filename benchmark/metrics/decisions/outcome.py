@@ -1,4 +1,4 @@
-"""What comes of a threshold: how many items are called anomalous, rightly and wrongly."""
+"""The outcome of a threshold: how many items are correctly and wrongly called anomalous."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Outcome:
     """Counts at one threshold; an item is called anomalous if its score is above it.
 
     Attributes:
-        tp: Anomalous items that are called so.
+        tp: Anomalous items that are called anomalous.
         fp: Normal items that are called anomalous.
         n_anomalous: Anomalous items.
         n_normal: Normal items.
@@ -37,7 +37,7 @@ class Outcome:
         )
 
     def values(self) -> dict[str, float]:
-        """Return ``f1``, ``precision``, ``recall``, ``fpr`` and ``iou`` in [0,1]; NaN where nothing is divided by."""
+        """Return ``f1``, ``precision``, ``recall``, ``fpr`` and ``iou`` in [0,1]; NaN where the denominator is 0."""
         return {
             "f1": _share(2 * self.tp, self.tp + self.fp + self.n_anomalous) if self.n_anomalous else float("nan"),
             "precision": _share(self.tp, self.tp + self.fp),
@@ -57,8 +57,8 @@ class Scored:
 
     Attributes:
         normal: Ascending scores of normal images, or the counts of normal pixels.
-        anomalous: The same of anomalous ones.
-        reason: Why there are none, or ``""``.
+        anomalous: The same for anomalous items.
+        reason: Why there are no scores, or ``""``.
     """
 
     normal: NDArray[np.float64] | Counts
@@ -66,7 +66,7 @@ class Scored:
     reason: str = ""
 
     def to_arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
-        """Return the counts of pixels as plain arrays; :meth:`from_arrays` undoes it."""
+        """Return the counts of pixels as plain arrays; :meth:`from_arrays` is the inverse."""
         found: dict[str, NDArray[Any]] = {f"{prefix}reason": np.array(self.reason)}
         for name in ("normal", "anomalous"):
             side = getattr(self, name)
@@ -75,14 +75,14 @@ class Scored:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str) -> Scored:
-        """Read what :meth:`to_arrays` gave. Raises KeyError where it is something else."""
+        """Restore counts from the arrays of :meth:`to_arrays`. Raises KeyError for other arrays."""
         normal, anomalous = (
             Counts(arrays[f"{prefix}{name}/step"], arrays[f"{prefix}{name}/count"]) for name in ("normal", "anomalous")
         )
         return cls(normal, anomalous, str(arrays[f"{prefix}reason"]))
 
     def at(self, threshold: float) -> Outcome:
-        """Return what comes of a threshold; of pixels it must be the end of a step."""
+        """Return the outcome of a threshold. For pixels, it must be the end of a step."""
         found = [(_above(one, threshold), _total(one)) for one in (self.anomalous, self.normal)]
         return Outcome(found[0][0], found[1][0], found[0][1], found[1][1])
 
@@ -124,7 +124,7 @@ def _candidates(scored: Scored) -> tuple[NDArray[np.float64], NDArray[np.int64],
 
 
 def scored_together(several: list[Scored]) -> Scored:
-    """Return the items of several classes as one."""
+    """Combine the items of several classes."""
     reason = next((one.reason for one in several if one.reason), "")
     sides: list[Any] = []
     for name in ("normal", "anomalous"):

@@ -1,6 +1,6 @@
-"""AU-ROC and AP of all classes' test items as one set, beside the mean over classes.
+"""AU-ROC and AP of all classes' test items as one set, compared with the mean over classes.
 
-A method whose scores mean different things in different classes loses here what the mean over classes hides.
+A method whose scores are not comparable between classes has lower values here, which the mean over classes hides.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def pooled_row(metric: str, scored: list[Scored], table: pd.DataFrame) -> tuple[
     low, high = _bounds(metric, whole)
     value = (low + high) / 2
     difference = value - mean
-    if abs(difference) < exact.ROUNDING:  # sums in another order
+    if abs(difference) < exact.ROUNDING:  # summed in another order
         difference = 0.0
     return metric, value, mean, difference, (high - low) / 2, ""
 
@@ -50,7 +50,7 @@ def _undefined(scored: Scored) -> str:
 
 
 def _bounds(metric: str, scored: Scored) -> tuple[float, float]:
-    """Return the least and the largest value that the items can have, whatever their order within a step."""
+    """Return the smallest and the largest possible value, since the order of items within a step is unknown."""
     if isinstance(scored.normal, Counts) and isinstance(scored.anomalous, Counts):
         bounds = _auroc_bounds if metric.endswith("auroc") else _ap_bounds
         return bounds(scored.normal, scored.anomalous)
@@ -70,13 +70,13 @@ def _counted(normal: Counts, anomalous: Counts) -> tuple[NDArray[np.int64], NDAr
 
 
 def _auroc_bounds(normal: Counts, anomalous: Counts) -> tuple[float, float]:
-    """All normal items of a step above its anomalous ones, and all below."""
+    """Return AU-ROC with all normal items of a step above its anomalous ones, and with all below."""
     pairs = [sum(map(int.__mul__, anomalous.count.tolist(), side.tolist())) for side in _counted(normal, anomalous)]
     return pairs[0] / (anomalous.total * normal.total), pairs[1] / (anomalous.total * normal.total)
 
 
 def _ap_bounds(normal: Counts, anomalous: Counts) -> tuple[float, float]:
-    """The same of AP.
+    """Return the lower and upper bound of AP.
 
     With all normal items of a step below it, no anomalous item has a better precision than the step's last. With all
     above, the k-th has ``(t + k) / (t + k + f)``: concave in k, so their mean is at least that of the first and last.

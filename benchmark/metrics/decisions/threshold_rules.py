@@ -17,10 +17,10 @@ _TEXT = re.compile(r"q(?P<level>0?\.\d+)|(?P<sigmas>\d+(?:\.\d+)?)sigma")
 
 @dataclass(frozen=True)
 class ThresholdRule:
-    """How a threshold follows from normal scores; an item is called anomalous if ``score > threshold``.
+    """A threshold computed from normal scores; an item is called anomalous if ``score > threshold``.
 
     Attributes:
-        name: As it is written: ``q0.99``, ``3sigma``.
+        name: Name as it is written in a protocol: ``q0.99``, ``3sigma``.
         kind: ``quantile`` or ``sigma``.
         level: Level of the quantile in (0,1), interpolated linearly; or the number of standard deviations (of the
             population) above the mean.
@@ -32,7 +32,7 @@ class ThresholdRule:
 
     @property
     def words(self) -> str:
-        """The rule in words for the head of a table."""
+        """Return the rule in words for the header of a table."""
         if self.kind == "quantile":
             return f"{100 * self.level:g} % quantile of normal scores"
         return f"mean + {self.level:g} standard deviations of normal scores"

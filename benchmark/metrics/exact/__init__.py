@@ -1,1 +1,1 @@
-"""The parts of the exact engine: scores kept by pixel and region, ranked, counted and summed without loss."""
+"""The parts of the exact engine: scores by pixel and region are stored, ranked, counted and summed without loss."""

@@ -1,6 +1,6 @@
-"""The anomalous pixels of one class: their scores and regions, given back sorted and in ranges of scores.
+"""The anomalous pixels of one class: scores and regions, returned sorted in ranges of scores.
 
-They wait in memory while the budget lasts, then in its file, so that a class of any size needs the memory of one range.
+They are kept in memory within the budget, then in its file, so the memory of one range suffices for any class.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from diadbench.benchmark.metrics.exact.ranking import BLOCK
 from diadbench.benchmark.metrics.exact.spill import Budget, DiskArray
 
-#: Pixels (of 8 bytes) that wait outside the budget before they are charged to it or written away.
+#: Number of pixels (of 8 bytes) that are buffered before they are charged to the budget or written to the file.
 PENDING = 1 << 20
-#: Pixels ranked at a time; each range is one more pass over the maps. About 60 bytes a pixel: 1 GB.
+#: Number of pixels ranked at a time; each range is one more pass over the maps. About 60 bytes a pixel: 1 GB.
 RANGE = 1 << 24
 #: The edges of ranges are chosen among this many bins of float32, by their upper bits.
 _BIN_BITS = 16
@@ -26,7 +26,7 @@ Piece = tuple[NDArray[Any], NDArray[np.int32]]
 
 
 class Bag:
-    """Scores and regions of pixels, in the order they came.
+    """Scores and regions of pixels, in the order in which they were added.
 
     Args:
         budget: Memory and file that the bag may use; ``None``: memory without a limit.
@@ -42,7 +42,7 @@ class Bag:
         self._double = False
 
     def add(self, scores: NDArray[Any], regions: NDArray[np.int32]) -> None:
-        """Take ``(n,)`` float32 or float64 scores and their regions."""
+        """Add ``(n,)`` float32 or float64 scores and their regions."""
         self._parts.append((scores, regions))
         self._double |= scores.dtype != np.float32
         self._pending += scores.nbytes + regions.nbytes
@@ -69,7 +69,7 @@ class Bag:
         self._pending = self._charged = 0
 
     def ranges(self, most: int | None = None) -> Iterator[Iterable[Piece]]:
-        """Yield ascending ranges of scores of about ``most`` pixels, each as its pieces. The bag keeps its pixels."""
+        """Yield ascending ranges of about ``most`` pixels, each as a list of pieces. The bag keeps its pixels."""
         most = RANGE if most is None else most
         if self._files:
             assert self._budget is not None
@@ -97,7 +97,7 @@ class Bag:
             counts += np.bincount(_bins(scores), minlength=len(counts))
         start = held = 0
         for bin_, count in enumerate(counts):
-            if count and held and held + count > most:  # never a range without a pixel
+            if count and held and held + count > most:  # no range without a pixel
                 yield start, bin_
                 start, held = bin_, 0
             held += int(count)
@@ -120,7 +120,7 @@ class Bag:
         return scores, regions
 
     def _sort_packed(self) -> None:
-        """Move all scores and regions into one sorted array: eight bytes a pixel, and no copy beside it."""
+        """Move all scores and regions into one sorted array: eight bytes a pixel, without a second copy."""
         old = len(self._packed)
         packed = np.empty(old + sum(len(scores) for scores, _ in self._parts), np.int64)
         packed[:old], self._packed = self._packed, packed
@@ -140,7 +140,7 @@ class Bag:
 
 
 def pack(scores: NDArray[np.float32], regions: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Put score and region into one integer that sorts by score, then region: one sort moves both, and faster."""
+    """Pack score and region into one integer that sorts by score, then region, so that one fast sort handles both."""
     packed = sortable(scores).astype(np.int64)
     packed <<= 32
     packed |= regions
@@ -155,7 +155,7 @@ def unpack(packed: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.i
 
 
 def sortable(values: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Map float32 to integers in the same order, equal where equal."""
+    """Map float32 to integers in the same order; equal values stay equal."""
     bits = (values + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 

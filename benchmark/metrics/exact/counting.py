@@ -1,4 +1,4 @@
-"""The two passes over the pixels of one class: collect the anomalous scores, then count the normal ones among them.
+"""Two passes over the pixels of one class: collect the anomalous scores, then count the normal ones between them.
 
 This is the readable reference in numpy; :mod:`diadbench.benchmark.metrics.exact.kernels` does the same faster.
 """
@@ -16,12 +16,12 @@ from diadbench.benchmark.metrics.exact.ranking import BLOCK, Ranking
 from diadbench.benchmark.metrics.exact.regions import label_regions
 from diadbench.benchmark.metrics.exact.spill import Budget
 
-#: ``(U,)`` ascending distinct scores, how often each occurs, and its region weight (sum 1 over all ranges).
+#: ``(U,)`` ascending distinct scores, the count of each, and its region weight (sum 1 over all ranges).
 Distinct = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]
 
 
 class Anomalies:
-    """First pass: scores and regions of the anomalous pixels, extremes, and how many pixels there are.
+    """First pass: collect the scores and regions of anomalous pixels, the extremes, and the number of pixels.
 
     Args:
         connectivity: 8 or 4: whether pixels that touch at a corner belong to one region.
@@ -40,11 +40,11 @@ class Anomalies:
         self._sizes: list[NDArray[np.int64]] = []
 
     def add(self, maps: NDArray[Any], masks: NDArray[np.bool_]) -> None:
-        """Take ``(B,H,W)`` float32 or float64 maps with their bool masks. Non-finite maps are counted, nothing more."""
+        """Add ``(B,H,W)`` float32 or float64 maps with their bool masks. Non-finite maps are only counted."""
         self.n_pixels += maps.size
         if not maps.size:
             return
-        low, high = maps.min(), maps.max()  # NaN comes through both
+        low, high = maps.min(), maps.max()  # NaN passes both comparisons.
         if not (np.isfinite(low) and np.isfinite(high)):
             finite = np.isfinite(maps).reshape(len(maps), -1).all(axis=1)
             self.n_broken_maps += int((~finite).sum())
@@ -74,7 +74,7 @@ class Anomalies:
         per_pixel = 1.0 / sizes
         if single_weights:
             per_pixel = per_pixel.astype(np.float32).astype(np.float64)
-        total = float(np.sum(np.sort(sizes * per_pixel)))  # sorted: the order of images changes nothing
+        total = float(np.sum(np.sort(sizes * per_pixel)))  # Sorted, so that the order of images changes nothing.
         for pieces in self._bag.ranges():
             found = [_distinct(*piece, per_pixel) for piece in pieces]
             score, positives, weight = (np.concatenate(each) if len(found) > 1 else each[0] for each in zip(*found))
@@ -92,7 +92,7 @@ def _distinct(
 
 
 class Counter:
-    """Second pass: for each distinct anomalous score, how many of ALL pixels lie below it and up to it."""
+    """Second pass: for each distinct anomalous score, count how many of ALL pixels lie below it and up to it."""
 
     def __init__(self, score: NDArray[Any]) -> None:
         self.score = score
@@ -108,13 +108,13 @@ class Counter:
     def ranking(
         self, anomalies: Anomalies, positives: NDArray[Any], weight: NDArray[np.float64], passed: int = 0
     ) -> Ranking:
-        """Take the anomalous pixels' own counts off; what is left are the normal ones.
+        """Subtract the counts of the anomalous pixels; the rest are the normal pixels.
 
         Args:
             anomalies: The first pass.
             positives: ``(U,)`` anomalous pixels with each score.
             weight: ``(U,)`` their region weight.
-            passed: Anomalous pixels below the first score: those of the ranges before this one.
+            passed: Number of anomalous pixels below the first score, i.e. in the ranges before this one.
         """
         below, equal = self._totals()
         below -= passed
@@ -124,13 +124,13 @@ class Counter:
         return Ranking(self.score, positives, below, equal, anomalies.n_positive, n_negative, weight)
 
     def _totals(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return how many pixels lie below each score, and how many equal it. The counter is used up by it."""
+        """Return how many pixels lie below each score, and how many equal it. This consumes the counter."""
         self._upto -= self._below
         return self._below, self._upto
 
 
 def add_running(total: NDArray[np.int64], counts: NDArray[Any], sign: int = 1) -> None:
-    """Add to each entry of ``total`` all ``counts`` before it, in place and with temporaries of one block."""
+    """Add to each entry of ``total`` the sum of all ``counts`` before it, in place, with temporaries of one block."""
     passed = 0
     for start in range(0, len(total), BLOCK):
         part = slice(start, start + BLOCK)

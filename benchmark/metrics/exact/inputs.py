@@ -1,4 +1,4 @@
-"""Turn what a user or a cell hands over into checked numpy arrays, or say in one line what is wrong with it."""
+"""Convert input of a user or a cell to checked numpy arrays, or report in one line what is wrong with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diadbench.common.errors import UserError
 
 
 def as_array(value: Any) -> NDArray[Any]:
-    """Return a numpy array of a tensor (any device, bfloat16 too), an array or a nested list; a view if it can."""
+    """Return a tensor (any device, also bfloat16), an array or a nested list as a numpy array; a view if possible."""
     if hasattr(value, "detach"):
         value = value.detach()
         if str(value.dtype) == "torch.bfloat16":
@@ -21,10 +21,10 @@ def as_array(value: Any) -> NDArray[Any]:
 
 
 def as_maps(value: Any) -> NDArray[Any]:
-    """Return maps as ``(B,H,W)`` with the dtype they came in; ``(B,1,H,W)`` is squeezed.
+    """Return maps as ``(B,H,W)`` in their own dtype; ``(B,1,H,W)`` is squeezed.
 
     Raises:
-        UserError: Another shape, or values that are no real numbers.
+        UserError: The shape differs, or values are not real numbers.
     """
     maps = as_array(value)
     if maps.ndim == 4 and maps.shape[1] == 1:
@@ -37,7 +37,7 @@ def as_maps(value: Any) -> NDArray[Any]:
 
 
 def as_floats(values: NDArray[Any]) -> NDArray[Any]:
-    """Return float32 (from float32, float16 and 8- or 16-bit integers) or float64, contiguous. No order changes."""
+    """Return contiguous float32 (from float32, float16, 8- or 16-bit integers) or float64. The order is preserved."""
     small = values.dtype.itemsize <= 2 or values.dtype == np.float32
     return np.ascontiguousarray(values, dtype=np.float32 if small else np.float64)
 

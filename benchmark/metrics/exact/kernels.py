@@ -1,9 +1,9 @@
 """The two passes compiled with numba, on one thread; same integers as
 :mod:`diadbench.benchmark.metrics.exact.counting`.
 
-The second pass sorts nothing. Values are mapped to linear buckets, several to an anomalous score, by a multiplication.
-A bucket without an anomalous score just counts; a bucket with some holds where they begin, and the pixel is compared
-with them. Since multiplication and truncation never swap two values, the result is exact.
+The second pass sorts nothing. A multiplication maps values to linear buckets, several per anomalous score. A bucket
+without an anomalous score only counts. A bucket with some stores where they begin, and each pixel is compared with
+them. Since multiplication and truncation never swap two values, the result is exact.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from diadbench.benchmark.metrics.exact.ranking import BLOCK
 
 #: Keys computed at a time: the loop that computes them has no branch, so it runs on vectors.
 _BATCH = 1024
-#: Scores that a pixel is compared with on average, above which another mapping or sorting is faster.
+#: Mean number of comparisons per pixel above which another mapping, or sorting, is faster.
 _CROWDED = 8.0
 
 
@@ -61,7 +61,7 @@ def _count(  # type: ignore[no-untyped-def]
 
 @_compiled
 def _fold(table, below):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Move the counts of empty buckets to the next score above them, and start again from 0."""
+    """Add the counts of empty buckets to the next score above them, and reset them to 0."""
     waiting = 0
     for bucket in range(table.size):
         held = table[bucket]
@@ -78,10 +78,10 @@ def _fold(table, below):  # type: ignore[no-untyped-def]  # pragma: no cover - c
 def _collect(  # type: ignore[no-untyped-def]
     maps, masks, reach, first_region, score, region, size
 ):  # pragma: no cover - compiled
-    """Write score and region of each anomalous pixel, and the regions' sizes; return the number of regions.
+    """Write the score and region of each anomalous pixel, and the regions' sizes; return the number of regions.
 
-    Regions grow run by run: a run of a row joins those of the row above that it touches. ``reach`` is 1 where diagonal
-    neighbours touch, else 0.
+    Regions are built from runs: a run of a row joins the runs of the row above that it touches. ``reach`` is 1 if
+    diagonal neighbours touch, else 0.
     """
     n_images, height, width = masks.shape
     most = height * ((width + 1) // 2)
@@ -153,7 +153,7 @@ class FastAnomalies(Anomalies):
         if not count:
             return
         score, region = np.empty(count, maps.dtype), np.empty(count, np.int32)
-        size = np.empty(count, np.int32)  # there are no more regions than pixels
+        size = np.empty(count, np.int32)  # There are no more regions than pixels.
         reach = 1 if self.connectivity == 8 else 0
         flat = np.ascontiguousarray(masks).view(np.uint8)
         n_regions = _collect(np.ascontiguousarray(maps), flat, reach, self.n_regions, score, region, size)
@@ -161,7 +161,7 @@ class FastAnomalies(Anomalies):
 
 
 class FastCounter(Counter):
-    """Second pass, compiled. Where scores crowd in few buckets it maps their bits instead, or sorts as the reference.
+    """Second pass, compiled. If scores crowd in few buckets, it maps their bits, or sorts as the reference does.
 
     Args:
         score: ``(U,)`` float32 or float64, ascending, distinct, finite.
@@ -213,7 +213,7 @@ class FastCounter(Counter):
             super().add(pixels)
             return
         self._pending += len(pixels)
-        if self._pending > 2**31 - 1:  # a bucket holds 31 bits
+        if self._pending > 2**31 - 1:  # A bucket holds 31 bits.
             _fold(self._table, self._gap)
             self._pending = len(pixels)
         values = sortable_bits(pixels) if self._bits else pixels

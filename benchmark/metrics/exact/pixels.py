@@ -19,14 +19,14 @@ from diadbench.benchmark.metrics.exact.spill import Budget, MapStore, blocks
 from diadbench.benchmark.metrics.exact.thresholds import Counts, Cuts, counts_at
 from diadbench.benchmark.metrics.protocols import Protocol
 
-#: metric -> (value, why it is NaN)
+#: metric -> (value, reason for NaN)
 Values = dict[str, tuple[float, str]]
 _KEYS = ("p_auroc", "p_ap", "p_f1max", "p_ioumax", "aupro")
 
 
 @dataclass(frozen=True)
 class PixelResult:
-    """Pixel metrics of one class; the ranking behind them, and the F1-max threshold (NaN where undefined)."""
+    """Pixel metrics of one class, the ranking behind them, and the F1-max threshold (NaN if undefined)."""
 
     values: Values
     ranking: Ranking | None = None
@@ -44,7 +44,7 @@ def engine() -> tuple[type[Anomalies], type[Counter]]:
 
 
 class PixelClass:
-    """Collects the maps and masks of one class, then computes its pixel metrics in a second pass."""
+    """Collect the maps and masks of one class, then compute its pixel metrics in a second pass."""
 
     def __init__(self, protocol: Protocol, budget: Budget) -> None:
         self.protocol = protocol
@@ -55,7 +55,7 @@ class PixelClass:
         self.double = False
 
     def add(self, maps: NDArray[Any], masks: NDArray[np.bool_] | None, *, borrow: bool = False) -> None:
-        """Take ``(B,H,W)`` maps and masks. ``borrow``: the caller keeps the maps unchanged, so they are not copied."""
+        """Add ``(B,H,W)`` maps and masks. With ``borrow`` no copy is made, and the caller must not change the maps."""
         self.n_images += len(maps)
         if masks is None:
             self.n_without_mask += len(maps)
@@ -67,7 +67,7 @@ class PixelClass:
             self.anomalies.add(floats, mask)
 
     def compute(self) -> PixelResult:
-        """Run the second pass. The maps stay; more may be added, and it may be called again."""
+        """Run the second pass. The maps are kept, so more may be added and it may be called again."""
         reason = self._undefined()
         if reason:
             return PixelResult({key: (float("nan"), reason) for key in _KEYS})
@@ -123,7 +123,7 @@ class PixelClass:
     def _cuts(self, dtype: Any) -> dict[str, Cuts]:
         protocol = self.protocol
         low, high = dtype(self.anomalies.low), dtype(self.anomalies.high)
-        if low == high:  # no threshold can be set between them
+        if low == high:  # No threshold can be set between them.
             return {}
         cuts: dict[str, Cuts] = {}
         if protocol.f1 == "grid":

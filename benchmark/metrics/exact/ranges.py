@@ -1,4 +1,4 @@
-"""Joins the rankings of several ranges of scores into one whose arrays lie on disk."""
+"""Join the rankings of several ranges of scores into one whose arrays lie on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COLUMNS = ("score", "positives", "below", "equal", "weight")
 
 
 class Ranges:
-    """Takes ascending ranges; a single one stays in memory as it is.
+    """Collect ascending ranges; a single range stays in memory.
 
     Args:
         directory: Where the temporary file lies; ``None``: the system's.

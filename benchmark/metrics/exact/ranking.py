@@ -1,4 +1,4 @@
-"""A ranking: all that the metrics need of scores and labels, and the exact metrics as pure functions of it.
+"""A ranking: the counts that the metrics need of scores and labels, and the exact metrics as pure functions of it.
 
 Every metric depends only on the distinct scores ``s_1 < .. < s_U`` of the ANOMALOUS items and, for each, on four
 numbers: how many anomalous items have it, their region weight, how many normal items lie below it, how many equal it.
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 #: Distinct scores handled at a time, so that temporaries stay small beside the ranking itself.
 BLOCK = 1 << 18
-#: Largest error of a metric that is rounding: sums of float64 over any number of scores stay well below it.
+#: Largest deviation that counts as rounding; sums of float64 over any number of scores stay well below it.
 ROUNDING = 1e-9
-#: What the rule ``smoothed`` adds to precision + recall (Dinomaly's code).
+#: Value that the rule ``smoothed`` adds to precision + recall (Dinomaly's code).
 SMOOTHING = 1e-7
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Anomalous scores and how the normal ones lie among them.
+    """Anomalous scores with the numbers of normal scores between them.
 
-    The arrays of a large class lie on disk (:class:`~diadbench.benchmark.metrics.exact.spill.DiskArray`): take slices
-    only.
+    The arrays of a large class lie on disk (:class:`~diadbench.benchmark.metrics.exact.spill.DiskArray`), so only
+    slices should be taken.
 
     Attributes:
         score: ``(U,)`` float32 or float64, ascending, distinct: the scores of anomalous items.
@@ -50,9 +50,9 @@ class Ranking:
 
 
 def bounded(value: float) -> float:
-    """Return an area or a mean of precisions, in [0, 1] by definition, without the last bit that a sum ran over it.
+    """Clip a metric that is in [0, 1] by definition if rounding moved it out.
 
-    Only rounding is cut: what lies further outside is a fault, and stays in sight.
+    Only rounding errors are clipped: a value further outside is a fault and stays visible.
     """
     inside = min(max(value, 0.0), 1.0)
     return inside if abs(value - inside) < ROUNDING else value
@@ -91,13 +91,13 @@ def _parts(ranking: Ranking) -> Iterator[_Part]:
 
 
 def _total(left: NDArray[np.int64], right: NDArray[np.int64]) -> int:
-    """Sum ``left * right`` exactly; a set of 20 Gpx overflows 64 bits."""
+    """Return the exact sum of ``left * right``; for a set of 20 Gpx it exceeds 64 bits."""
     high, low = right >> 31, right & 0x7FFFFFFF
     return (int(np.dot(left, high)) << 31) + int(np.dot(left, low))
 
 
 def auroc(ranking: Ranking) -> float:
-    """Area under the ROC curve; ties count one half. Needs both an anomalous and a normal item."""
+    """Return the area under the ROC curve; ties count one half. Needs both an anomalous and a normal item."""
     pairs = 0
     for part in _parts(ranking):
         pairs += _total(part.own, 2 * (ranking.n_negative - part.fp) + part.ties)
@@ -105,7 +105,7 @@ def auroc(ranking: Ranking) -> float:
 
 
 def average_precision(ranking: Ranking) -> float:
-    """Average precision: precision at each distinct score, weighted by the recall gained there (no interpolation)."""
+    """Return average precision: precision at each distinct score, weighted by the gain in recall (no interpolation)."""
     steps = (np.sum(part.own / ranking.n_positive * (part.tp / (part.tp + part.fp))) for part in _parts(ranking))
     return bounded(float(sum(steps)))
 
@@ -130,16 +130,16 @@ def f1_max(ranking: Ranking, smoothing: float = 0.0) -> tuple[float, float]:
 
 
 def iou_max(ranking: Ranking) -> float:
-    """Largest intersection over union over all thresholds; ``F / (2 - F)`` of the largest F1."""
+    """Return the largest intersection over union over all thresholds: ``F / (2 - F)`` of the largest F1."""
     return max(float(np.max(part.tp / (part.fp + ranking.n_positive))) for part in _parts(ranking))
 
 
 def aupro(ranking: Ranking, limit: float = 0.3) -> float:
-    """Area under the per-region-overlap curve up to the false positive rate ``limit``, divided by ``limit``.
+    """Return the area under the per-region-overlap curve up to the false positive rate ``limit``, divided by ``limit``.
 
-    The curve is the sum of one ramp for each distinct anomalous score: 0 until the normal items above it are passed,
-    then linear over those that tie with it, then its weight. Each ramp's area up to the limit has a closed form,
-    so nothing is sampled, and the curve is interpolated at the limit.
+    The curve is a sum of ramps, one for each distinct anomalous score: 0 below the rate of the normal items above the
+    score, linear over the items that tie with it, and then constant. The area of each ramp up to the limit has a closed
+    form, so nothing is sampled, and the curve is interpolated at the limit.
     Source: Bergmann et al., IJCV 129 (2021), section 5.
     """
     end = limit * ranking.n_negative

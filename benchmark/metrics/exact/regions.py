@@ -1,4 +1,4 @@
-"""Connected regions of masks: for each anomalous pixel the region that it belongs to."""
+"""Connected regions of masks: the region of each anomalous pixel."""
 
 from __future__ import annotations
 

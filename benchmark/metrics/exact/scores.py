@@ -49,7 +49,7 @@ def score_metrics(
 
 
 def undefined_reason(scores: NDArray[Any], labels: NDArray[np.bool_], noun: str) -> str:
-    """Return why metrics of ``(N,)`` scores are undefined, or ``""``. ``noun``: what one item is."""
+    """Return the reason why metrics of ``(N,)`` scores are undefined, or ``""``. ``noun`` names one item."""
     if not len(scores):
         return f"no test {noun}"
     if not np.isfinite(scores).all():

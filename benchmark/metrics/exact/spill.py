@@ -1,4 +1,4 @@
-"""Where maps wait for the second pass: in memory up to a limit, then in an unnamed temporary file."""
+"""Storage of maps until the second pass: in memory up to a limit, then in an unnamed temporary file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CHUNK = 1 << 20
 
 
 class Budget:
-    """Memory that all classes share for waiting maps, and the file that takes the rest.
+    """Memory that all classes share for stored maps, and the file for the rest.
 
     Args:
         limit: Bytes kept in memory.
-        directory: Where the temporary file lies; ``None``: the system's. It has no name, so nothing is left behind, not
-            even by a killed process.
+        directory: Directory of the temporary file; ``None``: the system's. The file has no name, so nothing remains
+            after the process, even if it is killed.
     """
 
     def __init__(self, limit: int = 256 << 20, directory: Path | None = None) -> None:
@@ -33,7 +33,7 @@ class Budget:
         self._file: IO[bytes] | None = None
 
     def append(self, values: NDArray[Any]) -> int:
-        """Write values at the end of the file; return their offset."""
+        """Append values to the file; return their offset."""
         if self._file is None:
             if self.directory is not None:
                 self.directory.mkdir(parents=True, exist_ok=True)
@@ -43,14 +43,14 @@ class Budget:
         return offset
 
     def read_into(self, offset: int, values: NDArray[Any]) -> None:
-        """Fill ``(n,)`` contiguous values with what was written at ``offset``."""
+        """Read ``(n,)`` contiguous values from ``offset`` of the file."""
         assert self._file is not None
         self._file.seek(offset)
         self._file.readinto(values.data)  # type: ignore[attr-defined]
 
 
 class DiskArray:
-    """A growing one-dimensional array in a budget's file, read by slices as they are asked for."""
+    """A growing one-dimensional array in a budget's file, read in slices."""
 
     def __init__(self, budget: Budget, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
@@ -62,7 +62,7 @@ class DiskArray:
         return self._ends[-1] if self._ends else 0
 
     def append(self, values: NDArray[Any]) -> None:
-        """Write ``(n,)`` values at the end."""
+        """Append ``(n,)`` values."""
         offset = self._budget.append(np.ascontiguousarray(values, self.dtype))
         self._offsets.append(offset)
         self._ends.append(len(self) + len(values))
@@ -84,17 +84,17 @@ class DiskArray:
 
 @dataclass
 class MapStore:
-    """The maps of one class, in the order they came. Order and batch size change no metric."""
+    """The maps of one class, in the order in which they were added. Order and batch size change no metric."""
 
     budget: Budget
     entries: list[NDArray[Any] | DiskArray] = field(default_factory=list)
 
     def keep(self, maps: NDArray[Any]) -> None:
-        """Keep a reference: the caller promises that the values stay (a memory map of maps on disk)."""
+        """Keep a reference. The caller guarantees that the values don't change (a memory map of maps on disk)."""
         self.entries.append(maps)
 
     def add(self, maps: NDArray[Any]) -> None:
-        """Keep a copy, in memory while the budget lasts, else in the file. A read-only memory map is kept as it is."""
+        """Keep a copy, in memory within the budget, else in the file. A read-only memory map is kept as it is."""
         if isinstance(maps, np.memmap) and maps.mode == "r":
             self.keep(maps)
         elif self.budget.used + maps.nbytes <= self.budget.limit:
@@ -131,7 +131,7 @@ def blocks(maps: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def release(maps: NDArray[Any]) -> None:
-    """Let the pages of a file-backed memory map go, so that streaming over a file does not fill the memory."""
+    """Release the pages of a file-backed memory map, so that streaming over a file doesn't fill the memory."""
     mapping = getattr(maps, "_mmap", None)
     if isinstance(mapping, mmap.mmap) and getattr(maps, "mode", "") == "r" and hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)

@@ -1,7 +1,7 @@
-"""What published codes compute at fixed thresholds: ADer's grid, ADer's and DiAD's AU-PRO, ADEval's bins.
+"""Metrics that published codes compute at fixed thresholds: ADer's grid, ADer's and DiAD's AU-PRO, ADEval's bins.
 
-Each is a set of cuts: edges among which the pixels (or image scores) are counted. Counting is exact; the metrics at the
-cuts follow each source to the letter, its roundings included.
+Each is a set of cuts: edges at which the pixels (or image scores) are counted. Counting is exact; the metrics at the
+cuts follow each source exactly, including its rounding.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Cuts:
     high: Any = None
 
     def count(self, ordered: NDArray[Any]) -> NDArray[np.int64]:
-        """Return for each edge how many of the ``(n,)`` ascending items fall short of it."""
+        """Return for each edge how many of the ``(n,)`` ascending items lie below it (or up to it, see ``side``)."""
         if self.high is not None:
             ordered = (ordered - self.low) / (self.high - self.low)
         return np.searchsorted(ordered, self.edges, self.side).astype(np.int64)
@@ -42,7 +42,7 @@ class Cuts:
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts at each edge: what lies above it. All ``(T,)``; ``overlap`` is the mean per-region overlap there."""
+    """Number of items above each edge. All arrays are ``(T,)``; ``overlap`` is the mean per-region overlap there."""
 
     tp: NDArray[np.int64]
     fp: NDArray[np.int64]
@@ -52,7 +52,7 @@ class Counts:
 
 
 def counts_at(cuts: Cuts, ranking: Ranking, short: NDArray[np.int64]) -> Counts:
-    """Combine a ranking with ``short``, how many of ALL items fall short of each edge."""
+    """Combine a ranking with ``short``, the number of ALL items that don't pass each edge."""
     positives = np.zeros(len(cuts.edges), np.int64)
     above = np.zeros(len(cuts.edges))
     for start in range(0, len(ranking.score), BLOCK):
@@ -67,12 +67,12 @@ def counts_at(cuts: Cuts, ranking: Ranking, short: NDArray[np.int64]) -> Counts:
 
 
 def grid_cuts(low: Any, high: Any) -> Cuts:
-    """ADer's 21 thresholds 0, 0.05, .., 1 on maps that are min-max normalised over the class, compared with ``>``."""
+    """Return ADer's 21 thresholds 0, 0.05, .., 1 on maps min-max normalised over the class, compared with ``>``."""
     return Cuts(np.arange(0.0, 1.0 + 1e-3, 0.05), "right", low, high)
 
 
 def grid_f1_iou(counts: Counts) -> tuple[float, float]:
-    """F1-max and IoU-max over ADer's grid, with its 1e-8 in the denominators."""
+    """Return F1-max and IoU-max over ADer's grid, with its 1e-8 in the denominators."""
     predicted = counts.tp + counts.fp
     precision = counts.tp / (predicted + _EPS)
     recall = counts.tp / (counts.n_positive + _EPS)
@@ -82,14 +82,14 @@ def grid_f1_iou(counts: Counts) -> tuple[float, float]:
 
 
 def step_cuts(low: Any, high: Any, steps: int) -> Cuts:
-    """Thresholds ``arange(min, max, (max - min) / steps)``, compared with ``>``; in the precision of the maps."""
+    """Return the thresholds ``arange(min, max, (max - min) / steps)``, compared with ``>``; in the maps' precision."""
     return Cuts(np.arange(low, high, (high - low) / steps), "right")
 
 
 def step_pro(counts: Counts, limit: float, *, from_minimum: bool) -> float:
-    """AU-PRO of ADer and DiAD: points with FPR < limit, FPR rescaled, trapezoid; NaN with fewer than two such points.
+    """Return AU-PRO as ADer and DiAD do: points with FPR < limit, FPR rescaled, trapezoid; NaN below two points.
 
-    Nothing is interpolated at the limit, so it does not converge to the exact value with more steps.
+    Nothing is interpolated at the limit, so the value doesn't converge to the exact one with more steps.
     """
     fpr = counts.fp / counts.n_negative
     kept = fpr < limit
@@ -101,26 +101,26 @@ def step_pro(counts: Counts, limit: float, *, from_minimum: bool) -> float:
 
 
 def bin_cuts(low: Any, high: Any, bins: int) -> Cuts:
-    """ADEval's bins: linear from minimum to maximum in float32, half open, so the top item falls beyond the last."""
+    """Return ADEval's bins: linear in float32 from minimum to maximum, half open, so the top item is beyond them."""
     unit = np.linspace(0.0, 1.0, num=bins + 1, dtype=np.float32)
     return Cuts(unit * (float(high) - float(low)) + float(low), "left")
 
 
 def bin_auroc(counts: Counts) -> float:
-    """ADEval's AU-ROC: trapezoid between the bin edges (it has no points at (0,0) and (1,1))."""
+    """Return ADEval's AU-ROC: the trapezoid between bin edges, without points at (0,0) and (1,1)."""
     fpr, tpr = counts.fp / counts.n_negative, counts.tp / counts.n_positive
     return bounded(float(np.trapezoid(tpr[::-1], fpr[::-1])))
 
 
 def bin_ap(counts: Counts) -> float:
-    """ADEval's AP: the trapezoid of the PR curve, not the step sum; precision is 1 where nothing is predicted."""
+    """Return ADEval's AP: the trapezoid of the PR curve, not the step sum; precision is 1 without predictions."""
     predicted = counts.tp + counts.fp
     precision = np.divide(counts.tp, predicted, out=np.ones(len(predicted)), where=predicted > 0)
     return bounded(float(np.trapezoid(precision[::-1], (counts.tp / counts.n_positive)[::-1])))
 
 
 def bin_pro(counts: Counts, limit: float) -> float:
-    """ADEval's AU-PRO: trapezoid between bin edges, the last one cut at the limit with a linear interpolation.
+    """Return ADEval's AU-PRO: the trapezoid between bin edges, the last one interpolated linearly at the limit.
 
     NaN where no edge lies below the limit.
     """

@@ -31,11 +31,11 @@ _NAN = float("nan")
 
 @dataclass
 class FurtherClass:
-    """Computes the metrics that a protocol asks for by name, of one class.
+    """Compute the metrics of one class that a protocol requests by name.
 
     Attributes:
-        wanted: The metrics.
-        images: What AUPIMO needs to know of each image, where it is asked for.
+        wanted: The requested metrics.
+        images: Per-image data for AUPIMO, if it is requested.
     """
 
     wanted: tuple[Named, ...]
@@ -43,11 +43,11 @@ class FurtherClass:
 
     @classmethod
     def of(cls, keys: Iterable[str]) -> FurtherClass:
-        """Return the object for metrics by name."""
+        """Return the object for metrics given by name."""
         return cls(tuple(map(named, keys)))
 
     def add(self, maps: NDArray[Any], masks: NDArray[np.bool_] | None) -> None:
-        """Take ``(B,H,W)`` maps and masks, in the order in which the class keeps its maps."""
+        """Add ``(B,H,W)`` maps and masks, in the order in which the class keeps its maps."""
         if masks is not None and any(one.family.stem == "aupimo" for one in self.wanted):
             self.images.add(as_floats(maps), masks)
 
@@ -70,8 +70,8 @@ class FurtherClass:
 
         Args:
             pixels: The maps of the class.
-            ranking: Its anomalous pixels among all; ``None`` where pixel metrics are undefined.
-            reason: Why they are.
+            ranking: Ranking of its anomalous pixels among all pixels; ``None`` if pixel metrics are undefined.
+            reason: Why pixel metrics are undefined.
             normal: Normal scores of the class.
         """
         wanted = [one for one in self.wanted if one.level != "image"]

@@ -24,9 +24,9 @@ class Family:
         stem: The name before ``@``.
         label: As papers print it.
         level: What is scored; it decides the letter after the label.
-        parameters: What stands behind ``@``, in words, for messages.
-        read: From the text behind ``@`` to values; raises ValueError.
-        default: Text that is meant where there is no ``@``; ``None``: one must be given.
+        parameters: Description of the text after ``@``, for messages.
+        read: Converts the text after ``@`` to values; raises ValueError.
+        default: Text that is used without ``@``; ``None``: a text is required.
         definition: What is computed, in one sentence.
         source: Who defined it.
         normal: Whether it needs scores of normal training or validation images.
@@ -48,7 +48,7 @@ class Named:
     """A metric with its parameters: ``aupro@0.05``.
 
     Attributes:
-        key: As it was written.
+        key: Key as the user wrote it.
         family: The metric.
         values: Its parameters.
     """
@@ -59,18 +59,18 @@ class Named:
 
     @property
     def label(self) -> str:
-        """As papers print it; with the parameters where they were given."""
+        """Return the label as papers print it, with the parameters if they were given."""
         given = self.key.partition("@")[2]
         return f"{self.family.label}@{given}" if given else self.family.label
 
     @property
     def level(self) -> Level:
-        """What is scored."""
+        """Return the level of the scored items."""
         return self.family.level
 
     @property
     def letter(self) -> str:
-        """Letter of the level: I, P, R or S."""
+        """Return the letter of the level: I, P, R or S."""
         return self.level[0].upper()
 
 

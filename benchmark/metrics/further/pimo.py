@@ -1,4 +1,4 @@
-"""AUPIMO: recall of each anomalous image, over a false positive rate that only normal images decide.
+"""AUPIMO: recall of each anomalous image over a false positive rate that is computed on normal images alone.
 
 Source: Bertoldo et al., arXiv 2401.01984, and its authors' code: 300,000 thresholds equally spaced between the least
 and the largest score of the normal images; false positive rate: mean over normal images; recall: of the pixels of one
@@ -21,13 +21,13 @@ from diadbench.benchmark.metrics.further.selection import Pixels, order_statisti
 
 #: Number of thresholds in the authors' code.
 THRESHOLDS = 300_000
-#: With this many points or fewer between the bounds the authors' code refuses to integrate.
+#: The authors' code refuses to integrate with this many points or fewer between the bounds.
 TOO_FEW = 30
 
 
 @dataclass
 class PerImage:
-    """What AUPIMO needs to know of each image: which are normal, and the scores of anomalous pixels.
+    """Per-image data for AUPIMO: which images are normal, and the scores of anomalous pixels.
 
     Attributes:
         normal: For each image in order, whether its mask is empty.
@@ -44,7 +44,7 @@ class PerImage:
     high: float = -math.inf
 
     def add(self, maps: NDArray[Any], masks: NDArray[np.bool_]) -> None:
-        """Take ``(B,H,W)`` float maps with their masks."""
+        """Add ``(B,H,W)`` float maps with their masks."""
         for one, mask in zip(maps, masks):
             normal = not mask.any()
             self.normal.append(normal)
@@ -76,12 +76,12 @@ class PerImage:
 def aupimo(
     images: PerImage, pixels: Pixels, dtype: np.dtype[Any], bounds: tuple[float, float], steps: int = THRESHOLDS
 ) -> tuple[float, str]:
-    """Return AUPIMO in [0,1] and why it is NaN.
+    """Return AUPIMO in [0,1] and the reason if it is NaN.
 
     Args:
-        images: What was noted of each image.
-        pixels: The pixels of normal images; three to five passes.
-        dtype: Theirs.
+        images: Data collected of each image.
+        pixels: The pixels of normal images; they are read three to five times.
+        dtype: Type of the pixels.
         bounds: Smallest and largest false positive rate.
         steps: Number of thresholds.
     """
@@ -121,8 +121,8 @@ def _shared_rate(
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Return ascending thresholds, and the false positive rate at each.
 
-    Only the highest pixels decide it where it matters: those above the score that four times the upper bound passes.
-    Thresholds below that score are left out, for their rates are further from the bound than rate 0 is.
+    Only the pixels above the score that four times the upper bound passes are needed. Thresholds below that score are
+    left out, because their rates are further from the bound than rate 0 is.
     """
     total = images.n_normal_pixels
     rank = max(0, total - 1 - math.ceil(4 * bounds[1] * total))

@@ -1,4 +1,4 @@
-"""PG and PB: how much of a stream can be sorted before anybody looks at it.
+"""PG and PB: the share of a stream that can be sorted automatically before a person inspects it.
 
 PG: the share of normal items that score below all but the allowed share of the anomalous ones. PB: the share of
 anomalous items that score above all but the allowed share of the normal ones. Ties at the threshold count against both.

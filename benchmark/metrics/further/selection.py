@@ -1,4 +1,4 @@
-"""Order statistics of streamed pixels: exact, in as many passes as a value has 16-bit digits, in 512 KB."""
+"""Exact order statistics of streamed pixels, in one pass per 16-bit digit of a value and with 512 KB of memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from diadbench.benchmark.metrics.exact.ranking import BLOCK, Ranking
 
 _DIGIT = 16
-#: Gives the pixels anew for each pass, flat, of one dtype.
+#: Returns the pixels again for each pass, flat, all of one dtype.
 Pixels = Callable[[], Iterator[NDArray[Any]]]
 
 
@@ -26,7 +26,7 @@ def streamed_quantile(pixels: Pixels, dtype: np.dtype[Any], count: int, level: f
 
     Args:
         pixels: All pixels.
-        dtype: float32 or float64: theirs.
+        dtype: float32 or float64: type of the pixels.
         count: Number of pixels that are not anomalous.
         level: Level of the quantile in [0,1].
         without: Ranking of the anomalous pixels, which are left out.
@@ -60,9 +60,9 @@ def order_statistics(
 
     Args:
         pixels: The pixels.
-        dtype: float32 or float64: theirs.
+        dtype: float32 or float64: type of the pixels.
         ranks: Ranks in ``[0, n)``.
-        without: Ranking whose anomalous pixels don't count; they are among the pixels.
+        without: Ranking of anomalous pixels that are among the pixels but don't count.
     """
     digits = dtype.itemsize * 8 // _DIGIT
     prefixes, left = [0] * len(ranks), list(ranks)
@@ -85,7 +85,7 @@ def order_statistics(
 
 
 def _count(counts: dict[int, NDArray[np.int64]], keys: NDArray[Any], digit: int, weights: NDArray[Any] | None) -> None:
-    """Add up the digit of those keys whose upper digits are one of the prefixes."""
+    """Count the current digit of those keys whose upper digits are one of the prefixes."""
     upper = keys >> keys.dtype.type(digit * _DIGIT)
     for prefix, found in counts.items():
         inside = (
@@ -99,7 +99,7 @@ def _count(counts: dict[int, NDArray[np.int64]], keys: NDArray[Any], digit: int,
 
 
 def _ordered(values: NDArray[Any]) -> NDArray[Any]:
-    """Map finite floats to unsigned integers of their size in the same order, equal where equal."""
+    """Map finite floats to unsigned integers of the same width and order; equal values stay equal."""
     size = values.dtype.itemsize
     signed, unsigned = (np.int32, np.uint32) if size == 4 else (np.int64, np.uint64)
     bits = (values + values.dtype.type(0)).view(signed)  # -0.0 becomes 0.0

@@ -1,1 +1,1 @@
-"""The commands, a module each: parse what is typed, call what does the work."""
+"""The commands, one module each, which parse arguments and call the functions that do the work."""

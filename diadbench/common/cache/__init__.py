@@ -1,1 +1,1 @@
-"""Arrays that are computed once and read by everyone, and what lies in the cache directory."""
+"""Arrays that are computed once and shared by all processes, and the inventory of the cache directory."""

@@ -1,9 +1,9 @@
 """Arrays on disk, computed once, memory-mapped by every cell and process: images, features, patches, latents.
 
-An array has rows of one shape and type. It lies in ``<key>/``, in shards of at most a gigabyte, each in a directory of
-its own; an array of one shard lies in ``<key>/`` itself. The key is a digest of all that decides the content, so an
-array can't be out of date. One process builds it and others wait. A build that was killed goes on after the last shard
-that it finished.
+An array has rows of one shape and type. It lies in ``<key>/`` in shards of at most a gigabyte, each in its own
+directory; an array of one shard lies in ``<key>/`` itself. The key is a digest of all that decides the content, so an
+array can't be out of date. One process builds it and others wait. A build that was killed resumes after its last
+finished shard.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from diadbench.common.files import read_json, write_json
 
 #: ``progress(done, total, "what")``
 Progress = Callable[[int, int, str], None]
-#: ``fill(rows, put, progress)`` puts these rows of the array, or as many of them as can be made.
+#: ``fill(rows, put, progress)`` writes these rows of the array, or those that can be made.
 Fill = Callable[[range, Put, Progress], None]
 IntArray = npt.NDArray[np.int64]
 
-#: Largest ``data.bin``.
+#: Maximum size of ``data.bin``.
 SHARD_BYTES = 1_000_000_000
-#: Says what the array is, for ``diadbench cache list`` and for those who don't know the shape of a row yet.
+#: File with a description of the array, for ``diadbench cache list`` and for readers that don't know its row shape.
 ABOUT = "array.json"
 _RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class ArrayPlan:
-    """An array that is wanted.
+    """A requested array.
 
     Attributes:
-        directory: Where it shall lie; its name is the key. In the shared cache this is ``<cache>/<kind>/<key>``.
+        directory: Its directory, whose name is the key. In the shared cache this is ``<cache>/<kind>/<key>``.
         count: Number of rows.
         row_shape: Shape of a row.
         dtype: Numpy name of the values' type.
-        fill: Makes rows.
-        what: What the rows are, in the plural.
+        fill: Function that makes rows.
+        what: Name of the rows in the plural.
         about: What the array belongs to, for people.
-        shard_rows: Most rows of a shard, where less than a gigabyte shall be lost with a killed build; else ``None``.
-        batch: Shards but the last have a multiple of so many rows.
-        shared: Whether it lies in the shared cache, or in a cell's own directory.
+        shard_rows: Maximum number of rows of a shard, to lose less than a gigabyte with a killed build; else ``None``.
+        batch: Number of rows of which all shards but the last have a multiple.
+        shared: Whether it lies in the shared cache instead of a cell's own directory.
     """
 
     directory: Path
@@ -68,12 +68,12 @@ class ArrayPlan:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the whole."""
+        """Return the shape of the whole array."""
         return (self.count, *self.row_shape)
 
     @property
     def shards(self) -> list[tuple[Path, range]]:
-        """Directory and rows of each shard."""
+        """Return directory and rows of each shard."""
         most = min(self.shard_rows or self.count, SHARD_BYTES // max(1, size_of(self.row_shape, self.dtype)))
         length = max(most // self.batch * self.batch, self.batch)
         starts = range(0, max(self.count, 1), length)
@@ -86,7 +86,7 @@ class ArrayPlan:
 
     @property
     def remedy(self) -> str:
-        """What to do when the disk is full."""
+        """Return advice for a full disk."""
         return MOVE_CACHE if self.shared else MOVE_RUN
 
 
@@ -110,7 +110,7 @@ class CachedArray:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
+        """Return the type of the values."""
         return np.dtype(self.parts[0].dtype)
 
     def __getitem__(self, row: int) -> Array:
@@ -120,7 +120,7 @@ class CachedArray:
         return found
 
     def value(self, row: int) -> Any:
-        """Return what was kept beside a row."""
+        """Return the value stored with a row."""
         part, place = divmod(row, self.parts[0].shape[0])
         return self.parts[part].values[place]
 
@@ -137,7 +137,7 @@ class CachedArray:
 
 
 class _FillError(Exception):
-    """The making of rows met an error of the file system, which says nothing about the cache's own disk."""
+    """A file-system error while rows were made, which is unrelated to the cache's own disk."""
 
     def __init__(self, reason: OSError) -> None:
         super().__init__(str(reason))
@@ -145,7 +145,7 @@ class _FillError(Exception):
 
 
 def batches(make: Callable[[list[int]], Array], size: int) -> Fill:
-    """Return a fill that makes rows in batches: ``make(positions)`` returns their rows ``(n, ...)``."""
+    """Return a function that fills rows in batches: ``make(positions)`` returns their rows ``(n, ...)``."""
 
     def fill(rows: range, put: Put, progress: Progress) -> None:
         for start in range(0, len(rows), size):
@@ -158,17 +158,17 @@ def batches(make: Callable[[list[int]], Array], size: int) -> Fill:
 
 
 def known_row_shape(directory: Path) -> tuple[int, ...] | None:
-    """Return the shape of a row as an earlier build wrote it down, ``None`` where there was none."""
+    """Return the shape of a row that an earlier build recorded, ``None`` if there was none."""
     said = read_json(directory / ABOUT)
     shape = said.get("shape") if isinstance(said, dict) else None
     return tuple(shape[1:]) if isinstance(shape, list) else None
 
 
 def load(plan: ArrayPlan) -> CachedArray | None:
-    """Return the finished array, or ``None`` when there is none or a part of it is damaged."""
+    """Return the finished array, or ``None`` if it is missing or a part of it is damaged."""
     if plan.shared:
         mark_used(plan.directory)
-    whole = load_shard(plan.directory, plan.shape, plan.dtype)  # earlier versions wrote one shard of any size
+    whole = load_shard(plan.directory, plan.shape, plan.dtype)  # Earlier versions wrote one shard of any size.
     if whole is not None or len(plan.shards) == 1:
         return CachedArray((whole,)) if whole else None
     parts = [_load_part(plan, *part) for part in plan.shards]
@@ -176,17 +176,17 @@ def load(plan: ArrayPlan) -> CachedArray | None:
 
 
 def build(plan: ArrayPlan, progress: Progress | None = None) -> CachedArray | None:
-    """Load an array, or make what is missing of it, or wait for the process that makes it.
+    """Load an array, or build its missing parts, or wait for the process that builds it.
 
     Args:
-        plan: What is wanted.
-        progress: Called with the rows done.
+        plan: The requested array.
+        progress: Called with the number of rows done.
 
     Returns:
-        The array; ``None`` when ``plan.fill`` left out rows. Shards that have all their rows are kept.
+        The array; ``None`` if ``plan.fill`` left out rows. Complete shards are kept.
 
     Raises:
-        UserError: The disk is full or the directory can't be written. Nothing half made is ever taken for a shard.
+        UserError: The disk is full or the directory can't be written. Incomplete data are never taken for a shard.
     """
     tell = progress or (lambda done, total, what: None)
     if plan.shared:
@@ -202,7 +202,7 @@ def build(plan: ArrayPlan, progress: Progress | None = None) -> CachedArray | No
 
 @contextlib.contextmanager
 def _locked(plan: ArrayPlan, progress: Progress) -> Iterator[None]:
-    lock = FileLock(str(plan.directory / "lock"))  # flock: the lock of a killed process is free again
+    lock = FileLock(str(plan.directory / "lock"))  # With flock the lock of a killed process is free again.
     while True:
         try:
             lock.acquire(timeout=_RETRY_SECONDS)
@@ -252,7 +252,7 @@ def _load_part(plan: ArrayPlan, directory: Path, rows: range) -> Shard | None:
 
 
 def _remove_others(plan: ArrayPlan, wanted: set[Path]) -> None:
-    """Remove shards of another division of the rows, which would only take space."""
+    """Remove shards of another division of the rows, which are no longer used."""
     if plan.directory not in wanted:
         remove_shard(plan.directory)
     for path in plan.directory.iterdir():

@@ -1,4 +1,4 @@
-"""Free the cache directory, and take nothing from under a process that builds or reads it."""
+"""Clear the cache directory without removing anything that a process builds or reads."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from diadbench.common.cache.inventory import KINDS, Entry, check_kind, entries, 
 from diadbench.common.cache.usage import usage_lock, used_entries
 from diadbench.common.errors import UserError
 
-#: Begin of the name of what is being removed.
+#: Prefix of entries that are being removed.
 _DOOMED = ".cleared-"
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @dataclass(frozen=True)
 class Cleared:
-    """What was removed, and what was not because a process uses it."""
+    """The entries that were removed, and those that were kept because a process uses them."""
 
     removed: list[Entry]
     kept: list[Entry]
 
     @property
     def freed(self) -> int:
-        """Bytes."""
+        """Return the freed bytes."""
         return sum(entry.size for entry in self.removed)
 
 
@@ -43,16 +43,16 @@ def clear(
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Cleared:
-    """Remove what no process uses.
+    """Remove entries that no process uses.
 
-    Entries are renamed first, while nobody can begin to use them, and then removed. A process that wants one of them
-    afterwards builds it anew. Leftovers of a clearing that was killed are removed too.
+    Entries are first renamed, while no process can start to use them, and then removed. A process that needs one of
+    them later builds it again. Leftovers of a killed call are removed too.
 
     Args:
         root: The cache directory.
-        kind: This kind only.
-        unused_for: Only what nobody used for so long: ``90m``, ``12h``, ``30d``, ``2w``.
-        dry_run: Remove nothing; say what would be.
+        kind: Remove only this kind.
+        unused_for: Remove only what was not used for this long: ``90m``, ``12h``, ``30d``, ``2w``.
+        dry_run: Remove nothing; return what would be removed.
         progress: Called with (bytes removed, bytes).
 
     Raises:
@@ -79,7 +79,7 @@ def seconds(period: str) -> float:
 
 
 def _take_away(root: Path, free: Iterable[Entry]) -> list[Entry]:
-    """Rename what is still free; return these entries."""
+    """Rename the entries that are still free; return them."""
     taken = []
     with usage_lock(root):
         used = used_entries(root)
@@ -87,7 +87,7 @@ def _take_away(root: Path, free: Iterable[Entry]) -> list[Entry]:
             with ExitStack() as stack:
                 if entry.name not in used and (KINDS[entry.kind].small or hold_locks(entry.paths[0], stack)):
                     for path in entry.paths:
-                        with contextlib.suppress(FileNotFoundError):  # another clearing was faster
+                        with contextlib.suppress(FileNotFoundError):  # Another process has cleared it.
                             os.replace(path, path.with_name(f"{_DOOMED}{uuid.uuid4().hex}"))
                     taken.append(entry)
     return taken
@@ -102,7 +102,7 @@ def _remove(paths: Iterable[Path], progress: Callable[[int, int], None] | None) 
     found = [one for path in paths for one in files_below(path)]
     total = sum(status.st_size for _, status in found)
     done = 0
-    for path, status in reversed(found):  # what is in a directory comes after it
+    for path, status in reversed(found):  # the content of a directory comes after the directory
         with contextlib.suppress(FileNotFoundError):
             if path.is_dir() and not path.is_symlink():
                 path.rmdir()

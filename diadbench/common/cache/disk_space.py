@@ -1,4 +1,4 @@
-"""A full disk is an error with a message: space is reserved before it is used, and nothing writes through a map."""
+"""Report a full disk as an error: space is reserved before it is used, and nothing writes through a memory map."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from diadbench.common.errors import UserError
 
-#: What helps where the shared cache has no room.
+#: Advice for a shared cache without room.
 MOVE_CACHE = "free some space (diadbench cache clear), or set DIADBENCH_CACHE to another disk"
-#: What helps where a run directory has no room.
+#: Advice for a run directory without room.
 MOVE_RUN = "free some space, or start the run on another disk with --out"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
-#: The file system can't reserve space. A plain write still says when the disk is full.
+#: Error codes of file systems that can't reserve space. A plain write still reports a full disk.
 _NO_RESERVE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV)
 
 
@@ -26,7 +26,7 @@ def reserve(handle: int, size: int) -> None:
     """Reserve ``size`` bytes of an open file on its disk.
 
     Raises:
-        OSError: ``ENOSPC`` when the disk is full, ``EDQUOT`` when the user's share of it is.
+        OSError: ``ENOSPC`` if the disk is full, ``EDQUOT`` if the user's quota is used up.
     """
     if not size or not hasattr(os, "posix_fallocate"):
         return
@@ -38,16 +38,16 @@ def reserve(handle: int, size: int) -> None:
 
 
 def reserve_file(path: Path) -> None:
-    """Reserve the whole size of a file that shall be written through a memory map; raises as :func:`reserve`.
+    """Reserve the whole size of a file that is written through a memory map; raises as :func:`reserve`.
 
-    Without it a full disk would end the process by SIGBUS at some later write.
+    Without this, a full disk would end the process by SIGBUS at a later write.
     """
     with open(path, "r+b") as file:
         reserve(file.fileno(), path.stat().st_size)
 
 
 def check_space(directory: Path, size: int, what: str, remedy: str = MOVE_CACHE) -> None:
-    """Raise UserError when the disk of ``directory`` has less than ``size`` bytes free for ``what``."""
+    """Raise UserError if the disk of ``directory`` has less than ``size`` bytes free for ``what``."""
     free = shutil.disk_usage(directory).free
     if free < size:
         raise UserError(
@@ -70,7 +70,7 @@ def writing(directory: Path, remedy: str = MOVE_CACHE) -> Iterator[None]:
 
 
 def shown_bytes(size: int) -> str:
-    """Return a size as people read it: ``23.40 GB``, ``3.4 MB``, ``12 kB``, ``480 B``."""
+    """Return a size for people: ``23.40 GB``, ``3.4 MB``, ``12 kB``, ``480 B``."""
     for unit, bytes_of, digits in (("GB", 10**9, 2), ("MB", 10**6, 1), ("kB", 10**3, 0)):
         if size >= bytes_of:
             return f"{size / bytes_of:.{digits}f} {unit}"

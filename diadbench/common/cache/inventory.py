@@ -1,6 +1,6 @@
-"""What lies in the cache directory: of which kind, how large, last used when, and whether a process uses it now.
+"""Inventory of the cache directory: kind, size, last use, and whether a process uses an entry now.
 
-Only files with the names that this program gives are seen, so nothing else that lies there is ever listed or removed.
+Only files with this program's names are considered, so other files there are never listed or removed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Kind:
 
     Attributes:
         pattern: Names of entries in it.
-        about: What an entry is, where it doesn't say so itself.
-        small: The files are small notes, listed as one entry; whoever misses one makes it again.
+        about: Description of an entry that has none of its own.
+        small: Whether the files are small notes, which are listed as one entry and made again if needed.
     """
 
     pattern: str
@@ -53,7 +53,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """Something in the cache directory that can be removed as a whole.
+    """An entry of the cache directory that can be removed as a whole.
 
     Attributes:
         kind: Key of :data:`KINDS`.
@@ -73,16 +73,16 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """``kind/name``, as processes mark it."""
+        """Return ``kind/name``, the mark that processes use."""
         return f"{self.kind}/{self.paths[0].name}"
 
 
 def entries(root: Path, kind: str | None = None) -> list[Entry]:
-    """Return what lies in a cache directory, by kind and the largest first.
+    """Return the entries of a cache directory, by kind and the largest first.
 
     Args:
         root: The cache directory; it need not exist.
-        kind: This kind only.
+        kind: Return only this kind.
 
     Raises:
         UserError: Unknown kind.
@@ -100,7 +100,7 @@ def check_kind(kind: str | None) -> None:
 
 
 def living_use(root: Path) -> set[str]:
-    """Return what living processes use; nothing where none ever did, or where this user may not look."""
+    """Return the entries in use by living processes; none if there are no marks or this user can't read them."""
     if not (root / FOLDER).is_dir():
         return set()
     try:
@@ -111,7 +111,7 @@ def living_use(root: Path) -> set[str]:
 
 
 def hold_locks(path: Path, stack: ExitStack) -> bool:
-    """Take the locks of those who would build ``path``, for as long as ``stack`` lasts; ``False`` when one is held."""
+    """Hold the locks of processes that would build ``path`` until ``stack`` ends; ``False`` if one is held."""
     for lock in (path / "lock", path.with_name(f"{path.name}.lock"), path.with_name(f".{path.name}.lock")):
         if lock.is_file():
             try:
@@ -119,12 +119,12 @@ def hold_locks(path: Path, stack: ExitStack) -> bool:
             except Timeout:
                 return False
             except PermissionError:
-                continue  # of another user, who marks what he uses
+                continue  # The entry of another user, who marks what he uses.
     return True
 
 
 def files_below(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield a file, or a directory and all that is in it; what vanishes meanwhile is left out."""
+    """Yield a file, or a directory with its content; files that vanish meanwhile are left out."""
     for one in [path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())]:
         try:
             yield one, one.lstat()
@@ -155,13 +155,13 @@ def _entry(kind: str, paths: tuple[Path, ...], about: str, used: set[str]) -> En
 
 
 def _last_used(path: Path, status: os.stat_result) -> float:
-    """Return when a file was used. Notes are read to be listed, directories to be looked through: that is no use."""
+    """Return the time of last use. Reading notes and listing directories for the inventory doesn't count as use."""
     looked_at = path.suffix in (".json", ".lock") or path.name == "lock" or path.is_dir()
     return status.st_mtime if looked_at else max(status.st_mtime, status.st_atime)
 
 
 def _about(path: Path) -> str:
-    """Return what an entry says that it belongs to; ``""`` when it says nothing."""
+    """Return the description in an entry of what it belongs to; ``""`` if it has none."""
     said = read_json(path / "array.json") if path.is_dir() else None
     if isinstance(said, dict) and said.get("about"):
         return str(said["about"])

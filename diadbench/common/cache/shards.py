@@ -1,7 +1,7 @@
 """One shard of a cached array: some of its rows in a file, with a checksum for each.
 
-A shard is a directory with ``data.bin`` (the rows, raw) and ``meta.json`` (shape, a checksum for each row, and the
-date of ``data.bin``). ``meta.json`` is written last: without it there is no shard.
+A shard is a directory with ``data.bin`` (the raw rows) and ``meta.json`` (shape, a checksum for each row, and the date
+of ``data.bin``). ``meta.json`` is written last and makes the shard valid.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ FILES = ("meta.json", "data.bin", "data.bin.tmp")
 
 
 class WriteError(OSError):
-    """A row couldn't be written: the disk is full, or can't be reached any more."""
+    """A row couldn't be written: the disk is full or can no longer be reached."""
 
 
 class Put(Protocol):
-    """Writes one row of an array. May be called from several threads."""
+    """Write one row of an array. May be called from several threads."""
 
     def __call__(self, row: int, content: Array, value: Any = None) -> None:
-        """Write row number ``row`` of the whole array; ``value`` is a plain value kept beside it."""
+        """Write row number ``row`` of the whole array; ``value`` is a plain value stored with it."""
 
 
 @dataclass
 class Shard:
-    """A finished shard. The memory map is opened on first use and again in each process that it is sent to.
+    """A finished shard. The memory map is opened on first use, again in each process that receives it.
 
     Attributes:
-        directory: Where it lies.
+        directory: Directory of the shard.
         shape: ``(rows, ...)``.
         dtype: Numpy name of the values' type.
-        values: What was kept beside each row.
+        values: Value stored with each row.
     """
 
     directory: Path
@@ -54,22 +54,22 @@ class Shard:
 
     @property
     def rows(self) -> Array:
-        """The rows, read-only, straight from the page cache."""
+        """Return the read-only rows, directly from the page cache."""
         if self._map is None:
             self._map = np.memmap(self.directory / "data.bin", dtype=self.dtype, mode="r", shape=self.shape)
         return self._map
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_map": None}  # pickling a memory map would copy its content
+        return {**self.__dict__, "_map": None}  # Pickling a memory map would copy its content.
 
 
 def size_of(shape: Sequence[int], dtype: str) -> int:
-    """Return the bytes of an array."""
+    """Return the size of an array in bytes."""
     return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
 
 
 def load_shard(directory: Path, shape: tuple[int, ...], dtype: str) -> Shard | None:
-    """Return the finished shard, or ``None`` when there is none or it is damaged (truncated, overwritten)."""
+    """Return the finished shard, or ``None`` if it is missing or damaged (truncated, overwritten)."""
     meta = read_json(directory / "meta.json")
     if not isinstance(meta, dict) or not {"mtime_ns", "sums", "values"} <= meta.keys():
         return None
@@ -90,14 +90,14 @@ def load_shard(directory: Path, shape: tuple[int, ...], dtype: str) -> Shard | N
 def write_shard(
     directory: Path, rows: range, row_shape: tuple[int, ...], dtype: str, fill: Callable[[Put], None]
 ) -> Shard | None:
-    """Write a shard; ``None`` when ``fill`` left out a row. What was there before is replaced.
+    """Write a shard; return ``None`` if ``fill`` left out a row. A former shard is replaced.
 
     Args:
-        directory: Where it shall lie.
-        rows: Which rows of the whole array it has.
+        directory: Directory of the shard.
+        rows: Its rows of the whole array.
         row_shape: Shape of a row.
         dtype: Numpy name of the values' type.
-        fill: Puts every row.
+        fill: Function that puts every row.
 
     Raises:
         OSError: The disk is full or the directory can't be written.
@@ -123,13 +123,13 @@ def write_shard(
 
 
 def remove_shard(directory: Path) -> None:
-    """Remove a shard's files: damaged ones, or those of a process that was killed."""
+    """Remove a shard's files: damaged ones, or those of a killed process."""
     for name in FILES:
         (directory / name).unlink(missing_ok=True)
 
 
 class _Writer:
-    """Rows as they come, in any order and from any thread."""
+    """Write rows in any order and from any thread."""
 
     def __init__(self, handle: int, rows: range, row_shape: tuple[int, ...], dtype: str) -> None:
         self._handle, self._rows, self._shape, self._dtype = handle, rows, row_shape, dtype
@@ -144,7 +144,7 @@ class _Writer:
             raise ValueError(f"row {row} has shape {made.shape}; the array's rows have {self._shape}")
         place = self._rows.index(row)
         raw = made.tobytes()
-        # a plain write says when the disk is full; writing through a memory map would kill the process
+        # A plain write reports a full disk; writing through a memory map would kill the process.
         try:
             _write_at(self._handle, raw, place * len(raw))
         except OSError as error:
@@ -163,12 +163,12 @@ def _write_at(handle: int, content: bytes, offset: int) -> None:
 
 def _sums_agree(shard: Shard, sums: Sequence[int]) -> bool:
     agree = len(sums) == len(shard.rows) and all(zlib.crc32(row.tobytes()) == s for row, s in zip(shard.rows, sums))
-    if agree:  # copied or touched, not changed: remember, so that it isn't summed again
+    if agree:  # The file was copied or touched, not changed: store the date, so that it isn't verified again.
         path = shard.directory / "meta.json"
         meta = read_json(path)
         meta["mtime_ns"] = os.stat(shard.directory / "data.bin").st_mtime_ns
         try:
             write_json(path, meta)
         except OSError:
-            return agree  # a cache that can only be read is fine
+            return agree  # A read-only cache is allowed.
     return agree

@@ -1,8 +1,8 @@
-"""Which entries of the cache directory living processes use, so that clearing it takes nothing from under them.
+"""Marks of cache entries that living processes use, so that clearing the cache doesn't remove them.
 
-Each process that uses the cache has a file in ``<cache>/.in-use``, with a line for each entry that it has opened, and
-holds a lock on it for its life. The kernel frees the lock however the process ends. A process that may not write there
-leaves no mark.
+Each process that uses the cache has a file in ``<cache>/.in-use`` with a line for each entry that it has opened, and
+holds a lock on it until it ends. The kernel releases the lock in any case. A process that can't write there leaves no
+mark.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from filelock import FileLock
 
 try:
     import fcntl
-except ImportError:  # Windows, which doesn't let a file be removed that a process has open
+except ImportError:  # Windows doesn't let a file be removed that a process has open.
     fcntl = None  # type: ignore[assignment]
 
 FOLDER = ".in-use"
@@ -27,7 +27,7 @@ FOLDER = ".in-use"
 
 @dataclass
 class _Marks:
-    """This process's file for one cache directory. The handle is never closed: it holds the lock."""
+    """This process's file for one cache directory. The handle is never closed, because it holds the lock."""
 
     path: Path
     handle: int
@@ -39,7 +39,7 @@ _threads = threading.Lock()
 
 
 def mark_used(entry: Path) -> None:
-    """Say that this process uses ``<cache>/<kind>/<name>`` from now on. Call it before looking whether it is there."""
+    """Mark ``<cache>/<kind>/<name>`` as used by this process. Call it before testing whether the entry exists."""
     root, name = entry.parents[1].absolute(), f"{entry.parent.name}/{entry.name}"
     with contextlib.suppress(OSError), _threads:
         if root not in _marks or name not in _marks[root].names:
@@ -52,7 +52,7 @@ def mark_used(entry: Path) -> None:
 
 
 def used_entries(root: Path) -> set[str]:
-    """Return the entries, ``kind/name``, that living processes use. Call it with :func:`usage_lock` held."""
+    """Return the entries ``kind/name`` that living processes use. Call it while holding :func:`usage_lock`."""
     own = _marks.get(root.absolute())
     found = set(own.names) if own else set()
     for path in (root / FOLDER).glob("*.txt"):
@@ -63,7 +63,7 @@ def used_entries(root: Path) -> set[str]:
 
 @contextlib.contextmanager
 def usage_lock(root: Path) -> Iterator[None]:
-    """Keep other processes from marking entries as used, for a moment."""
+    """Prevent other processes from marking entries as used during the block."""
     (root / FOLDER).mkdir(parents=True, exist_ok=True)
     with FileLock(str(root / FOLDER / "lock")):
         yield
@@ -80,7 +80,7 @@ def _begin(root: Path) -> _Marks:
 
 
 def _names_of(path: Path) -> set[str]:
-    """Return what a process uses; of a process that has ended remove the file."""
+    """Return the entries that a process uses; the file of an ended process is removed."""
     if fcntl is None:
         return set()
     with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:

@@ -1,1 +1,1 @@
-"""Processes and systems: signals, locks, what each system has."""
+"""Processes and operating systems: signals, locks, differences between systems."""

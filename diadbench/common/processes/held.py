@@ -1,4 +1,4 @@
-"""Whether somebody holds a lock file, seen without the right to write it."""
+"""Test whether a process holds a lock file, without the right to write it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-#: Seconds that whoever takes a lock waits for others who only look at it; they hold it for microseconds.
+#: Seconds that a process waits to acquire a lock, since processes that test it hold it for microseconds.
 LOOKED_AT = 1.0
 
 
 def is_held(path: Path | str) -> bool | None:
-    """Return whether a process holds the lock file ``path``; ``None`` where that can't be known.
+    """Return whether a process holds the lock file ``path``; ``None`` if that can't be known.
 
-    The file is opened for reading and asked for a shared lock, so that another user may ask, and two who ask don't
-    see each other. Not to be known: the file can't be read, or its file system has no such locks.
+    The file is opened for reading and a shared lock is requested, so that another user can test it, and two tests don't
+    affect each other. The result is unknown if the file can't be read or its file system has no such locks.
     """
     if fcntl is None:
         return _is_held_exclusively(path)
@@ -37,7 +37,7 @@ def is_held(path: Path | str) -> bool | None:
     except OSError:
         return None
     finally:
-        os.close(handle)  # gives the shared lock back
+        os.close(handle)  # releases the shared lock
     return False
 
 

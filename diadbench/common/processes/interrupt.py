@@ -1,7 +1,7 @@
-"""A polite end: SIGTERM or SIGINT ends a cell at once or, inside :func:`deferred`, when its state is whole.
+"""Graceful termination: SIGTERM or SIGINT ends a cell at once or, inside :func:`deferred`, when its state is complete.
 
-What a process does at a signal is inherited: started by ``nohup ... &``, cron or CI it ignores SIGINT, and Python then
-installs no handler of its own. So whoever has to be ended by a signal says at its start what it does.
+Signal handling is inherited: a process started by ``nohup ... &``, cron or CI ignores SIGINT, and Python then installs
+no handler. So a process that can be ended by a signal sets its handlers at the start.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 
-#: Signals that end a cell politely.
+#: Signals that end a cell gracefully.
 POLITE = (signal.SIGTERM, signal.SIGINT)
 
 
 class Terminated(BaseException):
-    """SIGTERM came. Not an ``Exception``, so that no method swallows it."""
+    """SIGTERM has come. Not an ``Exception``, so that no method swallows it."""
 
 
 class _State:
@@ -34,20 +34,20 @@ class _State:
 
 
 def install() -> None:
-    """Let SIGTERM and SIGINT raise :class:`Terminated` in the main thread, or wait while the end is deferred.
+    """Make SIGTERM and SIGINT raise :class:`Terminated` in the main thread, or wait while the end is deferred.
 
-    It is raised once: who cleans up isn't disturbed by a second signal.
+    It is raised once, so that cleanup isn't interrupted by a second signal.
     """
     for number in POLITE:
         signal.signal(number, _on_signal)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE)  # a mask is inherited too
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE)  # The signal mask is inherited too.
     _State.installed = True
 
 
 @contextlib.contextmanager
 def noted() -> Iterator[None]:
-    """Install the handlers; inside, a signal is only noted, but for the blocks that are :class:`Interruptible`."""
+    """Install the handlers; in the block a signal is only recorded, except in :class:`Interruptible` blocks."""
     before = {name: getattr(_State, name) for name in ("deferring", "pending", "raised")}
     _State.deferring += 1
     install()
@@ -59,15 +59,15 @@ def noted() -> Iterator[None]:
 
 
 def note_for_good() -> None:
-    """As :func:`noted`, to the end of the process."""
+    """The same as :func:`noted`, until the end of the process."""
     _State.deferring += 1
     install()
 
 
 class Interruptible:
-    """Where a process that only notes signals may be ended: a block that raises :class:`Terminated`.
+    """A block in which a process that only records signals may be ended, by raising :class:`Terminated`.
 
-    A signal that came before is raised at its beginning. None is raised behind it.
+    A signal that came earlier is raised at the beginning of the block. None is raised after it.
     """
 
     def __enter__(self) -> None:
@@ -75,7 +75,7 @@ class Interruptible:
         if _State.pending:
             _State.raised = True
             raise Terminated
-        _State.deferring = 0  # a signal that comes from here on raises, and only once: __exit__ isn't needed then
+        _State.deferring = 0  # A signal from here on raises, and only once, so __exit__ isn't needed then.
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -84,7 +84,7 @@ class Interruptible:
 
 
 def take_back() -> None:
-    """Undo what a library has put in the place of our handlers; where there were none, do nothing."""
+    """Restore our handlers after a library has replaced them; do nothing if there were none."""
     if _State.installed and threading.current_thread() is threading.main_thread():
         install()
 
@@ -101,10 +101,10 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def listening(number: int) -> Iterator[Callable[[], bool]]:
-    """Inside, a signal is noted, whatever the process has inherited; yields a function that says whether it has come.
+    """Record a signal in the block, whatever the process inherited; yield a function that returns whether it came.
 
-    No exception is raised anywhere, so whoever starts a process can't be torn away between its start and the note of
-    it. In another thread than the main one, where Python lets nobody set handlers, nothing is heard.
+    No exception is raised, so a process can't be interrupted between the start of a child and its registration. In
+    threads other than the main one, where Python allows no handlers, nothing is recorded.
     """
     heard: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -119,10 +119,10 @@ def listening(number: int) -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def as_ctrl_c() -> Iterator[None]:
-    """Inside, SIGTERM is what Ctrl-C is, and so is SIGHUP unless the process was told to ignore it (``nohup``).
+    """Treat SIGTERM as Ctrl-C in the block, and SIGHUP unless the process ignores it (``nohup``).
 
-    Each raises KeyboardInterrupt in the main thread, the first time only: the end that it begins goes on undisturbed.
-    SIGINT stays as it was inherited; in the background it may have to be ignored, as Ctrl-C is meant for others there.
+    Each raises KeyboardInterrupt in the main thread, but only the first time, so that cleanup isn't interrupted. SIGINT
+    is left as inherited, because in the background it may have to be ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -145,9 +145,9 @@ def _raise_once(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def deferred(tell: Callable[[], None] | None = None) -> Iterator[None]:
-    """Inside, a signal only makes :func:`is_pending` true: whoever trains saves a checkpoint first.
+    """Only set :func:`is_pending` on a signal in the block, so that a training saves a checkpoint first.
 
-    ``tell`` is called when a signal comes: a process passes it on to its children.
+    ``tell`` is called when a signal comes, so that a process can forward it to its children.
     """
     _State.deferring += 1
     _State.tell = tell
@@ -160,14 +160,14 @@ def deferred(tell: Callable[[], None] | None = None) -> Iterator[None]:
 
 
 def defer_for_good() -> None:
-    """Defer SIGTERM to the end of this process, and end it with its parent: for processes that share a training."""
+    """Defer SIGTERM until the process ends, and end it with its parent: for processes that share a training."""
     install()
     _State.deferring += 1
     die_with_parent(signal.SIGKILL)
 
 
 def die_with_parent(number: int) -> None:
-    """Ask Linux for a signal when the parent dies; elsewhere a thread looks for the parent each second."""
+    """Ask Linux for a signal when the parent dies; on other systems a thread checks the parent every second."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(1, int(number), 0, 0, 0)  # PR_SET_PDEATHSIG
@@ -182,7 +182,7 @@ def _watch_parent(parent: int, number: int, interval: float = 1.0) -> None:
 
 
 def is_pending() -> bool:
-    """Whether SIGTERM or SIGINT has come."""
+    """Return whether SIGTERM or SIGINT has come."""
     return _State.pending
 
 
@@ -192,9 +192,9 @@ def pending_name() -> str:
 
 
 def check() -> None:
-    """Raise :class:`Terminated` when a signal has come and nobody defers it any more.
+    """Raise :class:`Terminated` if a signal has come and is no longer deferred.
 
-    Who calls it now and then notices a signal whose exception a library has swallowed.
+    Regular calls detect a signal whose exception was swallowed by a library.
     """
     if _State.pending and not _State.deferring:
         _State.raised = True

@@ -1,10 +1,10 @@
-"""What an exhausted memory looks like: of a CPU or a GPU, here or in a process that worked for this one."""
+"""Recognise errors of exhausted memory: of a CPU or a GPU, in this process or in one that worked for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-#: What torch, its libraries and the C++ runtime say. A process that trained for this one tells its error as text.
+#: Messages of torch, its libraries and the C++ runtime. A child process reports its error as text.
 SAYINGS = (
     "CUDA out of memory",
     "OutOfMemoryError",
@@ -18,7 +18,7 @@ SAYINGS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or one that led to it, says that a CPU's or GPU's memory is exhausted."""
+    """Whether an error, or one of its causes, means that a CPU's or GPU's memory is exhausted."""
     return any(_says_so(each) for each in _chain(error))
 
 

@@ -1,7 +1,7 @@
-"""What systems differ in: units, and what Windows lacks.
+"""Differences between operating systems: units, and features that Windows lacks.
 
-Linux is what diadbench is tested on. macOS has all that is needed; there, ``/proc`` is missing (no count of kills for
-want of memory, memory with shared pages) and no kernel ends a cell with its runner, so the cell looks for itself.
+diadbench is tested on Linux. macOS has all that is needed, but no ``/proc`` (no count of kills for lack of memory,
+memory includes shared pages), and its kernel doesn't end a cell with its runner, so the cell checks that itself.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from diadbench.common.errors import UserError
 
 
 def need_posix(what: str) -> None:
-    """Raise UserError on a system without process groups and signals: Windows."""
+    """Raise UserError on a system without process groups and signals, i.e. Windows."""
     if not hasattr(os, "killpg"):
         lacks = "process groups and signals (os.killpg, SIGKILL), by which cells are ended"
         raise UserError(f"{what} needs {lacks}; Windows lacks them: use WSL 2. Reading results works here")
 
 
 def resident_bytes(maxrss: int) -> int:
-    """Return bytes from ``ru_maxrss`` of :func:`resource.getrusage`: KiB on Linux and BSD, bytes on macOS."""
+    """Convert ``ru_maxrss`` of :func:`resource.getrusage` to bytes: it is in KiB on Linux and BSD, bytes on macOS."""
     return maxrss if sys.platform == "darwin" else maxrss * 1024

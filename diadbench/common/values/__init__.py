@@ -1,1 +1,1 @@
-"""Values as people write them: YAML, arguments, checked against type hints."""
+"""Users' values: YAML and arguments, checked against type hints."""

@@ -18,12 +18,12 @@ _VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a constructor takes by keyword.
+    """Keyword arguments of a constructor.
 
     Attributes:
         parameters: Parameters by name.
-        hints: Their types. ``Any`` where there is none, or where its name can't be resolved.
-        open_ended: Whether it takes any other name, too.
+        hints: Their types. ``Any`` if there is none, or if its name can't be resolved.
+        open_ended: Whether other names are accepted too.
     """
 
     parameters: dict[str, inspect.Parameter]
@@ -32,9 +32,9 @@ class Arguments:
 
 
 def checked_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Return all keyword arguments of ``cls`` with ``values`` laid over the defaults, as plain values.
+    """Return all keyword arguments of ``cls``, defaults replaced by ``values``, as plain values.
 
-    A default that no plain value stands for (an object) is left out: the constructor has it anyway.
+    A default without a plain form (an object) is left out, because the constructor has it anyway.
 
     Raises:
         UserError: An unknown name, a missing argument, a value of a wrong type.
@@ -55,13 +55,13 @@ def checked_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> 
 
 
 def _without_default(known: Arguments, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out a written ``null`` whose argument has the default ``None``, whatever its hint says."""
+    """Remove a written ``null`` for arguments with the default ``None``, whatever their hint."""
     defaults = {name: entry.default for name, entry in known.parameters.items()}
     return {key: value for key, value in values.items() if value is not None or defaults.get(key, "") is not None}
 
 
 def given_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Return ``values`` alone, checked as :func:`checked_arguments` does; what the constructor needs may be missing."""
+    """Return only ``values``, checked as by :func:`checked_arguments`; required arguments may be missing."""
     known = arguments_of(cls)
     values = _nested(known, values)
     _refuse_unknown(known, values, where)
@@ -69,7 +69,7 @@ def given_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> di
 
 
 def named_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Return ``values`` with dotted names read as mappings. Raises UserError for an unknown name; types may be any."""
+    """Return ``values`` with dotted names read as mappings, types unchecked. Raises UserError for unknown names."""
     known = arguments_of(cls)
     found = _nested(known, values)
     _refuse_unknown(known, found, where)
@@ -77,7 +77,7 @@ def named_arguments(cls: type, values: Mapping[str, Any], where: str = "") -> di
 
 
 def _nested(known: Arguments, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Read ``masks.threshold`` as the key ``threshold`` in the mapping ``masks``, where ``masks`` is an argument."""
+    """Read ``masks.threshold`` as the key ``threshold`` in the mapping ``masks``, if ``masks`` is an argument."""
     made: dict[str, Any] = {}
     for key, value in values.items():
         name, dot, inner = str(key).partition(".")
@@ -96,7 +96,7 @@ def _refuse_unknown(known: Arguments, values: Mapping[str, Any], where: str) -> 
 
 
 def arguments_of(cls: type) -> Arguments:
-    """Return what a class takes by keyword; what it passes on to its base (``super().__init__(**kwargs)``) included."""
+    """Return the keyword arguments of a class, including those passed to its base by ``super().__init__(**kwargs)``."""
     parameters = dict(inspect.signature(cls).parameters)
     hints = _hints(cls, parameters)
     rest = next((name for name, entry in parameters.items() if entry.kind is entry.VAR_KEYWORD), None)
@@ -112,11 +112,11 @@ def arguments_of(cls: type) -> Arguments:
 
 
 def _hints(cls: type, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-    """Types of parameters. A name that only type checkers import costs its own parameter alone."""
+    """Return the types of parameters. A name that only type checkers import affects only its own parameter."""
     function = vars(cls).get("__init__") or getattr(cls, "__init__", None)
     try:
         known = get_type_hints(function, include_extras=True)
-    except Exception:  # whatever a plug-in's annotation raises
+    except Exception:  # A plug-in's annotation may raise anything.
         known = {}
     return {
         name: known[name] if name in known else _resolved(entry.annotation, function, cls)
@@ -138,7 +138,7 @@ def _resolved(annotation: Any, function: Any, cls: type) -> Any:
 
 
 def _passed_on(cls: type, rest: str) -> tuple[type | None, set[str]]:
-    """Return the base whose constructor gets ``**rest``, and the arguments that the call fills itself."""
+    """Return the base whose constructor gets ``**rest``, and the arguments that the call sets itself."""
     owner = next((base for base in cls.__mro__ if "__init__" in vars(base)), object)
     bases = [base for base in owner.__mro__[1:] if "__init__" in vars(base) and base is not object]
     try:

@@ -1,7 +1,7 @@
 """Check plain values against type hints: of a constructor, a dataclass, a command.
 
-pydantic does the checking, strictly: a number isn't read out of a text, true isn't 1. Its structured errors become one
-line that says which key, what was expected, and what was found.
+pydantic does the checking in strict mode: a number isn't read from a text, and true isn't 1. Its structured errors
+become one line with the key, the expectation, and the finding.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     type(None): "",
 }
-#: What YAML 1.1 called true and false; where a switch is expected, grids may still say so.
+#: Words for true and false in YAML 1.1; grids may still use them for a switch.
 _SWITCHES = {"yes": True, "on": True, "no": False, "off": False}
 
 
 def check(hints: Mapping[str, Any], values: Mapping[str, Any], where: str = "", prefix: str = "") -> dict[str, Any]:
-    """Return ``values`` as their hints want them, as plain values (texts, numbers, lists, dicts).
+    """Return ``values`` converted to their hints, as plain values (texts, numbers, lists, dicts).
 
     Args:
-        hints: A type for each key. A key without one is taken as it is.
-        values: Plain values, or what :func:`diadbench.common.values.yaml_values.load` returns.
-        where: File or entry that the keys stand in, for messages.
-        prefix: What a key begins with in messages: ``methods.patchcore.``.
+        hints: A type for each key. The value of a key without a type is returned unchanged.
+        values: Plain values, or the result of :func:`diadbench.common.values.yaml_values.load`.
+        where: File or entry of the keys, for messages.
+        prefix: Prefix of keys in messages: ``methods.patchcore.``.
 
     Raises:
         UserError: A value of a wrong type.
@@ -46,7 +46,7 @@ def check(hints: Mapping[str, Any], values: Mapping[str, Any], where: str = "", 
 
 
 def convert(hint: Any, value: Any, key: str) -> Any:
-    """Return one value as ``hint`` wants it, as a plain value. Raises UserError, which begins with ``key``."""
+    """Return one value converted to ``hint``, as a plain value. Raises UserError, which begins with ``key``."""
     adapter = _adapter(hint)
     if adapter is None:
         return plain(value)
@@ -57,12 +57,12 @@ def convert(hint: Any, value: Any, key: str) -> Any:
         return plain(adapter.validate_json(json.dumps(given), strict=True))
     except ValidationError as error:
         raise _told(error.errors(include_url=False), hint, given, key) from None
-    except TypeError:  # no plain value: a tensor, say
+    except TypeError:  # not a plain value, such as a tensor
         raise UserError(f"{key}: expected {words(_members(hint))}, found {value!r}") from None
 
 
 def convert_word(hint: Any, word: str, key: str) -> Any:
-    """Return a word of a command line as ``hint`` wants it. Raises UserError, which begins with ``key``."""
+    """Return a word of a command line converted to ``hint``. Raises UserError, which begins with ``key``."""
     adapter = _adapter(hint)
     if adapter is None:
         return word
@@ -75,9 +75,9 @@ def convert_word(hint: Any, word: str, key: str) -> Any:
 
 
 def spelled(cls: type, values: Any) -> Any:
-    """Return ``values`` for a dataclass as plain values, a number as its spelling where a text is expected.
+    """Return ``values`` for a dataclass as plain values, with a number's spelling if a text is expected.
 
-    Nothing is refused: what isn't keys and values, or is of a wrong type, comes back for the class's own check.
+    Nothing is refused: values that aren't keys and values, or have a wrong type, are left for the class's own check.
     """
     if not isinstance(values, Mapping):
         return plain(values)
@@ -87,7 +87,7 @@ def spelled(cls: type, values: Any) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _adapter(hint: Any) -> Any:
-    """The ``TypeAdapter`` of a hint; ``None`` where any value goes, or where pydantic doesn't know the type."""
+    """Return the ``TypeAdapter`` of a hint; ``None`` if any value is allowed or pydantic doesn't know the type."""
     if hint is Any:
         return None
     from pydantic import TypeAdapter
@@ -108,8 +108,8 @@ def hints_of(cls: type) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Return ``value`` made of lists, dicts, texts and plain numbers, as YAML and JSON hold it.
 
-    Tuples and sets become lists, paths texts, members of an ``Enum`` their values, NumPy's scalars numbers. What is
-    none of these is left alone.
+    Tuples and sets become lists, paths texts, members of an ``Enum`` their values, NumPy's scalars numbers. Other
+    values are returned unchanged.
     """
     if isinstance(value, SpelledInt | SpelledFloat):
         return float(value) if isinstance(value, float) else int(value)
@@ -140,7 +140,7 @@ def is_plain(value: Any) -> bool:
 
 
 def _members(hint: Any) -> list[Any]:
-    """The types that a hint stands for: those of a union, else itself."""
+    """Return the types of a hint: those of a union, else itself."""
     if get_origin(hint) is Annotated:
         return _members(get_args(hint)[0])
     if get_origin(hint) in (Union, types.UnionType):
@@ -149,7 +149,7 @@ def _members(hint: Any) -> list[Any]:
 
 
 def _kind(member: Any) -> Any:
-    """What a member is a sort of: ``list`` for all that is written as a list, ``dict``, else its class."""
+    """Return the kind of a member: ``list`` for types written as a list, ``dict``, else its class."""
     kind = get_origin(member) or member
     if not isinstance(kind, type) or issubclass(kind, str | bytes):
         return kind
@@ -157,7 +157,7 @@ def _kind(member: Any) -> Any:
 
 
 def _below(members: Iterable[Any], part: int | str) -> list[Any]:
-    """The types of an entry of a list or of a mapping."""
+    """Return the types of the entries of a list or mapping."""
     found: list[Any] = []
     for member in members:
         arguments = get_args(member)
@@ -172,19 +172,19 @@ def _below(members: Iterable[Any], part: int | str) -> list[Any]:
 
 
 def _keys(members: Iterable[Any]) -> list[Any]:
-    """The types of a mapping's keys."""
+    """Return the types of a mapping's keys."""
     mappings = [get_args(member) for member in members if _kind(member) is dict]
     return [key for arguments in mappings if arguments for key in _members(arguments[0])]
 
 
 def _length(member: Any) -> int | None:
-    """The length of a tuple that has one."""
+    """Return the length of a fixed-length tuple."""
     arguments = get_args(member)
     return len(arguments) if get_origin(member) is tuple and Ellipsis not in arguments else None
 
 
 def _as_expected(members: list[Any], value: Any) -> Any:
-    """Take a number's spelling where a text is expected, ``on`` for true where a switch is."""
+    """Use a number's spelling if a text is expected, and read ``on`` as true if a switch is expected."""
     if isinstance(value, Mapping):
         return {
             _scalar(_keys(members), key): _as_expected(_below(members, str(key)), entry) for key, entry in value.items()
@@ -204,7 +204,7 @@ def _scalar(members: list[Any], value: Any) -> Any:
 
 
 def _plain_members(members: list[Any]) -> list[Any]:
-    """Members, with the types of a ``Literal``'s choices in its place where they are numbers."""
+    """Return members, with a ``Literal`` replaced by the types of its choices if they are numbers."""
     found: list[Any] = []
     for member in members:
         choices = get_args(member) if get_origin(member) is Literal else ()
@@ -251,7 +251,7 @@ def _joined(entries: list[str]) -> str:
 
 
 def _told(errors: Sequence[Any], hint: Any, value: Any, key: str) -> UserError:
-    """Make a sentence of the error that lies deepest: it is in the member of a union that was meant."""
+    """Return a sentence for the deepest error, which belongs to the intended member of a union."""
     path = max((_path(error["loc"], value) for error in errors), key=len)
     members = _members(hint)
     for part in path:
@@ -264,7 +264,7 @@ def _told(errors: Sequence[Any], hint: Any, value: Any, key: str) -> UserError:
 
 
 def _path(loc: Sequence[int | str], value: Any) -> list[int | str]:
-    """Return the keys and indices of an error's place. pydantic's also names members of unions, and what is missing."""
+    """Return the keys and indices of an error's place, without pydantic's names of union members and missing keys."""
     path: list[int | str] = []
     for part in loc:
         inside = part < len(value) if isinstance(value, list) and isinstance(part, int) else False

@@ -1,8 +1,8 @@
-"""YAML as people write it: the core rules of YAML 1.2, and numbers that remember their spelling.
+"""Users' YAML: the core rules of YAML 1.2, and numbers that remember their spelling.
 
-``on``, ``off``, ``yes``, ``no``, ``01`` and dates stay texts, ``1e-4`` is a number. (PyYAML's rules are those of
-YAML 1.1: ``on`` is true, ``01`` is 1 and ``1e-4`` is a text.) A number is an ``int`` or a ``float`` that also has its
-``text``: where a name is expected (a class called ``1e3``), the name is what was written.
+``on``, ``off``, ``yes``, ``no``, ``01`` and dates stay texts, and ``1e-4`` is a number. (PyYAML's rules are those of
+YAML 1.1: ``on`` is true, ``01`` is 1 and ``1e-4`` is a text.) A number is an ``int`` or a ``float`` with an attribute
+``text``. If a name is expected (a class called ``1e3``), the written text is used, as
 :mod:`diadbench.common.values.typed` chooses.
 """
 
@@ -22,7 +22,7 @@ _SAFE_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class SpelledInt(int):
-    """A whole number with the text that it was written as; ``str()`` gives the text."""
+    """A whole number with its written text; ``str()`` returns the text."""
 
     text: str
 
@@ -40,7 +40,7 @@ class SpelledInt(int):
 
 
 class SpelledFloat(float):
-    """A number with the text that it was written as; ``str()`` gives the text."""
+    """A number with its written text; ``str()`` returns the text."""
 
     text: str
 
@@ -58,12 +58,12 @@ class SpelledFloat(float):
 
 
 class _Loader(_SAFE_LOADER):  # type: ignore[misc]
-    """Loads YAML 1.2's core schema. Merge keys (``<<``) of YAML 1.1 are kept, and ``20_000``."""
+    """Loader of YAML 1.2's core schema. Merge keys (``<<``) of YAML 1.1 and ``20_000`` are supported as well."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - filled below by PyYAML's own method
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping. Its keys are names: ``null`` and ``true`` are texts there."""
+        """Return a mapping. Its keys are names, so ``null`` and ``true`` are texts there."""
         for key, _ in node.value:
             if key.tag in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"):
                 key.tag = "tag:yaml.org,2002:str"
@@ -103,11 +103,11 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
 class _Dumper(_SAFE_DUMPER):  # type: ignore[misc]
-    """Writes what :func:`load` and PyYAML's ``safe_load`` both read as the same values."""
+    """Dumper of text that :func:`load` and PyYAML's ``safe_load`` read as the same values."""
 
 
 def _written_number(dumper: Any, value: SpelledInt | SpelledFloat) -> Any:
-    # the tag that PyYAML's resolver has for the text: then the text is written as it is, without quotes or a tag
+    # The tag of PyYAML's resolver for the text, so that the text is written unchanged, without quotes or a tag.
     return dumper.represent_scalar(dumper.resolve(yaml.ScalarNode, value.text, (True, False)), value.text)
 
 
@@ -135,7 +135,7 @@ def load(text: str) -> Any:
 
 
 def dump(value: Any) -> str:
-    """Return plain values as YAML, numbers as they were spelled; :func:`load` gives equal values."""
+    """Return plain values as YAML, with numbers in their original spelling; :func:`load` returns equal values."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
     return text
 
@@ -145,8 +145,8 @@ def load_pairs(texts: Iterable[str], kind: str, example: str) -> dict[str, Any]:
 
     Args:
         texts: The words.
-        kind: What a word is, for messages.
-        example: One that is right, for messages.
+        kind: Kind of a word, for messages.
+        example: A correct example, for messages.
 
     Raises:
         UserError: A word without a key or without ``=``, or with a value that isn't YAML.

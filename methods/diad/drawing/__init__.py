@@ -1,1 +1,1 @@
-"""Pictures of what DiAD does to an image, and figures of its training."""
+"""Pictures of DiAD's results on an image, and figures of its training."""

@@ -1,4 +1,4 @@
-"""Figures of a DiAD's training and of its way to a reconstruction."""
+"""Figures of a DiAD's training and of the steps of a reconstruction."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _DPI = 120
 
 
 def rows(path: Path, images: Mapping[str, Tensor], titles: Sequence[str] = ()) -> None:
-    """Write a figure with a named row of pictures for each entry.
+    """Write a figure with one row of pictures per entry and the entry's name.
 
     Args:
         path: File to write (PNG).
         images: ``float32 (N,3,H,W)`` in [0,1], of the same N, by the row's name; clamped.
-        titles: Of all columns, or none.
+        titles: Titles of all columns, or none.
     """
     count = len(next(iter(images.values())))
     figure = Figure(figsize=(1.1 * count + 0.7, 1.15 * len(images) + 0.25), layout="constrained")
@@ -41,12 +41,12 @@ def rows(path: Path, images: Mapping[str, Tensor], titles: Sequence[str] = ()) -
 
 
 def denoising(path: Path, image: Tensor, times: Sequence[int], after: Tensor, clean: Tensor) -> None:
-    """Write the way from noise to a reconstruction.
+    """Write a figure of the steps from noise to a reconstruction.
 
     Args:
         path: File to write (PNG).
         image: The image ``(3,H,W)`` in [0,1].
-        times: Of the steps.
+        times: Times of the steps.
         after: Decoded latents after each step ``(steps,1,3,H,W)``.
         clean: Decoded estimates of the clean latents in each step, of the same shape.
     """
@@ -55,12 +55,12 @@ def denoising(path: Path, image: Tensor, times: Sequence[int], after: Tensor, cl
 
 
 def losses(history: Path, path: Path, stage: str) -> None:
-    """Write the curves of a stage's losses, each with its running mean; nothing where no curve was kept.
+    """Write the curves of a stage's losses, each with its running mean; nothing if no curve was kept.
 
     Args:
         history: ``history.csv`` of the training: ``step, name, value``.
         path: File to write (PNG).
-        stage: What names start with: ``autoencoder``, ``diffusion``.
+        stage: Prefix of the names: ``autoencoder``, ``diffusion``.
     """
     table = pd.read_csv(history) if history.is_file() else pd.DataFrame(columns=["step", "name", "value"])
     table = table[table["name"].str.startswith(f"{stage}/")]
@@ -82,7 +82,7 @@ def losses(history: Path, path: Path, stage: str) -> None:
 
 
 def _behind(image: Tensor, pictures: Tensor) -> Tensor:
-    """Return the image and, behind it, the first picture of each step."""
+    """Return the image, followed by the first picture of each step."""
     return torch.cat([image[None].cpu(), pictures[:, 0].cpu()])
 
 

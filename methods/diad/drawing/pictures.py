@@ -27,7 +27,7 @@ def write(
         image: ``float32 (3,H,W)`` in [0,1].
         mask: ``bool (H,W)``, or ``None``.
         kept: ``map (H,W)``, ``levels (n,H,W)``, ``reconstruction (3,H,W)``, ``score ()``.
-        limits: Values that are painted darkest and brightest, the same for all images.
+        limits: Values of the darkest and the brightest colour, the same for all images.
     """
     heat_map = kept["map"]
     plain, heat = as_picture(image), Image.fromarray(paint(heat_map, *limits))
@@ -57,7 +57,7 @@ def write(
 
 
 def draw(panels: Mapping[str, Any], title: str) -> Figure:
-    """Return a row of named panels; arrays are painted on a scale of their own."""
+    """Return a row of named panels; each array has its own colour scale."""
     figure = Figure(figsize=(1.6 * len(panels), 2.1), layout="constrained")
     for axes, (name, content) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         axes.imshow(content, cmap=PALETTE if isinstance(content, np.ndarray) else "gray")
@@ -68,5 +68,5 @@ def draw(panels: Mapping[str, Any], title: str) -> Figure:
 
 
 def as_picture(image: Array) -> Image.Image:
-    """``float (3,H,W)`` in [0,1] -> an RGB picture."""
+    """Convert ``float (3,H,W)`` in [0,1] to an RGB picture."""
     return Image.fromarray((image.transpose(1, 2, 0) * 255).round().clip(0, 255).astype(np.uint8))

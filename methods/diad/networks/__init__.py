@@ -1,1 +1,1 @@
-"""DiAD's networks: the model, SFF, the discriminator of stage 1, what saves memory."""
+"""DiAD's networks: the model, SFF, the discriminator of stage 1, and functions that save memory."""

@@ -1,6 +1,6 @@
-"""What a card holds of a step of stage 2: images at a time, and whether activations are kept or computed again.
+"""Decide how a step of stage 2 fits a GPU: images at a time, and whether activations are kept or recomputed.
 
-Neither changes which images a step sees, only how many kernels the host has to start for them.
+Neither changes the images of a step, but only how many kernels the host has to start for them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.training.lightning import Budget
 
 #: Bytes of activations of an image of 256 x 256 at 320 channels in half precision, counted by ``perf/gpu_idle.py``:
-#: those that wait for the backward pass where blocks are computed again, and where all are kept.
+#: those kept for the backward pass if blocks are recomputed, and if all are kept.
 RECOMPUTED, KEPT = 0.13e9, 0.62e9
 #: Bytes that an optimiser keeps for a parameter.
 MOMENTS = {"adamw": 8.0, "adamw8bit": 2.1, "adafactor": 0.1}
-#: Share of a card's memory that is planned with: the rest is the allocator's and the libraries'.
+#: Share of a card's memory that is used for planning; the rest is for the allocator and the libraries.
 USABLE = 0.88
-#: GB from which activations are kept where they fit.
+#: Memory in GB from which activations are kept if they fit.
 LARGE = 40e9
 
 
@@ -28,8 +28,8 @@ class Placement:
     """How a step is placed on a card.
 
     Attributes:
-        budget: The budget; batch times accumulation is the configuration's.
-        recompute: Whether blocks are computed again in the backward pass.
+        budget: The budget; batch size times accumulation equals that of the configuration.
+        recompute: Whether blocks are recomputed in the backward pass.
     """
 
     budget: Budget
@@ -46,16 +46,16 @@ def place(
     optimizer: str = "adamw",
     half: bool = False,
 ) -> Placement:
-    """Choose the largest batch that fits, and keep activations on a large card.
+    """Choose the largest batch that fits, and keep activations on a card with much memory.
 
     Args:
-        model: The networks; what they and their optimiser take is counted.
-        budget: The configuration's.
+        model: The networks; their memory and that of their optimiser are counted.
+        budget: Budget of the configuration.
         image: ``(H, W)``.
-        memory: Bytes of the card.
-        recompute: The option ``checkpointing``: ``False`` never computes blocks again.
+        memory: Memory of the card in bytes.
+        recompute: The option ``checkpointing``; with ``False`` blocks are never recomputed.
         optimizer: A name of :data:`MOMENTS`.
-        half: The frozen half of the UNet is in half precision.
+        half: Whether the frozen half of the UNet is in half precision.
     """
     share = image[0] * image[1] / 256**2 * model.config.channels[0] / 320 * (1 if "32" not in budget.precision else 2)
     room = USABLE * memory - _standing(model, optimizer, half=half)
@@ -65,19 +65,19 @@ def place(
 
 
 def _standing(model: DiADModel, optimizer: str, *, half: bool) -> float:
-    """Bytes of all weights, and of the gradients and moments of those that are trained."""
+    """Return the bytes of all weights, and of the gradients and moments of the trained ones."""
     trained = sum(parameter.numel() for parameter in model.trained_parameters().values())
     every = sum(parameter.numel() for name, parameter in model.named_parameters() if not name.startswith("vae."))
     return (2.0 if half else 4.0) * (every - trained) + (8.0 + MOMENTS[optimizer]) * trained
 
 
 def _merged(budget: Budget, most: int) -> Budget:
-    """Return a budget whose batch takes in as many of its accumulated ones as ``most`` images allow."""
+    """Return a budget whose batch merges as many accumulated ones as ``most`` images allow."""
     factors = [n for n in range(budget.accumulate, 0, -1) if budget.accumulate % n == 0]
     factor = next((n for n in factors if n * budget.batch_size <= most), 1)
     return replace(budget, batch_size=budget.batch_size * factor, accumulate=budget.accumulate // factor)
 
 
 def memory_of(device: torch.device) -> int:
-    """Return the bytes of a GPU."""
+    """Return the memory of a GPU in bytes."""
     return int(torch.cuda.get_device_properties(device).total_memory)

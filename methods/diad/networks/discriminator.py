@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 #: First step with the authors' discriminator, steps counted from 0.
 START = 50_001
-#: Share of the discriminator in the autoencoder's loss, before the adaptive weight.
+#: Weight of the discriminator in the autoencoder's loss, before the adaptive weight.
 WEIGHT = 0.5
 _LARGEST = 1e4
 
@@ -16,7 +16,7 @@ _LARGEST = 1e4
 def patch_gan(width: int = 64) -> nn.Sequential:
     """Return a PatchGAN with three halving layers; images ``(B,3,H,W)`` from 32 pixels on give logits ``(B,1,h,w)``.
 
-    Weights are normal with a deviation of 0.02, as the authors'.
+    Weights are normal with a standard deviation of 0.02, as in the authors' code.
     """
     layers: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
     channels = width
@@ -35,24 +35,24 @@ def patch_gan(width: int = 64) -> nn.Sequential:
     return network
 
 
-def fooling_loss(discriminator: nn.Module, output: Tensor) -> Tensor:
-    """Return the autoencoder's loss, small where reconstructions pass for images. Only they get a gradient."""
+def generator_loss(discriminator: nn.Module, output: Tensor) -> Tensor:
+    """Return the generator loss, small if reconstructions are classified as images. Only they get a gradient."""
     discriminator.requires_grad_(False)
     loss: Tensor = -discriminator(output).mean()
     discriminator.requires_grad_(True)
     return loss
 
 
-def telling_loss(discriminator: nn.Module, images: Tensor, output: Tensor) -> Tensor:
+def discriminator_loss(discriminator: nn.Module, images: Tensor, output: Tensor) -> Tensor:
     """Return the discriminator's hinge loss. The autoencoder gets no gradient."""
     real, fake = discriminator(images.detach()), discriminator(output.detach())
     loss: Tensor = 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
     return loss
 
 
-def adaptive_weight(reconstruction: Tensor, fooling: Tensor, last: Tensor) -> Tensor:
-    """Return the weight at which both losses pull equally at the decoder's ``last`` layer, at most 1e4, times 0.5."""
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
+    """Return the weight that makes both gradients equal at the decoder's ``last`` layer, at most 1e4, times 0.5."""
     (wanted,) = torch.autograd.grad(reconstruction, last, retain_graph=True)
-    (found,) = torch.autograd.grad(fooling, last, retain_graph=True)
+    (found,) = torch.autograd.grad(adversarial, last, retain_graph=True)
     weight: Tensor = WEIGHT * (wanted.norm() / (found.norm() + 1e-4)).clamp(0, _LARGEST).detach()
     return weight

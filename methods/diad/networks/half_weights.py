@@ -1,4 +1,4 @@
-"""Networks for prediction in bfloat16, whose products' weights are cast once and not at every call."""
+"""Networks for prediction in bfloat16 whose weights are cast once instead of at every call."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from diadbench.methods.diad.networks.model import DiADModel
 
 
 def with_half_weights(model: DiADModel) -> DiADModel:
-    """Return a copy whose convolutions and linear layers hold bfloat16 weights; the model stays as it is.
+    """Return a copy whose convolutions and linear layers hold bfloat16 weights; the model is not changed.
 
-    Under autocast it gives what the model gives: there these weights are cast for every product. Norms keep float32.
+    Under autocast its results equal the model's, where these weights are cast for every product. Norms keep float32.
     """
     half = copy.deepcopy(model)
     for module in half.modules():

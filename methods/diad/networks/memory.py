@@ -1,4 +1,4 @@
-"""What stage 2 doesn't train is kept small meanwhile: the frozen half in half precision, the autoencoder elsewhere."""
+"""Reduce the memory of what stage 2 doesn't train: the frozen half in half precision, the autoencoder on the CPU."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import torch
 
 from diadbench.methods.diad.networks.model import DiADModel
 
-#: Parts of the UNet that the authors freeze.
+#: Parts of the UNet that the authors' code freezes.
 FROZEN = ("conv_in", "time_embedding", "down_blocks", "mid_block")
 
 
 @contextmanager
-def slim(model: DiADModel, *, dtype: torch.dtype = torch.float32, without_autoencoder: bool = False) -> Iterator[None]:
-    """Slim a model for stage 2, and give it back as it was: no bit of what isn't trained changes.
+def reduced_memory(
+    model: DiADModel, *, dtype: torch.dtype = torch.float32, without_autoencoder: bool = False
+) -> Iterator[None]:
+    """Reduce a model's memory for stage 2, and restore it afterwards; untrained weights come back exactly.
 
     Args:
         model: The model.
-        dtype: Of the UNet's frozen half meanwhile; its float32 weights wait on the CPU. A model that trains its
-            whole UNet has no frozen half.
-        without_autoencoder: Take it off the model (latents are cached); it waits on the CPU.
+        dtype: Precision of the UNet's frozen half in the block; its float32 weights are kept on the CPU. A model that
+            trains its whole UNet has no frozen half.
+        without_autoencoder: Remove the autoencoder from the model (latents are cached) and keep it on the CPU.
     """
     parts = [] if model.train_encoder or dtype == torch.float32 else [getattr(model.unet, name) for name in FROZEN]
     exact = [{key: value.detach().cpu().clone() for key, value in part.state_dict().items()} for part in parts]

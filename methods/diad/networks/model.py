@@ -23,16 +23,16 @@ from diadbench.methods.diad.networks.sff import SFF
 
 LOGVAR_RANGE = (-30.0, 20.0)
 TOKENS = 77
-#: What the authors train in stage 2.
+#: Parts that the authors' code trains in stage 2.
 TRAINED = ("sg.", "unet.up_blocks.", "unet.conv_norm_out.", "unet.conv_out.")
-# diffusers' classes carry no types
+# diffusers' classes have no type hints.
 _CONTROL: Any = ControlNetModel
 _UNET: Any = UNet2DConditionModel
 _VAE: Any = AutoencoderKL
 
 
 class SemanticGuidedNetwork(nn.Module):
-    """The SG network: a ControlNet that sees the image itself, and SFF on its outputs.
+    """The SG network: a ControlNet whose hint is the image itself, with SFF on its outputs.
 
     Args:
         config: Sizes.
@@ -54,11 +54,11 @@ class SemanticGuidedNetwork(nn.Module):
 
     @property
     def count(self) -> int:
-        """Number of outputs, the middle block's included."""
+        """Return the number of outputs, including the middle block's."""
         return len(self.control.controlnet_down_blocks) + 1
 
     def encode_hint(self, images: Tensor) -> Tensor:
-        """Return the hint's features ``(B,C,h,w)``; they depend neither on the step nor on the latent."""
+        """Return the hint's features ``(B,C,h,w)``, which depend neither on the step nor on the latent."""
         return cast(Tensor, self.control.controlnet_cond_embedding(images))
 
     def features(self, x: Tensor, t: Tensor, text: Tensor, hint: Tensor) -> list[Tensor]:
@@ -75,7 +75,7 @@ class SemanticGuidedNetwork(nn.Module):
         return [conv(h) for conv, h in zip(convolutions[first:], features[first:], strict=True)]
 
     def fuse(self, outputs: Sequence[Tensor]) -> list[Tensor]:
-        """Apply SFF: the maps of the coarsest level take in those of the level above. The middle one stays."""
+        """Apply SFF: the maps of the level above are added to the coarsest ones. The middle map is unchanged."""
         return [*outputs[:-4], *self.sff(outputs[-7:-4], outputs[-4:-1]), outputs[-1]]
 
     def forward(self, x: Tensor, t: Tensor, text: Tensor, hint: Tensor, *, full: bool = False) -> list[Tensor]:
@@ -85,9 +85,9 @@ class SemanticGuidedNetwork(nn.Module):
             x: Noisy latents ``(B,4,h,w)``.
             t: Steps ``int64 (B,)``.
             text: Text embedding ``(B,77,context)``.
-            hint: What :meth:`encode_hint` gave.
-            full: All (13 in the full size); otherwise the four that the UNet uses: three of the coarsest level
-                and the middle one, in this order.
+            hint: Result of :meth:`encode_hint`.
+            full: Return all maps (13 in the full size); otherwise the four that the UNet uses: three of the coarsest
+                level and the middle one, in this order.
         """
         features = self.features(x, t, text, hint)
         fused = self.fuse(self.outputs(features, first=0 if full else self.count - 7))
@@ -102,10 +102,10 @@ class DiADModel(nn.Module):
         vae: Autoencoder.
         unet: Denoising UNet; its encoder and middle block are frozen.
         sg: Semantic-guided network.
-        text: Embedding of the empty prompt, ``(1,77,context)``; zero until one is given.
+        text: Embedding of the empty prompt, ``(1,77,context)``; zero until it is set.
         scheduler: diffusers' DDIM scheduler with the authors' settings.
-        train_encoder: Train the UNet's encoder and middle block too. The authors' are Stable Diffusion's and stay
-            as they are; those of a model that starts from random weights know nothing yet.
+        train_encoder: Also train the UNet's encoder and middle block. The authors keep Stable Diffusion's weights
+            unchanged, but a model that starts from random weights has to train them.
     """
 
     text: Tensor
@@ -139,7 +139,7 @@ class DiADModel(nn.Module):
         )
         self.sg = SemanticGuidedNetwork(config)
         self.register_buffer("text", torch.zeros(1, TOKENS, config.context))
-        with torch.device("cpu"):  # the schedule is no weight: it exists on the meta device too
+        with torch.device("cpu"):  # The schedule is not a weight and also exists on the meta device.
             self.scheduler: Any = make_scheduler()
 
     # -- autoencoder ----------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class DiADModel(nn.Module):
         return cast(Tensor, self.scheduler.add_noise(z, noise, t))
 
     def encode_hint(self, images: Tensor) -> Tensor:
-        """Return the SG network's hint features of normalised images; once a batch is enough."""
+        """Return the SG network's hint features of normalised images; they are computed once per batch."""
         return self.sg.encode_hint(images)
 
     def control(
@@ -176,13 +176,13 @@ class DiADModel(nn.Module):
     def noise_of(self, x: Tensor, t: Tensor, control: Sequence[Tensor] | None, *, text: Tensor | None = None) -> Tensor:
         """Return the UNet's noise estimate ``eps``.
 
-        Encoder and middle block run without gradient, as the authors' do, unless :attr:`train_encoder` is set.
+        Encoder and middle block run without gradient, as in the authors' code, unless :attr:`train_encoder` is set.
 
         Args:
             x: Noisy latents ``(B,4,h,w)``.
             t: Steps ``int64 (B,)``.
-            control: Four maps (as the authors use it), all of them (each goes to its skip), or ``None``.
-            text: Text embedding; by default the model's.
+            control: Four maps (as in the authors' code), all of them (each is added to its skip), or ``None``.
+            text: Text embedding; the model's by default.
         """
         unet, context = self.unet, self._text(text, x)
         with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()):
@@ -201,7 +201,7 @@ class DiADModel(nn.Module):
     def _frozen_half(self, x: Tensor, t: Tensor, context: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """Return skips, the middle block's output and the time embedding, in the precision of ``x``.
 
-        The UNet's encoder may be kept in half precision while the rest is trained.
+        The UNet's encoder may be in half precision while the rest is trained.
         """
         unet, dtype = self.unet, self.unet.conv_in.weight.dtype
         inner, context = x.to(dtype), context.to(dtype)
@@ -222,10 +222,10 @@ class DiADModel(nn.Module):
     # -- what is trained ------------------------------------------------------------------------------------
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
-        """Return what stage 2 trains: the SG network, the UNet's decoder and output.
+        """Return the parameters that stage 2 trains: the SG network, the UNet's decoder and output.
 
-        With :attr:`train_encoder` the whole UNet. Zero convolutions whose outputs nobody uses are left out: they never
-        get a gradient.
+        With :attr:`train_encoder`, the whole UNet. Zero convolutions whose outputs are unused are left out, because
+        they never get a gradient.
         """
         unused = tuple(f"sg.control.controlnet_down_blocks.{i}." for i in range(self.sg.count - 7))
         wanted = ("sg.", "unet.") if self.train_encoder else TRAINED
@@ -246,7 +246,7 @@ class DiADModel(nn.Module):
 
 
 def _recomputed(block: nn.Module, *inputs: Any) -> Any:
-    """Call a block under checkpointing; diffusers' own default can't be sent to processes that train together."""
+    """Call a block with checkpointing; diffusers' own default can't be sent to distributed processes."""
     return checkpoint(block.__call__, *inputs, use_reentrant=False)
 
 
@@ -255,7 +255,7 @@ def _down_blocks(config: ModelConfig) -> tuple[str, ...]:
 
 
 def _output_widths(config: ModelConfig) -> list[int]:
-    """Channels of the encoder's maps: the first convolution's, then two of each level and the halved one."""
+    """Return the channels of the encoder's maps: the first convolution's, then two and the halved one per level."""
     widths = [config.channels[0]]
     for channels in config.channels:
         widths += [channels] * 3

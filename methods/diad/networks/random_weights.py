@@ -1,4 +1,4 @@
-"""Models with random weights, made quickly: for benchmarks and tests where cost counts and not what is computed."""
+"""Models with random weights that are made quickly, for benchmarks and tests in which only the cost matters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = 1 << 20
 
 @torch.no_grad()
 def random_model(config: ModelConfig, *, seed: int = 0) -> DiADModel:
-    """Return a model in evaluation mode whose layers keep the size of what goes through them.
+    """Return a model in evaluation mode whose layers preserve the scale of their inputs.
 
     Weights of two or more dimensions are normal with variance one over their inputs (a block of random numbers is
     repeated, so that the full size takes seconds), scales are one, shifts zero. No layer is zero.

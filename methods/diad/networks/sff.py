@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class SFF(nn.Module):
-    """Adds three finer maps, each halved by a 3x3 convolution, to each of three coarser ones.
+    """Add three finer maps, each halved by a 3x3 convolution, to each of three coarser ones.
 
     ``down<i><j>`` leads from source ``i`` to target ``j`` (1 to 3): convolution without bias, InstanceNorm, SiLU.
-    A target becomes ``SiLU(target + down1j + down2j + down3j)``; the SiLU is there even when the branches give zero.
+    A target becomes ``SiLU(target + down1j + down2j + down3j)``; the SiLU is applied even if the branches are zero.
 
     Args:
         sources: Channels of the three sources.
@@ -59,5 +59,5 @@ class SFF(nn.Module):
         return fused
 
     def is_silent(self) -> bool:
-        """Whether all weights are zero, so that the branches give nothing."""
+        """Whether all weights are zero, so that the branches have no effect."""
         return not any(bool(torch.any(weight != 0)) for weight in self.parameters())
