@@ -106,9 +106,25 @@ def _key(config: dict[str, Any], names: tuple[str, ...] = _SAME) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def longest_first(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
-    """Order cells so that a grid ends early: unknown ones first, they may be long; then the longest."""
-    return sorted(cells, key=lambda planned: -(forecast(planned.config).seconds or float("inf")))
+def in_turn(cells: Sequence[PlannedCell], first: Sequence[str] = ()) -> list[PlannedCell]:
+    """Order cells as they are run.
+
+    Args:
+        cells: Cells that have to run.
+        first: Labels of methods whose cells come before all others, in this order.
+
+    Returns:
+        The cells of ``first``; then the rest so that a grid ends early: unknown ones, they may be long, then the
+        longest.
+    """
+    place = {label: number for number, label in enumerate(first)}
+
+    def turn(planned: PlannedCell) -> tuple[int, float]:
+        early = place.get(planned.cell.method.label)
+        seconds = forecast(planned.config).seconds
+        return (early, 0.0) if early is not None else (len(place), -(float("inf") if seconds is None else seconds))
+
+    return sorted(cells, key=turn)
 
 
 def within_budget(cells: Sequence[PlannedCell], budget: str, at_once: int | None = 1) -> list[PlannedCell]:
