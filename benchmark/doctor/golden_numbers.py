@@ -185,7 +185,7 @@ def _uniad(device: str) -> Results:
         yield "map", score_map(out.feature_rec, features, config["instride"])[..., ::4, ::4], data["pred"], 1.0
         loss = feature_loss(out.feature_rec, features)
         yield "loss", loss, data["loss"], 1.0
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norms = [parameter.grad.norm() for parameter in head.parameters() if parameter.grad is not None]
         yield "gradient", torch.stack(norms).norm(), data["total_grad_norm"], CHAIN
 

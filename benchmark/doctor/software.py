@@ -59,7 +59,11 @@ def look_at_device(asked: str) -> tuple[str, list[Finding]]:
 
     kind = asked.partition(":")[0]
     built = f"torch {torch.__version__}, built for {_built_for()}"
-    here = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    here: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
+    }
     device = ("cuda" if torch.cuda.is_available() else "cpu") if asked == "auto" else asked
     if kind in here and not here[kind]():
         driver = _driver()

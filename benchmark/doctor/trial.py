@@ -75,7 +75,7 @@ def _try(asked: dict[str, Any], out: Path, folder: Path) -> None:
         _synchronise(device)
         fit = time.perf_counter() - before
     facts = {"fit": fit, "step": clock.pace("train"), "pick": clock.pace("coreset"), **meter.result()["peak_memory"]}
-    counted = {key: run.extras[key] for key in ("patches", "coreset_size") if key in run.extras}
+    counted: dict[str, Any] = {key: run.extras[key] for key in ("patches", "coreset_size") if key in run.extras}
     _tell(out, {**facts, **counted, "parameters": method.parameters_count()})
     with Meter() as meter:
         if device.type != "cpu":
