@@ -97,7 +97,7 @@ def _driver() -> str:
         return ""
     command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        lines = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.split()
+        lines = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=True).stdout.split()
     except (OSError, subprocess.SubprocessError):
         return ""
     return lines[0] if lines else ""
