@@ -33,6 +33,7 @@ SELF_TEST = (
     ["diadbench", "methods", "list"],
     ["diadbench", "run", "demo", "--dry-run"],
     ["diadbench", "run", "self-test.yaml", "--out", "run"],
+    ["diadbench", "doctor", "self-test.yaml"],
 )
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diadbench.benchmark.planning.grid import parse_time
+from diadbench.benchmark.planning.speeds import kept_speed
 from diadbench.benchmark.planning.threads import cells_at_once
 from diadbench.benchmark.runs.status import clock
 from diadbench.common.errors import UserError
@@ -92,6 +93,18 @@ def estimate(planned: PlannedCell) -> Forecast | None:
     return Forecast(max(seconds, 0.0), seen.get("gpu_bytes"), seen.get("cpu_bytes"))
 
 
+def by_speed(planned: PlannedCell) -> Forecast | None:
+    """Return what a cell may need by the speed of its method that ``diadbench doctor`` has measured here.
+
+    Metrics are not counted. ``None`` where nothing was measured, or nobody knows how many images there are.
+    """
+    speed = kept_speed(planned.config)
+    if speed is None or planned.images is None:
+        return None
+    seconds = speed.seconds(*planned.images)
+    return None if seconds is None else Forecast(seconds, speed.gpu_bytes, speed.cpu_bytes, speed.disk_bytes)
+
+
 #: What cells have in common whose costs differ by their data alone, and what the same cell has with another seed.
 _ALIKE = ("method", "method_options", "setting", "image_size", "device", "devices")
 _SAME = (*_ALIKE, "fingerprint")
@@ -106,9 +119,25 @@ def _key(config: dict[str, Any], names: tuple[str, ...] = _SAME) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def longest_first(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
-    """Order cells so that a grid ends early: unknown ones first, they may be long; then the longest."""
-    return sorted(cells, key=lambda planned: -(forecast(planned.config).seconds or float("inf")))
+def in_turn(cells: Sequence[PlannedCell], first: Sequence[str] = ()) -> list[PlannedCell]:
+    """Order cells as they are run.
+
+    Args:
+        cells: Cells that have to run.
+        first: Labels of methods whose cells come before all others, in this order.
+
+    Returns:
+        The cells of ``first``; then the rest so that a grid ends early: unknown ones, they may be long, then the
+        longest.
+    """
+    place = {label: number for number, label in enumerate(first)}
+
+    def turn(planned: PlannedCell) -> tuple[int, float]:
+        early = place.get(planned.cell.method.label)
+        seconds = forecast(planned.config).seconds
+        return (early, 0.0) if early is not None else (len(place), -(float("inf") if seconds is None else seconds))
+
+    return sorted(cells, key=turn)
 
 
 def within_budget(cells: Sequence[PlannedCell], budget: str, at_once: int | None = 1) -> list[PlannedCell]:
@@ -166,12 +195,15 @@ def plan_table(plan: Plan, budget: str | None = None) -> Table:
 
 
 def _cost(planned: PlannedCell) -> tuple[Forecast, str]:
-    """Return what a cell may cost, and ``~`` where that is by the cost of the same method on other data."""
+    """Return what a cell may cost, and by what: the same method on other data (``~``), or its speed (``≈``)."""
     exact = forecast(planned.config)
     if exact.seconds is not None:
         return exact, ""
-    found = estimate(planned)
-    return (exact, "") if found is None else (found, "~")
+    for mark, find in (("~", estimate), ("≈", by_speed)):
+        found = find(planned)
+        if found is not None:
+            return found, mark
+    return exact, ""
 
 
 def _caption(costs: Sequence[tuple[PlannedCell, Forecast, str]]) -> str:
@@ -181,8 +213,10 @@ def _caption(costs: Sequence[tuple[PlannedCell, Forecast, str]]) -> str:
     told = (
         f"predicted: {clock(sum(known)) or '0:00'} for {len(known)} cells; {len(wanted) - len(known)} never timed here"
     )
-    rough = sum(bool(about) for _, about in wanted)
-    return f"{told}; ~: {rough} by the same method on other data" if rough else told
+    for mark, by in (("~", "by the same method on other data"), ("≈", "by speeds that diadbench doctor measured")):
+        rough = sum(about == mark for _, about in wanted)
+        told += f"; {mark}: {rough} {by}" if rough else ""
+    return told
 
 
 def plan_title(plan: Plan) -> str:

@@ -137,6 +137,8 @@ class Grid:
         threads: CPU threads of a cell. ``None``: ``OMP_NUM_THREADS`` where it is set, else 1; whatever the number of
             jobs, and decided once for a run directory. On a GPU ``None`` shares the cores out among the jobs. Numbers
             are the same to the last bit only for the same number of threads.
+        first: Methods whose cells run before all others, in this order, so that a run's page fills early. All others
+            run the longest first, which ends a grid early.
         jobs: Cells that run at once; ``None``: one, or as many as the GPUs suffice for.
         keep_maps: Keep all anomaly maps, as ``float16`` or ``float32``.
         keep_checkpoints: Keep trained models (``diadbench predict`` needs them).
@@ -172,6 +174,7 @@ class Grid:
     devices: int = 1
     tf32: bool = True
     threads: int | None = None
+    first: list[str] = field(default_factory=list)
     jobs: int | None = None
     keep_maps: KeepMaps = "none"
     keep_checkpoints: bool = True
@@ -224,7 +227,7 @@ class Grid:
         values = dataclasses.asdict(self)
         if run is not None:
             values = with_paths(values, relative(run))
-        for key in ("show", "limit"):
+        for key in ("show", "limit", "first"):
             if not values[key]:
                 del values[key]
         for group, key in (("methods", "method"), ("datasets", "dataset")):
@@ -380,6 +383,9 @@ def _check_values(grid: Grid, where: str) -> None:
             _check_labels(method.datasets, grid, f"{where}: methods.{method.label}.datasets")
         if method.by_dataset:
             _check_labels([*method.by_dataset], grid, f"{where}: methods.{method.label}.by_dataset")
+    for label in grid.first:
+        if label not in grid.methods:
+            raise unknown_name("method", str(label), grid.methods, where=f"{where}: first")
 
 
 def _check_named_device(grid: Grid, where: str) -> None:

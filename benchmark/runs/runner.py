@@ -18,7 +18,7 @@ from filelock import Timeout
 from diadbench.benchmark.cells.provenance import host
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
 from diadbench.benchmark.engines.gpus import named_gpu
-from diadbench.benchmark.planning.forecast import longest_first, remember, within_budget
+from diadbench.benchmark.planning.forecast import in_turn, remember, within_budget
 from diadbench.benchmark.planning.grid import Grid
 from diadbench.benchmark.planning.kept_code import with_kept_code
 from diadbench.benchmark.planning.paths import inside_relative
@@ -26,6 +26,7 @@ from diadbench.benchmark.planning.plan import MissingRule, Overwrite, Plan, Plan
 from diadbench.benchmark.planning.takeover import take_over
 from diadbench.benchmark.planning.threads import gpus_of_a_cell
 from diadbench.benchmark.records.store import ENDED, FAILED, CellRecord, RunDirectory
+from diadbench.benchmark.runs.follower import Follower, Nobody
 from diadbench.benchmark.runs.notify import Notifier
 from diadbench.benchmark.runs.presence import at_work
 from diadbench.benchmark.runs.status import states_of
@@ -84,6 +85,7 @@ def run_grid(
     quiet: bool = False,
     only: Collection[str] = (),
     skip_missing: bool = False,
+    follower: Follower | None = None,
 ) -> Run:
     """Run all cells of a grid that have to run, and write ``results.csv``.
 
@@ -96,13 +98,24 @@ def run_grid(
         quiet: Print nothing.
         only: Labels of methods and datasets whose cells are run; the others wait.
         skip_missing: Run what is there; cells whose data or packages aren't are ``skipped``, with the reason.
+        follower: Is told when the run begins and when a cell has begun or ended, as a page that grows is.
 
     Raises:
         UserError: The input is wrong; no cell has run. A failing cell raises nothing: look at the result.
     """
     need_posix("diadbench run")
     with as_ctrl_c():
-        return _run_grid(grid, out, overwrite, engine, budget, quiet=quiet, only=only, skip_missing=skip_missing)
+        return _run_grid(
+            grid,
+            out,
+            overwrite,
+            engine,
+            budget,
+            quiet=quiet,
+            only=only,
+            skip_missing=skip_missing,
+            follower=follower or Nobody(),
+        )
 
 
 def _run_grid(
@@ -115,6 +128,7 @@ def _run_grid(
     quiet: bool,
     only: Collection[str],
     skip_missing: bool,
+    follower: Follower,
 ) -> Run:
     started = time.time()
     directory = RunDirectory(out if out is not None else Path("runs") / grid.name, must_exist=False)
@@ -127,11 +141,13 @@ def _run_grid(
         engine.share_out(gpus_of_a_cell(plan.grid, plan.compute), named_gpu(plan.grid.device))
         cells = within_budget(plan.pending, budget, engine.at_once) if budget else plan.pending
         try:
+            if cells:
+                watch.say(follower.begin(directory.path))
             prepare(cells, watch)
             watch.start(len(cells), len(plan.cells) - len(cells), directory.path)
-            ordered = longest_first(cells)
+            queue = _Queue(plan, in_turn(cells, plan.grid.first), engine, started)
             with at_work(directory.path):
-                interrupted = _work(plan, ordered, engine, watch, started, notifier) if cells else False
+                interrupted = _work(queue, watch, notifier, follower) if cells else False
         except UserError:
             notifier.over("failed", failed=0)
             raise
@@ -234,7 +250,8 @@ class _Queue:
         self.waiting = deque(cells)
         self.elsewhere: list[PlannedCell] = []
         self.under_way: dict[Path, PlannedCell] = {}
-        self._engine = engine
+        self.plan = plan
+        self.engine = engine
         self._threads = plan.compute["threads"] or engine.threads()
         self._gpus = gpus_of_a_cell(plan.grid, plan.compute)
         self.started = started
@@ -244,17 +261,20 @@ class _Queue:
         """Whether all cells have ended."""
         return not (self.waiting or self.elsewhere or self.under_way)
 
-    def fill(self) -> None:
-        """Submit cells while the engine has slots. Cells that another runner holds are put aside."""
-        while self.waiting and len(self.under_way) < self._engine.slots:
+    def fill(self) -> int:
+        """Submit cells while the engine has slots; return how many. Cells that another runner holds are put aside."""
+        submitted = 0
+        while self.waiting and len(self.under_way) < self.engine.slots:
             planned = self.waiting.popleft()
             record = _fresh(planned)
             if record.locked() or self._is_over(record, planned):
                 self.elsewhere.append(planned)
                 continue
             _write_cell(planned)
-            self._engine.submit(self._job(planned))
+            self.engine.submit(self._job(planned))
             self.under_way[planned.record.directory] = planned
+            submitted += 1
+        return submitted
 
     def _job(self, planned: PlannedCell) -> Job:
         config = planned.config
@@ -295,16 +315,15 @@ class _Queue:
         return ended
 
 
-def _work(
-    plan: Plan, cells: list[PlannedCell], engine: Engine, watch: Watch, started: float, notifier: Notifier
-) -> bool:
+def _work(queue: _Queue, watch: Watch, notifier: Notifier, follower: Follower) -> bool:
     """Drive the engine until every one of the cells has ended. Returns whether Ctrl-C or SIGTERM came."""
-    queue = _Queue(plan, cells, engine, started)
+    plan, engine = queue.plan, queue.engine
     last_look = time.monotonic()
     try:
         with _disk(plan.directory.path), plan.directory.recording() as add, engine:
             while not queue.over:
-                queue.fill()
+                if queue.fill():
+                    follower.changed()
                 for outcome in engine.poll():
                     planned = queue.under_way.pop(outcome.job.cell)
                     if outcome.state == "busy" or not _record(planned, outcome, queue.started):
@@ -316,10 +335,12 @@ def _work(
                         remember(ended)
                         add(ended)
                         watch.ended(ended)
+                        follower.changed()
                         if ended.state in FAILED:
                             notifier.cell_failed(ended)
                 for planned in queue.look_elsewhere():
                     watch.ended(_fresh(planned))
+                    follower.changed()
                 if time.monotonic() - last_look > max(0.5, len(queue.under_way) / 1000):  # a cluster takes thousands
                     watch.look([_fresh(planned) for planned in (*queue.under_way.values(), *queue.elsewhere)])
                     last_look = time.monotonic()

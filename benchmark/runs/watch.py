@@ -110,6 +110,13 @@ class Watch:
         if self._line is not None:
             self._line.leave(text)
 
+    def say(self, line: str) -> None:
+        """Say something in a line of its own; nothing where there is nothing to say."""
+        if line:
+            self._console.print(escape(line), highlight=False)
+        if line and self._line is not None:
+            self._line.leave(line)
+
     def look(self, submitted: list[CellRecord]) -> None:
         """Show the progress of running cells, and how many others run or wait.
 

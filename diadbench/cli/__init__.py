@@ -17,6 +17,7 @@ from diadbench.common.utf8 import print_what_can_be_printed, start_again_in_utf8
 from diadbench.version import __version__
 
 COMMANDS = {
+    "doctor": "look whether a grid can run here, rightly, and what it costs",
     "run": "run a grid: every method on every dataset, resumable",
     "status": "show how a run goes",
     "report": "build workbook, LaTeX, figures and page from runs",

@@ -198,6 +198,10 @@ class DiAD(LightningMethod[DiADModel]):
                 yield from self._diffusion_stage(train, run)
         self.keep(self.fitted(), run)
 
+    def steps_for(self, images: int) -> int:
+        """Return the steps of both stages; 0 where all comes from a checkpoint."""
+        return 0 if self.checkpoint else self.stage1.steps + (self.ablation == "none") * self.stage2.steps
+
     def start_model(self, run: RunContext) -> DiADModel:
         """Return the networks before training: loaded weights, and the SG network as a copy of the UNet's encoder."""
         if self.checkpoint:

@@ -226,6 +226,13 @@ class LightningMethod(Method, Generic[M]):
         """Return the length of the training."""
         raise NotImplementedError(f"{type(self).__name__} must say how long it trains")
 
+    def steps_for(self, images: int) -> int:
+        """Return the optimiser steps of all stages for so many training images, for forecasts.
+
+        By default those of :meth:`budget`, if that asks for no more than the number of images.
+        """
+        return self.budget(_Counted(images)).steps  # type: ignore[arg-type]
+
     def fetch(self, train: TrainData, run: RunContext) -> Fetch | None:
         """Return the function that makes a batch from positions; ``None``: the default of :func:`train_module`."""
         return None
@@ -268,6 +275,16 @@ class LightningMethod(Method, Generic[M]):
     def parameters_count(self) -> int | None:
         """Return the number of parameters of the model; ``None`` if there is none yet."""
         return None if self._model is None else count_parameters(self._model)
+
+
+class _Counted:
+    """Stands for so many images where their number alone is asked for."""
+
+    def __init__(self, images: int) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return self._images
 
 
 def count_parameters(*modules: nn.Module) -> int:

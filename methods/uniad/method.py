@@ -184,6 +184,10 @@ class UniAD(LightningMethod["_Module"]):
         run.extras["settings"] = asdict(self.settings)
         self.keep(module, run)
 
+    def steps_for(self, images: int) -> int:
+        """Return the steps for so many images; 0 where all comes from the authors' checkpoint."""
+        return 0 if self._checkpoint else self.settings.budget(images, **self._trainer_options).steps
+
     def predict(self, images: Tensor) -> Prediction:
         """Score images; the map has the images' size (each token enlarged ``stride`` times)."""
         module = self.fitted()

@@ -49,8 +49,17 @@ THUMB, SHOTS, LOG_LINES, LOG_CHARS = 128, 12, 40, 6000
 Figures = Mapping[str, Drawn]
 
 
-def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) -> dict[str, Any]:
-    """Return all that the page shows, but for the figures."""
+def page_context(
+    source: Source, versus: pd.DataFrame, published: pd.DataFrame, *, lean: bool = False
+) -> dict[str, Any]:
+    """Return all that the page shows, but for the figures.
+
+    Args:
+        source: The results.
+        versus: What :func:`diadbench.reports.versus` returns, or nothing.
+        published: Published figures beside the results, or nothing.
+        lean: Leave the images of cells out, which cost most.
+    """
     templates = files("diadbench.reports") / "page" / "templates"
     ours = ours_of(source.results, source.show)
     return {
@@ -69,7 +78,8 @@ def page_context(source: Source, versus: pd.DataFrame, published: pd.DataFrame) 
         "cost_notes": cost_notes(source.facts),
         **_thresholds(source),
         "environments": [(clean(name), provenance(run.environment)) for name, run in zip(source.names, source.runs)],
-        "data": _data(source),
+        "data": _data(source, lean=lean),
+        "growing": None,
         "css": Markup((templates / "report.css").read_text(encoding="utf-8")),
         "js": Markup((templates / "report.js").read_text(encoding="utf-8")),
         "version": __version__,
@@ -312,12 +322,12 @@ def _figures(source: Source, figures: Figures) -> list[tuple[str, list[dict[str,
     return list(groups.items())
 
 
-def _data(source: Source) -> dict[str, Any]:
+def _data(source: Source, *, lean: bool) -> dict[str, Any]:
     """Return what the page's script needs: tables by class, and every cell in full."""
     return {
         "colours": [style.colour for style in Look.of(source).styles.values()],
         "classes": [_classes(source, dataset) for dataset in source.datasets],
-        "cells": _cells(source),
+        "cells": _cells(source, lean=lean),
     }
 
 
@@ -349,10 +359,10 @@ def _classes(source: Source, dataset: str) -> dict[str, Any] | None:
     }
 
 
-def _cells(source: Source) -> dict[str, Any]:
+def _cells(source: Source, *, lean: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     most = max(1, min(SHOTS, ALL_SHOTS // max(len(source.datasets) * len(source.methods), 1)))
-    shots = {dataset: _shots(source, dataset, most) for dataset in source.datasets}
+    shots = {dataset: {} if lean else _shots(source, dataset, most) for dataset in source.datasets}
     for row in records(source.facts):
         key = _key(source, row["dataset"], row["method"])
         cell = found.setdefault(

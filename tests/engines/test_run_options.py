@@ -200,7 +200,7 @@ def test_past_costs_order_cells_fill_the_budget_and_are_shown(
         if planned.cell.method.label in costs:
             seen = {"seconds": costs[planned.cell.method.label]}
             write_json(cache_dir() / "costs" / f"{forecast._key(planned.config)}.json", seen)
-    names = [planned.cell.method.label for planned in forecast.longest_first(plan.pending)]
+    names = [planned.cell.method.label for planned in forecast.in_turn(plan.pending)]
     assert names == ["new", "long", "short"]
 
     def chosen(budget: str, at_once: int | None = 1) -> list[str]:

@@ -85,14 +85,25 @@ def _is_run(grid: str) -> bool:
 def _run(checked: Any, out: str | None, chosen: dict[str, Any], *, no_report: bool, quiet: bool) -> int:
     from diadbench.benchmark.runs.runner import run_grid
 
-    run = run_grid(checked, out, quiet=quiet, **chosen)
+    if no_report:
+        return _ended(run_grid(checked, out, quiet=quiet, **chosen), chosen)
+    from diadbench.reports.page.growing import GrowingPage
+
+    with GrowingPage() as page:
+        run = run_grid(checked, out, quiet=quiet, follower=page, **chosen)
+        if not run.interrupted:
+            page.give_way()
+            _report(run, quiet)
+            page.whole()
+    return _ended(run, chosen)
+
+
+def _ended(run: Any, chosen: dict[str, Any]) -> int:
     if run.interrupted:
         _tell(f"interrupted; the same command, or `diadbench run {run.path}`, goes on")
         return 130
     for line in run.left_out() if chosen["skip_missing"] else ():
         _tell(f"left out: {line}")
-    if not no_report:
-        _report(run, quiet)
     if run.failed:
         _tell(f"{len(run.failed)} of {len(run.states)} cells failed; see diadbench status {run.path}")
     return 1 if run.failed else 0

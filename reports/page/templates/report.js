@@ -62,6 +62,26 @@
   };
   document.querySelectorAll("table.sortable").forEach((table) => { if (table.id !== "class-table") sortable(table); });
 
+  // the page of a run that goes on looks again, and shows then what it showed
+  const choices = ["pick-dataset", "pick-metric", "filter", "class-dataset", "class-metric"].map($);
+  const kept = (() => { try { return JSON.parse(sessionStorage.getItem("diadbench-choices")) || {}; } catch { return {}; } })();
+  try { sessionStorage.removeItem("diadbench-choices"); } catch { /* nothing was kept */ }
+  const said = (control) => control.tagName === "SELECT" ? control.selectedOptions[0]?.textContent ?? "" : control.value;
+  const recall = (control) => {
+    if (control.tagName !== "SELECT") control.value = kept[control.id] ?? control.value;
+    for (const option of control.options ?? []) if (option.textContent === kept[control.id]) control.value = option.value;
+  };
+  choices.forEach(recall);
+  const every = Number($("growing")?.dataset.reload ?? 0);
+  const again = () => {
+    if ($("cell").open || document.activeElement.matches("input, select")) { setTimeout(again, 1000); return; }
+    try {
+      sessionStorage.setItem("diadbench-choices", JSON.stringify(Object.fromEntries(choices.map((c) => [c.id, said(c)]))));
+    } catch { /* the choices are lost, the rows come */ }
+    location.reload();
+  };
+  if (every) setTimeout(again, 1000 * every);
+
   // filters of the summary
   const summary = $("summary-table");
   const filter = () => {
@@ -111,6 +131,7 @@
   $("class-dataset").addEventListener("input", classTable);
   $("class-metric").addEventListener("input", classTable);
   classTable();
+  if (kept["class-metric"]) { recall($("class-metric")); classTable(); }
 
   // one cell in full
   const dialog = $("cell");
