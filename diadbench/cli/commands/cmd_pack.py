@@ -17,7 +17,7 @@ def command(run: str, *, out: str | None = None) -> int:
     """
     from pathlib import Path
 
-    from diadbench.benchmark.reuse.pack import pack
+    from diadbench.benchmark.sharing.pack import pack
 
     made = pack(Path(run), Path(out) if out else None)
     print(f"archive: {made} ({made.stat().st_size / 1e6:.1f} MB); `tar xf` unpacks it")
