@@ -15,7 +15,7 @@ from diadbench.benchmark.planning.paths import CODE_INDEX
 from diadbench.benchmark.records.cell_labels import Key
 from diadbench.benchmark.records.identity import Wanted
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
-from diadbench.benchmark.sharing.labels import Labels, merged_entries, new_labels
+from diadbench.benchmark.sharing.merged_labels import Labels, merged_entries, new_labels
 from diadbench.benchmark.sharing.opening import opened
 from diadbench.common.errors import UserError
 from diadbench.common.files import atomic_directory, read_json, write_json, write_text

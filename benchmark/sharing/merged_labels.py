@@ -112,7 +112,7 @@ def _other_method(
     grid: Mapping[str, Any],
     grids: Sequence[Mapping[str, Any]],
 ) -> str:
-    """Say how a method differs from the one that has its label; by the grids' entries where no cells of a place tell."""
+    """Say how a method differs from the one with its label; by the grids' entries where no cells of a place tell."""
     shared = [place for place in uses if place in before]
     for place in shared:
         if before[place] != uses[place]:
