@@ -219,6 +219,8 @@ def _copy(cell: _Cell, target: Path) -> None:
     config = yaml.safe_load((target / "cell.yaml").read_text(encoding="utf-8"))
     dataset, method, *_ = cell.key
     new = {**config, "dataset_label": dataset, "method_label": method}
+    if method != config["method_label"]:  # leaderboards put what had one label side by side
+        new.setdefault("label_before", config["method_label"])
     if new != config:
         write_text(target / "cell.yaml", yaml.safe_dump(new, sort_keys=False, allow_unicode=True))
 

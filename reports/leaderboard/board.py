@@ -147,9 +147,10 @@ def _measured(source: Source) -> list[Row]:
         cells = facts[(facts["dataset"] == dataset) & (facts["method"] == method) & (facts["state"] == "done")]
         if not len(cells):
             continue
-        label = str(own["method_label"].iloc[0])
+        first: CellRecord = cells["cell"].iloc[0]
+        label = str(first.config.get("label_before") or own["method_label"].iloc[0])
         flags = dict.fromkeys(flag for text in own["flags"].unique() for flag in str(text).split("; ") if flag)
-        title = cells["cell"].iloc[0].status.get("method_info", {}).get("title") or label
+        title = first.status.get("method_info", {}).get("title") or label
         rows.append(
             Row(
                 str(dataset),

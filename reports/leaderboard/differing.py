@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 #: The figure that rows are compared by; where it is undefined, the first that both have.
 _BY = ("mad", "i_auroc", "p_auroc", "aupro")
+#: What is told first: papers state it too.
+_FIRST = ("image_size", "epochs", "setting", "classes", "protocol")
 
 
 def explained(row: Row, others: Sequence[Row], digits: int) -> list[str]:
@@ -50,7 +53,9 @@ def _decided(row: Row) -> dict[str, Any]:
     flat = dict(_flat({key: value for key, value in decides.items() if key != "code"}))
     size = decides.get("image_size") or [0, 0]
     flat |= {"image_size": str(size[0]) if size[0] == size[1] else "x".join(map(str, size)), "protocol": row.protocol}
-    return {**flat, "setting": row.setting}
+    part = re.search(r"\b\d+ of \d+ classes\b", row.note)
+    flat |= {"setting": row.setting, **({"classes": part[0]} if part else {})}
+    return {**{key: flat.pop(key) for key in _FIRST if key in flat}, **flat}
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:

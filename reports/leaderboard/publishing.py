@@ -106,18 +106,18 @@ def _shown(board: Board, row: Row, place: int, kind: str) -> dict[str, Any]:
         "published": row.published,
         "dataset_page": board.pages["dataset", row.dataset] if kind != "dataset" else "",
         "method_page": board.pages.get(("method", row.label), "") if kind != "method" else "",
-        "figures": [_figure(board, row, key, best.get((row.protocol, key))) for key in board.metrics],
+        "figures": [_figure(board, row, key, best.get((row.protocol, row.setting, key))) for key in board.metrics],
         "marked": bool(row.note),
     }
 
 
-def _best(board: Board, dataset: str) -> dict[tuple[str, str], float]:
-    """Return the best printed figure of a data set among measured rows, by protocol and metric."""
-    found: dict[tuple[str, str], float] = {}
+def _best(board: Board, dataset: str) -> dict[tuple[str, str, str], float]:
+    """Return the best printed figure of a data set among measured rows, by protocol, setting and metric."""
+    found: dict[tuple[str, str, str], float] = {}
     for row in board.rows:
         for key, value in row.values.items():
             if row.dataset == dataset and not row.published and not math.isnan(value.mean):
-                place = row.protocol, key
+                place = row.protocol, row.setting, key
                 found[place] = max(found.get(place, 0.0), round(100 * value.mean, board.digits))
     return found
 

@@ -12,6 +12,7 @@ import pytest
 from diadbench.benchmark.records.store import RunDirectory
 from diadbench.benchmark.sharing.merging import merge
 from diadbench.benchmark.sharing.pack import pack
+from diadbench.benchmark.sharing.verifying import verify
 from diadbench.cli import main
 from diadbench.common.errors import UserError
 from tests.helpers.real_run import make_run
@@ -52,6 +53,7 @@ def test_cells_of_both_are_there_with_their_own_figures(place: Path, tmp_path: P
             assert again.metrics() == cell.metrics()
             assert again.identity == cell.identity
     assert made.notes == ["1 cells are in several runs, with the same figures or without; each is there once"]
+    assert verify(made.run.path, {}).findings == []
     table = made.run.results()
     assert len(table["configuration"][table["method"] == "One"].unique()) == 1  # three seeds of one experiment
 
@@ -85,6 +87,7 @@ def test_other_things_under_one_label_get_the_runs_name(
     assert labels == {("parts", "One"), ("parts", "One (third)"), ("parts", "Zero"), ("parts (fourth)", "One")}
     assert any("method One is now One (third): method " in note for note in made.notes)
     assert any("data set parts is now parts (fourth): other data under one label" in note for note in made.notes)
+    assert verify(made.run.path, {}).findings == []
     assert set(made.run.grid["methods"]) == {"One", "One (third)", "Zero"}
 
 
