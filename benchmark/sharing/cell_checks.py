@@ -14,7 +14,7 @@ from diadbench.benchmark.metrics.protocols import PROTOCOLS, get_protocol
 from diadbench.benchmark.records.identity import CONTENT, digest
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.cell_code import changed_code
-from diadbench.benchmark.sharing.findings import Finding
+from diadbench.benchmark.sharing.verify_findings import Finding
 from diadbench.common.errors import UserError
 from diadbench.methods.features.origin import kept
 from diadbench.version import __version__

@@ -15,7 +15,7 @@ from diadbench.benchmark.metrics.names import CURVES, SAMPLE, SEVEN, metric_info
 from diadbench.benchmark.metrics.protocols import get_protocol
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.benchmark.sharing.cell_checks import told
-from diadbench.benchmark.sharing.findings import Finding
+from diadbench.benchmark.sharing.verify_findings import Finding
 from diadbench.common.errors import UserError
 from diadbench.datasets.facts.counts import published
 

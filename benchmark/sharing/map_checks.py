@@ -19,7 +19,7 @@ from diadbench.benchmark.reuse.kept_maps import KeptMaps, updates
 from diadbench.benchmark.reuse.reevaluate import normal_again
 from diadbench.benchmark.sharing.cell_checks import told
 from diadbench.benchmark.sharing.figure_checks import differ, metrics_of, scores_of
-from diadbench.benchmark.sharing.findings import Finding
+from diadbench.benchmark.sharing.verify_findings import Finding
 from diadbench.common.errors import UserError
 from diadbench.datasets.lookup import TABLE
 

@@ -17,9 +17,9 @@ from diadbench.benchmark.records.identity import digest
 from diadbench.benchmark.records.store import CSV_COLUMNS, CellRecord, RunDirectory
 from diadbench.benchmark.sharing.cell_checks import check_cell, told
 from diadbench.benchmark.sharing.figure_checks import check_figures
-from diadbench.benchmark.sharing.findings import Finding, Verified
 from diadbench.benchmark.sharing.map_checks import check_maps, why_not
 from diadbench.benchmark.sharing.opening import opened
+from diadbench.benchmark.sharing.verify_findings import Finding, Verified
 from diadbench.common.errors import UserError
 
 Progress = Callable[[int, int, str], None]

@@ -49,7 +49,7 @@ def read_map(path: Path) -> npt.NDArray[np.float32]:
     if broken:
         raise UserError(f"{path}: {broken} of {values.size} values are NaN or infinite; expected finite anomaly scores")
     with np.errstate(over="ignore"):
-        found = values.reshape(size).astype(np.float32)
+        found: npt.NDArray[np.float32] = values.reshape(size).astype(np.float32)
     if not np.isfinite(found).all():
         raise UserError(f"{path}: holds values beyond the range of float32; scale the maps of all images alike")
     return found

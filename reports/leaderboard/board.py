@@ -4,80 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from diadbench.benchmark.records.store import CellRecord
+from diadbench.reports.leaderboard.board_rows import Row, Value, given
 from diadbench.reports.leaderboard.differing import explained
-from diadbench.reports.leaderboard.repeating import facts_of, repeat_grid
 from diadbench.reports.published.comparable import dataset_key
 from diadbench.reports.published.literature import check_published
 from diadbench.reports.tables.escape import clean, file_names, squeeze
-from diadbench.reports.tables.frame import printed, records
+from diadbench.reports.tables.frame import records
 from diadbench.reports.tables.labels import known_metrics
 from diadbench.reports.tables.source import Source
 
 #: Columns of every board.
 COLUMNS = ("i_auroc", "i_ap", "i_f1max", "p_auroc", "p_ap", "p_f1max", "aupro", "mad")
-
-
-@dataclass(frozen=True)
-class Value:
-    """A figure: its mean over seeds in [0,1] (NaN: undefined), standard deviation, number of seeds, and why not."""
-
-    mean: float = float("nan")
-    std: float = float("nan")
-    seeds: int = 0
-    reason: str = ""
-
-    def text(self, digits: int) -> str:
-        """The value as printed, in percent."""
-        return printed(self.mean, digits)
-
-
-@dataclass
-class Row:
-    """One line of a leaderboard.
-
-    Attributes:
-        dataset: Printed name.
-        method: Printed name, which tells experiments with one label apart.
-        label: What the method is called without that; one page has all of a label.
-        setting: Setting.
-        protocol: Protocol; ``""`` of published figures.
-        source: Names of the runs, or where it was published.
-        values: Figures by metric.
-        published: Whether it was published, not run.
-        note: What must stand beside it.
-        cells: The cells behind it, one a seed.
-        row: The published row.
-        beside: How it differs from other rows of its method and data set, a line each.
-    """
-
-    dataset: str
-    method: str
-    label: str
-    setting: str
-    protocol: str
-    source: str
-    values: dict[str, Value]
-    published: bool = False
-    note: str = ""
-    cells: list[CellRecord] = field(default_factory=list)
-    row: Mapping[str, Any] = field(default_factory=dict)
-    beside: list[str] = field(default_factory=list)
-
-    def facts(self) -> list[tuple[str, str]]:
-        """Return what a reader needs to judge a figure, as names and texts."""
-        if self.published:
-            known = ("source", "source_ref", "venue", "setting", "resolution", "epochs")
-            found = [(key.replace("_", " "), clean(self.row[key])) for key in known if _given(self.row[key])]
-            return [*found, ("notes", clean(self.note))] if self.note else found
-        return facts_of(self.cells, self.source)
-
-    def repeat(self) -> str:
-        """Return the grid that runs it again as YAML; ``""`` of published figures."""
-        return "" if self.published else repeat_grid(self.cells)
 
 
 @dataclass
@@ -122,10 +63,6 @@ def make_board(source: Source, title: str) -> Board:
 
 def _number(value: float) -> float:
     return -1.0 if math.isnan(value) else value
-
-
-def _given(value: object) -> bool:
-    return not (value is None or value == "" or (isinstance(value, float) and math.isnan(value)))
 
 
 def _alike(one: Row, other: Row) -> bool:
@@ -177,9 +114,9 @@ def _published(source: Source, names: Mapping[str, str]) -> list[Row]:
         dataset = names.get(dataset_key(str(row["dataset"])))
         if dataset is None:
             continue
-        values = {key: Value(float(row[key]) / 100, seeds=1) for key in (*COLUMNS, "p_ioumax") if _given(row[key])}
+        values = {key: Value(float(row[key]) / 100, seeds=1) for key in (*COLUMNS, "p_ioumax") if given(row[key])}
         problems = [f"Arithmetic: {text}" for text in check_published(row)]
-        note = "; ".join(filter(None, [str(row["note"]) if _given(row["note"]) else "", *problems]))
+        note = "; ".join(filter(None, [str(row["note"]) if given(row["note"]) else "", *problems]))
         name = clean(row["method"])
         rows.append(
             Row(dataset, name, name, str(row["setting"]), "", clean(row["source"]), values, True, note, row=row)

@@ -11,7 +11,7 @@ from diadbench.reports.tables.experiments import differences
 from diadbench.reports.tables.labels import Metric
 
 if TYPE_CHECKING:
-    from diadbench.reports.leaderboard.board import Row
+    from diadbench.reports.leaderboard.board_rows import Row
 
 #: The figure that rows are compared by; where it is undefined, the first that both have.
 _BY = ("mad", "i_auroc", "p_auroc", "aupro")

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from diadbench.reports.leaderboard.board import Board, Row, Value
+from diadbench.reports.leaderboard.board import Board
+from diadbench.reports.leaderboard.board_rows import Row, Value
 from diadbench.reports.tables.labels import Metric
 from diadbench.version import __version__
 

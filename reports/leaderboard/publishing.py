@@ -13,7 +13,8 @@ from markupsafe import Markup
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
 from diadbench.common.show import Show
-from diadbench.reports.leaderboard.board import Board, Row, Value, make_board
+from diadbench.reports.leaderboard.board import Board, make_board
+from diadbench.reports.leaderboard.board_rows import Row, Value
 from diadbench.reports.leaderboard.exports import model_index, to_json
 from diadbench.reports.page.html import rendered, template
 from diadbench.reports.tables.labels import Metric

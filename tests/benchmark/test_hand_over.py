@@ -56,7 +56,7 @@ def run(home: Path, **changes: Any) -> RunDirectory:
 
 
 def scores(cell: Path, home: Path, out: str) -> pd.DataFrame:
-    return pd.read_csv(predict_images(cell, home / "data" / "nut" / "test" / "hole", home.parent / out))
+    return pd.read_csv(predict_images(cell, home / "data" / "nut" / "test" / "hole", home.parent / out).scores)
 
 
 def as_a_new_process(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,9 @@ def test_an_archive_is_all_that_another_machine_needs(home: Path, tmp_path: Path
     pd.testing.assert_frame_equal(load_results(there.path)[FIGURES], figures)
     cell = there.cell("parts", "mine", "multi-class", 0)
     images = tmp_path / "data there" / "nut" / "test" / "hole"
-    pd.testing.assert_frame_equal(pd.read_csv(predict_images(cell.directory, images, tmp_path / "after")), before)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(predict_images(cell.directory, images, tmp_path / "after").scores), before
+    )
 
     grid = load_grid(there.path, {"datasets.parts.root": str(tmp_path / "data there")})
     assert not run_grid(grid, there.path, engine=InProcess(), quiet=True).failed

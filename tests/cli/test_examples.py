@@ -28,7 +28,7 @@ NEEDS = ("anomalib:", "--root", "--sheet", "--run", "my_", "RUN", "NAME", "FILE"
 
 
 def functions(name: str) -> dict[str, Callable[..., Any]]:
-    module = importlib.import_module(f"diadbench.cli.commands.cmd_{name}")
+    module = importlib.import_module(f"diadbench.cli.commands.cmd_{name.replace('-', '_')}")
     return getattr(module, "VERBS", None) or {"": module.command}
 
 

@@ -13,7 +13,9 @@ def command(run: str, *, out: str | None = None) -> int:
     Example::
 
         diadbench pack runs/demo --out demo.tar.gz
-        tar xf demo.tar.gz && diadbench report demo && diadbench run demo datasets.mvtec.root=/data/mvtec
+        tar xf demo.tar.gz
+        diadbench report demo
+        diadbench run demo datasets.mvtec.root=/data/mvtec
     """
     from pathlib import Path
 
