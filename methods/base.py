@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from diadbench.common.errors import UserError
 from diadbench.methods.info import MethodInfo
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from diadbench.datasets.decoding.data import TrainData
 
-__all__ = ["Method", "MethodInfo", "Prediction", "RunContext", "RunSettings"]
+__all__ = ["Method", "MethodInfo", "Prediction", "RunContext", "RunSettings", "SampleMethod"]
 
 
 @dataclass(frozen=True)
@@ -118,3 +121,37 @@ class Method(ABC):
     def parameters_count(self) -> int | None:
         """Return the number of parameters of the networks (for the cost table), or ``None``."""
         return None
+
+
+class SampleMethod(Method):
+    """A method whose answers were made elsewhere and belong to samples, not to pixels.
+
+    A cell asks it by rows of the sample table (:mod:`diadbench.datasets.table`): :meth:`expect` once, then
+    :meth:`predict_samples` in place of :meth:`predict`. Its ``info`` has ``by_sample=True``.
+    """
+
+    @abstractmethod
+    def expect(self, samples: pd.DataFrame, part: pd.DataFrame, size: tuple[int, int], run: RunContext) -> None:
+        """Learn what will be asked, before anything is scored; note in ``run`` what is said of all answers.
+
+        Args:
+            samples: The whole sample table.
+            part: Its test rows that will be asked.
+            size: ``(H, W)`` of the evaluation.
+            run: The run.
+
+        Raises:
+            UserError: There is no answer for some of them.
+        """
+
+    @abstractmethod
+    def has_answers(self, samples: pd.DataFrame) -> bool:
+        """Whether there is an answer for each of these rows; normal images that set thresholds may have none."""
+
+    @abstractmethod
+    def predict_samples(self, samples: pd.DataFrame, size: tuple[int, int]) -> Prediction:
+        """Return the answers for rows of the sample table, maps ``float32 (B,H,W)`` at the evaluation size."""
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Raise UserError: there are answers for the samples of a data set alone."""
+        raise UserError(f"{self.info.name}: has answers for the images of its data set alone; it can't score others")

@@ -115,4 +115,15 @@ CATALOG: dict[str, Entry] = _entries(
             technical=("checkpoint_minutes",),
         ),
     ),
+    (
+        "diadbench.methods.simple.given_maps:GivenMaps",
+        MethodInfo(
+            "maps",
+            "Given maps",
+            "Anomaly maps that other code has written into a folder.",
+            needs=("a folder of anomaly maps",),
+            batch_invariant=True,
+            by_sample=True,
+        ),
+    ),
 )

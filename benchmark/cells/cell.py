@@ -91,6 +91,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         whole = again and scorer.is_whole()
         with phases("fit"):
             method = None if whole else fit_or_load(partial(make, cell), train, run, checkpoint, scratch, scored)
+        scorer.announce(method)
         with phases("calibrate"):
             Calibration(cell, dataset, train, run, evaluator).calibrate(method, again=again)
         phases.keep()

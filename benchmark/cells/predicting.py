@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from diadbench.benchmark.cells.provenance import random_state, set_random_state
+from diadbench.benchmark.cells.scoring.calibrating import normal_rows
 from diadbench.benchmark.cells.scoring.evaluating import evaluate_batch
 from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size, evaluation_size
 from diadbench.benchmark.cells.scoring.reading_ahead import answered, pinned, read_ahead
 from diadbench.benchmark.cells.scoring.scored_batches import Arrays, Predictions, tensors
 from diadbench.benchmark.metrics.class_result import ClassResult
+from diadbench.methods.base import SampleMethod
 
 if TYPE_CHECKING:
     from diadbench.benchmark.cells.keep import Keeper
@@ -60,6 +63,13 @@ class PartScorer:
         """Whether all classes have been scored to their end, so that no model is needed."""
         names = self._names()
         return sum(1 for _ in self._over(names)) == len(names)
+
+    def announce(self, method: Method | None) -> None:
+        """Tell a method by samples what it will be asked, validation images among it."""
+        if isinstance(method, SampleMethod):
+            known = [normal_rows(self.dataset, name) for name in self.dataset.classes]
+            samples = pd.concat([self.dataset.samples, *known], ignore_index=True)
+            method.expect(samples, self.test.table, evaluation_size(self.cell), self.run)
 
     def restore(self) -> None:
         """Take the classes that an earlier process has scored to their end, up to the first that isn't over."""
@@ -119,6 +129,10 @@ class PartScorer:
         evaluate_batch(self.evaluator, self.dataset, batch, maps, scores)
 
     def _predicted(self, method: Method, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        if isinstance(method, SampleMethod):  # reading files is no speed of a model
+            rows = self.dataset.samples.loc[batch.index.tolist()]
+            found = method.predict_samples(rows, evaluation_size(self.cell))
+            return found.anomaly_map, found.score, None
         with self.phases("model"), torch.inference_mode():
             maps, scores, reconstruction = answered(method, batch.image, self.run.device)
         self.phases.count("model", len(scores))

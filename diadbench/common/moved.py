@@ -45,6 +45,7 @@ MOVED: dict[str, str] = {
     "benchmark.records.labels": "benchmark.records.cell_labels",
     "benchmark.reevaluate": "benchmark.reuse.reevaluate",
     "benchmark.resolve": "benchmark.planning.resolve",
+    "benchmark.reuse.pack": "benchmark.sharing.pack",
     "benchmark.runner": "benchmark.runs.runner",
     "benchmark.scratch": "benchmark.cells.scratch",
     "benchmark.status": "benchmark.runs.status",

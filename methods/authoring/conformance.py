@@ -118,7 +118,10 @@ def check_method(
 
     Raises:
         Skip: There is no such device.
+        UserError: The method's answers were made elsewhere.
     """
+    if getattr(getattr(cls, "info", None), "by_sample", False):
+        raise UserError(f"{cls.info.name}: its answers were made elsewhere; there is no model to check")
     if device.startswith("cuda"):
         check_gpu(device)
     bench = _Bench(cls, dict(options or {}), size, images, torch.device(device), progress)

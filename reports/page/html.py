@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,29 @@ THUMB, SHOTS, LOG_LINES, LOG_CHARS = 128, 12, 40, 6000
 Figures = Mapping[str, Drawn]
 
 
+def template(name: str) -> str:
+    """Return the text of a file in this room's templates."""
+    return (files("diadbench.reports") / "page" / "templates" / name).read_text(encoding="utf-8")
+
+
+def rendered(load: Callable[[str], str], name: str, context: Mapping[str, Any]) -> str:
+    """Return a page made of a template; what is put into it is escaped.
+
+    Args:
+        load: Returns the text of a template.
+        name: The template.
+        context: What it shows; a name that is missing is an error.
+    """
+    environment = Environment(
+        loader=FunctionLoader(load),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name).render(context)
+
+
 def page_context(
     source: Source, versus: pd.DataFrame, published: pd.DataFrame, *, lean: bool = False
 ) -> dict[str, Any]:
@@ -60,7 +83,6 @@ def page_context(
         published: Published figures beside the results, or nothing.
         lean: Leave the images of cells out, which cost most.
     """
-    templates = files("diadbench.reports") / "page" / "templates"
     ours = ours_of(source.results, source.show)
     return {
         **_head(source),
@@ -80,25 +102,17 @@ def page_context(
         "environments": [(clean(name), provenance(run.environment)) for name, run in zip(source.names, source.runs)],
         "data": _data(source, lean=lean),
         "growing": None,
-        "css": Markup((templates / "report.css").read_text(encoding="utf-8")),
-        "js": Markup((templates / "report.js").read_text(encoding="utf-8")),
+        "css": Markup(template("report.css")),
+        "js": Markup(template("shared.js") + template("report.js")),
         "version": __version__,
     }
 
 
 def write_page(source: Source, path: Path, context: Mapping[str, Any], figures: Figures) -> Path:
     """Write the page of a report, from what :func:`page_context` gave; return its path."""
-    templates = files("diadbench.reports") / "page" / "templates"
-    environment = Environment(
-        loader=FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     context = {**context, "figures": _figures(source, figures)}
     context["sections"] = _sections(context)
-    write_text(path, environment.get_template("index.html.j2").render(context))
+    write_text(path, rendered(template, "index.html.j2", context))
     return path
 
 

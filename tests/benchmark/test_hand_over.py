@@ -17,10 +17,10 @@ from real_run import InProcess, write_images
 
 from diadbench.benchmark.planning.grid import load_grid, parse_grid
 from diadbench.benchmark.records.store import RunDirectory, load_results
-from diadbench.benchmark.reuse.pack import pack
 from diadbench.benchmark.reuse.predict import predict_images
 from diadbench.benchmark.reuse.rerun import rerun_cell
 from diadbench.benchmark.runs.runner import run_grid
+from diadbench.benchmark.sharing.pack import pack
 from diadbench.common.errors import UserError
 
 FIGURES = ["dataset", "method", "seed", "class", "scope", "metric", "value", "state"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size
 from diadbench.benchmark.metrics.decisions.normal_scores import NormalSummary
 from diadbench.common.files import write_with
 from diadbench.datasets.decoding.images import inside, read_image, resize_image
+from diadbench.methods.base import SampleMethod
 
 if TYPE_CHECKING:
     from diadbench.benchmark.metrics import Evaluator
@@ -75,6 +77,8 @@ class Calibration:
 
     def _score(self, method: Method, name: str, position: int) -> None:
         size, done = evaluation_size(self.cell), 0
+        if isinstance(method, SampleMethod):
+            return self._take_answers(method, name, position)
         with _same_random_numbers(), torch.inference_mode():
             for images in self._batches(name):
                 prediction = method.predict(images.to(self.run.device))
@@ -83,6 +87,23 @@ class Calibration:
                 self.evaluator.calibrate(np.full(len(scores), position), maps, scores)
                 done += len(scores)
                 self.run.progress(done, done, f"normal images of {name}")
+
+    def _take_answers(self, method: SampleMethod, name: str, position: int) -> None:
+        """Take what a method by samples says of the normal images, where it says something of all of them."""
+        rows = self._rows(name)
+        if not method.has_answers(rows):
+            return
+        step = int(self.cell["batch_size"])
+        for start in range(0, len(rows), step):
+            found = method.predict_samples(rows.iloc[start : start + step], evaluation_size(self.cell))
+            self.evaluator.calibrate(np.full(len(found.score), position), found.anomaly_map, found.score)
+
+    def _rows(self, name: str) -> pd.DataFrame:
+        """Return the class's normal images that set thresholds as rows of a sample table."""
+        rows = normal_rows(self.dataset, name)
+        if len(rows):
+            return rows
+        return self.dataset.samples.loc[self.train.index[chosen_rows(self.train, name)].tolist()]
 
     def _batches(self, name: str) -> Iterator[Tensor]:
         step = int(self.cell["batch_size"])
@@ -99,6 +120,12 @@ class Calibration:
         native = read_image(inside(self.dataset.root, path))
         small = resize_image(native, tuple(self.cell["image_size"]), self.cell["resize"])
         return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+
+
+def normal_rows(dataset: Dataset, name: str) -> pd.DataFrame:
+    """Return a class's validation images as rows of a sample table, empty where the set has none."""
+    paths = dataset.validation_images(name)
+    return pd.DataFrame({"image": paths, "class": name, "split": "validation", "label": 0, "defect": "good"})
 
 
 def chosen_rows(train: TrainData, name: str) -> list[int]:

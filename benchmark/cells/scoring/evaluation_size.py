@@ -54,7 +54,7 @@ def at_evaluation_size(maps: Tensor, images: Tensor, size: Size) -> Tensor:
 def size_notes(cell: dict[str, Any], protocol: Protocol) -> list[str]:
     """Return notes on resized maps, and on a protocol whose source evaluates at another size."""
     run, size, notes = tuple(cell["image_size"]), evaluation_size(cell), []
-    if run != size:
+    if run != size and not (cell.get("method_info") or {}).get("by_sample"):  # such a method tells of its own sizes
         notes.append(f"runs at {by(run)}; its maps are resized to {by(size)}")
     side = protocol.source_size
     if side is not None and size != (side, side):

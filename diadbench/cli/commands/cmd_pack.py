@@ -13,12 +13,12 @@ def command(run: str, *, out: str | None = None) -> int:
     Example::
 
         diadbench pack runs/demo --out demo.tar.gz
-        diadbench report demo    # after `tar xf demo.tar.gz` on the other machine
+            diadbench report demo    # after `tar xf demo.tar.gz` on the other machine
         diadbench run demo datasets.mvtec.root=/data/mvtec    # goes on there
     """
     from pathlib import Path
 
-    from diadbench.benchmark.reuse.pack import pack
+    from diadbench.benchmark.sharing.pack import pack
 
     made = pack(Path(run), Path(out) if out else None)
     print(f"archive: {made} ({made.stat().st_size / 1e6:.1f} MB); `tar xf` unpacks it")

@@ -1,0 +1,1 @@
+"""Results that travel: packed, merged with those of others, verified."""

@@ -1,0 +1,84 @@
+"""All metrics of a cell once more, from its kept maps and the data's masks."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from diadbench import datasets
+from diadbench.benchmark.cells.cell import open_data
+from diadbench.benchmark.cells.scoring.evaluating import make_evaluator
+from diadbench.benchmark.metrics import get_protocol
+from diadbench.benchmark.records.store import CellRecord
+from diadbench.benchmark.reuse.kept_maps import KeptMaps, updates
+from diadbench.benchmark.reuse.reevaluate import normal_again
+from diadbench.benchmark.sharing.cell_checks import told
+from diadbench.benchmark.sharing.figure_checks import differ, metrics_of, scores_of
+from diadbench.benchmark.sharing.verify_findings import Finding
+from diadbench.common.errors import UserError
+from diadbench.datasets.lookup import TABLE
+
+#: How far figures from maps that were kept as float16 may lie from the cell's own.
+HALF = 5e-3
+EXACT = 1e-9
+
+
+def why_not(record: CellRecord, root: str | None) -> str:
+    """Say why a cell's maps can't be evaluated again here; ``""`` where they can."""
+    if not record.status.get("kept_maps"):
+        return "no maps were kept: metrics of pixels are checked against curves alone"
+    if record.config.get("dataset") not in TABLE:
+        return "its data set is code of its own, which isn't run here"
+    if root is not None and not Path(root).is_dir():
+        return f"its data aren't here ({root}); say where with --root LABEL=PATH"
+    return ""
+
+
+def check_maps(record: CellRecord, root: str | None) -> Iterator[Finding]:
+    """Yield what differs between a cell's figures and those that its kept maps give with the data's masks.
+
+    Args:
+        record: A finished cell for which :func:`why_not` has nothing to say.
+        root: Where its data lie here; ``None``: the set makes them.
+    """
+    name = told(record)
+    try:
+        yield from (Finding(kind, text, name) for kind, text in _compared(record, root))
+    except (UserError, OSError, KeyError, ValueError, IndexError) as error:
+        yield Finding("map", f"the kept maps can't be evaluated ({error})", name)
+
+
+def _compared(record: CellRecord, root: str | None) -> Iterator[tuple[str, str]]:
+    config = {**record.config, "root": root}
+    dataset = datasets.get(config["dataset"], root, **config["dataset_options"])
+    protocol = get_protocol(config["protocol"])
+    data = open_data(dataset, config, protocol.mask_rule, lambda done, total, what: None)
+    if data.fingerprint != record.status.get("fingerprint"):
+        yield "fingerprint", f"the data at {root} are not those that it was run on, or they were changed since"
+        return
+    known = metrics_of(record).set_index(["class", "metric"])["value"]
+    slack = HALF if record.status["kept_maps"].get("dtype") == "float16" else EXACT
+    for row in _again(record, config, dataset, data).to_dict("records"):
+        own = float(known.get((row["class"], row["metric"]), np.nan))
+        if differ(own, float(row["value"]), slack):
+            yield "map", f"{row['metric']} of {row['class']} is {own}, its maps give {row['value']}"
+
+
+def _again(record: CellRecord, config: dict[str, Any], dataset: Any, data: Any) -> pd.DataFrame:
+    protocol = get_protocol(config["protocol"])
+    scores = scores_of(record).set_index("index")
+    kept = KeptMaps(record.directory, dataset.classes, dataset.samples)
+    with tempfile.TemporaryDirectory(prefix="diadbench-verify-") as spill:
+        evaluator = make_evaluator(dataset, protocol, Path(spill))
+        for place, summary in normal_again(record, protocol, len(dataset.classes)).items():
+            evaluator.set_normal(place, summary)
+        for part in dataset.parts(config["setting"]):
+            _, test = data.part(part)
+            for update in updates(test, kept, scores, dataset.samples, dataset.classes):
+                evaluator.update(**update)
+        return evaluator.compute().table

@@ -1,0 +1,230 @@
+"""``diadbench verify`` passes what a run and its pack are, and finds whatever was changed in them afterwards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from diadbench.benchmark.sharing.pack import pack
+from diadbench.benchmark.sharing.verifying import verify
+from diadbench.cli import main
+from tests.helpers.real_run import make_run
+
+CELL = "cells/parts/One/multi-class/seed0"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real run of two methods, one of which fails with one seed, with its maps kept; and its pack."""
+    place = tmp_path_factory.mktemp("verify")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIADBENCH_CACHE", str(place / "cache"))
+        make_run(
+            place / "run",
+            methods=["One", "Two"],
+            datasets={"parts": ["nut", "bolt"]},
+            seeds=[0, 1],
+            images=6,
+            keep_maps="float32",
+            ends={("parts", "Two", 1): {"raises": "it broke"}},
+            notes={"Two": "random weights"},
+        )
+    pack(place / "run", place / "pack.tar")
+    return place
+
+
+@pytest.fixture
+def run(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The run as it comes out of its pack, to be tampered with."""
+    monkeypatch.setenv("DIADBENCH_CACHE", str(place / "cache"))
+    shutil.unpack_archive(place / "pack.tar", tmp_path)
+    return tmp_path / "run"
+
+
+def test_what_nobody_changed_passes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (place / "run", place / "pack.tar"):
+        before = sorted((file, file.stat().st_mtime_ns) for file in (place / "run").rglob("*"))
+        assert main(["verify", str(path)]) == 0
+        assert capsys.readouterr().out == "4 cells, nothing found\n"
+        assert before == sorted((file, file.stat().st_mtime_ns) for file in (place / "run").rglob("*"))
+
+
+def test_what_cannot_be_checked_is_said(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(run), "--root", f"parts={tmp_path}/nowhere"]) == 0
+    told = capsys.readouterr().out
+    assert f"not checked: parts / One / multi-class / seed 0: its data aren't here ({tmp_path}/nowhere)" in told
+    assert main(["verify", str(run), "--root", "other=x"]) == 2
+    assert "the run has no data set other; known: parts" in capsys.readouterr().err
+
+
+# -- tampering -----------------------------------------------------------------------------------------------------
+
+
+def edit(path: Path, **values: Any) -> None:
+    """Change keys of a JSON or YAML file."""
+    text = path.read_text(encoding="utf-8")
+    found = {**(json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)), **values}
+    path.write_text(json.dumps(found) if path.suffix == ".json" else yaml.safe_dump(found), encoding="utf-8")
+
+
+def edit_metric(cell: Path, scope: str, metric: str, value: float) -> None:
+    table = pd.read_csv(cell / "metrics.csv")
+    row = table.index[(table["scope"] == scope) & (table["metric"] == metric)][0]
+    table.loc[row, "value"] = value
+    table.to_csv(cell / "metrics.csv", index=False, float_format="%.17g")
+
+
+def better_metric(cell: Path) -> None:
+    """Raise a pixel metric of a class and its mean alike, as a careful hand would."""
+    table = pd.read_csv(cell / "metrics.csv")
+    rows = table.index[(table["metric"] == "p_ap") & (table["class"] == "nut")]
+    table.loc[rows, "value"] += 0.001
+    for metric in ("p_ap", "mad"):
+        if metric == "mad":
+            table.loc[(table["metric"] == "mad") & (table["class"] == "nut"), "value"] += 0.001 / 7
+        mean = table.loc[(table["metric"] == metric) & (table["scope"] == "class"), "value"].mean()
+        table.loc[(table["metric"] == metric) & (table["scope"] == "mean"), "value"] = mean
+    table.to_csv(cell / "metrics.csv", index=False, float_format="%.17g")
+
+
+def other_score(cell: Path) -> None:
+    table = pd.read_parquet(cell / "scores.parquet")
+    table.loc[table.index[0], ["score", "method_score"]] = 99.0
+    table.to_parquet(cell / "scores.parquet", index=False)
+
+
+def other_map(cell: Path) -> None:
+    maps = np.load(cell / "maps/0.npy")
+    maps[0, :8, :8] += 5
+    np.save(cell / "maps/0.npy", maps)
+
+
+def other_mask(cell: Path) -> None:
+    root = Path(yaml.safe_load((cell / "cell.yaml").read_text(encoding="utf-8"))["root"])
+    copy = shutil.copytree(root, cell.parents[4] / "data")
+    mask = next(copy.rglob("*_mask.png"))
+    with Image.open(mask) as image:
+        pixels = np.array(image)
+    Image.fromarray(np.roll(pixels, 1, axis=0)).save(mask)
+    edit(cell / "cell.yaml", root=str(copy))
+
+
+def other_decision(cell: Path) -> None:
+    """Claim another option, with hashes that fit it, in the cell alone."""
+    said = json.loads((cell / "status.json").read_text(encoding="utf-8"))["decides"]
+    said["method_options"]["noise"] = 0.5
+    for name in ("status.json", "cell.yaml"):
+        edit(cell / name, decides=said)
+
+
+def doubled(cell: Path) -> None:
+    other = cell.with_name("seed1")
+    shutil.rmtree(other)
+    shutil.copytree(cell, other)
+    edit(other / "cell.yaml", seed=1)
+
+
+def other_option(cell: Path) -> None:
+    config = yaml.safe_load((cell / "cell.yaml").read_text(encoding="utf-8"))
+    edit(cell / "cell.yaml", method_options={**config["method_options"], "noise": 0.5})
+
+
+def hidden_failure(cell: Path) -> None:
+    """Let the failed cell look done, with another cell's figures."""
+    failed, good = cell.parents[2] / "Two/multi-class/seed1", cell.parents[2] / "Two/multi-class/seed0"
+    for path in good.iterdir():
+        if path.is_file() and path.name != "cell.yaml":
+            shutil.copyfile(path, failed / path.name)
+
+
+def other_code(cell: Path) -> None:
+    path = next((cell.parents[4] / "code").rglob("noisy_mean.py"))
+    path.write_text(path.read_text(encoding="utf-8") + "\nCHANGED = 1\n", encoding="utf-8")
+
+
+def without_note(cell: Path) -> None:
+    edit(cell.parents[2] / "Two/multi-class/seed0/status.json", notes=[])
+
+
+def other_results(cell: Path) -> None:
+    path = cell.parents[4] / "results.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[0, "value"] = "0.5"
+    table.to_csv(path, index=False)
+
+
+TAMPERED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a metric of a class": (
+        lambda cell: edit_metric(cell, "class", "i_ap", 0.5),
+        "score: i_ap of nut is 0.5, its scores",
+    ),
+    "a mean": (
+        lambda cell: edit_metric(cell, "mean", "aupro", 0.999),
+        "mean: the mean of aupro is 0.999, its classes give",
+    ),
+    "a metric and all its means": (better_metric, "map: p_ap of nut is"),
+    "a score": (other_score, "score: i_auroc of nut is"),
+    "a map": (other_map, "map: p_auroc of nut is"),
+    "a mask": (other_mask, "fingerprint: the data at"),
+    "the fingerprint": (
+        lambda cell: edit(cell / "status.json", fingerprint="0" * 32),
+        "fingerprint: status.json says 0000",
+    ),
+    "the seed": (lambda cell: edit(cell / "cell.yaml", seed=7), "seed: it lies at seed 0, cell.yaml has seed 7"),
+    "the protocol": (
+        lambda cell: edit(cell / "status.json", protocol="ader"),
+        "protocol: status.json says ader, cell.yaml",
+    ),
+    "a doubled cell": (doubled, "doubled: has the same identity as parts / One / multi-class / seed 0"),
+    "notes left out": (without_note, "notes: the note 'random weights' isn't there"),
+    "a failure hidden": (hidden_failure, "doubled: has the same identity as parts / Two / multi-class / seed 0"),
+    "a result hidden": (
+        lambda cell: edit(cell / "status.json", state="skipped"),
+        "status: it says skipped, but has metrics",
+    ),
+    "the configuration": (
+        lambda cell: edit(cell / "status.json", configuration="f" * 32),
+        "configuration: status.json says",
+    ),
+    "what decides": (other_decision, "identity: status.json says"),
+    "an option": (other_option, "options: cell.yaml has noise: 0.5, what decides has 0.04"),
+    "a file left out": (lambda cell: (cell / "curves.npz").unlink(), "file: curves.npz isn't there"),
+    "maps left out": (lambda cell: (cell / "maps/1.npy").unlink(), "file: the kept maps of bolt aren't there"),
+    "a cell left out": (
+        lambda cell: shutil.rmtree(cell),
+        "file: it is planned, but its directory or cell.yaml isn't there",
+    ),
+    "another label": (lambda cell: edit(cell / "cell.yaml", method_label="Best"), "labels: it lies where One lies"),
+    "the code": (other_code, "code: the code of file in the run isn't what the result was made with"),
+    "results.csv": (other_results, "results: results.csv isn't what the cells give"),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_whatever_is_changed_is_found(run: Path, what: str) -> None:
+    change, told = TAMPERED[what]
+    change(run / CELL)
+    found = [str(finding) for finding in verify(run, {}).findings]
+    assert any(told in text for text in found), found
+
+
+def test_pixels_are_checked_without_the_data(run: Path, tmp_path: Path) -> None:
+    edit_metric(run / CELL, "class", "p_auroc", 0.9)
+    found = [str(finding) for finding in verify(run, {"parts": str(tmp_path / "gone")}).findings]
+    assert any("metric: p_auroc of nut is 0.900000, the area under its curve is" in text for text in found)
+
+
+def test_what_was_found_as_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_metric(run / CELL, "mean", "i_ap", 0.5)
+    assert main(["verify", str(run), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["findings"][0].keys() == {"kind", "text", "cell"}
