@@ -118,11 +118,13 @@ def _call(name: str, function: Callable[..., Any], words: list[str]) -> int:
 
 
 def _usage() -> str:
-    return USAGE.format(commands="\n".join(f"  {name:<11}{about}" for name, about in COMMANDS.items()))
+    width = max(map(len, COMMANDS)) + 2
+    return USAGE.format(commands="\n".join(f"  {name:<{width}}{about}" for name, about in COMMANDS.items()))
 
 
 def _noun_usage(name: str, verbs: dict[str, Callable[..., Any]]) -> str:
-    lines = [f"  {verb:<13}{(function.__doc__ or '').strip().splitlines()[0]}" for verb, function in verbs.items()]
+    width = max(map(len, verbs)) + 2
+    lines = [f"  {verb:<{width}}{(function.__doc__ or '').strip().splitlines()[0]}" for verb, function in verbs.items()]
     example = f"example:\n  diadbench {name} {next(iter(verbs))}"
     return f"usage: diadbench {name} VERB ...\n\n{COMMANDS[name]}\n\nverbs:\n" + "\n".join(lines) + f"\n\n{example}\n"
 
