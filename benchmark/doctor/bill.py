@@ -35,6 +35,7 @@ class Share:
         speed: As measured; ``None`` where it was not.
         images: Training and test images of each data set that it runs on; ``None``: unknown.
         repeats: Seeds times settings.
+        remark: What has to be said of the figures.
         needs: Bytes of memory that it is known to need on this device at least; 0: nobody knows.
     """
 
@@ -43,6 +44,7 @@ class Share:
     speed: Speed | None
     images: Mapping[str, tuple[int, int] | None]
     repeats: int
+    remark: str = ""
     needs: float = 0.0
 
 
@@ -117,6 +119,7 @@ def hours_of(share: Share) -> float | None:
 def _method(share: Share, machine: Machine, jobs: int) -> Finding:
     hours, cells = hours_of(share), share.repeats * len(share.images)
     text = f"{cells} cells, {'hours not known' if hours is None else f'{hours:,.1f} hours'}"
+    text += f" ({share.remark})" if share.remark else ""
     values = {"hours": hours, "cells": cells, "disk_bytes": _models(share)}
     own, gpu = share.needs, 0.0
     if share.speed is not None:

@@ -179,7 +179,9 @@ def _share(grid: Grid, label: str, method: ResolvedMethod, speed: Speed | None, 
     only = grid.methods[label].datasets
     chosen = {name: count for name, count in images.items() if only is None or name in only}
     repeats = len(grid.seeds) * len(cell_settings(grid.settings, grid.shots))
-    return Share(label, method.identity, speed, chosen, repeats)
+    differs = ", ".join(grid.methods[label].by_dataset)
+    remark = f"with other options on {differs}, which aren't counted apart" if differs else ""
+    return Share(label, method.identity, speed, chosen, repeats, remark)
 
 
 def _plain(value: Any) -> Any:

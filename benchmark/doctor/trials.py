@@ -185,6 +185,8 @@ def _finding(wanted: Wanted, facts: dict[str, Any], why: str, remark: str, share
         parts.append(f"{facts['gpu_bytes'] / 1e9:.1f} GB of GPU memory")
     if facts.get("cpu_bytes"):
         parts.append(f"{facts['cpu_bytes'] / 1e9:.1f} GB of memory")
+    if wanted.options.get("autoencoder_steps"):
+        parts.append("steps of the autoencoder (stage 1) aren't timed, so the hours of a cell aren't known")
     if (facts.get("load") or 0.0) > _BUSY:
         parts.append(f"others ran beside it (a load of {facts['load']:.1f} for each core), so it is faster alone")
     size = "x".join(map(str, wanted.image_size))
@@ -202,7 +204,8 @@ def _speed(wanted: Wanted, facts: dict[str, Any], share: float) -> Speed | None:
     test = facts.get("test_image")
     if wanted.name in _TWO_STEPS:
         fixed, each = steps_of(wanted)
-        step = None if facts["step"] is None else facts["step"] * share
+        untimed = facts["step"] is None or wanted.options.get("autoencoder_steps")
+        step = None if untimed else facts["step"] * share
         return Speed(step, fixed, each, test_image=test, disk_bytes=size, **memory)
     if "patches" not in facts:
         return Speed(train_image=facts["fit"] / _FITTED, test_image=test, disk_bytes=size, **memory)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import html
 import os
-import resource
 import select
 import signal
 import subprocess
@@ -69,8 +68,8 @@ def watch(run: Path, every: float, share: float) -> None:
 
 def _spent() -> float:
     """Return the seconds of a processor that the builds until now have taken."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    used = os.times()
+    return used.children_user + used.children_system
 
 
 def _news(timeout: float | None) -> bytes | None:

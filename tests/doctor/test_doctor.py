@@ -20,7 +20,7 @@ from diadbench.benchmark.doctor.finding import Finding
 from diadbench.benchmark.doctor.golden_numbers import TOLERANCE, look_at_numbers
 from diadbench.benchmark.doctor.pretrained import look_for_weights
 from diadbench.benchmark.doctor.software import look_at_software
-from diadbench.benchmark.doctor.trials import Wanted, steps_of, try_method
+from diadbench.benchmark.doctor.trials import Wanted, _finding, _speed, steps_of, try_method
 from diadbench.benchmark.planning.forecast import by_speed, plan_table
 from diadbench.benchmark.planning.grid import Grid, parse_grid
 from diadbench.benchmark.planning.plan import make_plan
@@ -235,6 +235,15 @@ def test_a_trial_that_fails_is_a_failure_with_the_reason() -> None:
     assert finding.state == "fail"
     assert "image sides must be multiples" in finding.line()
     assert speed is None
+
+
+def test_a_stage_that_is_not_timed_leaves_the_hours_unknown() -> None:
+    tiny = wanted("diad", size="tiny", weights="random", autoencoder_steps=4, train_steps=9)
+    facts = {"fit": 3.0, "step": 0.5, "test_image": 0.1, "cpu_bytes": 1, "gpu_bytes": 0}
+    assert _finding(tiny, facts, "", "", 1.0).what.endswith("so the hours of a cell aren't known")
+    speed = _speed(tiny, facts, 1.0)
+    assert speed is not None
+    assert (speed.steps, speed.step, speed.seconds(10, 10)) == (13, None, None)
 
 
 def test_budgets_in_epochs_grow_with_the_data_and_others_do_not() -> None:
