@@ -29,6 +29,7 @@ def command(
     from diadbench.benchmark.doctor.finding import Finding
     from diadbench.benchmark.planning.typed_grid import Typed, typed_grid
     from diadbench.cli.commands.cmd_run import _tell
+    from diadbench.common.processes.interrupt import as_ctrl_c
 
     words = grid if grid and "=" not in grid[0] else ["paper", *grid]
     given = {} if data_root is None else {"data_root": data_root}
@@ -38,7 +39,8 @@ def command(
         if not json and not issue:
             print(finding.line(), flush=True)
 
-    found = examine(checked, full=full, tell=told)
+    with as_ctrl_c():  # a trial under way ends with us, at SIGTERM too
+        found = examine(checked, full=full, tell=told)
     if json:
         print(found.to_json())
     elif issue:
