@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -71,9 +72,15 @@ class GrowingPage:
 
     def give_way(self) -> None:
         """End the process, so that the whole report can take the page's place."""
-        if self._process is not None:
-            self._process.terminate()
-            self._end()
+        process = self._process
+        if process is None:
+            return
+        process.terminate()
+        self._end()
+        if process.poll() is None:  # a busy machine: what it still wrote would stand in the whole report's place
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def whole(self) -> None:
         """Tell that the whole report stands in the page's place."""

@@ -21,7 +21,7 @@ def test_the_smoke_grid_has_every_method_on_all_six() -> None:
     from diadbench.methods.catalog import CATALOG
 
     grid = load_grid("smoke")
-    assert set(grid.methods) == set(CATALOG)
+    assert set(grid.methods) == set(CATALOG) - {"maps"}, "maps needs a folder of maps"
     assert set(grid.datasets) == SIX
     assert {dataset.root for dataset in grid.datasets.values()} == {"sample"}
     assert grid.threads == 1, "numbers are equal to the last bit for equal numbers of threads"

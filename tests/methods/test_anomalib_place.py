@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,13 @@ class Mirror(AnomalibModule):
     @property
     def learning_type(self) -> LearningType:
         return LearningType.ONE_CLASS
+
+
+@pytest.fixture(autouse=True)
+def _no_mirror_stays() -> Iterator[None]:
+    """Bridges are made once a process: those made around a mirror are for one test alone."""
+    yield
+    bridge.cache_clear()
 
 
 def mirrored(monkeypatch: pytest.MonkeyPatch, name: str, run: RunContext, **options: Any) -> AnomalibMethod:

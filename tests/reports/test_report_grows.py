@@ -133,8 +133,14 @@ def test_the_page_of_a_run_that_is_over_neither_reloads_nor_grows(report: dict[s
     assert 'id="growing"' not in text
 
 
-def test_the_lean_page_has_every_row_and_no_image(demo: Path) -> None:
-    path = write_unfinished(demo, 20.0)
+@pytest.fixture
+def own(demo: Path, tmp_path: Path) -> Path:
+    """A copy of the run: other tests look at its report."""
+    return Path(shutil.copytree(demo, tmp_path / "own", ignore=shutil.ignore_patterns("report")))
+
+
+def test_the_lean_page_has_every_row_and_no_image(own: Path) -> None:
+    path = write_unfinished(own, 20.0)
     assert path is not None
     text = path.read_text(encoding="utf-8")
     assert "45 of 45 cells have ended" in text
@@ -142,17 +148,17 @@ def test_the_lean_page_has_every_row_and_no_image(demo: Path) -> None:
     assert "data:image" not in text
 
 
-def test_nothing_is_left_behind_when_the_report_takes_the_place(demo: Path) -> None:
+def test_nothing_is_left_behind_when_the_report_takes_the_place(own: Path) -> None:
     with GrowingPage() as page:
-        page.begin(demo)
+        page.begin(own)
         process = page._process
         assert process is not None
         page.changed()
         page.give_way()
-        before = page_of(demo).read_text(encoding="utf-8") if page_of(demo).exists() else ""
+        before = page_of(own).read_text(encoding="utf-8") if page_of(own).exists() else ""
         page.whole()
     assert process.poll() is not None
-    assert before == (page_of(demo).read_text(encoding="utf-8") if page_of(demo).exists() else "")
+    assert before == (page_of(own).read_text(encoding="utf-8") if page_of(own).exists() else "")
 
 
 def test_cheap_methods_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
