@@ -180,12 +180,16 @@ class Keeper:
 
     def _keep_picture(self, row: int, place: int, batch: Batch, maps: Tensor, reconstruction: Tensor | None) -> None:
         half, limits = to_half(maps[place].numpy())
-        arrays = {"image": self._picture(row, batch.image[place, :3]), "map": half, "map_limits": limits}
+        arrays: dict[str, Any] = {
+            "image": self._picture(row, batch.image[place, :3]),
+            "map": half,
+            "map_limits": limits,
+        }
         if batch.mask is not None:
             arrays["mask"] = batch.mask[place].numpy().astype(bool)
         if reconstruction is not None:
             arrays["reconstruction"] = _uint8(reconstruction[place])
-        write_with(self._picture_file(row), lambda name: np.savez_compressed(name, **arrays))  # type: ignore[arg-type]
+        write_with(self._picture_file(row), lambda name: np.savez_compressed(name, **arrays))
 
     def _index_picture(self, row: int) -> None:
         sample = self._samples.loc[row]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from diadbench.benchmark.doctor.finding import Finding
+from diadbench.benchmark.doctor.finding import Finding, State
 from diadbench.benchmark.planning.speeds import Speed
 
 #: What is told of a grid that takes longer than this.
@@ -101,8 +101,8 @@ def bill(
     if known / jobs > _LONG:
         advice.append("paper-fast has shorter budgets, --only takes a part, --budget 24h what fits into a day")
     values = {"hours": known, "jobs": jobs, "disk_bytes": disk, "free_bytes": machine.disk, "unknown": unknown}
-    state = "fail" if disk > machine.disk else "note" if advice or unknown else "ok"
-    found.append(Finding("cost", "grid", state, text, "; ".join(advice), values))  # type: ignore[arg-type]
+    state: State = "fail" if disk > machine.disk else "note" if advice or unknown else "ok"
+    found.append(Finding("cost", "grid", state, text, "; ".join(advice), values))
     return found
 
 

@@ -57,7 +57,7 @@ def _told(method: str, device: str, results: Results, through: Through) -> Findi
             allowed[name] = most * factor
     except (RuntimeError, NotImplementedError) as error:  # what a device can't do is told by torch in these
         told = " ".join(str(error).split())[:200]
-        return Finding("numbers", method, "fail", f"{device} can't compute it: {told}", "device=cpu runs")
+        return Finding("numbers", method, "fail", f"failed on {device}: {told}", "device=cpu runs")
     wrong = {name: share for name, share in shares.items() if not share <= allowed[name]}
     values = {"device": device, "differences": shares, "tolerances": allowed}
     if not wrong:
@@ -80,7 +80,8 @@ def _share(found: Tensor, expected: np.ndarray[Any, Any]) -> float:
 
 def _golden() -> Mapping[str, Any]:
     data = (importlib.resources.files("diadbench.benchmark.doctor") / "golden_numbers.npz").read_bytes()
-    return np.load(io.BytesIO(data))  # type: ignore[no-any-return]
+    found: Mapping[str, Any] = np.load(io.BytesIO(data))
+    return found
 
 
 def _drawn(name: str, shape: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from diadbench.benchmark.cells.meter import own_bytes
-from diadbench.benchmark.doctor.finding import Finding
+from diadbench.benchmark.doctor.finding import Finding, State
 from diadbench.benchmark.doctor.trial import told
 from diadbench.benchmark.planning.speeds import Speed
 
@@ -191,8 +191,8 @@ def _finding(wanted: Wanted, facts: dict[str, Any], why: str, remark: str, share
         parts.append(f"others ran beside it (a load of {facts['load']:.1f} for each core), so it is faster alone")
     size = "x".join(map(str, wanted.image_size))
     text = f"{size}, {wanted.device}, {wanted.threads} threads: {', '.join([*parts, *([why] if why else [])])}"
-    state = "fail" if why.startswith("failed") else "note" if why or remark.startswith("training not") else "ok"
-    return Finding("speed", wanted.label, state, text, values={**facts, "share": share})  # type: ignore[arg-type]
+    state: State = "fail" if why.startswith("failed") else "note" if why or remark.startswith("training not") else "ok"
+    return Finding("speed", wanted.label, state, text, values={**facts, "share": share})
 
 
 def _speed(wanted: Wanted, facts: dict[str, Any], share: float) -> Speed | None:

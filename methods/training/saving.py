@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -111,6 +111,9 @@ class Checkpoints(pl.Callback):
         keep_frozen: Whether the file includes parameters without gradient.
     """
 
+    #: Whether this process writes checkpoints. A timed trial, which nobody continues, sets it to ``False``.
+    written: ClassVar[bool] = True
+
     def __init__(self, path: Path, budget: Budget, parts: int, *, keep_frozen: bool = True) -> None:
         self._keep_frozen = keep_frozen
         self._path, self._parts = path, parts
@@ -161,6 +164,8 @@ class Checkpoints(pl.Callback):
         checkpoint["state_dict"] = {name: value for name, value in state.items() if name not in frozen}
 
     def _save(self, trainer: pl.Trainer, *, wait: bool = False) -> None:
+        if not self.written:
+            return
         trainer.save_checkpoint(self._path)
         writer = trainer.strategy.checkpoint_io
         if wait and isinstance(writer, CheckpointWriter):

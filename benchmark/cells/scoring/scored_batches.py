@@ -39,18 +39,26 @@ class Predictions:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._places: dict[int, tuple[Path, int]] = {}
-        self._open: tuple[Path, Arrays] | None = None
-        self._full = False
+        self._forget()
         for path in sorted(directory.glob("batch-*.npz")):
             found = _read(path)
             for place, row in enumerate(found["rows"].tolist() if found else ()):
                 self._places[row] = path, place
 
+    def _forget(self) -> None:
+        self._places: dict[int, tuple[Path, int]] = {}
+        self._open: tuple[Path, Arrays] | None = None
+        self._full = False
+
     def drop(self) -> None:
-        """Remove all predictions, because the model has changed."""
-        shutil.rmtree(self._directory, ignore_errors=True)
-        self.__init__(self._directory)  # type: ignore[misc]
+        """Remove all predictions, because the model has changed.
+
+        Raises:
+            OSError: A file stays. What another model has scored must not be taken for this one's.
+        """
+        if self._directory.exists():
+            shutil.rmtree(self._directory)
+        self._forget()
 
     # -- what the method said -----------------------------------------------------------------------------------
 
@@ -118,7 +126,7 @@ class Predictions:
             self._open = path, _read(path) or {}
         return self._open[1] or None
 
-    def _write(self, path: Path, arrays: Mapping[str, NDArray[Any]], *, lasting: bool = False) -> None:
+    def _write(self, path: Path, arrays: Mapping[str, Any], *, lasting: bool = False) -> None:
         """Write a file. Once the disk has been full, nothing more is written, since no cell should fail for it."""
         if self._full:
             return
@@ -126,7 +134,7 @@ class Predictions:
         temporary = path.with_suffix(".tmp")
         try:
             with open(temporary, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
+                np.savez(file, **arrays)
                 if lasting:
                     file.flush()
                     os.fsync(file.fileno())
