@@ -16,7 +16,7 @@ import yaml
 from diadbench.benchmark.planning.grid import Grid
 from diadbench.benchmark.planning.plan import PlannedCell, make_plan
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
-from diadbench.benchmark.runs.runner import open_directory
+from diadbench.benchmark.runs.directory_opening import open_directory
 
 
 def make_scaled(
