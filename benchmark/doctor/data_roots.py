@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from PIL import Image, UnidentifiedImageError
 
 from diadbench.benchmark.doctor.finding import Finding
-from diadbench.benchmark.planning.absent import published_images
 from diadbench.benchmark.planning.grid import DatasetSpec, Grid
+from diadbench.benchmark.planning.resolving.absent import published_images
 from diadbench.common.errors import UserError
 
 if TYPE_CHECKING:

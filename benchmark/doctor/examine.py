@@ -17,7 +17,7 @@ from diadbench.benchmark.doctor.pretrained import look_for_weights
 from diadbench.benchmark.doctor.software import VersionOf, look_at_device, look_at_software
 from diadbench.benchmark.doctor.trials import Wanted, can_be_tried, cheap_first, known_need, try_method
 from diadbench.benchmark.planning.grid import Grid
-from diadbench.benchmark.planning.resolve import ResolvedMethod, resolve_method
+from diadbench.benchmark.planning.resolving.resolve import ResolvedMethod, resolve_method
 from diadbench.benchmark.planning.speeds import Speed, keep_speed, kept_speed
 from diadbench.common.errors import UserError
 from diadbench.version import __version__

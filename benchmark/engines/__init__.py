@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diadbench.benchmark.engines.base import Engine
-from diadbench.benchmark.planning.resolve import checked_options
+from diadbench.benchmark.planning.resolving.resolve import checked_options
 from diadbench.common.errors import UserError
 from diadbench.common.plugins import load_class
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diadbench.benchmark.planning.paths import CODE_INDEX
+from diadbench.benchmark.planning.grids.paths import CODE_INDEX
 from diadbench.benchmark.planning.planned import PlannedCell
 from diadbench.common.code import MAIN, Code, code_of_file
 from diadbench.common.files import atomic_directory, read_json, write_json

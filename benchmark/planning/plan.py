@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from diadbench.benchmark.planning.absent import AbsentDataset, Problems, absent_method
-from diadbench.benchmark.planning.backbone_sizes import refuse_size
-from diadbench.benchmark.planning.contents import with_contents
-from diadbench.benchmark.planning.grid import (
-    Cell,
-    DatasetSpec,
-    Grid,
-    MethodSpec,
-    absolute_paths,
-    parse_memory,
-    parse_time,
-)
+from diadbench.benchmark.planning.cell_configuration import configuration_of, for_seed
+from diadbench.benchmark.planning.grid import Cell, Grid, MethodSpec, absolute_paths
 from diadbench.benchmark.planning.planned import PlannedCell
-from diadbench.benchmark.planning.resolve import ResolvedMethod, checked_options, resolve_method
+from diadbench.benchmark.planning.resolving.absent import AbsentDataset, Problems, absent_method
+from diadbench.benchmark.planning.resolving.backbone_sizes import refuse_size
+from diadbench.benchmark.planning.resolving.resolve import ResolvedMethod, resolve_method
+from diadbench.benchmark.planning.resolving.resolved_dataset import ProgressCall, ResolvedDataset
 from diadbench.benchmark.planning.takeover import Finished
 from diadbench.benchmark.planning.threads import settled
 from diadbench.benchmark.planning.typed_grid import is_chosen
-from diadbench.benchmark.records.identity import EARLIER_KEYS, Wanted, difference, digest
+from diadbench.benchmark.records.identity import Wanted, difference
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
-from diadbench.common.bibtex import bibtex
-from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.errors import unknown_name
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from diadbench.benchmark.records.results import Glance
 
 Overwrite = Literal["never", "stale", "failed", "always"]
 MissingRule = Literal["refuse", "skip", "show"]
-ProgressCall = Callable[[int, int, str], None]
 
 __all__ = ["Overwrite", "Plan", "PlannedCell", "make_plan"]
 
@@ -120,8 +108,8 @@ def make_plan(
         name, place = cell.method.label, cell.dataset.label
         method, dataset = methods.get((name, place), methods[name, ""]), datasets[place]
         if cell.key[:3] not in alike:
-            alike[cell.key[:3]] = _configuration(grid, cell, method, dataset, directory.path, compute)
-        config = _for_seed(alike[cell.key[:3]], cell.seed)
+            alike[cell.key[:3]] = configuration_of(grid, cell, method, dataset, directory.path, compute)
+        config = for_seed(alike[cell.key[:3]], cell.seed)
         made = _decide(cell, directory.cell(*cell.key), config, overwrite, known.get(cell.key))
         made = replace(made, images=dataset.images)
         absent = getattr(method, "why", "") or getattr(dataset, "why", "")
@@ -179,164 +167,6 @@ def _without(planned: PlannedCell, why: str) -> PlannedCell:
     if planned.record.state == "done" and planned.record.config.get("earlier"):
         return replace(planned, config=planned.record.config, run=False, why="done", missing="")
     return replace(planned, run=False, why=f"missing: {why}", missing=why)
-
-
-class ResolvedDataset:
-    """A dataset of the grid with its root and all its options.
-
-    Attributes:
-        root: Absolute path, or ``None`` where the adapter makes its data.
-        options: Every keyword argument, defaults included.
-        images: Numbers of training and test images.
-        is_cut: Whether the grid's ``limit`` left samples out.
-        info: :class:`~diadbench.datasets.base.DatasetInfo` as a dict, with the flags of the options and ``source``: the
-            list or the folders that the samples were read from.
-    """
-
-    def __init__(self, grid: Grid, spec: DatasetSpec, progress: ProgressCall | None) -> None:
-        from diadbench import datasets
-        from diadbench.datasets.checking.check import refuse
-        from diadbench.datasets.layouts.roots import find_root
-
-        where = f"datasets.{spec.label}"
-        if "root" in spec.options:
-            raise UserError(f"{where}.options.root: write it as {where}.root")
-        cls = datasets.get_class(spec.dataset)
-        self.options = {key: value for key, value in checked_options(cls, spec.options, where).items() if key != "root"}
-        root = find_root(spec.dataset, root=spec.root, data_root=grid.data_root)
-        self._dataset = cls(root, **self.options)
-        self.root = None if root is None else str(Path(root).absolute())
-        refuse(self._dataset)
-        count = len(self._dataset.samples)
-        if grid.limit is not None:
-            self._dataset.limit_to(grid.limit)
-            self.options["limit"] = grid.limit
-        self.is_cut = len(self._dataset.samples) < count
-        splits = self._dataset.samples["split"].value_counts()
-        self.images: tuple[int, int] | None = int(splits.get("train", 0)), int(splits.get("test", 0))
-        self.info = {
-            **asdict(self._dataset.info),
-            "flags": list(self._dataset.flags),
-            "source": self._dataset.source,
-        }
-        self._progress = progress
-        self._fingerprints: dict[tuple[str, ...], str] = {}
-
-    @property
-    def samples(self) -> pd.DataFrame:
-        """Return the dataset's checked sample table."""
-        return self._dataset.samples
-
-    def fingerprint(self, channels: tuple[str, ...]) -> str:
-        """Return the digest of the table and of the files that a method with these channels reads."""
-        from diadbench.datasets.decoding.fingerprint import fingerprint
-
-        if channels not in self._fingerprints:
-            self._fingerprints[channels] = fingerprint(self._dataset, channels, self._progress)
-        return self._fingerprints[channels]
-
-
-def _configuration(
-    grid: Grid,
-    cell: Cell,
-    method: ResolvedMethod,
-    dataset: ResolvedDataset | AbsentDataset,
-    run_directory: Path,
-    compute: dict[str, Any],
-) -> dict[str, Any]:
-    """Return ``cell.yaml``, all that the cell's process needs to know; :func:`_for_seed` completes it."""
-    fingerprint = dataset.fingerprint(tuple(method.info["channels"]))
-    subset = _subset(grid, cell, dataset)
-    technical = method.info.get("technical", ())
-    deciding = {name: value for name, value in method.options.items() if name not in technical}
-    decides = {
-        "method": method.identity,
-        "method_options": with_contents(deciding),
-        "fingerprint": fingerprint,
-        "setting": cell.setting,
-        "image_size": list(grid.size_for(cell.method)),
-        "resize": grid.resize,
-        # Written only if it differs, so that cells of earlier versions keep their identity.
-        **({} if grid.evaluated_at == grid.size_for(cell.method) else {"evaluation_size": list(grid.evaluated_at)}),
-        **({"limit": grid.limit} if dataset.is_cut else {}),
-        **subset,
-        **_decided_by_method(method),
-        **_decided_by_machine(grid, method, compute),
-    }
-    earlier = {**decides, "method": method.earlier, "method_options": deciding}
-    return {
-        "dataset_label": cell.dataset.label,
-        "method_label": cell.method.label,
-        "setting": cell.setting,
-        "seed": cell.seed,
-        "dataset": cell.dataset.dataset,
-        "root": dataset.root,
-        "dataset_options": dataset.options,
-        **subset,
-        "method": cell.method.method,
-        "method_options": method.options,
-        "image_size": list(grid.size_for(cell.method)),
-        "evaluation_size": list(grid.evaluated_at),
-        "resize": grid.resize,
-        "protocol": grid.protocol,
-        "batch_size": grid.batch_size,
-        "device": grid.device,
-        "devices": grid.devices,
-        "tf32": grid.tf32,
-        "threads": compute["threads"],
-        "keep_maps": grid.keep_maps,
-        "keep_checkpoints": grid.keep_checkpoints,
-        "time_limit": parse_time(cell.method.time_limit or grid.time_limit),
-        "memory_limit": parse_memory(grid.memory_limit),
-        "logger": list(grid.logger),
-        "run_directory": str(run_directory.absolute()),
-        "fingerprint": fingerprint,
-        "method_info": {**method.info, "bibtex": bibtex("methods", method.info.get("cite", ""))},
-        "dataset_info": {**dataset.info, "bibtex": bibtex("datasets", dataset.info.get("cite", ""))},
-        "decides": decides,
-        "configuration": digest(decides),
-        "identity": "",
-        "earlier": {key: earlier[key] for key in EARLIER_KEYS},
-    }
-
-
-def _for_seed(config: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return the configuration of one of the cells that differ only in their seed."""
-    identities = {
-        key: digest({**config[of], "seed": seed}) for key, of in (("identity", "decides"), ("earlier", "earlier"))
-    }
-    return {**config, "seed": seed, **identities}
-
-
-def _subset(grid: Grid, cell: Cell, dataset: ResolvedDataset | AbsentDataset) -> dict[str, Any]:
-    """Return a cell's choice of training images, if it doesn't get all; refuse one that the data can't provide."""
-    subset = grid.subset_for(cell)
-    if subset is None:
-        return {}
-    try:
-        if dataset.samples is not None:  # Missing data can't refuse anything.
-            subset.apply(dataset.samples)
-    except UserError as error:
-        raise UserError(f"datasets.{cell.dataset.label}: {error}") from error
-    return {"train_subset": subset.to_dict()}
-
-
-def _decided_by_method(method: ResolvedMethod) -> dict[str, Any]:
-    """Return the versions and the code behind a method's name."""
-    found = {"version": method.info.get("version", 1), "packages": method.packages, "code": method.code}
-    return {key: value for key, value in found.items() if value}
-
-
-def _decided_by_machine(grid: Grid, method: ResolvedMethod, compute: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of the machine that affect a cell's results."""
-    found: dict[str, Any] = {}
-    if not method.info.get("batch_invariant"):
-        found["batch_size"] = grid.batch_size
-    if compute["gpu"]:
-        found["tf32"] = grid.tf32
-    else:
-        found["threads"] = compute["threads"]
-    return found
 
 
 def _decide(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from diadbench import methods
-from diadbench.benchmark.planning.paths import kept_in
-from diadbench.benchmark.planning.resolve import code_behind
+from diadbench.benchmark.planning.grids.paths import kept_in
+from diadbench.benchmark.planning.resolving.resolve import code_behind
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
 

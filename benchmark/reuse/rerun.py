@@ -13,7 +13,7 @@ import yaml
 from diadbench.benchmark.engines import make
 from diadbench.benchmark.engines.base import Job
 from diadbench.benchmark.engines.gpus import named_gpu
-from diadbench.benchmark.planning.paths import kept_in
+from diadbench.benchmark.planning.grids.paths import kept_in
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.cell_code import changed_code
 from diadbench.common.errors import UserError

@@ -11,7 +11,7 @@ import yaml
 from filelock import Timeout
 
 from diadbench.benchmark.engines.base import Outcome
-from diadbench.benchmark.planning.paths import inside_relative
+from diadbench.benchmark.planning.grids.paths import inside_relative
 from diadbench.benchmark.planning.plan import PlannedCell
 from diadbench.benchmark.records.store import ENDED, CellRecord
 from diadbench.common.files import write_text

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from diadbench.benchmark.planning.paths import CODE_INDEX
+from diadbench.benchmark.planning.grids.paths import CODE_INDEX
 from diadbench.benchmark.records.cell_labels import Key
 from diadbench.benchmark.records.identity import Wanted
 from diadbench.benchmark.records.store import CellRecord, RunDirectory

@@ -24,7 +24,7 @@ from diadbench.benchmark.cells.scoring.evaluating import evaluate_batch, make_ev
 from diadbench.benchmark.cells.scratch import kept_model
 from diadbench.benchmark.metrics import get_protocol
 from diadbench.benchmark.planning.grid import parse_grid, parse_overrides
-from diadbench.benchmark.planning.resolve import checked_options
+from diadbench.benchmark.planning.resolving.resolve import checked_options
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, read_json, write_json, write_with
 from diadbench.datasets.base import Dataset

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diadbench.benchmark.planning.resolve import resolve_method
+from diadbench.benchmark.planning.resolving.resolve import resolve_method
 from diadbench.cli import COMMANDS, main
 from diadbench.cli.parser import build
 from diadbench.common.errors import UserError

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diadbench.benchmark.planning.grid import Grid, load_grid, parse_overrides
-from diadbench.benchmark.planning.resolve import checked_options, resolve_method
+from diadbench.benchmark.planning.resolving.resolve import checked_options, resolve_method
 from diadbench.common.errors import UserError
 from diadbench.common.values.typed import plain
 from diadbench.common.values.yaml_values import SpelledFloat, SpelledInt, dump, load

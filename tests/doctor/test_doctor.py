@@ -24,7 +24,7 @@ from diadbench.benchmark.doctor.trials import Wanted, _finding, _speed, steps_of
 from diadbench.benchmark.planning.forecast import by_speed, plan_table
 from diadbench.benchmark.planning.grid import Grid, parse_grid
 from diadbench.benchmark.planning.plan import make_plan
-from diadbench.benchmark.planning.resolve import resolve_method
+from diadbench.benchmark.planning.resolving.resolve import resolve_method
 from diadbench.benchmark.planning.speeds import Speed
 from diadbench.benchmark.records.store import RunDirectory
 from diadbench.cli import main

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from diadbench.benchmark.planning.grid import load_grid
-from diadbench.benchmark.planning.resolve import resolve_method
+from diadbench.benchmark.planning.resolving.resolve import resolve_method
 
 SIX = {"mvtec", "visa", "realiad", "unimedical", "coco_ad", "mvtec3d"}
 

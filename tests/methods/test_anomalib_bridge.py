@@ -47,7 +47,7 @@ def test_every_model_of_the_installed_anomalib_gets_a_signature_of_plain_types()
 
 
 def test_options_are_checked_as_of_any_method() -> None:
-    from diadbench.benchmark.planning.resolve import checked_options
+    from diadbench.benchmark.planning.resolving.resolve import checked_options
 
     cls = get_class("anomalib:Dfkde")
     options = checked_options(cls, {"feature_scaling_method": "norm", "n_pca_components": 4})

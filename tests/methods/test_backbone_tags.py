@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from diadbench.benchmark.planning.grid import grid_names, load_grid, parse_grid, preset_names
-from diadbench.benchmark.planning.resolve import resolve_method
+from diadbench.benchmark.planning.resolving.resolve import resolve_method
 from diadbench.common.errors import UserError
 from diadbench.methods.anomalib_models.authors_weights import weights_found, weights_notes
 from diadbench.methods.anomalib_models.bridge import bridge

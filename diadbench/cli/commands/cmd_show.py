@@ -22,7 +22,7 @@ def command(grid: str, overrides: list[str], *, cells: bool = False) -> int:
     checked = load_grid(grid, parse_overrides(overrides))
     print(checked.to_yaml(), end="")
     if cells:
-        from diadbench.benchmark.planning.resolve import resolve_method
+        from diadbench.benchmark.planning.resolving.resolve import resolve_method
 
         for label, spec in checked.methods.items():
             for dataset in ("", *spec.by_dataset):

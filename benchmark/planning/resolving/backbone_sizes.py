@@ -6,7 +6,7 @@ import hashlib
 import json
 
 from diadbench.benchmark.cells.provenance import version_of
-from diadbench.benchmark.planning.resolve import ResolvedMethod
+from diadbench.benchmark.planning.resolving.resolve import ResolvedMethod
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, read_json, write_json
 from diadbench.methods.registry import TABLE

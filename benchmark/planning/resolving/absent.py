@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from diadbench.benchmark.planning.grid import DatasetSpec, MethodSpec
-from diadbench.benchmark.planning.resolve import ResolvedMethod
+from diadbench.benchmark.planning.grids.grid_shape import DatasetSpec, MethodSpec
+from diadbench.benchmark.planning.resolving.resolve import ResolvedMethod
 from diadbench.common.errors import Missing, Skip, UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.counts import published
