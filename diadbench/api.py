@@ -15,7 +15,7 @@ from diadbench.benchmark.runs.runner import make_engine, run_grid
 
 if TYPE_CHECKING:
     from diadbench.reports.inline import Figures, Report
-    from diadbench.reports.tables.cut import Table
+    from diadbench.reports.tables.table_shape import Table
     from diadbench.reports.tables.verdicts import Versus
 
 # warning of tqdm in notebooks without ipywidgets, which are not needed here

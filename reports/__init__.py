@@ -23,16 +23,18 @@ if TYPE_CHECKING:
     from diadbench.reports.make_report import build
     from diadbench.reports.paper.latex import to_latex
     from diadbench.reports.published.literature import check, load_published
-    from diadbench.reports.tables.cut import Table, cut
-    from diadbench.reports.tables.frame import aggregate, prepare
+    from diadbench.reports.tables.cut import cut
+    from diadbench.reports.tables.frame import prepare
     from diadbench.reports.tables.plain_text import to_csv, to_markdown, to_rich
+    from diadbench.reports.tables.rows.aggregation import aggregate
     from diadbench.reports.tables.source import Source
     from diadbench.reports.tables.stats import holm, ranks, versus
+    from diadbench.reports.tables.table_shape import Table
 
 _PLACES = {
     "load_results": "diadbench.benchmark.records.store",
     "build": "diadbench.reports.make_report",
-    "aggregate": "diadbench.reports.tables.frame",
+    "aggregate": "diadbench.reports.tables.rows.aggregation",
     "prepare": "diadbench.reports.tables.frame",
     "to_latex": "diadbench.reports.paper.latex",
     "check": "diadbench.reports.published.literature",
@@ -41,7 +43,7 @@ _PLACES = {
     "holm": "diadbench.reports.tables.stats",
     "ranks": "diadbench.reports.tables.stats",
     "versus": "diadbench.reports.tables.stats",
-    "Table": "diadbench.reports.tables.cut",
+    "Table": "diadbench.reports.tables.table_shape",
     "cut": "diadbench.reports.tables.cut",
     "to_csv": "diadbench.reports.tables.plain_text",
     "to_markdown": "diadbench.reports.tables.plain_text",

@@ -14,10 +14,10 @@ from diadbench.common.files import write_text
 from diadbench.common.show import Show
 from diadbench.reports.paper.document import paper_tables, write_latex
 from diadbench.reports.published.literature import beside
-from diadbench.reports.tables.cut import Table
 from diadbench.reports.tables.plain_text import to_csv, to_markdown
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.stats import versus
+from diadbench.reports.tables.table_shape import Table
 
 if TYPE_CHECKING:
     from diadbench.reports.figures.share import Drawing

@@ -16,7 +16,7 @@ from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
 from diadbench.common.show import Show
 from diadbench.reports.tables.escape import clean, csv_text, markdown
-from diadbench.reports.tables.frame import records
+from diadbench.reports.tables.rows.result_rows import records
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.threshold_table import (
     EXPLANATION,

@@ -17,9 +17,9 @@ from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
 from diadbench.common.show import Show
 from diadbench.reports.tables.escape import clean, csv_text, markdown, squeeze
-from diadbench.reports.tables.frame import printed, records
 from diadbench.reports.tables.labels import MAIN, Metric
 from diadbench.reports.tables.plain_text import to_csv, to_markdown, to_rich
+from diadbench.reports.tables.rows.result_rows import printed, records
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.stats import versus
 from diadbench.reports.tables.verdicts import COMPARED, Versus, compared, explained, reasons

@@ -161,7 +161,7 @@ MOVED: dict[str, str] = {
     "reports.document": "reports.paper.document",
     "reports.escape": "reports.tables.escape",
     "reports.excel": "reports.workbook.excel",
-    "reports.experiments": "reports.tables.experiments",
+    "reports.experiments": "reports.tables.rows.experiments",
     "reports.figures.curves": "reports.figures.curve_plots",
     "reports.frame": "reports.tables.frame",
     "reports.gallery": "reports.figures.gallery",
@@ -177,6 +177,10 @@ MOVED: dict[str, str] = {
     "reports.source": "reports.tables.source",
     "reports.stats": "reports.tables.stats",
     "reports.table": "reports.tables.cut",
+    "reports.tables.display": "reports.tables.rows.display",
+    "reports.tables.experiments": "reports.tables.rows.experiments",
+    "reports.tables.means": "reports.tables.rows.means",
+    "reports.tables.row_kinds": "reports.tables.rows.row_kinds",
     "reports.text": "reports.tables.plain_text",
 }
 

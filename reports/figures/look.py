@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from diadbench.reports.figures.palette import Style, styles, styles_of
 from diadbench.reports.figures.style import label
-from diadbench.reports.tables.cut import ours_of
-from diadbench.reports.tables.frame import DIGITS
+from diadbench.reports.tables.rows.result_rows import DIGITS
 from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.table_builder import ours_of
 
 
 @dataclass(frozen=True)

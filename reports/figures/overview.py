@@ -25,8 +25,8 @@ from diadbench.reports.figures.style import (
     text_width,
     upright,
 )
-from diadbench.reports.tables.frame import printed
 from diadbench.reports.tables.labels import Metric
+from diadbench.reports.tables.rows.result_rows import printed
 
 MANY = 8
 #: an axis of percent begins at 0 unless all bars are longer than this; otherwise the figure marks the break

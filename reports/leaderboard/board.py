@@ -13,8 +13,8 @@ from diadbench.reports.leaderboard.differing import explained
 from diadbench.reports.published.comparable import dataset_key
 from diadbench.reports.published.literature import check_published
 from diadbench.reports.tables.escape import clean, file_names, squeeze
-from diadbench.reports.tables.frame import records
 from diadbench.reports.tables.labels import known_metrics
+from diadbench.reports.tables.rows.result_rows import records
 from diadbench.reports.tables.source import Source
 
 #: Columns of every board.

@@ -10,7 +10,7 @@ from typing import Any
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.reports.leaderboard.repeating import facts_of, repeat_grid
 from diadbench.reports.tables.escape import clean
-from diadbench.reports.tables.frame import printed
+from diadbench.reports.tables.rows.result_rows import printed
 
 
 @dataclass(frozen=True)

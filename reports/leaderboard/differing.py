@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from diadbench.reports.tables.experiments import differences
+from diadbench.reports.tables.rows.experiments import differences
 from diadbench.reports.tables.labels import Metric
 
 if TYPE_CHECKING:

@@ -25,11 +25,12 @@ from diadbench.reports.figures.look import Look
 from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.literature import check_published
 from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
-from diadbench.reports.tables.cut import Entry, marks_text, ours_of
 from diadbench.reports.tables.escape import clean
-from diadbench.reports.tables.frame import printed, records
 from diadbench.reports.tables.labels import MAIN, Metric, known_metrics, legend
+from diadbench.reports.tables.rows.result_rows import printed, records
 from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.table_builder import ours_of
+from diadbench.reports.tables.table_shape import Entry, marks_text
 from diadbench.reports.tables.threshold_table import (
     EXPLANATION,
     POOLED,

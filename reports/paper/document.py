@@ -14,11 +14,12 @@ from diadbench.reports.paper.macros import macro_names, metric_name, to_macros
 from diadbench.reports.paper.references import bbl, citations, source_key
 from diadbench.reports.paper.threshold_latex import thresholds_latex
 from diadbench.reports.published.literature import check_published
-from diadbench.reports.tables.cut import Table, ours_of
 from diadbench.reports.tables.escape import file_names, latex
-from diadbench.reports.tables.frame import printed, records
 from diadbench.reports.tables.labels import MAIN, Metric
+from diadbench.reports.tables.rows.result_rows import printed, records
 from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.table_builder import ours_of
+from diadbench.reports.tables.table_shape import Table
 from diadbench.reports.tables.verdicts import ALPHA
 
 PREAMBLE = r"""\usepackage[T1]{fontenc}

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from diadbench.reports.paper.layout import COLUMN_PT, LEAST, PAGE_PT, panels, stub_limit, width
 from diadbench.reports.paper.references import source_key
-from diadbench.reports.tables.cut import Entry, Head, Table, marks_text
 from diadbench.reports.tables.escape import clean, latex
-from diadbench.reports.tables.frame import MEAN
+from diadbench.reports.tables.rows.result_rows import MEAN
+from diadbench.reports.tables.table_shape import Entry, Head, Table, marks_text
 
 #: number of rows of all panels together from which each panel has its own environment
 STACKED = 50

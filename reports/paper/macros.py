@@ -13,7 +13,8 @@ import unicodedata
 import pandas as pd
 
 from diadbench.reports.tables.escape import clean, latex
-from diadbench.reports.tables.frame import DIGITS, aggregate, one_experiment_a_row, printed, records
+from diadbench.reports.tables.rows.aggregation import aggregate, one_experiment_a_row
+from diadbench.reports.tables.rows.result_rows import DIGITS, printed, records
 
 SPELLED = dict(zip("0123456789", ["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]))
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from diadbench.reports.paper.latex import Column, Rows, write_rows
 from diadbench.reports.tables.escape import latex
-from diadbench.reports.tables.frame import records
+from diadbench.reports.tables.rows.result_rows import records
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.threshold_table import (
     EXPLANATION,

@@ -12,9 +12,9 @@ import pandas as pd
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.reports.published.comparable import dataset_key, setting_of
 from diadbench.reports.published.literature import VALUES, check_published, load_published
-from diadbench.reports.tables.cut import Entry, Head, Table, mark_text
 from diadbench.reports.tables.escape import squeeze
-from diadbench.reports.tables.frame import records, tuples
+from diadbench.reports.tables.rows.result_rows import records, tuples
+from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text
 
 Row = Mapping[str, Any]
 #: a selection: dataset of the table -> its published row, and whether there were others

@@ -21,8 +21,8 @@ from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
 from diadbench.reports.published.comparable import dataset_key, setting_of
 from diadbench.reports.tables.escape import squeeze
-from diadbench.reports.tables.frame import records
 from diadbench.reports.tables.labels import SEVEN
+from diadbench.reports.tables.rows.result_rows import records
 
 COLUMNS = ("source", "source_ref", "method", "venue", "dataset", "setting", "resolution", "epochs",
            *SEVEN, "p_ioumax", "mad", "note")  # fmt: skip

@@ -8,9 +8,9 @@ import io
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from diadbench.reports.tables.cut import Entry, Head, Table, mark_text, marks_text
 from diadbench.reports.tables.escape import clean, csv_text, markdown
 from diadbench.reports.tables.labels import legend
+from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text, marks_text
 
 
 def to_markdown(table: Table) -> str:

@@ -18,10 +18,14 @@ from diadbench.common.show import Show, in_all_runs
 from diadbench.reports.published.entries import with_published
 from diadbench.reports.published.literature import check_results, load_published
 from diadbench.reports.tables.costs import spent
-from diadbench.reports.tables.cut import Table, cut
-from diadbench.reports.tables.display import in_order, resolve
+from diadbench.reports.tables.cut import cut
 from diadbench.reports.tables.escape import clean
-from diadbench.reports.tables.frame import aggregate, complete, contradictions, prepare, tuples
+from diadbench.reports.tables.frame import prepare
+from diadbench.reports.tables.rows.aggregation import aggregate
+from diadbench.reports.tables.rows.display import in_order, resolve
+from diadbench.reports.tables.rows.result_rows import complete, tuples
+from diadbench.reports.tables.rows.shared_cells import contradictions
+from diadbench.reports.tables.table_shape import Table
 
 
 def read_results(run: RunDirectory, name: str = "") -> pd.DataFrame:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from diadbench.common.errors import unknown_name
-from diadbench.reports.tables.display import in_order
 from diadbench.reports.tables.escape import squeeze
-from diadbench.reports.tables.frame import aggregate, one_experiment_a_row, tuples
+from diadbench.reports.tables.rows.aggregation import aggregate, one_experiment_a_row
+from diadbench.reports.tables.rows.display import in_order
+from diadbench.reports.tables.rows.result_rows import tuples
 from diadbench.reports.tables.verdicts import ALPHA, Versus, verdict
 
 ALL = "all datasets"

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from diadbench.reports.tables.escape import clean, element, escaped, row_of
-from diadbench.reports.tables.frame import records
 from diadbench.reports.tables.labels import Metric
+from diadbench.reports.tables.rows.result_rows import records
 
 ALPHA = 0.05
 #: printed columns of a comparison

@@ -19,12 +19,14 @@ from diadbench.reports.figures.palette import styles_of
 from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.literature import VALUES, check_published
 from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
-from diadbench.reports.tables.cut import Table, marks_text, ours_of
 from diadbench.reports.tables.escape import clean
-from diadbench.reports.tables.frame import aggregate, records, tuples
 from diadbench.reports.tables.labels import Metric, known_metrics, legend
 from diadbench.reports.tables.plain_text import note_text
+from diadbench.reports.tables.rows.aggregation import aggregate
+from diadbench.reports.tables.rows.result_rows import records, tuples
 from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.table_builder import ours_of
+from diadbench.reports.tables.table_shape import Table, marks_text
 from diadbench.reports.tables.verdicts import mark, reasons
 from diadbench.reports.workbook import sheet as cells
 from diadbench.reports.workbook.sheet import (

@@ -16,11 +16,11 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
 from diadbench.common.files import write_with
-from diadbench.reports.tables.cut import Entry, Head, Table, marks_text
 from diadbench.reports.tables.escape import clean
-from diadbench.reports.tables.frame import DIGITS, printed
 from diadbench.reports.tables.labels import legend
 from diadbench.reports.tables.plain_text import note_text
+from diadbench.reports.tables.rows.result_rows import DIGITS, printed
+from diadbench.reports.tables.table_shape import Entry, Head, Table, marks_text
 
 FACE = "Calibri"
 HEAD = Font(name=FACE, bold=True, color="FFFFFF")

@@ -6,7 +6,7 @@ import pandas as pd
 from openpyxl import Workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
-from diadbench.reports.tables.frame import records
+from diadbench.reports.tables.rows.result_rows import records
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.threshold_table import (
     EXPLANATION,

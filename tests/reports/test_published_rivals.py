@@ -14,7 +14,7 @@ from diadbench.reports import load_published
 from diadbench.reports.published.comparable import dataset_key, disagreements, same_setting, setting_of
 from diadbench.reports.published.literature import SHIPPED, VALUES, add, check_published, read_table
 from diadbench.reports.tables.escape import squeeze
-from diadbench.reports.tables.frame import records
+from diadbench.reports.tables.rows.result_rows import records
 from diadbench.reports.terminal import print_published
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from diadbench.reports.tables.experiments import class_note
+from diadbench.reports.tables.rows.experiments import class_note
 
 #: columns that identify a cell in a frame, if they exist
 CELL = ("path", "run", "dataset", "method", "setting", "seed", "protocol", "configuration", "identity")

@@ -1,0 +1,1 @@
+"""From the rows of `results.csv` to rows with printed names and means over seeds."""

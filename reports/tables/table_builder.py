@@ -1,0 +1,161 @@
+"""Place aggregated values by row and column, and number the notes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from diadbench.common.show import Show
+from diadbench.reports.tables.labels import Metric
+from diadbench.reports.tables.rows.display import in_order, resolve
+from diadbench.reports.tables.rows.pair_notes import notes
+from diadbench.reports.tables.rows.result_rows import MEAN, records, tuples
+from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text
+
+
+class TableBuilder:
+    """Place aggregated values by row and column and number the notes."""
+
+    def __init__(
+        self,
+        results: pd.DataFrame,
+        table: pd.DataFrame,
+        rows: list[str],
+        columns: list[str],
+        keys: list[str],
+        show: Show,
+    ) -> None:
+        self.show, self.ours = show, ours_of(results, show)
+        self.rows, self.columns, self.keys, self.table = rows, columns, keys, table
+        self.pairs = list(tuples(results[["dataset", "method"]].drop_duplicates()))
+        self.orders = {name: in_order(results, name) for name in ("dataset", "method", "seed")}
+        self.orders["class"] = [*(c for c in table["class"].unique() if c != MEAN), MEAN]
+        self.orders["metric"] = keys
+        self.notes: list[str] = []
+        self.whole: list[str] = []
+        self.head_marks: dict[tuple[str, str], list[int]] = {}
+        self.pair_marks: dict[tuple[str, str], list[int]] = {}
+        self._place_notes(self._all_notes(results))
+
+    def _all_notes(self, results: pd.DataFrame) -> dict[str, set[tuple[str, str]]]:
+        where: dict[str, set[tuple[str, str]]] = {}
+        for pair, texts in notes(results).items():
+            for text in texts:
+                where.setdefault(text, set()).add(pair)
+        partial = self.table[(self.table["seeds"] > 0) & (self.table["seeds"] < self.table["ran"])]
+        for dataset, method, ran, seeds in tuples(partial[["dataset", "method", "ran", "seeds"]]):
+            text = f"some values are undefined in {ran - seeds} of {ran} seeds and are means of the rest"
+            where.setdefault(text, set()).add((dataset, method))
+        empty = self.table[(self.table["reason"] != "") & (self.table["hole"] == "")]
+        for dataset, method, reason in tuples(empty[["dataset", "method", "reason"]].drop_duplicates()):
+            where.setdefault(f"–: {reason}", set()).add((dataset, method))
+        return where
+
+    def _place_notes(self, where: dict[str, set[tuple[str, str]]]) -> None:
+        """Print each note once, at the most general head that it applies to; notes that occur together are joined."""
+        every = set(self.pairs)
+        together: dict[frozenset[tuple[str, str]], list[str]] = {}
+        for text, pairs in where.items():
+            together.setdefault(frozenset(pairs), []).append(text)
+        for same_pairs, texts in together.items():
+            if same_pairs == every and len(every) > 1:
+                self.whole.extend(texts)
+                continue
+            self.notes.append("; ".join(texts))
+            number = len(self.notes)
+            left = set(same_pairs)
+            for position, kind in enumerate(("dataset", "method")):
+                for head in self.orders[kind]:
+                    same = {pair for pair in every if pair[position] == head}
+                    if (
+                        kind in (*self.rows, *self.columns)
+                        and same
+                        and same <= left
+                        and (len(same) > 1 or kind == "method" or len(every) == 1 or self._only(kind))
+                    ):
+                        self.head_marks.setdefault((kind, head), []).append(number)
+                        left -= same
+            for pair in left:
+                self.pair_marks.setdefault(pair, []).append(number)
+
+    def _only(self, kind: str) -> bool:
+        other = "method" if kind == "dataset" else "dataset"
+        return len(self.orders[other]) == 1
+
+    def build(self, name: str, caption: str) -> Table:
+        """Return the table."""
+        placed = {self._key(row, [*self.rows, *self.columns]): row for row in records(self.table)}
+        row_keys = self._present(self.rows)
+        column_keys = self._present(self.columns)
+        entries = [
+            [self._entry(placed.get((*row, *column)), row, column) for column in column_keys] for row in row_keys
+        ]
+        table = Table(
+            name,
+            caption,
+            self.rows,
+            self.columns,
+            [self._heads(self.rows, key) for key in row_keys],
+            [self._heads(self.columns, key) for key in column_keys],
+            entries,
+        )
+        holes = sorted({entry.hole for line in entries for entry in line if entry.hole})
+        if holes:
+            some, every = holes[0].split("/")
+            self.whole.append(f"{holes[0]}: defined for {some} of {every} classes, so no mean is given")
+        table.notes = [
+            *((mark_text(n), text) for n, text in enumerate(self.notes, 1)),
+            *(("", text) for text in self.whole),
+        ]
+        return table
+
+    def _key(self, row: dict[str, Any], names: list[str]) -> tuple[object, ...]:
+        return tuple(row[name] for name in names)
+
+    def _present(self, names: list[str]) -> list[tuple[object, ...]]:
+        """Return the existing combinations of ``names``, in the order of their parts; failed cells keep their row."""
+        found = set(tuples(self.table[names]))
+        if {"dataset", "method"} >= set(names):
+            found |= {tuple(pair[("dataset", "method").index(n)] for n in names) for pair in self.pairs}
+        place = {name: {value: i for i, value in enumerate(self.orders[name])} for name in names}
+        return sorted(found, key=lambda key: tuple(place[name][part] for name, part in zip(names, key)))
+
+    def _heads(self, names: list[str], key: tuple[object, ...]) -> tuple[Head, ...]:
+        heads = []
+        for name, part in zip(names, key):
+            marks = list(self.head_marks.get((name, str(part)), []))
+            if name == names[-1] and {"dataset", "method"} <= set(names):
+                pair = (str(key[names.index("dataset")]), str(key[names.index("method")]))
+                marks += self.pair_marks.get(pair, [])
+            metric = None
+            if name == "metric":
+                metric = Metric(str(part), mean="class" not in (*self.rows, *self.columns))
+            ours = name == "method" and part in self.ours
+            heads.append(Head(metric.text if metric else str(part), metric, tuple(marks), ours))
+        return tuple(heads)
+
+    def _entry(self, found: dict[str, Any] | None, row: tuple[object, ...], column: tuple[object, ...]) -> Entry:
+        at = dict(zip([*self.rows, *self.columns], (*row, *column)))
+        pair = (str(at.get("dataset", self.orders["dataset"][0])), str(at.get("method", self.orders["method"][0])))
+        together = {"dataset", "method"} <= set(self.rows) or {"dataset", "method"} <= set(self.columns)
+        marks = () if together else tuple(self.pair_marks.get(pair, []))
+        if found is None:
+            return Entry(marks=marks, digits=self.show.digits, with_std=self.show.std)
+        return Entry(
+            float(found["value"]),
+            float(found["std"]),
+            int(found["seeds"]),
+            int(found["rank"]),
+            str(found["hole"]),
+            marks,
+            self.show.digits,
+            self.show.std,
+        )
+
+
+def ours_of(results: pd.DataFrame, show: Show) -> set[str]:
+    """Return the printed names of the emphasised methods. Raises UserError for an unknown one."""
+    if "method_label" not in results:
+        results = results.assign(method_label=results["method"])
+    return {name for wanted in show.ours for name in resolve("method", wanted, results, where="show: ours")}
