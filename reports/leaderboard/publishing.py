@@ -16,7 +16,7 @@ from diadbench.common.show import Show
 from diadbench.reports.leaderboard.board import Board, make_board
 from diadbench.reports.leaderboard.board_rows import Row, Value
 from diadbench.reports.leaderboard.exports import model_index, to_json
-from diadbench.reports.page.html import rendered, template
+from diadbench.reports.page.page_templates import rendered, template
 from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.source import Source
 from diadbench.version import __version__
