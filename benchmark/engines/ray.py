@@ -4,46 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
-import os
-import re
-import shutil
-import signal
-import socket
-import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 from filelock import FileLock, Timeout
 from ray import exceptions
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from diadbench.benchmark.engines.base import Engine, Job, Outcome
-from diadbench.benchmark.engines.process import GRACE, CellProcess
-from diadbench.benchmark.engines.remote import (
-    Arrival,
-    Piece,
-    head,
-    last_line,
-    listing,
-    new_home,
-    parts,
-    read_piece,
-    settle,
-    user_files,
-    wait,
+from diadbench.benchmark.engines.process import GRACE
+from diadbench.benchmark.engines.ray_cluster import (
+    connect,
+    described,
+    largest_node,
+    live_nodes,
+    on_node,
+    slots_for,
+    total_of,
 )
+from diadbench.benchmark.engines.ray_tasks import ComingResults, cancel_tasks, run_as_task, sees
+from diadbench.benchmark.engines.remote import Arrival, head, last_line, listing, parts, read_piece, user_files
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
 from diadbench.common.processes.held import LOOKED_AT
-from diadbench.common.processes.interrupt import listening
 
-#: Seconds within which a cluster's address has to answer.
-CONNECT_LIMIT = 10.0
 #: Seconds within which all nodes have to report whether they see the run directory.
 PROBE = 120.0
 
@@ -76,14 +61,14 @@ class RayEngine(Engine):
     ) -> None:
         self._own = not ray.is_initialized()
         if self._own:
-            _connect(address, init or {})
+            connect(address, init or {})
         self._retries = retries
         self._autoscaling = autoscaling
         self._jobs = jobs
-        self.slots = jobs if jobs is not None else _slots(1)
-        self._cores = int(_total("CPU"))
+        self.slots = jobs if jobs is not None else slots_for(1)
+        self._cores = int(total_of("CPU"))
         self._tasks: dict[Any, Job] = {}
-        self._coming: dict[Any, _Coming] = {}
+        self._coming: dict[Any, ComingResults] = {}
         self._losses: dict[Path, int] = {}
         self._ended: list[Outcome] = []
         self._locks: dict[Path, FileLock] = {}
@@ -92,7 +77,7 @@ class RayEngine(Engine):
 
     def share_out(self, gpus: int, named: int | None = None) -> None:
         """Set the number of slots from the number of GPUs of a cell; its GPUs have to be on one node."""
-        self.slots = self._jobs if self._jobs is not None else _slots(gpus)
+        self.slots = self._jobs if self._jobs is not None else slots_for(gpus)
 
     def threads(self) -> int:
         """Return the number of the cluster's cores per slot."""
@@ -104,7 +89,7 @@ class RayEngine(Engine):
         if self._apart and not self._lock(job):
             self._ended.append(Outcome(job, "busy"))
             return
-        task = ray.remote(_run).options(
+        task = ray.remote(run_as_task).options(
             **self._needs(job), max_retries=self._retries, name=f"diadbench {job.cell.parents[2].name}"
         )
         sent = [head(job.cell)]
@@ -124,7 +109,7 @@ class RayEngine(Engine):
 
     def cancel(self) -> None:
         """Cancel all tasks, give their cells time to write checkpoints, and shut Ray down if this engine started it."""
-        _cancel(list(self._tasks))
+        cancel_tasks(list(self._tasks))
         self._tasks = {}
         gone = [coming.leave() for coming in self._coming.values()]
         if gone:
@@ -138,16 +123,18 @@ class RayEngine(Engine):
             ray.shutdown()
 
     def _needs(self, job: Job) -> dict[str, Any]:
-        cores = max((int(node["Resources"].get("CPU", 0)) for node in _nodes()), default=1)
+        cores = max((int(node["Resources"].get("CPU", 0)) for node in live_nodes()), default=1)
         cpus = max(job.threads if self._autoscaling else min(job.threads, cores), 1)
         needs: dict[str, Any] = {"num_cpus": cpus, "num_gpus": job.gpus}
         if job.memory_limit:
             needs["memory"] = int(job.memory_limit)
         wanted = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"], "memory": needs.get("memory", 0)}
-        fits = any(all(node["Resources"].get(key, 0) >= value for key, value in wanted.items()) for node in _nodes())
+        fits = any(
+            all(node["Resources"].get(key, 0) >= value for key, value in wanted.items()) for node in live_nodes()
+        )
         if not (fits or self._autoscaling):
-            instead = " (or set device: cpu)" if job.gpus and not _total("GPU") else ""
-            message = f"no node has {_described(wanted)}, which a cell asks for; {_largest()}{instead}"
+            instead = " (or set device: cpu)" if job.gpus and not total_of("GPU") else ""
+            message = f"no node has {described(wanted)}, which a cell asks for; {largest_node()}{instead}"
             raise UserError(f"engine 'ray': {message}")
         return needs
 
@@ -156,7 +143,8 @@ class RayEngine(Engine):
         self._token = token = run_directory.absolute() / f".seen-{uuid.uuid4().hex}"
         token.touch()
         asked = [
-            ray.remote(_sees).options(num_cpus=0, scheduling_strategy=_on(node)).remote(token) for node in _nodes()
+            ray.remote(sees).options(num_cpus=0, scheduling_strategy=on_node(node["NodeID"])).remote(token)
+            for node in live_nodes()
         ]
         answered, silent = ray.wait(asked, num_returns=len(asked), timeout=PROBE)
         for task in silent:
@@ -188,7 +176,7 @@ class RayEngine(Engine):
             return self._end(job, Outcome(job, "died", message))
         if place is None:
             return self._end(job, dataclasses.replace(outcome, job=job))
-        coming = _Coming(job, outcome, place, Arrival(job.cell))
+        coming = ComingResults(job, outcome, place, Arrival(job.cell))
         self._coming[coming.next()] = coming
         return None
 
@@ -219,142 +207,3 @@ class RayEngine(Engine):
         if lock is not None:
             lock.release()
         return outcome
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Place of a cell's results on a machine that doesn't see the run directory."""
-
-    node: str
-    home: Path
-    files: list[tuple[str, int]]
-
-
-class _Coming:
-    """Results that are being copied from another machine, piece by piece."""
-
-    def __init__(self, job: Job, outcome: Outcome, place: _Place, arrival: Arrival) -> None:
-        self.job, self.outcome, self.arrival = job, outcome, arrival
-        self._place = place
-        self._parts = parts(place.files)
-
-    def next(self) -> Any:
-        """Request the next piece; ``None`` when all pieces have arrived."""
-        part = next(self._parts, None)
-        return None if part is None else self._there(read_piece).remote(self._place.home / "cell", *part)
-
-    def leave(self) -> Any:
-        """Remove the folder on the other machine, and incomplete results on this one."""
-        self.arrival.forget()
-        return self._there(_remove).remote(self._place.home)
-
-    def _there(self, function: Any) -> Any:
-        place = NodeAffinitySchedulingStrategy(self._place.node, soft=False)
-        return ray.remote(function).options(num_cpus=0, max_retries=2, scheduling_strategy=place)
-
-
-def _connect(address: str | None, init: dict[str, Any]) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Send no usage statistics.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
-    if address is None:
-        settings |= {"include_dashboard": False}
-    else:
-        _check_address(address)
-    try:
-        ray.init(**{"address": address or "local", **settings, **init})
-    except (ConnectionError, ValueError, TypeError) as error:
-        raise UserError(f"engine 'ray': can't start or find Ray at {address or 'this machine'}: {error}") from error
-
-
-def _check_address(address: str) -> None:
-    """Raise UserError if nothing listens at the address; Ray itself would try for minutes. Other forms pass."""
-    place = re.fullmatch(r"(?:ray://)?(\[[^\]]+\]|[^:/\[\]]+):(\d{1,5})", address)
-    if place is None:
-        return
-    try:
-        socket.create_connection((place[1].strip("[]"), int(place[2])), timeout=CONNECT_LIMIT).close()
-    except (OSError, OverflowError) as error:
-        message = f"nothing answers at {address} ({error}); is Ray running there?"
-        raise UserError(f"engine 'ray': engine_options.address: {message}") from error
-
-
-def _run(
-    job: Job, token: Path, sent: list[Piece], kept: list[Any], files: Mapping[str, dict[str, str]]
-) -> tuple[Outcome, _Place | None]:
-    """Run a cell as a Ray task: in its own directory, or in a copy on this node whose place is then returned.
-
-    ``kept`` are Ray's references to pieces, of which one at a time is in memory.
-    """
-    with listening(signal.SIGINT) as asked:
-        if token.exists():
-            return wait(CellProcess(job), asked), None
-        home = new_home()
-        try:
-            here = settle(job, itertools.chain(sent, (ray.get(piece) for piece in kept)), dict(files), home)
-            outcome = wait(CellProcess(here), asked)
-            return outcome, _Place(ray.get_runtime_context().get_node_id(), home, listing(here.cell))
-        except BaseException:
-            shutil.rmtree(home, ignore_errors=True)
-            raise
-
-
-def _cancel(tasks: list[Any]) -> None:
-    """Cancel tasks, all at once. Tasks that go on are cancelled again, in case they were not ready, and then killed.
-
-    Ray cancels by an interrupt. A worker that inherited an ignored SIGINT receives it only once :func:`_run` has
-    begun. A cell whose worker is killed is ended by the system.
-    """
-    until = time.monotonic() + GRACE + 2
-    while tasks and time.monotonic() < until:
-        for task in tasks:
-            ray.cancel(task)
-        _, tasks = ray.wait(tasks, num_returns=len(tasks), timeout=1, fetch_local=False)
-    for task in tasks:
-        ray.cancel(task, force=True)
-
-
-def _remove(home: Path) -> None:
-    shutil.rmtree(home, ignore_errors=True)
-
-
-def _sees(token: Path) -> bool:
-    for _ in range(20):  # Network file systems may show the file late.
-        if token.exists():
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def _nodes() -> list[dict[str, Any]]:
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node for node in nodes if node["Alive"]]
-
-
-def _total(resource: str) -> float:
-    return sum(float(node["Resources"].get(resource, 0)) for node in _nodes())
-
-
-def _slots(gpus: int) -> int:
-    """Return how many cells with this number of GPUs the nodes run at once; one per node without GPUs."""
-    fitting = sum(int(node["Resources"].get("GPU", 0)) // gpus for node in _nodes()) if gpus else 0
-    return fitting or max(len(_nodes()), 1)
-
-
-def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
-    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-
-
-def _described(wanted: Mapping[str, float]) -> str:
-    return ", ".join(
-        f"{value / 1e9:.3g} GB memory" if key == "memory" else f"{value:g} {key}"
-        for key, value in wanted.items()
-        if value
-    )
-
-
-def _largest() -> str:
-    best = {
-        key: max((node["Resources"].get(key, 0) for node in _nodes()), default=0) for key in ("CPU", "GPU", "memory")
-    }
-    return f"the most that nodes have is {_described(best)}; lower memory_limit, threads or devices of the grid"

@@ -90,13 +90,13 @@ def test_cells_travel_where_nodes_do_not_see_the_run_directory(
     homes = set(Path(tempfile.gettempdir()).glob("diadbench-cell-*"))
     failing, held = make_job("bad", exit=3), make_job("held")
     with ray_engine(jobs=1) as engine:
-        monkeypatch.setattr(module, "_sees", lambda token: False)
-        real = module._run
+        monkeypatch.setattr(module, "sees", lambda token: False)
+        real = module.run_as_task
 
         def elsewhere(job: Job, token: Path, *rest: object) -> object:
             return real(job, Path("/nowhere"), *rest)
 
-        monkeypatch.setattr(module, "_run", elsewhere)
+        monkeypatch.setattr(module, "run_as_task", elsewhere)
         with CellRecord(held.cell).lock():
             for each in (job, failing, held):
                 engine.submit(each)
