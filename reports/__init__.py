@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from diadbench.benchmark.records.store import load_results
     from diadbench.reports.make_report import build
     from diadbench.reports.paper.latex import to_latex
-    from diadbench.reports.published.literature import check, load_published
+    from diadbench.reports.published.arithmetic import check
+    from diadbench.reports.published.published_files import load_published
     from diadbench.reports.tables.cut import cut
     from diadbench.reports.tables.frame import prepare
     from diadbench.reports.tables.plain_text import to_csv, to_markdown, to_rich
@@ -37,8 +38,8 @@ _PLACES = {
     "aggregate": "diadbench.reports.tables.rows.aggregation",
     "prepare": "diadbench.reports.tables.frame",
     "to_latex": "diadbench.reports.paper.latex",
-    "check": "diadbench.reports.published.literature",
-    "load_published": "diadbench.reports.published.literature",
+    "check": "diadbench.reports.published.arithmetic",
+    "load_published": "diadbench.reports.published.published_files",
     "Source": "diadbench.reports.tables.source",
     "holm": "diadbench.reports.tables.stats",
     "ranks": "diadbench.reports.tables.stats",

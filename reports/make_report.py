@@ -13,7 +13,7 @@ from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
 from diadbench.common.show import Show
 from diadbench.reports.paper.document import paper_tables, write_latex
-from diadbench.reports.published.literature import beside
+from diadbench.reports.published.our_figures import beside
 from diadbench.reports.tables.plain_text import to_csv, to_markdown
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.stats import versus

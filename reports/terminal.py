@@ -196,7 +196,7 @@ def print_published(dataset: str = "", method: str = "", run: str = "", setting:
         setting: Print only this setting: ``multi-class``, ``one-per-class``, ``few-shot``, ``zero-shot``, or another.
     """
     from diadbench.reports.published.comparable import dataset_key, same_setting, setting_of
-    from diadbench.reports.published.literature import load_published
+    from diadbench.reports.published.published_files import load_published
 
     table = load_published([run] if run else [])
     for column, wanted, key in (("dataset", dataset, dataset_key), ("method", method, squeeze)):
@@ -242,8 +242,8 @@ def published_table(rows: Sequence[Mapping[str, Any]]) -> RichTable:
 
     Under a heading, the rows of a method are adjacent, and the method with the best image AU-ROC comes first.
     """
+    from diadbench.reports.published.arithmetic import check_published
     from diadbench.reports.published.comparable import disagreements
-    from diadbench.reports.published.literature import check_published
 
     shown = RichTable(**NARROW)
     shown.add_column("method", overflow="fold", max_width=13)

@@ -13,7 +13,7 @@ from diadbench.reports.paper.latex import COMMANDS, Column, Rows, breakable, not
 from diadbench.reports.paper.macros import macro_names, metric_name, to_macros
 from diadbench.reports.paper.references import bbl, citations, source_key
 from diadbench.reports.paper.threshold_latex import thresholds_latex
-from diadbench.reports.published.literature import check_published
+from diadbench.reports.published.arithmetic import check_published
 from diadbench.reports.tables.escape import file_names, latex
 from diadbench.reports.tables.labels import MAIN, Metric
 from diadbench.reports.tables.rows.result_rows import printed, records

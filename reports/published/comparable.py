@@ -12,8 +12,6 @@ from diadbench.reports.tables.labels import SEVEN, Metric
 Row = Mapping[str, Any]
 #: Maximum difference in points of percent between two printed figures that may be equal before rounding.
 ROUNDING = 0.051
-
-
 #: our registered names of datasets -> their names in the tables
 ALIASES = {"mvtec": "mvtecad", "mvtec3dad": "mvtec3d", "coco": "cocoad"}
 

@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.reports.published.arithmetic import check_published
 from diadbench.reports.published.comparable import dataset_key, setting_of
-from diadbench.reports.published.literature import VALUES, check_published, load_published
+from diadbench.reports.published.published_files import VALUES, load_published
 from diadbench.reports.tables.escape import squeeze
 from diadbench.reports.tables.rows.result_rows import records, tuples
 from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text

@@ -19,7 +19,8 @@ from diadbench.cli import main
 from diadbench.common.errors import UserError
 from diadbench.common.show import Show
 from diadbench.reports import aggregate, build, cut, load_results, prepare, to_latex, to_markdown, versus
-from diadbench.reports.published.literature import add, load_published, remove
+from diadbench.reports.published.literature import add, remove
+from diadbench.reports.published.published_files import load_published
 from diadbench.reports.tables.source import Source
 
 SHOW = {

@@ -40,7 +40,8 @@ def add_published(file: str, *, run: str = "") -> int:
     import sys
     from pathlib import Path
 
-    from diadbench.reports.published.literature import add, file_of
+    from diadbench.reports.published.literature import add
+    from diadbench.reports.published.published_files import file_of
 
     _check(run)
     added, warnings = add(Path(file), run or None)
@@ -63,7 +64,8 @@ def remove_published(source: str, *, method: str = "", dataset: str = "", run: s
 
         diadbench published remove "My paper" --method Mine
     """
-    from diadbench.reports.published.literature import file_of, remove
+    from diadbench.reports.published.literature import remove
+    from diadbench.reports.published.published_files import file_of
 
     _check(run)
     gone = remove(source, method, dataset, run or None)
