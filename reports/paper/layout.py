@@ -11,6 +11,8 @@ from collections.abc import Sequence
 #: widths in points that tables are made for: the narrowest column (``article`` with two columns; CVPR and IEEE have
 #: 237 and 252), and the narrowest page (``article`` with one column; CVPR and IEEE have 496 and 516)
 COLUMN_PT, PAGE_PT = 198.0, 343.0
+#: maximum number of rows of a table on one page; a longer table is split
+PAGE_ROWS = 48
 #: smallest font size
 LEAST = 7.0
 #: minimum space between two columns

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from diadbench.reports.paper.latex import Column, Rows, write_rows
+from diadbench.reports.paper.latex_rows import Column, Rows, write_rows
 from diadbench.reports.tables.escape import latex
 from diadbench.reports.tables.rows.result_rows import records
 from diadbench.reports.tables.source import Source
