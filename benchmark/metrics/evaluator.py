@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from diadbench.benchmark.metrics.batch_checks import checked_ids, checked_labels, checked_names, checked_scores
+from diadbench.benchmark.metrics.class_images import ClassImages, sample_values
 from diadbench.benchmark.metrics.class_result import ClassResult
 from diadbench.benchmark.metrics.comparing import compared_maps, compared_masks
 from diadbench.benchmark.metrics.curves import curves
 from diadbench.benchmark.metrics.decisions.deciding import Decider
 from diadbench.benchmark.metrics.decisions.normal_scores import NormalSummary
 from diadbench.benchmark.metrics.evaluation import Evaluation, mean_of_seven
-from diadbench.benchmark.metrics.exact.inputs import as_array, as_binary, as_column, as_floats, as_maps, as_masks
+from diadbench.benchmark.metrics.exact.inputs import as_array, as_column, as_floats, as_maps, as_masks
 from diadbench.benchmark.metrics.exact.pixels import PixelClass, PixelResult, Values
-from diadbench.benchmark.metrics.exact.pooling import map_scores
 from diadbench.benchmark.metrics.exact.scores import score_metrics, undefined_reason
 from diadbench.benchmark.metrics.exact.spill import Budget, blocks
 from diadbench.benchmark.metrics.further.by_name import FurtherClass
@@ -28,27 +28,6 @@ from diadbench.benchmark.metrics.further.further_names import named
 from diadbench.benchmark.metrics.names import SAMPLE, SEVEN, in_order
 from diadbench.benchmark.metrics.protocols import Protocol, get_protocol
 from diadbench.common.errors import UserError
-
-
-@dataclass
-class _Images:
-    """Image-level state of one class: lists with one entry per batch."""
-
-    index: list[NDArray[np.int64]] = field(default_factory=list)
-    score: list[NDArray[np.float64]] = field(default_factory=list)
-    label: list[NDArray[np.bool_]] = field(default_factory=list)
-    sample: list[str] = field(default_factory=list)
-
-    def frame(self, name: str) -> pd.DataFrame:
-        return pd.DataFrame(
-            {
-                "class": name,
-                "index": np.concatenate([np.empty(0, np.int64), *self.index]),
-                "score": np.concatenate([np.empty(0), *self.score]),
-                "label": np.concatenate([np.empty(0, bool), *self.label]).astype(np.int8),
-                "sample_id": pd.Series(self.sample, dtype=object),
-            }
-        )
 
 
 class Evaluator:
@@ -96,7 +75,7 @@ class Evaluator:
     def reset(self) -> None:
         """Remove all images."""
         self._budget = Budget(self._memory, self._directory)
-        self._images: dict[int, _Images] = {}
+        self._images: dict[int, ClassImages] = {}
         self._pixels: dict[int, PixelClass] = {}
         self._further: dict[int, FurtherClass] = {}
         self._closed: dict[int, ClassResult] = {}
@@ -116,9 +95,9 @@ class Evaluator:
             anomaly_map: ``(B,H,W)`` maps of the size that test images have; ``None``: the method gives none.
             score: ``(B,)`` the method's own image scores; ``None``: the maximum of the map.
         """
-        ids = self._class_ids(class_id)
+        ids = checked_ids(class_id, len(self.classes))
         maps = None if anomaly_map is None else compared_maps(as_maps(anomaly_map), self.protocol)
-        scores = self._scores(score, maps, len(ids))
+        scores = checked_scores(score, maps, len(ids), self.protocol)
         for one in dict.fromkeys(ids.tolist()):
             at = ids == one
             self._decider.add_normal(one, None if maps is None else as_floats(maps[at]), scores[at])
@@ -159,7 +138,7 @@ class Evaluator:
         Raises:
             UserError: Shapes that don't fit, masks or labels that are not 0/1, an unknown class id.
         """
-        ids = self._class_ids(class_id)
+        ids = checked_ids(class_id, len(self.classes))
         maps = None if anomaly_map is None else as_maps(anomaly_map)
         if maps is not None and len(maps) != len(ids):
             raise UserError(f"anomaly maps: expected {len(ids)}, one for each class id, found {len(maps)}")
@@ -169,9 +148,9 @@ class Evaluator:
             masks = compared_masks(masks, self.protocol)
         if maps is not None and self.protocol.changes_maps:
             maps, borrow = compared_maps(maps, self.protocol), True  # new arrays, which nothing else changes
-        scores = self._scores(score, maps, len(ids))
-        labels = self._labels(label, masks, len(ids))
-        names = self._sample_names(sample_id, len(ids))
+        scores = checked_scores(score, maps, len(ids), self.protocol)
+        labels = checked_labels(label, masks, len(ids), self.protocol)
+        names = checked_names(sample_id, len(ids), needed=self.samples)
         if index is None:
             numbers = np.arange(self._count, self._count + len(ids))
         else:
@@ -180,7 +159,7 @@ class Evaluator:
         for one in dict.fromkeys(ids.tolist()):
             self._open(one)
             at: Any = slice(None) if (ids == one).all() else np.flatnonzero(ids == one)
-            images = self._images.setdefault(one, _Images())
+            images = self._images.setdefault(one, ClassImages())
             images.index.append(numbers[at])
             images.score.append(scores[at])
             images.label.append(labels[at])
@@ -234,46 +213,6 @@ class Evaluator:
         """Restore a class from the result of :meth:`close`, in place of its images."""
         self._closed[class_id] = result
 
-    # -- checks ---------------------------------------------------------------------------------------------
-
-    def _class_ids(self, class_id: Any) -> NDArray[np.int64]:
-        ids = np.atleast_1d(as_array(class_id))
-        if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-            raise UserError(f"class ids: expected integers of the shape (B,), found {ids.dtype} {ids.shape}")
-        wrong = ids[(ids < 0) | (ids >= len(self.classes))]
-        if wrong.size:
-            raise UserError(f"class ids: expected 0 to {len(self.classes) - 1}, found {wrong[0]}")
-        return ids.astype(np.int64)
-
-    def _scores(self, score: Any, maps: NDArray[Any] | None, size: int) -> NDArray[np.float64]:
-        if self.protocol.score == "method" and score is not None:
-            return as_column(score, size, "scores").astype(np.float64)
-        if maps is None or not maps.size:
-            return np.full(size, np.nan)
-        found = [map_scores(as_floats(block), self.protocol) for block in blocks(maps)]
-        return np.concatenate(found).astype(np.float64)
-
-    def _labels(self, label: Any, masks: NDArray[np.bool_] | None, size: int) -> NDArray[np.bool_]:
-        given = None
-        if label is not None:
-            given = as_binary(as_column(label, size, "labels"), "labels", "1 is anomalous, 0 is normal")
-        if masks is not None and (given is None or self.protocol.label_rule == "mask"):
-            return np.asarray(masks.any(axis=(1, 2)))
-        if given is None:
-            raise UserError("labels: none given, and no masks to take them from")
-        return given
-
-    def _sample_names(self, sample_id: Sequence[str] | None, size: int) -> NDArray[Any]:
-        if sample_id is None:
-            if self.samples:
-                raise UserError("sample ids: none given; sample-level metrics need one for each image")
-            return np.full(size, "", dtype=object)
-        if len(sample_id) != size:
-            raise UserError(f"sample ids: expected {size}, one for each image, found {len(sample_id)}")
-        return np.array([str(name) for name in sample_id], dtype=object)
-
-    # -- classes --------------------------------------------------------------------------------------------
-
     def _open(self, one: int) -> None:
         if one in self._closed:
             raise UserError(
@@ -287,7 +226,7 @@ class Evaluator:
 
     def _class_result(self, one: int) -> ClassResult:
         name = self.classes[one]
-        frame = self._images.get(one, _Images()).frame(name)
+        frame = self._images.get(one, ClassImages()).frame(name)
         scores, labels = frame["score"].to_numpy(), frame["label"].to_numpy().astype(bool)
         values, image_ranking, image_threshold = score_metrics(scores, labels, self.protocol)
         pixels = self._pixels.get(one) or PixelClass(self.protocol, self._budget)
@@ -297,13 +236,9 @@ class Evaluator:
         values["mad"] = mean_of_seven(values, SEVEN)
         counts = dict.fromkeys(values, (int((~labels).sum()), int(labels.sum())))
         if self.samples:
-            grouped = frame.groupby("sample_id", sort=False)[["score", "label"]].agg(
-                {"score": _largest, "label": "max"}
-            )
-            sample_labels = grouped["label"].to_numpy().astype(bool)
-            found, _, _ = score_metrics(grouped["score"].to_numpy(), sample_labels, self.protocol, "s", "sample")
+            found, sample_counts = sample_values(frame, self.protocol)
             values |= found
-            counts |= dict.fromkeys(SAMPLE, (int((~sample_labels).sum()), int(sample_labels.sum())))
+            counts |= dict.fromkeys(SAMPLE, sample_counts)
         return ClassResult(
             rows=[(name, key, *values[key], *counts[key]) for key in in_order(values)],
             scores=frame,
@@ -335,7 +270,3 @@ class Evaluator:
             return values
         reason = "no anomaly maps" if self.has_masks else "no masks"
         return {key: (float("nan"), reason) for key in values}
-
-
-def _largest(scores: pd.Series[float]) -> float:
-    return float(scores.max(skipna=False))  # A NaN makes the whole sample NaN.
