@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from diadbench import datasets
 from diadbench.benchmark.cells.provenance import pick_device, seed_everything
@@ -25,21 +24,20 @@ from diadbench.benchmark.cells.scratch import kept_model
 from diadbench.benchmark.metrics import get_protocol
 from diadbench.benchmark.planning.grid import parse_grid, parse_overrides
 from diadbench.benchmark.planning.resolving.resolve import checked_options
+from diadbench.benchmark.steps.diad_pictures import ProgressCall, paint_denoising, paint_images, through
+from diadbench.benchmark.steps.explained_images import explained, kept_predictions
 from diadbench.common.errors import UserError
-from diadbench.common.files import cache_dir, read_json, write_json, write_with
+from diadbench.common.files import cache_dir, write_json, write_with
 from diadbench.datasets.base import Dataset
-from diadbench.datasets.decoding.data import Batch, TestData, TrainData
+from diadbench.datasets.decoding.data import TestData, TrainData
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.methods.base import RunContext, no_progress
-from diadbench.methods.diad import DiADModel, anomaly_map, image_score
 from diadbench.methods.diad import checkpoints as weights
-from diadbench.methods.diad.drawing import figures, pictures
+from diadbench.methods.diad.drawing import figures
 from diadbench.methods.diad.method import DiAD
-from diadbench.methods.diad.normalise import denormalise, normalise
 from diadbench.methods.features.origin import Origin, add, keep, kept, notes_of
 from diadbench.version import __version__
 
-ProgressCall = Callable[[int, int, str], None]
 DEFAULT_SIZE = (256, 256)
 #: Number of training images that show the effect of stage 1, spread over all classes.
 SHOWN = 8
@@ -145,11 +143,11 @@ class Steps:
         dataset, train, test = self.data(name, root, rule.mask_rule)
         run = self.run(train.class_names)
         method = self.trained(source, train, run)
-        raw = self._raw(source, train.fingerprint)
+        raw = kept_predictions(self.out / "test", self._decides(source, train.fingerprint))
         evaluator = make_evaluator(dataset, rule, self.out / "test" / "spill")
         done = 0
         for batch in test.batches(batch_size):
-            found = predict(method, batch, raw, self.device)
+            found = explained(method, batch, raw, self.device)
             maps = torch.from_numpy(np.stack([each["map"] for each in found]))
             scores = torch.tensor([float(each["score"]) for each in found], dtype=torch.float64)
             evaluate_batch(evaluator, dataset, batch, maps, scores)
@@ -158,8 +156,8 @@ class Steps:
         result = evaluator.compute()
         shutil.rmtree(self.out / "test" / "spill", ignore_errors=True)
         self._write_results(result, run)
-        self._paint(test, raw)
-        self._paint_denoising(method, test)
+        paint_images(self.out / "test" / "images", test, raw, self._tell)
+        paint_denoising(self.out / "test", method, test, self.device)
         return Made("results", self.out / "test", run.notes, result.mean())
 
     # -- parts ----------------------------------------------------------------------------------------------
@@ -238,94 +236,13 @@ class Steps:
         method.fit(train, run)  # Nothing is trained, because the checkpoint is already trained.
         return method
 
-    def _raw(self, source: Path, fingerprint: str) -> Path:
-        """Return the directory of existing predictions; it is emptied unless all that decides them is the same."""
+    def _decides(self, source: Path, fingerprint: str) -> dict[str, Any]:
+        """Return all that decides the predictions of a trained model."""
         files = [source] if source.is_file() else sorted(source.glob("model.*"))
         facts = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-        identity = {"files": facts, "options": self.options, "data": fingerprint, "size": self.size, "seed": self.seed}
-        wanted = read_json_like(identity)
-        place = self.out / "test" / "identity.json"
-        raw = self.out / "test" / "raw"
-        if read_json(place) != wanted:
-            shutil.rmtree(self.out / "test", ignore_errors=True)
-            write_json(place, wanted)
-        raw.mkdir(parents=True, exist_ok=True)
-        return raw
+        return {"files": facts, "options": self.options, "data": fingerprint, "size": self.size, "seed": self.seed}
 
     def _write_results(self, result: Any, run: RunContext) -> None:
         for name, table in (("metrics", result.table), ("mean", result.mean()), ("images", result.images)):
             write_with(self.out / "test" / f"{name}.csv", partial(table.to_csv, index=False))
         write_json(self.out / "test" / "notes.json", list(dict.fromkeys([*self.data_notes, *run.notes])))
-
-    def _paint(self, test: TestData, raw: Path) -> None:
-        """Draw all images; all maps share one colour scale."""
-        ranges = []
-        for index in test.table.index:
-            with np.load(raw / f"{index}.npz") as kept:
-                ranges.append((float(kept["map"].min()), float(kept["map"].max())))
-        low, high = min(pair[0] for pair in ranges), max(pair[1] for pair in ranges)
-        done = 0
-        for batch in test.batches(8):
-            for i, index in enumerate(batch.index.tolist()):
-                stem = f"{test.class_names[int(batch.class_id[i])]}/{index}"
-                mask = None if batch.mask is None else batch.mask[i].numpy()
-                with np.load(raw / f"{index}.npz") as kept:
-                    pictures.write(self.out / "test" / "images" / stem, batch.image[i].numpy(), mask, kept, (low, high))
-                done += 1
-                self._tell(done, len(test), "pictures")
-
-    def _paint_denoising(self, method: DiAD, test: TestData) -> None:
-        """Draw the denoising of one image of each class, a defective one if there is one."""
-        table = test.table.sort_values("label", ascending=False, kind="stable")
-        chosen = set(table.groupby("class").head(1).index)
-        for batch in test.batches(8):
-            for i, index in enumerate(batch.index.tolist()):
-                if index in chosen:
-                    name = test.class_names[int(batch.class_id[i])]
-                    times, after, clean = method.denoising(batch.image[i : i + 1].to(self.device))
-                    figures.denoising(self.out / "test" / f"denoising-{name}.png", batch.image[i], times, after, clean)
-
-
-@torch.no_grad()
-def through(model: DiADModel, images: Tensor, device: torch.device) -> Tensor:
-    """Return the autoencoder's reconstruction of images in [0,1]."""
-    mean, _ = model.eval().encode(normalise(images.to(device)))
-    return denormalise(model.decode(model.config.scale * mean)).cpu()
-
-
-def predict(method: DiAD, batch: Batch, raw: Path, device: torch.device) -> list[dict[str, Any]]:
-    """Predict and keep map, score, level maps and reconstruction of each image; kept ones are not computed again."""
-    paths = [raw / f"{index}.npz" for index in batch.index.tolist()]
-    missing = [i for i, path in enumerate(paths) if not path.is_file()]
-    if missing:
-        levels, reconstruction = method.explain(batch.image[missing].to(device))
-        maps = anomaly_map(levels, method.sigma)
-        scores = image_score(maps, method.pool)
-        for place, i in enumerate(missing):
-            values = {
-                "map": maps[place].float().cpu().numpy(),
-                "score": scores[place].cpu().numpy(),
-                "levels": levels[place].float().cpu().numpy(),
-                "reconstruction": reconstruction[place].clamp(0, 1).float().cpu().numpy(),
-            }
-            write_with(paths[i], partial(save_arrays, values))
-    return [load_arrays(path) for path in paths]
-
-
-def save_arrays(values: dict[str, Any], name: str) -> None:
-    """Write an ``npz`` under exactly this name."""
-    with open(name, "wb") as file:
-        np.savez(file, **values)
-
-
-def load_arrays(path: Path) -> dict[str, Any]:
-    """Read the file that :func:`save_arrays` wrote."""
-    with np.load(path, allow_pickle=False) as kept:
-        return {key: kept[key] for key in kept.files}
-
-
-def read_json_like(value: Any) -> Any:
-    """Return plain values in the form in which JSON returns them, with lists in place of tuples."""
-    import json
-
-    return json.loads(json.dumps(value))
