@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from diadbench.benchmark.metrics.batch_checks import checked_ids, checked_labels, checked_names, checked_scores
 from diadbench.benchmark.metrics.class_images import ClassImages, sample_values
 from diadbench.benchmark.metrics.class_result import ClassResult
 from diadbench.benchmark.metrics.comparing import compared_maps, compared_masks
@@ -19,6 +18,7 @@ from diadbench.benchmark.metrics.curves import curves
 from diadbench.benchmark.metrics.decisions.deciding import Decider
 from diadbench.benchmark.metrics.decisions.normal_scores import NormalSummary
 from diadbench.benchmark.metrics.evaluation import Evaluation, mean_of_seven
+from diadbench.benchmark.metrics.exact.batch_checks import checked_ids, checked_labels, checked_names, checked_scores
 from diadbench.benchmark.metrics.exact.inputs import as_array, as_column, as_floats, as_maps, as_masks
 from diadbench.benchmark.metrics.exact.pixels import PixelClass, PixelResult, Values
 from diadbench.benchmark.metrics.exact.scores import score_metrics, undefined_reason
