@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from diadbench.benchmark.records.store import load_results
     from diadbench.reports.make_report import build
     from diadbench.reports.paper.latex import to_latex
-    from diadbench.reports.published.arithmetic import check
+    from diadbench.reports.published.figure_arithmetic import check
     from diadbench.reports.published.published_files import load_published
     from diadbench.reports.tables.cut import cut
     from diadbench.reports.tables.frame import prepare
@@ -38,7 +38,7 @@ _PLACES = {
     "aggregate": "diadbench.reports.tables.rows.aggregation",
     "prepare": "diadbench.reports.tables.frame",
     "to_latex": "diadbench.reports.paper.latex",
-    "check": "diadbench.reports.published.arithmetic",
+    "check": "diadbench.reports.published.figure_arithmetic",
     "load_published": "diadbench.reports.published.published_files",
     "Source": "diadbench.reports.tables.source",
     "holm": "diadbench.reports.tables.stats",

@@ -242,8 +242,8 @@ def published_table(rows: Sequence[Mapping[str, Any]]) -> RichTable:
 
     Under a heading, the rows of a method are adjacent, and the method with the best image AU-ROC comes first.
     """
-    from diadbench.reports.published.arithmetic import check_published
     from diadbench.reports.published.comparable import disagreements
+    from diadbench.reports.published.figure_arithmetic import check_published
 
     shown = RichTable(**NARROW)
     shown.add_column("method", overflow="fold", max_width=13)

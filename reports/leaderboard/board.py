@@ -10,8 +10,8 @@ from typing import Any
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.reports.leaderboard.board_rows import Row, Value, given
 from diadbench.reports.leaderboard.differing import explained
-from diadbench.reports.published.arithmetic import check_published
 from diadbench.reports.published.comparable import dataset_key
+from diadbench.reports.published.figure_arithmetic import check_published
 from diadbench.reports.tables.escape import clean, file_names, squeeze
 from diadbench.reports.tables.labels import known_metrics
 from diadbench.reports.tables.rows.result_rows import records

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from diadbench.reports.published.arithmetic import check_published
 from diadbench.reports.published.comparable import disagreements
+from diadbench.reports.published.figure_arithmetic import check_published
 from diadbench.reports.tables.costs import COSTS, cost, failures
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.labels import MAIN, Metric, known_metrics, legend

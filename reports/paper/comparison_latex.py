@@ -10,7 +10,7 @@ from diadbench.reports.paper.latex import breakable, metric_latex, note
 from diadbench.reports.paper.latex_rows import Column, Rows, write_rows
 from diadbench.reports.paper.layout import PAGE_ROWS
 from diadbench.reports.paper.references import source_key
-from diadbench.reports.published.arithmetic import check_published
+from diadbench.reports.published.figure_arithmetic import check_published
 from diadbench.reports.tables.escape import latex
 from diadbench.reports.tables.labels import MAIN, Metric
 from diadbench.reports.tables.rows.result_rows import printed, records

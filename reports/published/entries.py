@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.reports.published.arithmetic import check_published
 from diadbench.reports.published.comparable import dataset_key, setting_of
+from diadbench.reports.published.figure_arithmetic import check_published
 from diadbench.reports.published.published_files import VALUES, load_published
 from diadbench.reports.tables.escape import squeeze
 from diadbench.reports.tables.rows.result_rows import records, tuples

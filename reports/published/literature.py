@@ -10,8 +10,8 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
-from diadbench.reports.published.arithmetic import FLOORS, ap_bound, check, check_published, check_results
 from diadbench.reports.published.comparable import dataset_key
+from diadbench.reports.published.figure_arithmetic import FLOORS, ap_bound, check, check_published, check_results
 from diadbench.reports.published.our_figures import beside
 from diadbench.reports.published.published_files import (
     COLUMNS,

@@ -15,8 +15,8 @@ from diadbench.benchmark.records.store import CellRecord, RunDirectory, open_run
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.common.show import Show, in_all_runs
-from diadbench.reports.published.arithmetic import check_results
 from diadbench.reports.published.entries import with_published
+from diadbench.reports.published.figure_arithmetic import check_results
 from diadbench.reports.published.published_files import load_published
 from diadbench.reports.tables.costs import spent
 from diadbench.reports.tables.cut import cut

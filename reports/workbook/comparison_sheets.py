@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from openpyxl import Workbook
 
-from diadbench.reports.published.arithmetic import check_published
 from diadbench.reports.published.comparable import disagreements
+from diadbench.reports.published.figure_arithmetic import check_published
 from diadbench.reports.published.published_files import VALUES
 from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.rows.result_rows import records

@@ -11,8 +11,8 @@ import pytest
 from diadbench.cli import main
 from diadbench.common.errors import UserError
 from diadbench.reports import load_published
-from diadbench.reports.published.arithmetic import check_published
 from diadbench.reports.published.comparable import dataset_key, disagreements, same_setting, setting_of
+from diadbench.reports.published.figure_arithmetic import check_published
 from diadbench.reports.published.literature import add
 from diadbench.reports.published.published_files import SHIPPED, VALUES, read_table
 from diadbench.reports.tables.escape import squeeze
