@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -216,8 +216,3 @@ def _with_source(planned: PlannedCell, finished: Finished) -> PlannedCell:
         return planned
     why = f"done as {source.dataset} / {source.method}" if source.directory.parents[3].name == "cells" else "done"
     return replace(planned, run=False, why=why, source=source)
-
-
-def describe(cells: Iterable[PlannedCell]) -> list[tuple[str, str, str]]:
-    """Return ``(cell, what, why)`` rows for people."""
-    return [(str(planned.cell), "run" if planned.run else "keep", planned.why) for planned in cells]

@@ -22,11 +22,6 @@ from diadbench.common.values.typed import convert_word, in_words
 Command = Callable[..., int | None]
 
 
-def first_line(function: Callable[..., Any]) -> str:
-    """Return the first line of a function's docstring."""
-    return (function.__doc__ or "").strip().splitlines()[0]
-
-
 def build(name: str, function: Command) -> CommandParser:
     """Return the parser of one command, which returns unconverted words."""
     text = inspect.cleandoc(function.__doc__ or "")

@@ -29,16 +29,6 @@ from diadbench.reports.tables.rows.shared_cells import contradictions
 from diadbench.reports.tables.table_shape import Table
 
 
-def read_results(run: RunDirectory, name: str = "") -> pd.DataFrame:
-    """Return a run's results from the present state of its cells.
-
-    Args:
-        run: The run directory.
-        name: Name of the run in tables; by default the name of its directory.
-    """
-    return results_of([(name or run.name, run)])
-
-
 @dataclass
 class Source:
     """The prepared results and the cells behind them.

@@ -19,10 +19,9 @@ from PIL import Image
 import diadbench
 from diadbench.benchmark.planning.grid import load_grid
 from diadbench.benchmark.records.identity import Wanted
-from diadbench.benchmark.records.store import RunDirectory
+from diadbench.benchmark.records.store import RunDirectory, results_of
 from diadbench.benchmark.runs.status import left_over_note, states
 from diadbench.common.errors import UserError
-from diadbench.reports.tables.source import read_results
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 KEYS = ["dataset", "method", "setting", "seed", "class", "scope", "metric"]
@@ -81,6 +80,11 @@ def run(home: Path, *, overwrite: Any = "failed", **changes: Any) -> RunDirector
     found = diadbench.run(path, home / "run", overwrite=overwrite, quiet=True)
     assert not found.failed
     return RunDirectory(found.path)
+
+
+def read_again(run: RunDirectory) -> pd.DataFrame:
+    """Return what a report reads of a run: the present state of its cells, whatever the object has seen before."""
+    return results_of([(run.name, run)])
 
 
 def figures(directory: RunDirectory | Path) -> pd.DataFrame:
@@ -147,7 +151,7 @@ def test_a_stale_cell_says_so_and_shows_no_figures(home: Path) -> None:
     assert np.isnan(row["value"])
     wanted = changed.wanted["parts", "mean", "multi-class", 0]
     assert (row["configuration"], row["identity"]) == (wanted.configuration, wanted.identity)
-    pd.testing.assert_frame_equal(read_results(changed), diadbench.load_results(changed.path))
+    pd.testing.assert_frame_equal(read_again(changed), diadbench.load_results(changed.path))
     [state] = states(changed)
     assert (state["state"], state["reason"]) == ("stale", row["reason"])
     fresh = run(home, methods={"mean": TWICE})
@@ -158,16 +162,16 @@ def test_cells_out_of_the_grid_or_removed_are_in_no_table(home: Path) -> None:
     first = run(home, methods={"a": MEAN, "b": TWICE})
     assert left_over_note(first) == ""
     left = run(home, methods={"b": TWICE})
-    assert set(diadbench.load_results(left.path)["method"]) == set(read_results(left)["method"]) == {"b"}
+    assert set(diadbench.load_results(left.path)["method"]) == set(read_again(left)["method"]) == {"b"}
     assert [record.method for record in left.left_over()] == ["a"]
     assert left_over_note(left) == "1 cell on disk is not in the grid; no table shows it"
     assert [state["method"] for state in states(left)] == ["b"]
     both = run(home, methods={"a": MEAN, "b": TWICE})
     assert fits(home) == 2, "it is there again"
-    assert read_results(both)["method"].nunique() == 2
+    assert read_again(both)["method"].nunique() == 2
     shutil.rmtree(both.cell("parts", "a", "multi-class", 0).directory)
     assert not both.results_are_current()
-    assert set(read_results(both)["method"]) == {"b"}
+    assert set(read_again(both)["method"]) == {"b"}
 
 
 def test_a_directory_without_a_plan_shows_all_that_it_holds(home: Path) -> None:

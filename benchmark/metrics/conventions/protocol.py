@@ -116,11 +116,6 @@ class Protocol:
         """Return all settings that decide the compared map and its image score, to test two protocols for equality."""
         return self.crop, self.compare_size, self.blur, self.score, self.pooling, self.top
 
-    @property
-    def binned(self) -> bool:
-        """Whether any metric comes from linear bins."""
-        return "bins" in (self.image_curve, self.pixel_curve, self.pro)
-
     def describe(self, size: tuple[int, int] | None = None) -> str:
         """Return the protocol as text: a line for each convention that is not the default, and the source.
 
