@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from diadbench.cli.messages import tell
 from diadbench.common.errors import UserError
 from diadbench.common.utf8 import print_what_can_be_printed, start_again_in_utf8_mode, told_of_encoding
 from diadbench.version import __version__
@@ -69,15 +70,15 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         if debug:
             raise
-        print(f"diadbench: {error}", file=sys.stderr)
+        tell(str(error))
         return 2
     except KeyboardInterrupt:
-        print("diadbench: interrupted", file=sys.stderr)
+        tell("interrupted")
         return 130
     except UnicodeEncodeError as error:
         if debug or error.reason != "surrogates not allowed":
             raise
-        print(f"diadbench: {told_of_encoding(error)}", file=sys.stderr)
+        tell(told_of_encoding(error))
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         if debug or error.filename is None:
             raise
-        print(f"diadbench: {error.filename}: {error.strerror}", file=sys.stderr)
+        tell(f"{error.filename}: {error.strerror}")
         return 2
 
 

@@ -83,7 +83,7 @@ def run(home: Path, *, overwrite: Any = "failed", **changes: Any) -> RunDirector
 
 
 def read_again(run: RunDirectory) -> pd.DataFrame:
-    """Return what a report reads of a run: the present state of its cells, whatever the object has seen before."""
+    """Return what a report reads of a run: the results from the present state of its cells."""
     return results_of([(run.name, run)])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from diadbench.cli.messages import tell
+
 
 def command(
     grid: list[str], *, data_root: str | None = None, full: bool = False, json: bool = False, issue: bool = False
@@ -28,12 +30,11 @@ def command(
     from diadbench.benchmark.doctor.examine import examine
     from diadbench.benchmark.doctor.finding import Finding
     from diadbench.benchmark.planning.typed_grid import Typed, typed_grid
-    from diadbench.cli.commands.cmd_run import _tell
     from diadbench.common.processes.interrupt import as_ctrl_c
 
     words = grid if grid and "=" not in grid[0] else ["paper", *grid]
     given = {} if data_root is None else {"data_root": data_root}
-    checked = typed_grid(Typed(words, [], [], given), _tell)
+    checked = typed_grid(Typed(words, [], [], given), tell)
 
     def told(finding: Finding) -> None:
         if not json and not issue:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from diadbench.cli.messages import tell
+
 
 def command(run: str, *, protocol: str, out: str | None = None) -> int:
     """Recompute the metrics of a run under another protocol, from kept maps and scores. No model runs.
@@ -17,7 +19,6 @@ def command(run: str, *, protocol: str, out: str | None = None) -> int:
         diadbench run demo keep_maps=float16
         diadbench evaluate runs/demo --protocol diad
     """
-    import sys
     from pathlib import Path
 
     from diadbench.benchmark.reuse.reevaluate import evaluate_run
@@ -26,6 +27,6 @@ def command(run: str, *, protocol: str, out: str | None = None) -> int:
     with Watch() as watch:
         made, left_out = evaluate_run(Path(run), protocol, Path(out) if out else None, watch.step)
     for line in left_out:
-        print(f"diadbench: left out: {line}", file=sys.stderr)
+        tell(f"left out: {line}")
     print(f"results: {made.path / 'results.csv'}")
     return 1 if left_out else 0

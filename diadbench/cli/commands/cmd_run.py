@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from diadbench.cli.messages import tell
+
 
 def command(
     grid: list[str],
@@ -61,19 +63,13 @@ def command(
 
     given = {"data_root": data_root, "seeds": seeds or None, "limit": limit, "jobs": jobs, "engine": engine}
     typed = Typed(grid, method, dataset, {key: value for key, value in given.items() if value is not None})
-    checked = typed_grid(typed, _tell)
+    checked = typed_grid(typed, tell)
     if out is None and _is_run(typed.source):
         out = typed.source
     if dry_run:
         return _dry_run(checked, out, overwrite, budget, only)
     chosen = {"overwrite": overwrite, "budget": budget, "only": only, "skip_missing": skip_missing}
     return _run(checked, out, chosen, no_report=no_report, quiet=quiet)
-
-
-def _tell(line: str) -> None:
-    import sys
-
-    print(f"diadbench: {line}", file=sys.stderr)
 
 
 def _is_run(grid: str) -> bool:
@@ -100,12 +96,12 @@ def _run(checked: Any, out: str | None, chosen: dict[str, Any], *, no_report: bo
 
 def _ended(run: Any, chosen: dict[str, Any]) -> int:
     if run.interrupted:
-        _tell(f"interrupted; the same command, or `diadbench run {run.path}`, goes on")
+        tell(f"interrupted; the same command, or `diadbench run {run.path}`, goes on")
         return 130
     for line in run.left_out() if chosen["skip_missing"] else ():
-        _tell(f"left out: {line}")
+        tell(f"left out: {line}")
     if run.failed:
-        _tell(f"{len(run.failed)} of {len(run.states)} cells failed; see diadbench status {run.path}")
+        tell(f"{len(run.failed)} of {len(run.states)} cells failed; see diadbench status {run.path}")
     return 1 if run.failed else 0
 
 
