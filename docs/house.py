@@ -165,7 +165,7 @@ def draw(out: Path) -> None:
         axes.text(
             x,
             y,
-            f"{room}\n{sizes[room]} file{'s' if sizes[room] > 1 else ''}",
+            f"{_folded(room)}\n{sizes[room]} file{'s' if sizes[room] > 1 else ''}",
             ha="center",
             va="center",
             fontsize=9,
@@ -175,6 +175,12 @@ def draw(out: Path) -> None:
     axes.set_axis_off()
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=110)
+
+
+def _folded(room: str) -> str:
+    """Return the name of a room in a room on two lines, so that neighbours don't cover each other."""
+    house, _, name = room.rpartition("/")
+    return f"{house}/\n{name}" if "/" in house else room
 
 
 def main() -> None:
