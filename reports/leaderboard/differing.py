@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from diadbench.reports.tables.rows.experiments import differences
 from diadbench.reports.tables.labels import Metric
+from diadbench.reports.tables.rows.experiments import differences
 
 if TYPE_CHECKING:
     from diadbench.reports.leaderboard.board_rows import Row
