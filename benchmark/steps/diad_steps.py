@@ -35,7 +35,7 @@ from diadbench.methods.diad import DiADModel, anomaly_map, image_score
 from diadbench.methods.diad import checkpoints as weights
 from diadbench.methods.diad.drawing import figures, pictures
 from diadbench.methods.diad.method import DiAD
-from diadbench.methods.diad.normalise import denormalise, normalise
+from diadbench.methods.diad.reconstruct import denormalise, normalise
 from diadbench.methods.features.origin import Origin, add, keep, kept, notes_of
 from diadbench.version import __version__
 
