@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from diadbench.common.errors import UserError
-from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden
-from diadbench.datasets.decoding.lookalikes import check_encoding, shown
+from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside
+from diadbench.datasets.decoding.lookalikes import shown
 from diadbench.datasets.decoding.mask_files import read_mask_file
 from diadbench.datasets.decoding.reading import Reading
 from diadbench.datasets.decoding.workers import Problems, cores, run_all
+from diadbench.datasets.layouts.folder_scan import entries, is_dir
 
 
 def files_by_stem(
@@ -32,9 +33,10 @@ def files_by_stem(
             images have one stem.
     """
     found: dict[str, str] = {}
-    for name in _names(inside(root, folder)):
+    for entry in entries(inside(root, folder), must_exist=True):
+        name = entry.name
         path, stem = shown(Path(root, folder, name)), os.path.splitext(name)[0]
-        if os.path.isdir(Path(root, folder, name)):
+        if is_dir(entry):
             if name not in beside:
                 raise UserError(f"{path}: a folder among the images; expected images only: move it out of {folder}")
             continue
@@ -92,13 +94,3 @@ def positive(root: Path, masks: Iterable[str], reading: Reading | None = None) -
     run_all(look, len(paths), cores(), problems)
     problems.raise_any(f"{root}: masks that tell the labels")
     return frozenset(found)
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        names = sorted(name for name in os.listdir(folder) if not is_hidden(name))
-    except OSError as error:
-        raise UserError(f"{folder}: can't be listed ({error.strerror})") from error
-    for name in names:
-        check_encoding(folder, name)
-    return names

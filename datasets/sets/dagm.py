@@ -13,8 +13,9 @@ from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.layouts.beside import files_by_stem
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, rebased
+from diadbench.datasets.layouts.detect import LayoutDataset
 from diadbench.datasets.layouts.indices import table_of
+from diadbench.datasets.layouts.layout_search import Layout, rebased
 
 LABELS = "Labels.txt"
 

@@ -10,8 +10,9 @@ import pandas as pd
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.layouts.beside import files_by_stem, pair, positive
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, rebased
+from diadbench.datasets.layouts.detect import LayoutDataset
 from diadbench.datasets.layouts.indices import table_of
+from diadbench.datasets.layouts.layout_search import Layout, rebased
 
 #: Two files that the owner's archive holds by mistake, with the same bytes as 10301.png and 10301_GT.png.
 COPIES = ("10301 (copy).png", "10301_GT (copy).png")

@@ -13,9 +13,10 @@ from diadbench.common.errors import UserError, unknown_name
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, lines, rebased
-from diadbench.datasets.layouts.folders import MaskFinder, image_files, subfolders
+from diadbench.datasets.layouts.detect import LayoutDataset
+from diadbench.datasets.layouts.folder_scan import MaskFinder, image_files, subfolders
 from diadbench.datasets.layouts.indices import table_of
+from diadbench.datasets.layouts.layout_search import Layout, ader, lines, rebased
 
 _LISTS = (("mvtec3d_train.json", "mvtec3d_test.json"), ("train.json", "test.json"))
 

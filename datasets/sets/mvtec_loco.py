@@ -12,8 +12,9 @@ from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, lines, mvtec_like
+from diadbench.datasets.layouts.detect import LayoutDataset
 from diadbench.datasets.layouts.folders import MvtecLayout
+from diadbench.datasets.layouts.layout_search import Layout, ader, lines, mvtec_like
 
 
 class MvtecLoco(LayoutDataset):

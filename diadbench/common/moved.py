@@ -94,6 +94,7 @@ MOVED: dict[str, str] = {
     "datasets.images": "datasets.decoding.images",
     "datasets.indices": "datasets.layouts.indices",
     "datasets.info": "datasets.dataset_info",
+    "datasets.layouts.whole_masks": "datasets.layouts.list_places",
     "datasets.masks": "datasets.decoding.masks",
     "datasets.mpdd": "datasets.sets.mpdd",
     "datasets.mvtec": "datasets.sets.mvtec",
