@@ -86,6 +86,7 @@ MOVED: dict[str, str] = {
     "datasets.coco_masks": "datasets.sets.coco_masks",
     "datasets.data": "datasets.decoding.data",
     "datasets.data_module": "datasets.decoding.data_module",
+    "datasets.decoding.leaks": "datasets.checking.leaks",
     "datasets.describe": "datasets.checking.describe",
     "datasets.detect": "datasets.layouts.detect",
     "datasets.elpv": "datasets.sets.elpv",
