@@ -170,6 +170,50 @@ class LayoutDataset(Dataset):
         return (*super().flags, *((flag,) if flag else ()), *self.unread)
 
 
+class ValidationDataset(LayoutDataset):
+    """A dataset whose owner has validation images, which methods here may train on.
+
+    Args:
+        root: As for :class:`LayoutDataset`, like the other options.
+        classes: Keep these classes only.
+        layout: ``auto``, or the name of a layout.
+        masks: How masks are read.
+        bit_depth: Bits that 16-bit images use.
+        validation: Train with the validation images too. Tables say which images were trained on.
+    """
+
+    def __init__(
+        self,
+        root: Path | str | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        layout: str = "auto",
+        masks: MaskOptions | None = None,
+        bit_depth: int | None = None,
+        validation: bool = False,
+    ) -> None:
+        if not isinstance(validation, bool):
+            raise UserError(f"dataset {self.info.name!r}: validation {validation!r}; expected true or false")
+        self._validation = validation
+        super().__init__(root, classes=classes, layout=layout, masks=masks, bit_depth=bit_depth)
+
+    @property
+    def train_splits(self) -> tuple[str, ...]:
+        """Return the owner's splits that are trained on."""
+        return ("train", "validation") if self._validation else ("train",)
+
+    def index(self) -> pd.DataFrame:
+        """Build the sample table. Raises UserError if validation images are asked for and the list has none."""
+        if self._validation and self.found.lists is not None and self.found.layout.form != "meta":
+            raise UserError(f"{self.root}: the list has no validation images; set validation: false, or layout: owner")
+        return super().index()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Return the dataset's notes, and which images the training set holds."""
+        return (*super().flags, "trained on train + validation" if self._validation else "trained without validation")
+
+
 def _where(folder: Path, root: Path) -> str:
     """Return the place of a list as seen from the root."""
     relative = os.path.relpath(folder, root)
