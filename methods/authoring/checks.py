@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diadbench.methods.authoring.bench import Bench, CheckFailed
-from diadbench.methods.base import Prediction
+from diadbench.methods.base import Method, Prediction
 from diadbench.methods.info import MethodInfo
 
 #: Relative differences below this are rounding (libraries compute other batch sizes in other ways).
@@ -87,15 +87,20 @@ def _order(bench: Bench) -> None:
     _equal(first, sorted_back, ROUNDING, "the order of the images changes their predictions")
 
 
-def _kept(bench: Bench) -> None:
-    method, first = bench.shared()
+def _reloaded(bench: Bench, method: Method) -> Prediction:
+    """Return the prediction of a new object of the method that has read what this one saved."""
     with bench.settings() as run, tempfile.TemporaryDirectory(prefix="diadbench-check-") as directory:
         method.save(Path(directory))
         if not any(Path(directory).iterdir()):
             raise CheckFailed("save writes nothing into its directory")
         again = bench.cls(**bench.options)
         again.load(Path(directory), run)
-        found = again.predict(bench.given(bench.images))
+        return again.predict(bench.given(bench.images))
+
+
+def _kept(bench: Bench) -> None:
+    method, first = bench.shared()
+    found = _reloaded(bench, method)
     _equal(first, found, SAME, "after save and load the predictions differ: something that predict needs is not saved")
 
 
@@ -120,11 +125,7 @@ def _as_on_the_cpu(bench: Bench) -> None:
     cpu = torch.device("cpu")
     method, _ = bench.fitted(2, device=cpu)
     expected = method.predict(bench.images.clone())
-    with bench.settings() as run, tempfile.TemporaryDirectory(prefix="diadbench-check-") as directory:
-        method.save(Path(directory))
-        again = bench.cls(**bench.options)
-        again.load(Path(directory), run)
-        found = again.predict(bench.given(bench.images))
+    found = _reloaded(bench, method)
     _equal(expected, found, ROUNDING, "a model that was fitted on the CPU predicts otherwise on the GPU")
 
 

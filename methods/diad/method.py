@@ -30,7 +30,7 @@ from diadbench.methods.diad.reconstruct import (
 from diadbench.methods.diad.score_maps import POOL, SIGMA, anomaly_map, image_score, level_maps
 from diadbench.methods.diad.training import DiADTraining, size_notes
 from diadbench.methods.features.backbone_tags import check_backbone
-from diadbench.methods.features.backbones import Backbone, load_backbone
+from diadbench.methods.features.backbones import Backbone, backbone_of_run
 from diadbench.methods.features.origin import Origin, add
 from diadbench.methods.training.lightning import Budget, Precision, Stages
 
@@ -275,11 +275,13 @@ class DiAD(DiADTraining):
         self._run = run
         if not self.checkpoint:  # its own sizes are used
             self.config.check_size(*run.image_size)
-        backbone = load_backbone(
-            self.backbone_name, weights=self.backbone_weights, out_indices=self.levels, trained_before=trained_before
+        self._backbone = backbone_of_run(
+            run,
+            self.backbone_name,
+            weights=self.backbone_weights,
+            out_indices=self.levels,
+            trained_before=trained_before,
         )
-        backbone.tell(run)
-        self._backbone = backbone.to(run.device)
         notes: list[str] = []
         if self.start != LEVELS - 1:
             notes.append(f"DiAD starts from noise level {self.start}")

@@ -118,6 +118,18 @@ def load_backbone(
     return Backbone(features, name=name, mean=mean, std=std, source=source, notes=notes)
 
 
+def backbone_of_run(
+    run: RunContext, name: str, *, weights: str, out_indices: Sequence[int], trained_before: bool = False
+) -> Backbone:
+    """Return a backbone on a run's device, with its origin in the result and its notes in every table.
+
+    Arguments and errors as for :func:`load_backbone`.
+    """
+    backbone = load_backbone(name, weights=weights, out_indices=out_indices, trained_before=trained_before)
+    backbone.tell(run)
+    return backbone.to(run.device)
+
+
 def _features(name: str, out_indices: Sequence[int]) -> nn.Module:
     try:
         options = any_size_options(name.partition(".")[0])
