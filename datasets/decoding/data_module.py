@@ -14,6 +14,7 @@ from diadbench.common.files import cache_dir as default_cache_dir
 from diadbench.datasets.base import Dataset, Part
 from diadbench.datasets.decoding.data import TestData, TrainData
 from diadbench.datasets.decoding.decoder import CACHE_VERSION, Decoder, Digest, groups_of
+from diadbench.datasets.decoding.decoder import MASK_VERSION as MASK_VERSION
 from diadbench.datasets.decoding.fingerprint import (
     Contents,
     decided_reading,

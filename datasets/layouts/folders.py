@@ -14,6 +14,7 @@ import pandas as pd
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.datasets.decoding.images import has_image_suffix, is_hidden
 from diadbench.datasets.decoding.lookalikes import shown
+from diadbench.datasets.layouts.folder_scan import MASK_FOLDERS as MASK_FOLDERS
 from diadbench.datasets.layouts.folder_scan import (
     MaskFinder,
     contradicting_mask,
@@ -22,6 +23,8 @@ from diadbench.datasets.layouts.folder_scan import (
     stem_of,
     subfolders,
 )
+from diadbench.datasets.layouts.folder_scan import entries as entries
+from diadbench.datasets.layouts.folder_scan import pair_by_stem as pair_by_stem
 
 _COUNTED = 1000
 #: ``(image, mask, class, split, label, defect)``.

@@ -15,6 +15,8 @@ from typing import Any
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.layouts.list_records import KEYS, USUAL_NAMES, Entry, no_key_twice, parsed_json, value_of
+from diadbench.datasets.layouts.list_records import rest_of_name as rest_of_name
+from diadbench.datasets.layouts.list_records import split_of_name as split_of_name
 from diadbench.datasets.layouts.list_tables import HEAD, IMAGE_NAME, looks_like_list, parsed_table
 
 #: Suffixes of files that may be lists.

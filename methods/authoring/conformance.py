@@ -23,6 +23,8 @@ import torch
 from diadbench.common.errors import Skip, UserError
 from diadbench.methods.authoring.bench import Bench, CheckFailed
 from diadbench.methods.authoring.checks import CHECKS, GPU_CHECKS, RESTS_ON
+from diadbench.methods.authoring.checks import ROUNDING as ROUNDING
+from diadbench.methods.authoring.checks import SAME as SAME
 from diadbench.methods.authoring.new_method import check_gpu
 from diadbench.methods.base import Method, no_progress
 

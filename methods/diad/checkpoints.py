@@ -16,10 +16,13 @@ from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, share, write_json, write_with
 from diadbench.methods.diad.config import ModelConfig, infer
 from diadbench.methods.diad.names import from_official, to_official
+from diadbench.methods.diad.networks.initial_weights import ACTIVE_STD as ACTIVE_STD
+from diadbench.methods.diad.networks.initial_weights import NARROW_LOGVAR as NARROW_LOGVAR
 from diadbench.methods.diad.networks.initial_weights import start_posterior as start_posterior
 from diadbench.methods.diad.networks.initial_weights import start_sg as start_sg
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.prompt import embedding_or_zero, fitting
+from diadbench.methods.diad.stable_diffusion import SAME_SCALE as SAME_SCALE
 from diadbench.methods.diad.stable_diffusion import load_autoencoder as load_autoencoder
 from diadbench.methods.diad.stable_diffusion import load_stable_diffusion as load_stable_diffusion
 from diadbench.methods.diad.stable_diffusion import set_text, tell_unused

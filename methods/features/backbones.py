@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from diadbench.common.errors import UserError
 from diadbench.methods.features.any_size import any_size_options, channels_last
 from diadbench.methods.features.backbone_tags import check_backbone, check_name, resolved_tag
+from diadbench.methods.features.backbone_weights import RANDOM_NOTE as RANDOM_NOTE
 from diadbench.methods.features.backbone_weights import load_backbone_weights, untrained_network
+from diadbench.methods.features.backbone_weights import timm_names as timm_names
 
 if TYPE_CHECKING:
     from diadbench.methods.base import RunContext
