@@ -17,8 +17,8 @@ from torch import Tensor
 
 from diadbench.methods.diad import config
 from diadbench.methods.diad.diffusion import LEVELS, denoise
+from diadbench.methods.diad.networks.initial_weights import random_model
 from diadbench.methods.diad.networks.model import DiADModel
-from diadbench.methods.diad.networks.random_weights import random_model
 from diadbench.methods.diad.reconstruct import reconstruct
 
 GUIDANCE = 9.0

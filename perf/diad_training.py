@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from diadbench.methods.diad import config
+from diadbench.methods.diad.networks.initial_weights import random_model
 from diadbench.methods.diad.networks.model import DiADModel
-from diadbench.methods.diad.networks.random_weights import random_model
 from diadbench.methods.diad.stages import DiffusionStage
 
 #: Most that a step with cached latents may cost of one that encodes, both with checkpointing.

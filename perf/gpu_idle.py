@@ -149,6 +149,7 @@ def trained(module: Any, data: Any, run: Any, budget: Any, fetch: Any, chosen: a
     import lightning.pytorch as pl
     import torch
 
+    from diadbench.methods.training import callbacks
     from diadbench.methods.training import lightning as ours
 
     steps, roof = Steps(), Roofline()
@@ -169,15 +170,15 @@ def trained(module: Any, data: Any, run: Any, budget: Any, fetch: Any, chosen: a
                 self.mode.__exit__(None, None, None)
                 self.mode = None
 
-    class NoSave(ours._Checkpoint):
-        def _save(self, trainer: Any) -> None:
+    class NoSave(ours.Checkpoints):
+        def _save(self, trainer: Any, *, wait: bool = False) -> None:
             """The file of a real size is not what is measured."""
 
-    ours._Checkpoint, ours.HISTORY_POINTS = NoSave, 1  # type: ignore[misc]
-    seeds = ours._SeedEachStep
+    ours.Checkpoints, callbacks.HISTORY_POINTS = NoSave, 1  # type: ignore[misc]
+    seeds = callbacks.SeedEachStep
     watch = Watch()
     start = seeds.on_train_batch_start
-    end = ours._Bar.on_train_batch_end
+    end = callbacks.Progress.on_train_batch_end
 
     def began(self: Any, trainer: Any, module: Any, batch: Any, index: int) -> None:
         watch.on_train_batch_start(trainer, module, batch, index)
@@ -187,7 +188,7 @@ def trained(module: Any, data: Any, run: Any, budget: Any, fetch: Any, chosen: a
         end(self, trainer, module, outputs, batch, index)
         watch.on_train_batch_end(trainer, module, outputs, batch, index)
 
-    seeds.on_train_batch_start, ours._Bar.on_train_batch_end = began, ended  # type: ignore[method-assign]
+    seeds.on_train_batch_start, callbacks.Progress.on_train_batch_end = began, ended  # type: ignore[method-assign]
     torch.cuda.reset_peak_memory_stats()
     ours.train_module(module, data, run, budget, fetch=fetch)
     return measured(steps, roof)

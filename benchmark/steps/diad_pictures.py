@@ -13,7 +13,7 @@ from diadbench.datasets.decoding.data import TestData
 from diadbench.methods.diad import DiADModel
 from diadbench.methods.diad.drawing import figures, pictures
 from diadbench.methods.diad.method import DiAD
-from diadbench.methods.diad.normalise import denormalise, normalise
+from diadbench.methods.diad.reconstruct import denormalise, normalise
 
 ProgressCall = Callable[[int, int, str], None]
 

@@ -9,11 +9,11 @@ import pandas as pd
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.base import Dataset
+from diadbench.datasets.checking.leaks import as_published, leaks
 from diadbench.datasets.checking.mask_findings import MASK_CAUSES, check_signs
 from diadbench.datasets.decoding.deep_pixels import bits_used
 from diadbench.datasets.decoding.fingerprint import digest_of
 from diadbench.datasets.decoding.images import decode_image, inside, read_bytes
-from diadbench.datasets.decoding.leaks import as_published, leaks
 from diadbench.datasets.decoding.mask_files import read_mask_file
 from diadbench.datasets.decoding.masks import RULES, MaskFacts, mask_facts, resize_mask
 from diadbench.datasets.decoding.reading import depth_for

@@ -3,50 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from diadbench.common.cache.arrays import ArrayPlan, CachedArray, IntArray, build, load
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import cache_dir as default_cache_dir
 from diadbench.datasets.base import Dataset, Part
 from diadbench.datasets.decoding.data import TestData, TrainData
+from diadbench.datasets.decoding.decoder import CACHE_VERSION, Decoder, Digest, groups_of
+from diadbench.datasets.decoding.decoder import MASK_VERSION as MASK_VERSION
 from diadbench.datasets.decoding.fingerprint import (
     Contents,
     decided_reading,
-    digest_of,
     digest_parts,
     read_contents,
     table_digest,
 )
 from diadbench.datasets.decoding.images import (
     FILTERS,
-    decode_image,
     inside,
-    read_bytes,
     read_image,
-    resize_image,
 )
 from diadbench.datasets.decoding.mask_files import read_mask
 from diadbench.datasets.decoding.mask_signs import Signs
-from diadbench.datasets.decoding.masks import RULES, MaskFacts, MaskRule, read_resized
+from diadbench.datasets.decoding.masks import RULES, MaskFacts, MaskRule
 from diadbench.datasets.decoding.reading import depth_for
-from diadbench.datasets.decoding.rows import ImageStore, MaskStore, Rows, packed
+from diadbench.datasets.decoding.rows import ImageStore, MaskStore, Rows
 from diadbench.datasets.decoding.train_subset import TrainSubset
-from diadbench.datasets.decoding.workers import Make, Problems, Progress, cores, in_threads, partial_progress
+from diadbench.datasets.decoding.workers import Problems, Progress, cores, partial_progress
 
-#: Part of every key. Raise it when decoding or resizing changes.
-CACHE_VERSION = 1
-#: The same for masks alone. Raise it also when the values stored with them change.
-MASK_VERSION = 3
 CHANNELS = ("rgb", "xyz")
-Digest = str | None
 
 
 class DataModule:
@@ -244,112 +233,29 @@ class DataModule:
     def _stores(self) -> tuple[ImageStore, MaskStore | None]:
         problems = Problems()
         digests = self._digests(problems)
-        groups = list(_groups(self.samples))
-        rgb = self._rows("image", groups, digests, problems)
-        self._masks = self._mask_rows(groups, digests, rgb, problems) if self.dataset.info.has_masks else None
-        xyz = self._rows("xyz", groups, digests, problems) if "xyz" in self.channels else None
+        groups = list(groups_of(self.samples))
+        decoder = self._decoder()
+        rgb = decoder.images("image", groups, digests, problems)
+        self._masks = decoder.masks(groups, digests, rgb, problems) if self.dataset.info.has_masks else None
+        xyz = decoder.images("xyz", groups, digests, problems) if "xyz" in self.channels else None
         problems.raise_any(f"dataset {self.dataset.info.name!r}")
         masks = MaskStore(self._masks, self.mask_size) if self._masks is not None else None
         return ImageStore(rgb, self.image_size, xyz), masks
 
     _masks: Rows | None = None
 
-    def _rows(self, column: str, groups: list[IntArray], digests: dict[str, list[Digest]], problems: Problems) -> Rows:
-        """Plan the arrays of an image column; a file that several rows share is stored once."""
-        plans, rows_of = [], []
-        for rows in groups:
-            paths = [str(path) for path in self.samples[column].iloc[rows]]
-            first = {path: int(row) for path, row in reversed(list(zip(paths, rows)))}
-            unique = sorted(first)
-            keys = [digests[column][first[path]] for path in unique]
-            plans.append(self._image_plan(column, unique, keys, self._classes(rows), problems))
-            place = {path: i for i, path in enumerate(unique)}
-            rows_of.append((rows, np.array([place[path] for path in paths], dtype=np.int64)))
-        return self._built(plans, rows_of, "decoding images")
-
-    def _image_plan(
-        self, column: str, paths: list[str], digests: list[Digest], classes: str, problems: Problems
-    ) -> ArrayPlan:
-        height, width = self.image_size
-        root, bits = self.dataset.root, self.bit_depth
-
-        def make(i: int) -> tuple[npt.NDArray[Any], list[int]]:
-            path = inside(root, paths[i])
-            if column == "xyz":
-                return _resized_xyz(path, (height, width))
-            content = read_bytes(path)
-            if digests[i] is not None and digest_of(content) != digests[i]:
-                raise UserError(f"{path}: changed while it was read; run again")
-            native = decode_image(content, path, bits)
-            small = resize_image(native, (height, width), self.resize)
-            return small.transpose(2, 0, 1), [int(side) for side in native.shape[:2]]
-
-        key = digest_parts([CACHE_VERSION, column, height, width, self.resize, digests, *([bits] if bits < 16 else [])])
-        dtype = "float32" if column == "xyz" else "uint8"
-        about = f"{'xyz maps' if column == 'xyz' else 'images'} of {classes} at {height}x{width}"
-        return self._plan(key, len(paths), (3, height, width), dtype, make, about, problems)
-
-    def _mask_rows(
-        self, groups: list[IntArray], digests: dict[str, list[Digest]], images: Rows, problems: Problems
-    ) -> Rows:
-        masks = self.samples["mask"].to_numpy()
-        plans, rows_of = [], []
-        for group in groups:
-            rows = np.array([row for row in group if masks[row]], dtype=np.int64)
-            if len(rows):
-                plans.append(self._mask_plan(rows, [digests["mask"][row] for row in rows], images, problems))
-                rows_of.append((rows, np.arange(len(rows))))
-        return self._built(plans, rows_of, "decoding masks")
-
-    def _mask_plan(self, rows: IntArray, digests: list[Digest], images: Rows, problems: Problems) -> ArrayPlan:
-        paths = [str(path) for path in self.samples["mask"].iloc[rows]]
-        normal = (self.samples["label"].iloc[rows] == 0).tolist()
-        # None if the image itself can't be read, which is reported already
-        sizes = images.values(rows)
-        root = self.dataset.mask_root
-
-        reading = self.dataset.reading
-
-        def make(i: int) -> tuple[npt.NDArray[Any], list[Any]]:
-            path = inside(root, paths[i])
-            mask, facts = read_resized(path, sizes[i], self.mask_size, self.mask_rule, reading)
-            if normal[i] and facts.positive:
-                raise UserError(f"{path}: a mask with anomalous pixels for a sample that is labelled normal")
-            return packed(mask), [facts.positive, bool(mask.any()), *astuple(facts.signs)]
-
-        rule = [CACHE_VERSION, "mask", MASK_VERSION, *self.mask_size, self.mask_rule, *astuple(reading)]
-        key = digest_parts([*rule, digests, sizes, normal])
-        length = (self.mask_size[0] * self.mask_size[1] + 7) // 8
-        about = f"masks of {self._classes(rows)} at {self.mask_size[0]}x{self.mask_size[1]}"
-        return self._plan(key, len(paths), (length,), "uint8", make, about, problems)
-
-    def _plan(
-        self, key: str, count: int, row: tuple[int, ...], dtype: str, make: Make, about: str, problems: Problems
-    ) -> ArrayPlan:
-        fill = in_threads(make, self._workers, problems)
-        place = self.cache / "images" / key
-        return ArrayPlan(place, count, row, dtype, fill, what="decoded images", about=about)
-
-    def _classes(self, rows: IntArray) -> str:
-        """Return what an array belongs to for people: the dataset and the classes of its rows."""
-        names = list(self.samples["class"].iloc[rows].unique())
-        return f"{self.dataset.info.name} ({names[0] if len(names) == 1 else f'{len(names)} classes'})"
-
-    def _built(self, plans: list[ArrayPlan], rows_of: list[tuple[IntArray, IntArray]], what: str) -> Rows:
-        array_of = np.full(len(self.samples), -1, dtype=np.int64)
-        position = np.zeros(len(self.samples), dtype=np.int64)
-        ready = [load(plan) for plan in plans]
-        total = sum(plan.count for plan, array in zip(plans, ready) if array is None)
-        done = 0
-        arrays: list[CachedArray] = []
-        for plan, array, (rows, places) in zip(plans, ready, rows_of):
-            if array is None:
-                array = build(plan, partial_progress(self._progress, what, done, total))
-                done += plan.count
-            if array is not None:
-                array_of[rows], position[rows] = len(arrays), places
-                arrays.append(array)
-        return Rows(tuple(arrays), array_of, position)
+    def _decoder(self) -> Decoder:
+        return Decoder(
+            self.dataset,
+            self.image_size,
+            self.mask_size,
+            self.mask_rule,
+            self.resize,
+            self.bit_depth,
+            self.cache,
+            self._workers,
+            self._progress,
+        )
 
     def _mask_facts(self) -> Iterator[tuple[int, MaskFacts]]:
         """Yield the rows with a mask file, and the facts of the mask. ``vanishes`` is for this module's rule only."""
@@ -368,36 +274,6 @@ class DataModule:
                 name = str(classes[row])
                 counts[name] = counts.get(name, 0) + 1
         return counts
-
-
-def _groups(samples: pd.DataFrame) -> Iterator[IntArray]:
-    """Yield rows that share an array: one array per class, but classes with common images (COCO-AD) share one."""
-    together: list[set[str]] = []
-    per_image = samples.groupby("image", sort=False)["class"]
-    shared = (
-        {frozenset(names) for _, names in per_image if len(names) > 1} if samples["image"].duplicated().any() else set()
-    )
-    for names in [*({name} for name in samples["class"].unique()), *map(set, shared)]:
-        joined = [group for group in together if group & names]
-        together = [group for group in together if not group & names] + [set().union(names, *joined)]
-    for group in together:
-        yield np.flatnonzero(samples["class"].isin(group)).astype(np.int64)
-
-
-def _resized_xyz(path: Path, size: tuple[int, int]) -> tuple[npt.NDArray[Any], list[int]]:
-    """Read a float TIFF ``(H,W,3)`` and resize it by nearest neighbour, so that zeros ("no measurement") don't mix."""
-    import tifffile
-
-    try:
-        native = tifffile.imread(path)
-    except Exception as error:  # tifffile raises many kinds of exceptions on a broken file.
-        raise UserError(f"{path}: not a readable TIFF ({error})") from error
-    if native.ndim != 3 or native.shape[2] != 3:
-        raise UserError(f"{path}: shape {native.shape}; expected (H, W, 3) with x, y, z of each pixel")
-    height, width = native.shape[:2]
-    rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
-    columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)
-    return native[rows][:, columns].astype(np.float32).transpose(2, 0, 1), [height, width]
 
 
 def _checked_size(size: int | tuple[int, int], name: str) -> tuple[int, int]:

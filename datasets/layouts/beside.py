@@ -4,15 +4,82 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import pandas as pd
 
 from diadbench.common.errors import UserError
-from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden
-from diadbench.datasets.decoding.lookalikes import check_encoding, shown
+from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside
+from diadbench.datasets.decoding.lookalikes import shown
 from diadbench.datasets.decoding.mask_files import read_mask_file
 from diadbench.datasets.decoding.reading import Reading
 from diadbench.datasets.decoding.workers import Problems, cores, run_all
+from diadbench.datasets.layouts.detect import LayoutDataset
+from diadbench.datasets.layouts.folder_scan import entries, is_dir
+from diadbench.datasets.layouts.indices import table_of
+from diadbench.datasets.layouts.layout_search import rebased
+
+
+class Judged(NamedTuple):
+    """An image with its mask (``""`` if it has none), its label by the mask, its class and the owner's split."""
+
+    image: str
+    mask: str
+    anomalous: bool
+    cls: str
+    split: str
+
+
+class LabelledByMasks(LayoutDataset):
+    """A set in its owner's layout whose masks alone tell the labels, with anomalous images in the training split.
+
+    These are left out, since methods here train on normal images, and tables say how many. A subclass tells its
+    layout, and the images by :meth:`judged`.
+    """
+
+    #: Files of the owner's archive that are no samples, relative to the directory of the data.
+    no_samples: ClassVar[tuple[str, ...]] = ()
+    _aside: frozenset[str] = frozenset()
+    _left_out = 0
+
+    @abstractmethod
+    def judged(self, folder: Path) -> Iterator[Judged]:
+        """Yield the images of a directory with the owner's split, and whether their mask says that they are anomalous.
+
+        Paths are relative to the directory.
+        """
+
+    def read_judged(self, root: Path, base: str) -> pd.DataFrame:
+        """Make the sample table of the owner's layout."""
+        prefix = f"{base}/" if base else ""
+        rows: list[tuple[Any, ...]] = []
+        aside = list(self.no_samples)
+        self._left_out = 0
+        for image, mask, anomalous, name, split in self.judged(root / base):
+            if anomalous and split == "train":
+                aside += [image, mask]
+                self._left_out += 1
+            elif anomalous:
+                rows.append((image, mask, name, split, 1, "defect"))
+            else:
+                rows.append((image, "", name, split, 0, "good"))
+                aside += [mask] if mask else []
+        self._aside = frozenset(prefix + path for path in aside)
+        return rebased(table_of(rows), base)
+
+    @property
+    def set_aside(self) -> frozenset[str]:
+        """Return anomalous training images with their masks, masks of normal images, and files that are no samples."""
+        return self._aside
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Return the dataset's notes, and how many training images are left out."""
+        _ = self.samples
+        return (*super().flags, f"{self._left_out} anomalous training images left out")
 
 
 def files_by_stem(
@@ -32,9 +99,10 @@ def files_by_stem(
             images have one stem.
     """
     found: dict[str, str] = {}
-    for name in _names(inside(root, folder)):
+    for entry in entries(inside(root, folder), must_exist=True):
+        name = entry.name
         path, stem = shown(Path(root, folder, name)), os.path.splitext(name)[0]
-        if os.path.isdir(Path(root, folder, name)):
+        if is_dir(entry):
             if name not in beside:
                 raise UserError(f"{path}: a folder among the images; expected images only: move it out of {folder}")
             continue
@@ -92,13 +160,3 @@ def positive(root: Path, masks: Iterable[str], reading: Reading | None = None) -
     run_all(look, len(paths), cores(), problems)
     problems.raise_any(f"{root}: masks that tell the labels")
     return frozenset(found)
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        names = sorted(name for name in os.listdir(folder) if not is_hidden(name))
-    except OSError as error:
-        raise UserError(f"{folder}: can't be listed ({error.strerror})") from error
-    for name in names:
-        check_encoding(folder, name)
-    return names

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden
-from diadbench.datasets.decoding.lookalikes import check_encoding, shown
-from diadbench.datasets.decoding.mask_files import read_mask
-
-#: Maximum depth of folders among images, which also ends a link that leads into itself.
-_DEEPEST = 6
-#: Folders of these names hold masks.
-MASK_FOLDERS = frozenset(("gt", "mask", "masks", "ground_truth", "groundtruth", "label", "labels", "anomaly_mask"))
-#: Folders of these names don't hold images of samples; among images their meaning isn't clear.
-_NO_IMAGES = MASK_FOLDERS | {"xyz", "depth", "train", "test"}
-#: Folders whose names state a label, which may contradict their place.
-_LABELS = frozenset(
-    ("good", "ok", "normal", "bad", "ko", "ng", "defect", "defective", "anomaly", "anomalous", "abnormal")
+from diadbench.datasets.decoding.images import has_image_suffix, is_hidden
+from diadbench.datasets.decoding.lookalikes import shown
+from diadbench.datasets.layouts.folder_scan import MASK_FOLDERS as MASK_FOLDERS
+from diadbench.datasets.layouts.folder_scan import (
+    MaskFinder,
+    contradicting_mask,
+    image_files,
+    no_loose_images,
+    stem_of,
+    subfolders,
 )
+from diadbench.datasets.layouts.folder_scan import entries as entries
+from diadbench.datasets.layouts.folder_scan import pair_by_stem as pair_by_stem
+
 _COUNTED = 1000
+#: ``(image, mask, class, split, label, defect)``.
+Row = tuple[str, str, str, str, int, str]
+#: Where the folder of a class lies: ``<class>/train/good`` (MVTec-AD), ``train/<class>/good`` (outer),
+#: ``train/good/<class>`` (inner), or nowhere, because there is one class (single).
+Order = Literal["class", "outer", "inner", "single"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def mvtec_layout(
             if name not in names:
                 raise unknown_name("class", name, names, where=str(root))
         names = [name for name in names if name in only]
-    rows = [row for name in names for row in _class_rows(root, name, layout)]
+    rows = [row for name in names for row in class_rows(root, name, layout)]
     return pd.DataFrame(rows, columns=["image", "mask", "class", "split", "label", "defect"])
 
 
@@ -124,170 +129,51 @@ def _splits_at_the_top(root: Path, layout: MvtecLayout) -> str:
     return f"{root}: this is the folder of one class; give the folder above it, {root.parent}, as root"
 
 
-def subfolders(root: Path, relative: str) -> list[str]:
-    """Return the names of the visible directories in ``root/relative``, sorted; empty when there is no such folder."""
-    return [entry.name for entry in entries(inside(root, relative) if relative else root) if _is_dir(entry)]
-
-
-def image_files(root: Path, relative: str, *, beside: Sequence[str] = (), depth: int = 0) -> list[str]:
-    """Return the images in ``root/relative`` and in the folders among them, as paths relative to it, sorted.
-
-    Images may lie in folders by lot, day or camera. Nothing is ignored silently.
-
-    Args:
-        root: The dataset's root.
-        relative: Folder of images.
-        beside: Names of folders that lie there and hold other files.
-        depth: Depth of this folder below the first.
+def class_rows(root: Path, name: str, layout: MvtecLayout, order: Order = "class") -> Iterator[Row]:
+    """Yield the rows of one class: its training images, then its test images with their masks.
 
     Raises:
-        UserError: A visible file is no image by its suffix, a folder's name says that it holds no images of samples
-            (``gt``, ``xyz``), or folders are nested too deep.
+        UserError: As :func:`mvtec_layout`; the class has no training images.
     """
-    names = []
-    for entry in entries(inside(root, relative)):
-        if _is_dir(entry):
-            if entry.name not in beside:
-                names += _nested(root, relative, entry.name, depth)
-            continue
-        if not has_image_suffix(entry.name):
-            raise UserError(
-                f"{Path(root, relative, entry.name)}: not an image of a known format (known: {' '.join(SUFFIXES)}); "
-                "convert it, or move it out of the folder of images"
-            )
-        names.append(entry.name)
-    return names
+    yield from _train_rows(root, name, layout, order)
+    top = _top(layout.test, name, order)
+    no_loose_images(root, top, f"{root / top}/<{layout.normal[0]} or defect>")
+    for kind in subfolders(root, top):
+        images, masks = (_place(one, kind, name, order) for one in (layout.test, layout.masks))
+        if (root / images).is_dir():
+            yield from test_rows(root, images, masks, name, kind, layout)
 
 
-def _nested(root: Path, relative: str, name: str, depth: int) -> list[str]:
-    place = Path(root, relative, name)
-    if depth >= _DEEPEST:
-        raise UserError(f"{place}: folders nested more than {_DEEPEST} deep among images; is there a link into itself?")
-    if name.lower() in _NO_IMAGES:
-        raise UserError(f"{place}: a folder {name} among images; expected images of samples only: move it out")
-    if name.lower() in _LABELS:
-        raise UserError(f"{place}: a folder whose name says a label, in a folder of another; move its images to one")
-    return [f"{name}/{file}" for file in image_files(root, f"{relative}/{name}", depth=depth + 1)]
-
-
-def no_loose_images(root: Path, relative: str, expected: str) -> None:
-    """Refuse images in a folder where only folders are read, because they would be lost.
-
-    Raises:
-        UserError: The message names the first image and its expected place.
-    """
-    for entry in entries(inside(root, relative)):
-        if not _is_dir(entry) and has_image_suffix(entry.name):
-            raise UserError(f"{Path(root, relative, entry.name)}: an image beside folders; expected it in {expected}")
-
-
-def stem_of(image: str) -> str:
-    """Return an image's path without its suffix, in composed letters (NFC), by which its mask is found."""
-    return unicodedata.normalize("NFC", os.path.splitext(image)[0])
-
-
-def pair_by_stem(root: Path, folder: str, suffixes: Sequence[str]) -> dict[str, str]:
-    """Map stems of images (:func:`stem_of`) to mask paths (relative to ``root``) for the masks in ``root/folder``.
-
-    A mask is a file ``<stem><suffix>.<any image suffix>`` or a directory ``<stem><suffix>``. Earlier suffixes win.
-
-    Raises:
-        UserError: Two masks claim the same stem with the same suffix.
-    """
-    by_name: dict[str, str] = {}
-    for entry in entries(inside(root, folder)):
-        directory = _is_dir(entry)
-        if not directory and not has_image_suffix(entry.name):
-            continue
-        stem = unicodedata.normalize("NFC", entry.name) if directory else stem_of(entry.name)
-        if stem in by_name:
-            raise UserError(
-                f"{Path(root, folder)}: two masks with one stem, {by_name[stem]} and {entry.name}; keep one"
-            )
-        by_name[stem] = entry.name
-    pairs: dict[str, str] = {}
-    for suffix in suffixes:
-        for stem, name in by_name.items():
-            if stem.endswith(suffix):
-                pairs.setdefault(stem[: len(stem) - len(suffix)], f"{folder}/{name}")
-    return pairs
-
-
-class MaskFinder:
-    """Find the mask of an image, file by file. Folders of images have corresponding folders of masks.
-
-    Args:
-        root: The dataset's root.
-        folder: Folder of the masks of one kind of defect.
-        suffixes: What follows an image's stem in the name of its mask.
-    """
-
-    def __init__(self, root: Path, folder: str, suffixes: Sequence[str]) -> None:
-        self._root, self._folder, self._suffixes = root, folder, suffixes
-        self._pairs: dict[str, dict[str, str]] = {}
-
-    def find(self, image: str, *, alone: bool = True) -> str:
-        """Return the mask of an image (relative to the folder of images), or ``""``.
-
-        ``alone``: No other image of this kind has its name, so its mask may also lie above its own folder.
-        """
-        place, _, name = stem_of(image).rpartition("/")
-        found = self._in(place).get(name, "")
-        return found or (self._in("").get(name, "") if place and alone else "")
-
-    def _in(self, place: str) -> dict[str, str]:
-        if place not in self._pairs:
-            folder = f"{self._folder}/{place}" if place else self._folder
-            self._pairs[place] = pair_by_stem(self._root, folder, self._suffixes)
-        return self._pairs[place]
-
-    def missing(self, place: Path, image: str, hint: str) -> UserError:
-        """Return the error for an image without a mask: what was expected, what exists, and advice."""
-        stem = os.path.splitext(image)[0]
-        expected = Path(self._root, self._folder, f"{stem}{self._suffixes[0]}.png")
-        found = self._found(stem_of(image))
-        return UserError(f"{place}: anomalous test image without a mask; expected {expected}{found}: {hint}")
-
-    def _found(self, stem: str) -> str:
-        folder = Path(self._root, self._folder)
-        if not folder.is_dir():
-            known = [name for name in subfolders(folder.parent.parent, "") if _alike(name, folder.parent.name)]
-            return f"; found {known[0]} (rename it; dataset folder takes mask_dir={known[0]} too)" if known else ""
-        stem = stem.rpartition("/")[2]
-        near = [name for entry in entries(folder) if (name := stem_of(entry.name)).startswith(stem)]
-        suffix = near[0][len(stem) :] if near else ""
-        return f"; found {near[0]} (rename it; dataset folder takes mask_suffix={suffix} too)" if suffix else ""
-
-
-def _alike(name: str, expected: str) -> bool:
-    plain = name.lower().replace("_", "").replace("-", "").replace(" ", "")
-    return name != expected and plain in (expected.lower().replace("_", ""), "groundtruth", "gt", "mask", "masks")
-
-
-def _class_rows(root: Path, name: str, layout: MvtecLayout) -> Iterator[tuple[str, str, str, str, int, str]]:
+def _train_rows(root: Path, name: str, layout: MvtecLayout, order: Order) -> Iterator[Row]:
     empty = True
     for split in layout.train:
-        no_loose_images(root, f"{name}/{split}", f"{root / name / split / layout.normal[0]}")
-        for defect in subfolders(root, f"{name}/{split}"):
-            if defect not in layout.normal:
+        top = _top(split, name, order)
+        no_loose_images(root, top, str(root / top / layout.normal[0]))
+        for kind in subfolders(root, top):
+            if kind not in layout.normal:
                 raise UserError(
-                    f"{root / name / split / defect}: training images must be normal; expected only {layout.normal[0]}/"
+                    f"{root / top / kind}: training images must be normal; expected only {layout.normal[0]}/"
                 )
-            for file in image_files(root, f"{name}/{split}/{defect}"):
+            place = _place(split, kind, name, order)
+            for file in image_files(root, place):
                 empty = False
-                yield f"{name}/{split}/{defect}/{file}", "", name, "train", 0, "good"
+                yield f"{place}/{file}", "", name, "train", 0, "good"
     if empty:
-        expected = root / name / layout.train[0] / layout.normal[0]
+        expected = root / _place(layout.train[0], layout.normal[0], name, order)
         raise UserError(f"class {name!r} has no training images; expected them in {expected}")
-    no_loose_images(root, f"{name}/{layout.test}", f"{root / name / layout.test}/<{layout.normal[0]} or defect>")
-    for defect in subfolders(root, f"{name}/{layout.test}"):
-        images, masks = f"{name}/{layout.test}/{defect}", f"{name}/{layout.masks}/{defect}"
-        yield from test_rows(root, images, masks, name, defect, layout)
 
 
-def test_rows(
-    root: Path, folder: str, mask_folder: str, name: str, defect: str, layout: MvtecLayout
-) -> Iterator[tuple[str, str, str, str, int, str]]:
+def _top(split: str, name: str, order: Order) -> str:
+    """Return the folder whose folders are kinds of images: ``good`` and the defects."""
+    return {"class": f"{name}/{split}", "outer": f"{split}/{name}"}.get(order, split)
+
+
+def _place(split: str, kind: str, name: str, order: Order) -> str:
+    top = _top(split, name, order)
+    return f"{top}/{kind}/{name}" if order == "inner" else f"{top}/{kind}"
+
+
+def test_rows(root: Path, folder: str, mask_folder: str, name: str, defect: str, layout: MvtecLayout) -> Iterator[Row]:
     """Yield the rows of one folder of test images of a class: normal ones, or one kind of defect with its masks.
 
     Raises:
@@ -312,16 +198,6 @@ def test_rows(
         yield f"{folder}/{file}", mask, name, "test", 1, defect
 
 
-def contradicting_mask(root: Path, mask: str) -> str:
-    """Return the mask of a normal image if it isn't empty, else ``""``; reading it is then refused."""
-    if not mask:
-        return ""
-    try:
-        return mask if read_mask(inside(root, mask)).any() else ""
-    except UserError:
-        return ""  # not needed
-
-
 def unread_folders(folder: Path, *, layout: MvtecLayout, only: Sequence[str] | None = None) -> list[str]:
     """Return a line for each folder with images, beside and in the class folders, that this layout doesn't read."""
     splits = (*layout.train, layout.test)
@@ -342,28 +218,3 @@ def _unread(root: Path, folder: str) -> str:
         if count >= _COUNTED:
             return f"{_COUNTED:,} or more images in {shown(folder)} were not read"
     return f"{count} images in {shown(folder)} were not read" if count else ""
-
-
-def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """List a folder without files of the operating system, sorted by name; a missing folder is empty.
-
-    Raises:
-        UserError: The folder can't be listed, or a name in it is no UTF-8.
-    """
-    try:
-        with os.scandir(folder) as found:
-            listed = sorted((entry for entry in found if not is_hidden(entry.name)), key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise UserError(f"{folder}: can't be listed ({error.strerror})") from error
-    for entry in listed:
-        check_encoding(folder, entry.name)
-    return listed
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError as error:
-        raise UserError(f"{entry.path}: {error.strerror}") from error

@@ -12,6 +12,7 @@ import pandas as pd
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.layouts.list_files import list_file, load_json
+from diadbench.datasets.layouts.list_places import slashed
 from diadbench.datasets.layouts.list_rows import rows_of
 
 __all__ = ["below", "load_json", "read_meta", "table_of"]
@@ -48,8 +49,7 @@ def table_of(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
 
 def below(paths: pd.Series[str], base: str) -> pd.Series[str]:
     """Normalise relative paths (``a//b``, ``./a``, ``a\\b``) and prepend ``base``; empty paths stay empty."""
-    clean = paths.str.replace("\\", "/", regex=False).str.replace(r"(?<=[^/])/(?:\.?/)+", "/", regex=True)
-    clean = clean.str.replace(r"^(?:\./+)+", "", regex=True)
+    clean = paths.map(slashed)
     # An absolute path, or one with .., is left as it is, so that the error shows the file's own text.
     strange = clean.str.startswith("/") | clean.str.contains(r"(?:^|/)\.\.(?:/|$)|^[A-Za-z]:", regex=True)
     return clean.where((clean == "") | strange | (base == ""), f"{base}/" + clean)

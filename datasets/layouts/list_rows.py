@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import math
-import os
-import posixpath
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from diadbench.common.errors import UserError
-from diadbench.datasets.decoding.images import SEVERAL, has_image_suffix, inside
-from diadbench.datasets.decoding.lookalikes import differs
-from diadbench.datasets.decoding.mask_files import read_mask
-from diadbench.datasets.layouts.list_files import KEYS, Entry, ListFile, split_of_name, value_of
+from diadbench.datasets.decoding.images import SEVERAL
+from diadbench.datasets.layouts.list_files import ListFile
+from diadbench.datasets.layouts.list_places import (
+    Row,
+    below_root,
+    check_pairs,
+    image_base,
+    nowhere,
+    refuse_leaving,
+    slashed,
+    united,
+    without_empty_masks,
+)
+from diadbench.datasets.layouts.list_records import KEYS, Entry, split_of_name, value_of
 
 #: Texts of a label, in lower case.
 NORMAL = ("0", "0.0", "false", "normal", "good")
 ANOMALOUS = ("1", "1.0", "true", "anomaly", "anomalous", "abnormal", "defective", "defect", "bad")
 #: How many images of a class are tried to find the folder that a list's paths are relative to.
 _FIRSTS = 3
-
-
-class Row(NamedTuple):
-    """A sample as a list states it; ``place`` is the file and line. Paths are as in the file, with ``/``."""
-
-    image: str
-    masks: tuple[str, ...]
-    cls: str
-    split: str
-    label: int
-    defect: str
-    place: str
 
 
 def rows_of(files: Sequence[ListFile], train: Sequence[str] = ("train",)) -> list[Row]:
@@ -196,12 +190,6 @@ def _defect(entry: Entry, image: str, label: int) -> str:
     return "defect"
 
 
-def slashed(path: str) -> str:
-    """Return a path with ``/`` and without redundant parts: ``a//b``, ``./a``, ``a\\b``."""
-    clean = re.sub(r"(?<=[^/])/(?:\.?/)+", "/", path.replace("\\", "/"))
-    return re.sub(r"^(?:\./+)+", "", clean)
-
-
 def _check_twice(rows: Sequence[Row]) -> None:
     seen: dict[tuple[str, str], Row] = {}
     for row in rows:
@@ -210,9 +198,6 @@ def _check_twice(rows: Sequence[Row]) -> None:
             raise UserError(
                 f"{row.place}: {row.image} is listed twice in class {row.cls!r}, first in {first.place}; remove one"
             )
-
-
-# -- the place of the images --------------------------------------------------------------------------------------
 
 
 def firsts(rows: Sequence[Row]) -> list[Row]:
@@ -251,8 +236,8 @@ def table_of(rows: Sequence[Row], root: Path, folder: Path) -> pd.DataFrame:
     some = firsts(rows)
     base = image_base([row.image for row in some], root, folder)
     if base is None:
-        _refuse_leaving([(row.place, "image", row.image) for row in rows], root, folder)
-        raise _nowhere(some[0], root, folder)
+        refuse_leaving([(row.place, "image", row.image) for row in rows], root, folder)
+        raise nowhere(some[0], root, folder)
     mask_base = image_base([mask for row in some for mask in row.masks[:1]], root, folder, first=base)
     mask_base = base if mask_base is None else mask_base
     made = []
@@ -264,154 +249,3 @@ def table_of(rows: Sequence[Row], root: Path, folder: Path) -> pd.DataFrame:
     table["label"] = table["label"].astype("int8")
     check_pairs(table, [row.place for row in rows])
     return without_empty_masks(table, root)
-
-
-def image_base(paths: Sequence[str], root: Path, folder: Path, first: Path | None = None) -> Path | None:
-    """Return the folder that the listed paths are relative to; ``None`` if none of them exists."""
-    if not paths:
-        return None
-    best, most = None, 0
-    for base in _bases(root, folder, first):
-        hits = sum(_is_there(path, base, root, climbs=base == folder) for path in paths)
-        if hits > most:
-            best, most = base, hits
-        if most == len(paths):
-            break
-    return best
-
-
-def _bases(root: Path, folder: Path, first: Path | None) -> Iterator[Path]:
-    tops = [folder]
-    while tops[-1] != root and root in tops[-1].parents:
-        tops.append(tops[-1].parent)
-    if root not in tops:  # The list lies above the root.
-        tops = [root, folder, *([folder.parent] if folder.parent in root.parents else [])]
-    if first is not None:
-        yield first
-    yield from tops
-    for top in tops:
-        if top == root or root in top.parents:
-            yield from _folders(top)
-    for top in tops:
-        if top == root or root in top.parents:
-            for one in _folders(top):
-                yield from _folders(one)
-
-
-def _folders(folder: Path) -> list[Path]:
-    from diadbench.datasets.layouts.folders import subfolders
-
-    return [folder / name for name in islice(subfolders(folder, ""), 200)]
-
-
-def _is_there(path: str, base: Path, root: Path, *, climbs: bool) -> bool:
-    relative = _relative(path, root, base, climbs=climbs)
-    return relative is not None and os.path.exists(os.path.join(root, relative))
-
-
-def _relative(path: str, root: Path, base: Path, *, climbs: bool) -> str | None:
-    """Return a listed path relative to the root, or ``None`` if it leaves the root.
-
-    ``climbs``: The paths are relative to the list, so that ``../`` may lead to another folder of the root.
-    """
-    if re.match(r"[A-Za-z]:", path) or (not climbs and f"{posixpath.normpath(path)}/".startswith("../")):
-        return None
-    for top in dict.fromkeys((os.path.abspath(root), os.path.realpath(root))):
-        start = os.path.abspath(base) if top == os.path.abspath(root) else os.path.realpath(base)
-        relative = posixpath.relpath(posixpath.normpath(posixpath.join(start, path)), top)
-        if relative != ".." and not relative.startswith("../"):
-            return relative
-    return None
-
-
-def below_root(path: str, root: Path, base: Path, place: str, what: str, *, climbs: bool = False) -> str:
-    """Return a listed path relative to the root. Raises UserError if it leaves the root."""
-    relative = _relative(path, root, base, climbs=climbs)
-    if relative is None:
-        raise UserError(f"{place}: {what} path {path!r} leaves the data root {root}; refused")
-    return relative
-
-
-def _refuse_leaving(paths: Iterable[tuple[str, str, str]], root: Path, folder: Path) -> None:
-    base = folder if folder == root or root in folder.parents else root
-    for place, what, path in paths:
-        below_root(path, root, base, place, what, climbs=True)
-
-
-def _nowhere(row: Row, root: Path, folder: Path) -> UserError:
-    base = folder if folder == root or root in folder.parents else root
-    like = differs(base / row.image)
-    hint = f"; {like}" if like else ""
-    return UserError(f"{row.place}: {row.image} is listed, and not found in {base} or in a folder below{hint}")
-
-
-def united(masks: Sequence[str], root: Path) -> str:
-    """Return one mask path for all masks of an image: ``""``, the mask, their folder, or a union of several files."""
-    if len(masks) < 2:
-        return masks[0] if masks else ""
-    top = posixpath.commonpath([posixpath.dirname(mask) for mask in masks])
-    names = sorted(posixpath.relpath(mask, top) if top else mask for mask in dict.fromkeys(masks))
-    return f"{top}/{SEVERAL}{SEVERAL.join(names)}" if top else SEVERAL + SEVERAL.join(names)
-
-
-def without_empty_masks(table: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """Remove empty masks of normal images from the table (MVTec-3D lists all-zero ones).
-
-    A mask of a normal image with anomalous pixels stays, since it contradicts the label and is refused on reading.
-    """
-    kept = table["mask"].copy()
-    for i in table.index[(table["label"] == 0) & (table["mask"] != "")]:
-        try:
-            shows = bool(read_mask(inside(root, str(kept[i]))).any())
-        except UserError:
-            shows = False  # missing or broken, and not read by anything
-        kept[i] = kept[i] if shows else ""
-    return table.assign(mask=kept)
-
-
-# -- pairs -------------------------------------------------------------------------------------------------------
-
-
-def check_pairs(table: pd.DataFrame, places: Sequence[str]) -> None:
-    """Refuse a mask that by its name belongs to another image, as in lists made from sorted folders with a stray file.
-
-    A mask with any other name belongs to the image that it is listed with.
-    """
-    stems: dict[str, set[str]] = {}
-    for image in table["image"]:
-        stems.setdefault(posixpath.dirname(image), set()).add(_stem(image))
-    wrong = []
-    for i, (image, mask) in enumerate(zip(table["image"], table["mask"])):
-        if mask and SEVERAL not in mask and _is_anothers(image, mask, stems[posixpath.dirname(image)]):
-            wrong.append((places[i], image, mask))
-    if wrong:
-        place, image, mask = wrong[0]
-        raise UserError(
-            f"{place}: {image} is paired with {mask}, by its name not the mask of this image ({len(wrong)} such "
-            "pairs); was the list made from two sorted folders with a stray file in one? Mend or remove the list"
-        )
-
-
-def _is_anothers(image: str, mask: str, stems: set[str]) -> bool:
-    own = _stem(image)
-    if posixpath.splitext(mask)[1] and not has_image_suffix(mask):
-        return True
-    owners = set(_owners(_stem(mask)))
-    if own in owners or posixpath.basename(posixpath.dirname(mask)) == own:
-        return False
-    return bool(owners & stems)
-
-
-def _owners(mask: str) -> Iterator[str]:
-    """Yield the stems of images that a mask's name may refer to: ``000`` for ``000_mask``, ``000_GT`` or ``000``."""
-    yield mask
-    for i in range(len(mask) - 1, 0, -1):
-        if mask[i] in "_-. ":
-            yield mask[:i]
-        elif not mask[i].isalpha():
-            return
-
-
-def _stem(path: str) -> str:
-    name = posixpath.basename(path)
-    return name if name.startswith(".") else posixpath.splitext(name)[0]

@@ -12,27 +12,11 @@ from typing import Literal
 import pandas as pd
 
 from diadbench.common.errors import UserError
-from diadbench.datasets.layouts.folders import entries, subfolders
-from diadbench.datasets.layouts.list_files import (
-    LIST_SUFFIXES,
-    USUAL_NAMES,
-    Entry,
-    ListFile,
-    list_file,
-    rest_of_name,
-    split_of_name,
-    value_of,
-)
-from diadbench.datasets.layouts.list_rows import (
-    below_root,
-    check_masks,
-    class_of_path,
-    firsts,
-    image_base,
-    rows_of,
-    slashed,
-    table_of,
-)
+from diadbench.datasets.layouts.folder_scan import entries, subfolders
+from diadbench.datasets.layouts.list_files import LIST_SUFFIXES, ListFile, list_file
+from diadbench.datasets.layouts.list_places import below_root, image_base, slashed
+from diadbench.datasets.layouts.list_records import USUAL_NAMES, Entry, rest_of_name, split_of_name, value_of
+from diadbench.datasets.layouts.list_rows import check_masks, class_of_path, firsts, rows_of, table_of
 
 #: Usual folders of lists, beside the folders of images.
 PLACES = ("split_csv", "splits", "split", "lists", "list", "meta", "jsons", "json")

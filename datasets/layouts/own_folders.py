@@ -11,19 +11,9 @@ import numpy as np
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.datasets.layouts.folders import (
-    MaskFinder,
-    MvtecLayout,
-    image_files,
-    no_loose_images,
-    stem_of,
-    subfolders,
-    test_rows,
-)
+from diadbench.datasets.layouts.folder_scan import MaskFinder, image_files, no_loose_images, stem_of, subfolders
+from diadbench.datasets.layouts.folders import MvtecLayout, Row, class_rows
 from diadbench.datasets.layouts.indices import table_of
-
-Row = tuple[str, str, str, str, int, str]
-
 
 # -- one class alone, splits above classes ------------------------------------------------------------------------
 
@@ -79,7 +69,7 @@ def _outer_classes(root: Path, layout: MvtecLayout) -> list[str]:
 
 def one_class(root: Path, name: str, layout: MvtecLayout) -> pd.DataFrame:
     """Index the folder of one class with the given name. Raises UserError as :func:`mvtec_layout`."""
-    return table_of([*_train_rows(root, name, layout, ""), *_test_part(root, name, layout, "")])
+    return table_of(list(class_rows(root, name, layout, "single")))
 
 
 def split_above(root: Path, layout: MvtecLayout) -> pd.DataFrame:
@@ -95,42 +85,8 @@ def split_above(root: Path, layout: MvtecLayout) -> pd.DataFrame:
             for kind in subfolders(root, split):
                 no_loose_images(root, f"{split}/{kind}", f"{root / split / kind}/<class>")
     for name in inner or _outer_classes(root, layout):
-        rows += _train_rows(root, name, layout, "inner" if inner else "outer")
-        rows += _test_part(root, name, layout, "inner" if inner else "outer")
+        rows += class_rows(root, name, layout, "inner" if inner else "outer")
     return table_of(rows)
-
-
-def _place(top: str, kind: str, name: str, order: str) -> str:
-    parts = {"inner": (top, kind, name), "outer": (top, name, kind), "": (top, kind)}[order]
-    return "/".join(parts)
-
-
-def _train_rows(root: Path, name: str, layout: MvtecLayout, order: str) -> Iterator[Row]:
-    count = 0
-    for split in layout.train:
-        top = f"{split}/{name}" if order == "outer" else split
-        no_loose_images(root, top, str(root / top / layout.normal[0]))
-        for kind in subfolders(root, top):
-            if kind not in layout.normal:
-                raise UserError(
-                    f"{root / top / kind}: training images must be normal; expected only {layout.normal[0]}/"
-                )
-            place = _place(split, kind, name, order)
-            for file in image_files(root, place):
-                count += 1
-                yield f"{place}/{file}", "", name, "train", 0, "good"
-    if not count:
-        expected = root / _place(layout.train[0], layout.normal[0], name, order)
-        raise UserError(f"class {name!r} has no training images; expected them in {expected}")
-
-
-def _test_part(root: Path, name: str, layout: MvtecLayout, order: str) -> Iterator[Row]:
-    top = f"{layout.test}/{name}" if order == "outer" else layout.test
-    no_loose_images(root, top, f"{root / top}/<{layout.normal[0]} or defect>")
-    for kind in subfolders(root, top):
-        images, masks = (_place(one, kind, name, order) for one in (layout.test, layout.masks))
-        if (root / images).is_dir():
-            yield from test_rows(root, images, masks, name, kind, layout)
 
 
 # -- anomalib's Folder --------------------------------------------------------------------------------------------

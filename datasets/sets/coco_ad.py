@@ -11,8 +11,9 @@ from diadbench.common.errors import UserError
 from diadbench.datasets.base import Part
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset
+from diadbench.datasets.layouts.detect import LayoutDataset
 from diadbench.datasets.layouts.indices import read_meta
+from diadbench.datasets.layouts.layout_search import Layout
 from diadbench.datasets.sets.coco_masks import SPLITS, made_dir, make, meta_name
 
 

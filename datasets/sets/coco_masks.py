@@ -7,7 +7,6 @@ crowd regions; polygons are filled without holes after their corners are truncat
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -130,11 +129,6 @@ def write_lists(root: Path, target: Path, progress: Progress | None = None, *, m
     problems = Problems()
     run_all(draw, len(todo), cores(), problems, progress)
     problems.raise_any("COCO-AD")
-
-
-def remove_made(root: Path) -> None:
-    """Remove the files made from these annotations, so that they are made again."""
-    shutil.rmtree(made_dir(root), ignore_errors=True)
 
 
 class Annotations:

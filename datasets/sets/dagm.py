@@ -5,21 +5,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
-
-import pandas as pd
+from typing import ClassVar
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.beside import files_by_stem
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, rebased
-from diadbench.datasets.layouts.indices import table_of
+from diadbench.datasets.layouts.beside import Judged, LabelledByMasks, files_by_stem
+from diadbench.datasets.layouts.layout_search import Layout
 
 LABELS = "Labels.txt"
 
 
-class Dagm(LayoutDataset):
+class Dagm(LabelledByMasks):
     """DAGM 2007 in its owner's layout (also ``DAGM_KaggleUpload``). An image with a mask is anomalous.
 
     The anomalous images of the owner's training split are left out, since methods here train on normal images.
@@ -27,42 +24,26 @@ class Dagm(LayoutDataset):
     """
 
     info: ClassVar[DatasetInfo] = info("dagm")
-    _aside: frozenset[str] = frozenset()
 
     def layouts(self) -> list[Layout]:
         """Return the layouts: the owner's folders."""
         about = "Class1/Train/0576.PNG, Class1/Train/Label/0576_label.PNG, Class1/Test"
-        return [Layout("owner", about, lambda folder: bool(self._there(folder)), self._read)]
+        return [Layout("owner", about, lambda folder: bool(self._there(folder)), self.read_judged)]
 
     def _there(self, folder: Path) -> list[str]:
         return [name for name in self.info.classes if (folder / name / "Train").is_dir()]
 
-    def _read(self, root: Path, base: str) -> pd.DataFrame:
-        folder, prefix = root / base, f"{base}/" if base else ""
-        rows: list[tuple[Any, ...]] = []
-        aside: list[str] = []
+    def judged(self, folder: Path) -> Iterator[Judged]:
+        """Yield the images of all classes; an image with a mask is anomalous."""
         for name in self._there(folder):
             for split in ("Train", "Test"):
                 for image, mask in labelled(folder, f"{name}/{split}"):
-                    if mask and split == "Train":
-                        aside += [prefix + image, prefix + mask]
-                    else:
-                        defect = "defect" if mask else "good"
-                        rows.append((image, mask, name, split.lower(), int(bool(mask)), defect))
-        self._aside = frozenset(aside)
-        return rebased(table_of(rows), base)
-
-    @property
-    def set_aside(self) -> frozenset[str]:
-        """Return anomalous training images and their masks."""
-        return self._aside
+                    yield Judged(image, mask, bool(mask), name, split.lower())
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Return the dataset's notes, and how many training images are left out."""
-        _ = self.samples
-        left_out = sum("/Label/" not in f"/{path}" for path in self._aside)
-        return (*super().flags, f"{left_out} anomalous training images left out", "masks are coarse ellipses")
+        """Return the dataset's notes, and what kind of masks it has."""
+        return (*super().flags, "masks are coarse ellipses")
 
 
 def labelled(root: Path, place: str) -> Iterator[tuple[str, str]]:

@@ -15,8 +15,11 @@ from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.lookalikes import shown
 from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, lines, table
-from diadbench.datasets.layouts.folders import MvtecLayout, mvtec_layout, subfolders, unread_folders
+from diadbench.datasets.layouts.detect import LayoutDataset
+from diadbench.datasets.layouts.folder_scan import subfolders
+from diadbench.datasets.layouts.folders import MvtecLayout, mvtec_layout, unread_folders
+from diadbench.datasets.layouts.layout_search import Layout, ader, lines, table
+from diadbench.datasets.layouts.list_places import WHOLE_FLAG, has_mask_folder, whole_masks, whole_masks_dir
 from diadbench.datasets.layouts.own_folders import (
     Directories,
     directories,
@@ -26,7 +29,6 @@ from diadbench.datasets.layouts.own_folders import (
     one_class,
     split_above,
 )
-from diadbench.datasets.layouts.whole_masks import WHOLE_FLAG, has_mask_folder, whole_masks, whole_masks_dir
 
 
 class Folder(LayoutDataset):

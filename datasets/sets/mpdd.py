@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, lines, mvtec_like
+from diadbench.datasets.layouts.detect import LayoutDataset
 from diadbench.datasets.layouts.folders import MvtecLayout
+from diadbench.datasets.layouts.layout_search import Layout, ader, lines, mvtec_like
 
 
 class Mpdd(LayoutDataset):

@@ -11,16 +11,16 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.datasets.dataset_info import DatasetInfo
-from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, lines, rebased
-from diadbench.datasets.layouts.folders import MaskFinder, image_files, subfolders
+from diadbench.datasets.layouts.detect import ValidationDataset
+from diadbench.datasets.layouts.folder_scan import MaskFinder, image_files, subfolders
 from diadbench.datasets.layouts.indices import table_of
+from diadbench.datasets.layouts.layout_search import Layout, ader, lines, rebased
 
 _LISTS = (("mvtec3d_train.json", "mvtec3d_test.json"), ("train.json", "test.json"))
 
 
-class Mvtec3d(LayoutDataset):
+class Mvtec3d(ValidationDataset):
     """MVTec-3D in its owner's layout, with ADer's ``meta.json`` or DiAD's lists.
 
     Args:
@@ -33,24 +33,9 @@ class Mvtec3d(LayoutDataset):
 
     info: ClassVar[DatasetInfo] = info("mvtec3d")
 
-    def __init__(
-        self,
-        root: Path | str | None = None,
-        *,
-        classes: Sequence[str] | None = None,
-        layout: str = "auto",
-        masks: MaskOptions | None = None,
-        bit_depth: int | None = None,
-        validation: bool = False,
-    ) -> None:
-        if not isinstance(validation, bool):
-            raise UserError(f"dataset 'mvtec3d': validation {validation!r}; expected true or false")
-        self._validation = validation
-        super().__init__(root, classes=classes, layout=layout, masks=masks, bit_depth=bit_depth)
-
     def layouts(self) -> list[Layout]:
         """Return the layouts: ADer's ``meta.json``, DiAD's lists (without validation images), the owner's folders."""
-        splits = ("train", "validation") if self._validation else ("train",)
+        splits = self.train_splits
 
         def read(root: Path, base: str) -> pd.DataFrame:
             known = self._wanted or self.info.classes
@@ -66,10 +51,6 @@ class Mvtec3d(LayoutDataset):
 
     def index(self) -> pd.DataFrame:
         """Build the sample table with a column ``xyz``: the path of each image's scan, ``""`` if there is none."""
-        if self._validation and self.found.layout.name == "lines":
-            raise UserError(
-                f"{self.root}: DiAD's lists have no validation images; set validation: false, or layout: owner"
-            )
         table = super().index()
         scans = table["image"].str.replace(r"/rgb/([^/]*)\.[^./]*$", r"/xyz/\1.tiff", regex=True)
         folders: dict[str, set[str]] = {}
@@ -79,11 +60,6 @@ class Mvtec3d(LayoutDataset):
             folders[folder] = set(os.listdir(place)) if safe and place.is_dir() else set()
         there = [path.rpartition("/")[2] in folders[path.rpartition("/")[0]] for path in scans]
         return table.assign(xyz=scans.where(pd.Series(there, index=scans.index) & (scans != table["image"]), ""))
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """Return the dataset's notes, and which images the training set holds."""
-        return (*super().flags, "trained on train + validation" if self._validation else "trained without validation")
 
 
 def _is_owner(folder: Path, classes: Sequence[str]) -> bool:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
 
-from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
-from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, lines, mvtec_like
+from diadbench.datasets.layouts.detect import ValidationDataset
 from diadbench.datasets.layouts.folders import MvtecLayout
+from diadbench.datasets.layouts.layout_search import Layout, ader, lines, mvtec_like
 
 
-class MvtecLoco(LayoutDataset):
+class MvtecLoco(ValidationDataset):
     """MVTec-LOCO in its owner's layout or with ADer's ``meta.json``.
 
     Pixel metrics are computed against the union of an image's masks, not against the owner's sPRO; ADer keeps one
@@ -31,35 +28,17 @@ class MvtecLoco(LayoutDataset):
 
     info: ClassVar[DatasetInfo] = info("mvtec_loco")
 
-    def __init__(
-        self,
-        root: Path | str | None = None,
-        *,
-        classes: Sequence[str] | None = None,
-        layout: str = "auto",
-        masks: MaskOptions | None = None,
-        bit_depth: int | None = None,
-        validation: bool = False,
-    ) -> None:
-        if not isinstance(validation, bool):
-            raise UserError(f"dataset 'mvtec_loco': validation {validation!r}; expected true or false")
-        self._validation = validation
-        super().__init__(root, classes=classes, layout=layout, masks=masks, bit_depth=bit_depth)
-
     def layouts(self) -> list[Layout]:
         """Return the layouts: ADer's ``meta.json``, the owner's folders."""
-        splits = ("train", "validation") if self._validation else ("train",)
-        folders = MvtecLayout(train=splits, mask_suffixes=("",))
+        folders = MvtecLayout(train=self.train_splits, mask_suffixes=("",))
         return [
-            ader(splits),
+            ader(self.train_splits),
             lines(("train.json", "test.json")),
             mvtec_like("owner", self.info.classes, self._wanted, folders),
         ]
 
     def index(self) -> pd.DataFrame:
         """Build the sample table; ``mask`` is the folder of an image's masks, even if ADer lists one file of it."""
-        if self._validation and self.found.lists is not None and self.found.layout.form != "meta":
-            raise UserError(f"{self.root}: the list has no validation images; set validation: false, or layout: owner")
         table = super().index()
         one = table["mask"].str.extract(r"^(.*/([^/]+))/[^/]+\.[^./]+$")
         stem = table["image"].str.extract(r"([^/]*?)(?:\.[^./]*)?$")[0]
@@ -68,8 +47,7 @@ class MvtecLoco(LayoutDataset):
     @property
     def flags(self) -> tuple[str, ...]:
         """Return the dataset's notes, the training images and the masks."""
-        train = "trained on train + validation" if self._validation else "trained without validation"
-        return (*super().flags, train, "masks of an image united")
+        return (*super().flags, "masks of an image united")
 
     @property
     def has_published_split(self) -> bool:

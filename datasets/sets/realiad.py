@@ -12,8 +12,9 @@ from diadbench.common.errors import UserError, unknown_name
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, joined
+from diadbench.datasets.layouts.detect import LayoutDataset
 from diadbench.datasets.layouts.indices import below, load_json
+from diadbench.datasets.layouts.layout_search import Layout, joined
 
 Resolution = Literal["auto", "raw", "1024", "512", "256"]
 Views = Literal["multi", "single"]

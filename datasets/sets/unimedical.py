@@ -12,9 +12,11 @@ import pandas as pd
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, joined, lines, mvtec_like, rebased
-from diadbench.datasets.layouts.folders import MaskFinder, MvtecLayout, image_files, subfolders
+from diadbench.datasets.layouts.detect import LayoutDataset
+from diadbench.datasets.layouts.folder_scan import MaskFinder, image_files, subfolders
+from diadbench.datasets.layouts.folders import MvtecLayout
 from diadbench.datasets.layouts.indices import table_of
+from diadbench.datasets.layouts.layout_search import Layout, ader, joined, lines, mvtec_like, rebased
 
 #: Folder names of BMAD's archives, in lower case. Its classification sets (OCT2017, Chest, Histopathology) stay out.
 _BMAD = {

@@ -11,8 +11,10 @@ import pandas as pd
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.detect import Layout, LayoutDataset, ader, joined, lines, mvtec_like, rebased, table
-from diadbench.datasets.layouts.folders import MvtecLayout, image_files, subfolders
+from diadbench.datasets.layouts.detect import LayoutDataset
+from diadbench.datasets.layouts.folder_scan import image_files, subfolders
+from diadbench.datasets.layouts.folders import MvtecLayout
+from diadbench.datasets.layouts.layout_search import Layout, ader, joined, lines, mvtec_like, rebased, table
 from diadbench.datasets.layouts.list_files import list_file
 from diadbench.datasets.layouts.list_rows import rows_of
 

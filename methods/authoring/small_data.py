@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from diadbench.datasets.decoding.data import Batch, TrainData
+from diadbench.datasets.decoding.data import TrainData
 
 
 class SmallData(TrainData):
@@ -43,17 +43,6 @@ class SmallData(TrainData):
     def kept(self, indices: Tensor | list[int]) -> Tensor:
         """Return the images at the given positions, which are kept as ``float32``."""
         return self.images(indices)
-
-    def batches(
-        self, batch_size: int, *, shuffle: bool = False, seed: int = 0, drop_last: bool = False
-    ) -> Iterator[Batch]:
-        """Yield one epoch of batches."""
-        order = torch.arange(len(self))
-        if shuffle:
-            order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        for chosen in torch.split(order, batch_size):
-            if not (drop_last and len(chosen) < batch_size):
-                yield Batch(self.images(chosen), self.class_ids[chosen], self.index[chosen])
 
 
 def normal_images(count: int, class_id: int, *, size: int = 64, seed: int = 0) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from diadbench.methods.diad.checkpoints import export, load_official, load_stable_diffusion, official_state
+from diadbench.methods.diad.checkpoints import export, load_official, official_state
 from diadbench.methods.diad.config import SIZES, ModelConfig, infer, of_width
 from diadbench.methods.diad.diffusion import Step, denoise, make_scheduler, timesteps, walk
 from diadbench.methods.diad.networks.model import DiADModel, SemanticGuidedNetwork
 from diadbench.methods.diad.networks.sff import SFF
 from diadbench.methods.diad.score_maps import anomaly_map, image_score, level_maps
+from diadbench.methods.diad.stable_diffusion import load_stable_diffusion
 
 __all__ = [
     "SFF",

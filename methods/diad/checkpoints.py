@@ -1,4 +1,4 @@
-"""Read and write weights: the authors' checkpoints, Stable Diffusion's, and those of this project."""
+"""Read and write trained weights: the authors' checkpoints, and those of this project."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from diadbench.common.errors import Skip, UserError
+from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, share, write_json, write_with
 from diadbench.methods.diad.config import ModelConfig, infer
 from diadbench.methods.diad.names import from_official, to_official
+from diadbench.methods.diad.networks.initial_weights import ACTIVE_STD as ACTIVE_STD
+from diadbench.methods.diad.networks.initial_weights import NARROW_LOGVAR as NARROW_LOGVAR
+from diadbench.methods.diad.networks.initial_weights import start_posterior as start_posterior
+from diadbench.methods.diad.networks.initial_weights import start_sg as start_sg
 from diadbench.methods.diad.networks.model import DiADModel
-from diadbench.methods.diad.prompt import embedding_or_zero, empty_prompt, fitting
-from diadbench.methods.features.hub import hub_access, no_network
+from diadbench.methods.diad.prompt import embedding_or_zero, fitting
+from diadbench.methods.diad.stable_diffusion import SAME_SCALE as SAME_SCALE
+from diadbench.methods.diad.stable_diffusion import load_autoencoder as load_autoencoder
+from diadbench.methods.diad.stable_diffusion import load_stable_diffusion as load_stable_diffusion
+from diadbench.methods.diad.stable_diffusion import set_text, tell_unused
 from diadbench.methods.features.origin import Origin, kept
-from diadbench.methods.features.weight_files import METADATA, read_checkpoint, read_state, read_tensors, unwrapped
+from diadbench.methods.features.weight_files import METADATA, read_checkpoint, read_tensors, unwrapped
 from diadbench.methods.features.weights import load_state, mismatches, read_tensor, refuse, write_tensors
 
-#: Initial logarithm of the variance of a random autoencoder's posterior.
-NARROW_LOGVAR = -5.0
-#: Size of the random zero convolutions in front of SFF with ``sff_init: active``; see docs/diad.md.
-ACTIVE_STD = 1e-4
-#: Scales that differ by less are equal in float32.
-SAME_SCALE = 1e-6
 #: File with sizes and origin in an exported folder.
 FOLDER_FILE = f"{METADATA}.json"
 #: Name of the text embedding in an exported ``.safetensors``, a tensor that the authors' code ignores.
@@ -80,7 +81,7 @@ def load_official(
     if text is None:
         text = embedding_or_zero(state, model.text.shape, where, notes)
     text = fitting(text, model.text.shape, where)
-    _tell_unused(state, where, notes)
+    tell_unused(state, where, notes)
     found["text"] = text
     model.load_state_dict({key: value.float() for key, value in found.items()}, strict=True, assign=True)
     return model.eval()
@@ -104,12 +105,6 @@ def _guessed(state: Mapping[str, Tensor], like: ModelConfig | None, notes: list[
         )
     notes.append(f"DiAD's heads ({found.heads}) and groups ({found.groups}) are guessed: the weights don't say")
     return found
-
-
-def _tell_unused(state: Mapping[str, Tensor], where: str, notes: list[str]) -> None:
-    """Add a note on averaged weights, which may be better but are not used by this project."""
-    if any(key.startswith("model_ema.") and state[key].ndim for key in state):
-        notes.append(f"averaged weights (EMA) in {Path(where).name} are not used")
 
 
 def official_state(model: DiADModel) -> dict[str, Tensor]:
@@ -244,145 +239,5 @@ def _load_diffusers(folder: Path, said: Mapping[str, Any]) -> DiADModel:
         path = folder / name / "diffusion_pytorch_model.safetensors"
         load_state(part, read_tensors(path), str(path))
     load_state(model.sg.sff, read_tensors(folder / "sff.safetensors"), str(folder / "sff.safetensors"))
-    _set_text(model, read_tensor(folder / "text.safetensors", "text"), str(folder))
+    set_text(model, read_tensor(folder / "text.safetensors", "text"), str(folder))
     return model.eval()
-
-
-def _set_text(model: DiADModel, text: Tensor, where: str) -> None:
-    model.text.copy_(fitting(text, tuple(model.text.shape), where))
-
-
-# -- Stable Diffusion -------------------------------------------------------------------------------------------
-
-
-def load_stable_diffusion(source: str, config: ModelConfig | None = None, notes: list[str] | None = None) -> DiADModel:
-    """Create a model whose UNet, autoencoder and text embedding are Stable Diffusion's; the SG network is untrained.
-
-    Args:
-        source: A diffusers folder, a single ``.safetensors``/``.ckpt`` file, or a repository on the hub.
-        config: Sizes of the SG network's hint encoder; the rest must fit the weights.
-        notes: Receives a line for everything that was added or left out: a zero text embedding, a trained SG network.
-
-    Raises:
-        UserError: Keys are missing, unexpected or misshaped.
-        Skip: The hub can't be reached.
-    """
-    config = config or ModelConfig()
-    notes = [] if notes is None else notes
-    path = Path(source).expanduser()
-    model = DiADModel(config)
-    if path.is_file():
-        _load_single_file(model, path, notes)
-    else:
-        _load_parts(model, str(path) if path.is_dir() else source)
-    return model
-
-
-def load_autoencoder(model: DiADModel, source: str, notes: list[str] | None = None) -> None:
-    """Load the autoencoder from a file: the authors' finetuned one, kl-f8, a whole checkpoint. Raises UserError."""
-    state = read_state(source)
-    _tell_unused(state, source, [] if notes is None else notes)
-    prefix = "first_stage_model."
-    if not any(key.startswith(prefix) for key in state):
-        state = {prefix + key: value for key, value in state.items() if not key.startswith(("loss.", "model_ema."))}
-    state = {key: value for key, value in state.items() if key.startswith(prefix)}
-    _load_subset(model, state, ("vae.",), source)
-
-
-def _load_single_file(model: DiADModel, path: Path, notes: list[str]) -> None:
-    state, metadata = read_checkpoint(path)
-    own = {key: value for key, value in state.items() if not key.startswith("control_model.")}
-    _load_subset(model, own, ("vae.", "unet."), str(path))
-    said = state.get("scale_factor")
-    if said is not None and abs(float(said) - model.config.scale) > SAME_SCALE:
-        notes.append(f"latents scaled by {float(said):.5g}, as {path.name} says")
-        model.config = dataclasses.replace(model.config, scale=float(said))
-    if len(own) < len(state):
-        notes.append(f"the semantic-guided network in {path.name} is not used: it starts anew")
-    _tell_unused(state, str(path), notes)
-    text = metadata.get("text")
-    _set_text(model, embedding_or_zero(state, model.text.shape, str(path), notes) if text is None else text, str(path))
-
-
-def _load_subset(model: DiADModel, state: Mapping[str, Tensor], prefixes: tuple[str, ...], where: str) -> None:
-    own = {key: value for key, value in model.state_dict().items() if key.startswith(prefixes)}
-    found, problems = from_official(state, own, model.config)
-    refuse(problems, where)
-    for key, value in found.items():
-        own[key].copy_(value)
-
-
-def _load_parts(model: DiADModel, source: str) -> None:
-    from transformers import CLIPTextModel
-
-    encoder: Any = CLIPTextModel
-    own_text = Path(source) / "text.safetensors"  # An exported DiAD has only the embedding.
-    try:
-        with hub_access():
-            for part in (model.unet, model.vae):
-                folder = "unet" if part is model.unet else "vae"
-                # given explicitly, because diffusers would warn that accelerate is missing
-                loaded = type(part).from_pretrained(source, subfolder=folder, low_cpu_mem_usage=False)
-                _copy(loaded, part, f"{source}/{type(part).__name__}")
-            if own_text.is_file():
-                _set_text(model, read_tensor(own_text, "text"), source)
-                return
-            text = encoder.from_pretrained(source, subfolder="text_encoder")
-    except Exception as error:
-        if no_network(error):
-            raise Skip(
-                f"Stable Diffusion {source!r}: not in the local cache and the hub can't be reached; "
-                "give a folder or a file with `weights`"
-            ) from error
-        if isinstance(error, OSError):
-            raise UserError(f"Stable Diffusion {source!r}: {str(error).splitlines()[0]}") from error
-        raise
-    _set_text(model, empty_prompt(text.eval()), f"Stable Diffusion {source!r}")
-
-
-def _copy(source: Any, target: Any, where: str) -> None:
-    load_state(target, source.state_dict(), where)
-
-
-# -- initialisation ---------------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def start_posterior(model: DiADModel) -> None:
-    """Initialise a random autoencoder's posterior with a standard deviation of 0.08, independent of the image.
-
-    Random weights give about 1. A short stage 1 would then spend its steps on reducing it, and stage 2 would learn
-    from noisy latents.
-    """
-    convolution = model.vae.quant_conv
-    convolution.weight[model.config.latent :] = 0
-    convolution.bias[model.config.latent :] = NARROW_LOGVAR
-
-
-@torch.no_grad()
-def start_sg(model: DiADModel, sff_init: str) -> None:
-    """Initialise the SG network from the UNet, as the authors' ``build_model`` does; hint encoder and SFF are new.
-
-    Args:
-        model: The model; its UNet is what the SG network starts from.
-        sff_init: ``official``: zero convolutions and SFF both zero, so that SFF never learns. ``active``: SFF's
-            convolutions by torch's default, the three zero convolutions in front of it tiny and random, so that
-            the first forward pass stays close and gradients flow.
-    """
-    control = model.sg.control
-    for name in ("conv_in", "time_embedding", "down_blocks", "mid_block"):
-        getattr(control, name).load_state_dict(getattr(model.unet, name).state_dict(), strict=True)
-    for convolution in [*control.controlnet_down_blocks, control.controlnet_mid_block]:
-        for parameter in convolution.parameters():
-            nn.init.zeros_(parameter)
-    for module in control.controlnet_cond_embedding.modules():
-        if isinstance(module, nn.Conv2d):
-            module.reset_parameters()
-    for parameter in control.controlnet_cond_embedding.conv_out.parameters():
-        nn.init.zeros_(parameter)
-    model.sg.sff.reset(zero=sff_init == "official")
-    if sff_init == "active":
-        for index in range(model.sg.count - 7, model.sg.count - 4):
-            convolution = control.controlnet_down_blocks[index]
-            assert isinstance(convolution, nn.Conv2d)
-            nn.init.normal_(convolution.weight, std=ACTIVE_STD / convolution.in_channels**0.5)

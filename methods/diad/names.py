@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from diadbench.methods.diad.config import ModelConfig
@@ -144,8 +143,3 @@ def _as_convolution(key: str, value: Tensor) -> Tensor:
     if value.ndim == 2 and re.match(r"vae\.(en|de)coder\.mid_block\.attentions", key):
         return value[:, :, None, None]
     return value
-
-
-def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    """Whether two state dicts have the same keys and exactly equal tensors."""
-    return a.keys() == b.keys() and all(a[key].dtype == b[key].dtype and torch.equal(a[key], b[key]) for key in a)

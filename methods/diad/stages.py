@@ -15,7 +15,7 @@ from diadbench.common.errors import Skip, unknown_name
 from diadbench.methods.diad.diffusion import LEVELS
 from diadbench.methods.diad.networks.discriminator import adaptive_weight, discriminator_loss, generator_loss, patch_gan
 from diadbench.methods.diad.networks.model import DiADModel
-from diadbench.methods.diad.normalise import normalise
+from diadbench.methods.diad.reconstruct import normalise
 
 OPTIMIZERS = ("adamw", "adamw8bit", "adafactor")
 KL_WEIGHT = 1e-6
@@ -56,9 +56,13 @@ class _Stage(pl.LightningModule):
         """Return the parameters that need a gradient."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Return the optimiser of the option."""
+        return make_optimizer(self._optimizer, self.trained(), self._lr)
+
     def configure_optimizers(self) -> Any:
         """Return the optimiser; the learning rate is constant or decreases linearly to zero."""
-        optimizer = make_optimizer(self._optimizer, self.trained(), self._lr)
+        optimizer = self.make_optimizer()
         if not self._decay_steps:
             return optimizer
         scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=self._decay_steps)
@@ -128,13 +132,9 @@ class AutoencoderStage(_Stage):
         self.log_dict({"fooling": adversarial, "telling": own, "adaptive_weight": weight})
         return loss + weight * adversarial + own
 
-    def configure_optimizers(self) -> Any:
-        """Return Adam."""
-        optimizer = torch.optim.Adam(self.trained(), lr=self._lr, betas=self._betas)
-        if not self._decay_steps:
-            return optimizer
-        scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=self._decay_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Return Adam with betas of its own."""
+        return torch.optim.Adam(self.trained(), lr=self._lr, betas=self._betas)
 
 
 class DiffusionStage(_Stage):

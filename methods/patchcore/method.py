@@ -26,7 +26,7 @@ from diadbench.methods.base import Method, Prediction, RunContext
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.arithmetic import arithmetic
 from diadbench.methods.features.backbone_tags import check_backbone
-from diadbench.methods.features.backbones import Backbone, load_backbone
+from diadbench.methods.features.backbones import Backbone, backbone_of_run
 from diadbench.methods.features.kept_backbone import keep_backbone, refuse_other_backbone
 from diadbench.methods.features.neighbours import Bank
 from diadbench.methods.features.weights import read_tensor, write_tensors
@@ -181,11 +181,9 @@ class PatchCore(Method):
     # -- scoring --------------------------------------------------------------------------------------------
 
     def _start(self, run: RunContext, *, trained_before: bool = False) -> Backbone:
-        network = load_backbone(
-            self.backbone, weights=self.weights, out_indices=self.levels, trained_before=trained_before
+        self._network = backbone_of_run(
+            run, self.backbone, weights=self.weights, out_indices=self.levels, trained_before=trained_before
         )
-        network.tell(run)
-        self._network = network.to(run.device)
         return self._network
 
     @torch.no_grad()

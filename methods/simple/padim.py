@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diadbench.common.errors import UserError
-from diadbench.methods.anomalib_models.bridge import AnomalibMethod
+from diadbench.methods.anomalib_models.method import AnomalibMethod
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbone_tags import check_backbone
 

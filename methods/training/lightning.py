@@ -10,9 +10,6 @@ This holds because nothing but weights and optimiser depends on earlier steps: t
 
 from __future__ import annotations
 
-import csv
-import pickle
-import random
 import signal
 from collections.abc import Generator
 from contextlib import closing
@@ -21,30 +18,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
-from diadbench.common.files import write_with
 from diadbench.common.processes.interrupt import Terminated, deferred, is_pending
-from diadbench.methods.base import Method, RunContext, no_progress
+from diadbench.methods.base import Method, RunContext
 from diadbench.methods.features.origin import add
 from diadbench.methods.features.weights import load_weights, save_weights
 from diadbench.methods.training.budget import Budget as Budget
 from diadbench.methods.training.budget import Precision as Precision
+from diadbench.methods.training.callbacks import History, Progress, SeedEachStep
 from diadbench.methods.training.devices import one_device
-from diadbench.methods.training.feeding import BatchOrder, Feeder, Fetch, Images, mix
+from diadbench.methods.training.feeding import BatchOrder, Feeder, Fetch, Images
 from diadbench.methods.training.gpu_memory import TellPeak, take_in
 from diadbench.methods.training.quiet import quiet_lightning
 from diadbench.methods.training.saving import Checkpoints, CheckpointWriter, steps_done
-from diadbench.methods.training.sharing import Shares, WeightShares
+from diadbench.methods.training.sharing import Shares, WeightShares, add_notes
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
-
-#: Approximate number of points of a training curve.
-HISTORY_POINTS = 500
 
 
 @quiet_lightning()
@@ -93,7 +86,7 @@ def train_module(
     order = BatchOrder(len(train), budget.batch_size, run.seed, whole_epochs=budget.whole_epochs)
     on_gpu = run.device.type == "cuda"
     feeder = Feeder(order, fetch or Images(train), shares, done * parts, budget.steps * parts, on_gpu=on_gpu)
-    history = _History(run.directory / "history.csv", name, budget.steps, done)
+    history = History(run.directory / "history.csv", name, budget.steps, done)
     trainer = pl.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=_devices(run),
@@ -105,15 +98,15 @@ def train_module(
         sync_batchnorm=on_gpu and shares.world > 1,
         gradient_clip_val=budget.clip,
         callbacks=[
-            _SeedEachStep(run.seed, parts),
+            SeedEachStep(run.seed, parts),
             *([WeightShares(shares, order.size, parts)] if shares != Shares() else []),
             Checkpoints(path, budget, parts, keep_frozen=keep_frozen),
             TellPeak(run.directory),
             history,
-            _Bar(run, budget, name),
+            Progress(run, budget, name),
         ],
         logger=run.logger or False,
-        log_every_n_steps=max(budget.steps // HISTORY_POINTS, 1),
+        log_every_n_steps=history.every,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -301,85 +294,3 @@ def _pass_on(trainer: pl.Trainer) -> None:
 
 def _devices(run: RunContext) -> Any:
     return one_device(run.device) if run.devices <= 1 else run.devices
-
-
-def add_notes(run: RunContext, shares: Shares) -> None:
-    """Add a note on how batches were divided, once."""
-    run.notes.extend(note for note in shares.notes() if note not in run.notes)
-
-
-class _SeedEachStep(pl.Callback):
-    """Start every batch from random states that depend on (seed, batch) alone; each process has its own."""
-
-    def __init__(self, seed: int, accumulate: int) -> None:
-        self._seed, self._accumulate = seed, accumulate
-
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        step = trainer.global_step * self._accumulate + batch_idx % self._accumulate
-        seed = mix(self._seed, step, trainer.global_rank)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002 - augmentations of libraries draw from the global state
-        torch.manual_seed(seed)
-
-
-class _History(pl.Callback):
-    """Write the values that the module logs to ``history.csv``: ``step, name, value``."""
-
-    def __init__(self, path: Path, name: str, steps: int, done: int) -> None:
-        self._path, self._name = path, name
-        self._every = max(steps // HISTORY_POINTS, 1)
-        self._rows = [row for row in _read_history(path) if not (row[1].startswith(f"{name}/") and int(row[0]) > done)]
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        step = trainer.global_step
-        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if whole and step % self._every == 0 and trainer.is_global_zero:
-            for key, value in trainer.callback_metrics.items():
-                self._rows.append((str(step), f"{self._name}/{key}", repr(float(value))))
-
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
-            self._write()
-
-    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        if trainer.is_global_zero:
-            self._write()
-
-    def _write(self) -> None:
-        rows = list(dict.fromkeys(self._rows))
-
-        def write(name: str) -> None:
-            with open(name, "w", encoding="utf-8", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows([("step", "name", "value"), *rows])
-
-        write_with(self._path, write)
-
-
-def _read_history(path: Path) -> list[tuple[str, str, str]]:
-    if not path.is_file():
-        return []
-    with open(path, encoding="utf-8", newline="") as file:
-        return [(row[0], row[1], row[2]) for row in csv.reader(file)][1:]
-
-
-class _Bar(pl.Callback):
-    """Report the cell's progress."""
-
-    def __init__(self, run: RunContext, budget: Budget, name: str) -> None:
-        self._progress, self._steps, self._name = run.progress, budget.steps, name
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return a picklable state for other processes; without a progress function that can't be sent."""
-        try:
-            pickle.dumps(self._progress)
-        except (AttributeError, TypeError, pickle.PicklingError):
-            return {**self.__dict__, "_progress": no_progress}
-        return dict(self.__dict__)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if trainer.is_global_zero:
-            self._progress(trainer.global_step, self._steps, self._name)

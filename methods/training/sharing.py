@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from diadbench.common.errors import UserError
+from diadbench.methods.base import RunContext
 
 
 @dataclass(frozen=True)
@@ -97,3 +98,8 @@ class WeightShares(pl.Callback):
         weight = self._weight
         if weight != 1 and loss.requires_grad:
             loss.register_hook(lambda gradient: gradient * weight)  # type: ignore[no-untyped-call]
+
+
+def add_notes(run: RunContext, shares: Shares) -> None:
+    """Add a note on how batches were divided, once."""
+    run.notes.extend(note for note in shares.notes() if note not in run.notes)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diadbench.common.errors import UserError
-from diadbench.methods.features.backbones import Backbone, timm_names
+from diadbench.methods.features.backbone_weights import timm_names
+from diadbench.methods.features.backbones import Backbone
 from diadbench.methods.features.weight_files import State, read_state
 from diadbench.methods.features.weights import load_state
 from diadbench.methods.uniad.head import UniADHead

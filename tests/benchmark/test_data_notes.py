@@ -18,7 +18,7 @@ from diadbench.benchmark.reuse.reevaluate import evaluate_run
 from diadbench.cli import main
 from diadbench.datasets import get
 from diadbench.datasets.checking.check import check
-from diadbench.datasets.decoding import data_module
+from diadbench.datasets.decoding import data_module, decoder
 from diadbench.datasets.samples import make_sample
 
 SIZE = 16
@@ -152,7 +152,8 @@ def test_a_second_run_opens_no_file_for_the_notes(
     def refuse(*_: Any) -> None:
         raise AssertionError("a file was opened")
 
-    for name in ("read_bytes", "read_resized", "read_mask", "read_image"):
-        monkeypatch.setattr(data_module, name, refuse)
+    for module, names in ((decoder, ("read_bytes", "read_resized")), (data_module, ("read_mask", "read_image"))):
+        for name in names:
+            monkeypatch.setattr(module, name, refuse)
     assert again.notes == first.notes
     assert "1 mask has grey values, thresholded at half" in again.notes

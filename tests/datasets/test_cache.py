@@ -19,7 +19,7 @@ from PIL import Image
 from diadbench.common.cache import shards as cache
 from diadbench.common.errors import UserError
 from diadbench.datasets.base import Part
-from diadbench.datasets.decoding import data_module
+from diadbench.datasets.decoding import decoder
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.datasets.sets.folder import Folder
 
@@ -46,13 +46,13 @@ def age(path: Path) -> None:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the images that were decoded."""
     names: list[str] = []
-    real = data_module.decode_image
+    real = decoder.decode_image
 
     def spy(content: bytes, path: Path | str, depth: int = 16) -> np.ndarray:
         names.append(Path(path).as_posix())
         return real(content, path, depth)
 
-    monkeypatch.setattr(data_module, "decode_image", spy)
+    monkeypatch.setattr(decoder, "decode_image", spy)
     return names
 
 

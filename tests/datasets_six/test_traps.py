@@ -335,6 +335,19 @@ def test_train_with_or_without_validation_is_said(tmp_path: Path) -> None:
         _ = get("mvtec3d", tmp_path / "diad", validation=True).samples
 
 
+@pytest.mark.parametrize("name", ["mvtec3d", "mvtec_loco"])
+def test_no_list_but_aders_has_validation_images(name: str, tmp_path: Path) -> None:
+    make_sample(name, tmp_path, **SMALL)
+    samples = get(name, tmp_path).samples
+    columns = {"image": "path"}
+    samples[["image", "class", "split", "label", "mask"]].rename(columns=columns).to_csv(
+        tmp_path / "samples.csv", index=False
+    )
+    assert get(name, tmp_path).source.startswith("list")
+    with pytest.raises(UserError, match="no validation images"):
+        _ = get(name, tmp_path, validation=True).samples
+
+
 def test_scans_are_offered(tmp_path: Path) -> None:
     for layout in ("owner", "ader", "diad"):
         make_sample("mvtec3d", tmp_path / layout, layout=layout, classes=["bagel"], **SMALL)

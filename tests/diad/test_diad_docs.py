@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diadbench.methods.diad.names import same
+from tests.helpers.state_dicts import same
 
 
 def test_the_stages_give_the_authors_outputs(official: dict[str, Tensor], data: dict[str, Tensor]) -> None:

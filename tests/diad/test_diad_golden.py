@@ -12,7 +12,8 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.methods import diad
-from diadbench.methods.diad.names import from_official, official_name, same
+from diadbench.methods.diad.names import from_official, official_name
+from tests.helpers.state_dicts import same
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "diad"
 FORWARD, GRADIENT = 2e-5, 1e-4

@@ -18,7 +18,7 @@ from diadbench.methods.diad.config import SIZES
 from diadbench.methods.diad.latents import CachedLatents, posteriors
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.networks.model import DiADModel
-from diadbench.methods.diad.normalise import normalise
+from diadbench.methods.diad.reconstruct import normalise
 
 TINY: dict[str, Any] = {
     "size": "tiny",

@@ -13,8 +13,8 @@ from diadbench.methods.authoring.small_data import small_train
 from diadbench.methods.base import RunContext
 from diadbench.methods.diad import of_width
 from diadbench.methods.diad.method import DiAD
+from diadbench.methods.diad.networks.initial_weights import random_model
 from diadbench.methods.diad.networks.memory import FROZEN, reduced_memory
-from diadbench.methods.diad.networks.random_weights import random_model
 
 
 def test_slim_changes_little_while_it_lasts_and_nothing_afterwards() -> None:

@@ -14,9 +14,9 @@ from diadbench.common.processes.interrupt import Terminated
 from diadbench.methods.authoring.small_data import anomalous_images, small_train
 from diadbench.methods.base import RunContext
 from diadbench.methods.diad import SIZES, DiADModel, of_width
-from diadbench.methods.diad.checkpoints import start_sg
 from diadbench.methods.diad.method import DiAD
-from diadbench.methods.diad.noise import image_noise
+from diadbench.methods.diad.networks.initial_weights import start_sg
+from diadbench.methods.diad.reconstruct import image_noise
 from diadbench.methods.diad.stages import AutoencoderStage
 
 TINY: dict[str, Any] = {

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from diadbench.common.errors import Skip, UserError
 from diadbench.methods import diad
-from diadbench.methods.diad.checkpoints import export, load_autoencoder, save
-from diadbench.methods.diad.names import same
+from diadbench.methods.diad.checkpoints import export, save
 from diadbench.methods.diad.prompt import empty_prompt
+from diadbench.methods.diad.stable_diffusion import load_autoencoder
 from diadbench.methods.features import hub
+from tests.helpers.state_dicts import same
 
 CONTEXT = 32
 

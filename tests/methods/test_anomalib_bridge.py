@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from diadbench.common.errors import Skip, UserError
-from diadbench.methods.anomalib_models.bridge import _reasons, bridge
+from diadbench.methods.anomalib_models.bridge import bridge
 from diadbench.methods.anomalib_models.names import model_names
+from diadbench.methods.anomalib_models.reasons import reasons
 from diadbench.methods.authoring.small_data import anomalous_images, normal_images, small_train
 from diadbench.methods.base import RunContext
 from diadbench.methods.registry import get_class
@@ -141,7 +142,7 @@ def test_training_goes_on_from_its_last_checkpoint(run: RunContext) -> None:
     ],
 )
 def test_reasons_are_skips(error: Exception, text: str, run: RunContext) -> None:
-    with pytest.raises(Skip, match=text), _reasons("Padim", run):
+    with pytest.raises(Skip, match=text), reasons("Padim", run):
         raise error
 
 
@@ -159,12 +160,12 @@ def test_what_the_bridge_puts_in_for_a_model_is_a_note(run: RunContext) -> None:
 
 def test_a_model_that_wants_image_files_says_so(run: RunContext) -> None:
     batch = SimpleNamespace(image_path=None)
-    with pytest.raises(Skip, match="needs the files of the images"), _reasons("VlmAd", run):
+    with pytest.raises(Skip, match="needs the files of the images"), reasons("VlmAd", run):
         assert batch.image_path is not None
-    with pytest.raises(AssertionError), _reasons("VlmAd", run):
+    with pytest.raises(AssertionError), reasons("VlmAd", run):
         assert batch is None
 
 
 def test_other_failures_stay_failures(run: RunContext) -> None:
-    with pytest.raises(ZeroDivisionError), _reasons("Padim", run):
+    with pytest.raises(ZeroDivisionError), reasons("Padim", run):
         raise ZeroDivisionError

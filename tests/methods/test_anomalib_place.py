@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from diadbench.common.errors import UserError
-from diadbench.methods.anomalib_models import bridge as anomalib_bridge
-from diadbench.methods.anomalib_models.bridge import AnomalibMethod, bridge
+from diadbench.methods.anomalib_models import method as anomalib_method
+from diadbench.methods.anomalib_models.bridge import bridge
+from diadbench.methods.anomalib_models.method import AnomalibMethod
 from diadbench.methods.anomalib_models.names import model_names
 from diadbench.methods.anomalib_models.place import find_place
 from diadbench.methods.base import RunContext
@@ -63,7 +64,7 @@ def mirrored(monkeypatch: pytest.MonkeyPatch, name: str, run: RunContext, **opti
     cls = bridge(name)
     configure = getattr(anomalib.models, name).configure_pre_processor
     mirror = type(name, (Mirror,), {"configure_pre_processor": staticmethod(configure)})
-    monkeypatch.setattr(anomalib_bridge, "_model_class", lambda _: mirror)
+    monkeypatch.setattr(anomalib_method, "model_class", lambda _: mirror)
     method = cls(**options)
     method._model = method._build(run).eval()
     return method

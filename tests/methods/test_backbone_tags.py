@@ -19,7 +19,7 @@ from diadbench.methods.anomalib_models.bridge import bridge
 from diadbench.methods.authoring.small_data import normal_images, small_train
 from diadbench.methods.base import Method, RunContext
 from diadbench.methods.catalog import CATALOG
-from diadbench.methods.features import backbones
+from diadbench.methods.features import backbone_weights
 from diadbench.methods.features.backbone_tags import AUTHORS, check_backbone, resolved_tag
 from diadbench.methods.features.backbones import load_backbone
 from diadbench.methods.features.feature_cache import cache_key
@@ -88,7 +88,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.manual_seed(sum(resolved_tag(name).encode()))
         return dict(timm.create_model(name, pretrained=False).state_dict())
 
-    monkeypatch.setattr(backbones, "_hub_state", state)
+    monkeypatch.setattr(backbone_weights, "_hub_state", state)
 
 
 @pytest.fixture

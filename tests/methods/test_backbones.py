@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from diadbench.common.errors import Skip, UserError
-from diadbench.methods.features import backbones
-from diadbench.methods.features.backbones import RANDOM_NOTE, load_backbone
+from diadbench.methods.features import backbone_weights
+from diadbench.methods.features.backbone_weights import RANDOM_NOTE
+from diadbench.methods.features.backbones import load_backbone
 
 LITE0 = "tf_efficientnet_lite0"
 
@@ -35,7 +36,7 @@ def test_the_package_gives_channels_strides_and_its_own_normalisation() -> None:
 
 def test_the_package_is_mapped_strictly_onto_all_of_timm() -> None:
     network = timm.create_model(LITE0, pretrained=False)
-    network.load_state_dict(backbones._package_state(LITE0), strict=True)
+    network.load_state_dict(backbone_weights._package_state(LITE0), strict=True)
     assert sum(p.numel() for p in network.parameters()) == 4_652_008
 
 

@@ -141,7 +141,7 @@ def test_a_network_is_named_by_its_tag_where_the_model_takes_none(
     run: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ReverseDistillation's decoder knows ``wide_resnet50_2`` and no tag, so the bridge fetches the tagged weights."""
-    from diadbench.methods.features import backbones
+    from diadbench.methods.features import backbone_weights
 
     asked = []
 
@@ -149,7 +149,7 @@ def test_a_network_is_named_by_its_tag_where_the_model_takes_none(
         asked.append(name)
         return dict(timm.create_model(name, pretrained=False).state_dict())
 
-    monkeypatch.setattr(backbones, "_hub_state", state)
+    monkeypatch.setattr(backbone_weights, "_hub_state", state)
     bridge("ReverseDistillation")(backbone="resnet18", tag="tv_in1k")._build(run)
     assert asked == ["resnet18.tv_in1k"]
     assert run.extras["weights"] == {"resnet18": "tv_in1k"}

@@ -31,11 +31,11 @@ def context(size: int, device: str = "cuda", **more: Any) -> RunContext:
 
 def mark_steps(recorder: Recorder) -> None:
     """Begin a time of the phase ``step`` at each batch that is trained on, and end it before the training's end."""
-    from diadbench.methods.training import lightning as ours
+    from diadbench.methods.training import callbacks
     from diadbench.methods.training.saving import Checkpoints
 
-    ours.HISTORY_POINTS = 1  # the points of the curves are rare in a real training, and each waits for its value
-    begin, end = ours._SeedEachStep.on_train_batch_start, Checkpoints.on_train_end
+    callbacks.HISTORY_POINTS = 1  # the points of the curves are rare in a real training, and each waits for its value
+    begin, end = callbacks.SeedEachStep.on_train_batch_start, Checkpoints.on_train_end
 
     def marked(self: Any, *args: Any) -> None:
         recorder.step("step")
@@ -45,7 +45,7 @@ def mark_steps(recorder: Recorder) -> None:
         recorder.step("end of training")
         end(self, *args)
 
-    ours._SeedEachStep.on_train_batch_start = marked  # type: ignore[method-assign]
+    callbacks.SeedEachStep.on_train_batch_start = marked  # type: ignore[method-assign]
     Checkpoints.on_train_end = ended  # type: ignore[method-assign]
 
 

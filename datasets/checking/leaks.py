@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from diadbench.datasets.facts.counts import Counts, published
 from diadbench.datasets.table import count
-
-if TYPE_CHECKING:
-    pass
 
 
 def leaks(

@@ -1,0 +1,122 @@
+"""Read Stable Diffusion 1.5, and autoencoders in its layout, into DiAD's networks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from diadbench.common.errors import Skip, UserError
+from diadbench.methods.diad.config import ModelConfig
+from diadbench.methods.diad.names import from_official
+from diadbench.methods.diad.networks.model import DiADModel
+from diadbench.methods.diad.prompt import embedding_or_zero, empty_prompt, fitting
+from diadbench.methods.features.hub import hub_access, no_network
+from diadbench.methods.features.weight_files import read_checkpoint, read_state
+from diadbench.methods.features.weights import load_state, read_tensor, refuse
+
+#: Scales that differ by less are equal in float32.
+SAME_SCALE = 1e-6
+
+
+def tell_unused(state: Mapping[str, Tensor], where: str, notes: list[str]) -> None:
+    """Add a note on averaged weights, which may be better but are not used by this project."""
+    if any(key.startswith("model_ema.") and state[key].ndim for key in state):
+        notes.append(f"averaged weights (EMA) in {Path(where).name} are not used")
+
+
+def set_text(model: DiADModel, text: Tensor, where: str) -> None:
+    """Set a model's text embedding. Raises UserError if it has another shape."""
+    model.text.copy_(fitting(text, tuple(model.text.shape), where))
+
+
+def load_stable_diffusion(source: str, config: ModelConfig | None = None, notes: list[str] | None = None) -> DiADModel:
+    """Create a model whose UNet, autoencoder and text embedding are Stable Diffusion's; the SG network is untrained.
+
+    Args:
+        source: A diffusers folder, a single ``.safetensors``/``.ckpt`` file, or a repository on the hub.
+        config: Sizes of the SG network's hint encoder; the rest must fit the weights.
+        notes: Receives a line for everything that was added or left out: a zero text embedding, a trained SG network.
+
+    Raises:
+        UserError: Keys are missing, unexpected or misshaped.
+        Skip: The hub can't be reached.
+    """
+    config = config or ModelConfig()
+    notes = [] if notes is None else notes
+    path = Path(source).expanduser()
+    model = DiADModel(config)
+    if path.is_file():
+        _load_single_file(model, path, notes)
+    else:
+        _load_parts(model, str(path) if path.is_dir() else source)
+    return model
+
+
+def load_autoencoder(model: DiADModel, source: str, notes: list[str] | None = None) -> None:
+    """Load the autoencoder from a file: the authors' finetuned one, kl-f8, a whole checkpoint. Raises UserError."""
+    state = read_state(source)
+    tell_unused(state, source, [] if notes is None else notes)
+    prefix = "first_stage_model."
+    if not any(key.startswith(prefix) for key in state):
+        state = {prefix + key: value for key, value in state.items() if not key.startswith(("loss.", "model_ema."))}
+    state = {key: value for key, value in state.items() if key.startswith(prefix)}
+    _load_subset(model, state, ("vae.",), source)
+
+
+def _load_single_file(model: DiADModel, path: Path, notes: list[str]) -> None:
+    state, metadata = read_checkpoint(path)
+    own = {key: value for key, value in state.items() if not key.startswith("control_model.")}
+    _load_subset(model, own, ("vae.", "unet."), str(path))
+    said = state.get("scale_factor")
+    if said is not None and abs(float(said) - model.config.scale) > SAME_SCALE:
+        notes.append(f"latents scaled by {float(said):.5g}, as {path.name} says")
+        model.config = dataclasses.replace(model.config, scale=float(said))
+    if len(own) < len(state):
+        notes.append(f"the semantic-guided network in {path.name} is not used: it starts anew")
+    tell_unused(state, str(path), notes)
+    text = metadata.get("text")
+    set_text(model, embedding_or_zero(state, model.text.shape, str(path), notes) if text is None else text, str(path))
+
+
+def _load_subset(model: DiADModel, state: Mapping[str, Tensor], prefixes: tuple[str, ...], where: str) -> None:
+    own = {key: value for key, value in model.state_dict().items() if key.startswith(prefixes)}
+    found, problems = from_official(state, own, model.config)
+    refuse(problems, where)
+    for key, value in found.items():
+        own[key].copy_(value)
+
+
+def _load_parts(model: DiADModel, source: str) -> None:
+    from transformers import CLIPTextModel
+
+    encoder: Any = CLIPTextModel
+    own_text = Path(source) / "text.safetensors"  # An exported DiAD has only the embedding.
+    try:
+        with hub_access():
+            for part in (model.unet, model.vae):
+                folder = "unet" if part is model.unet else "vae"
+                # given explicitly, because diffusers would warn that accelerate is missing
+                loaded = type(part).from_pretrained(source, subfolder=folder, low_cpu_mem_usage=False)
+                _copy(loaded, part, f"{source}/{type(part).__name__}")
+            if own_text.is_file():
+                set_text(model, read_tensor(own_text, "text"), source)
+                return
+            text = encoder.from_pretrained(source, subfolder="text_encoder")
+    except Exception as error:
+        if no_network(error):
+            raise Skip(
+                f"Stable Diffusion {source!r}: not in the local cache and the hub can't be reached; "
+                "give a folder or a file with `weights`"
+            ) from error
+        if isinstance(error, OSError):
+            raise UserError(f"Stable Diffusion {source!r}: {str(error).splitlines()[0]}") from error
+        raise
+    set_text(model, empty_prompt(text.eval()), f"Stable Diffusion {source!r}")
+
+
+def _copy(source: Any, target: Any, where: str) -> None:
+    load_state(target, source.state_dict(), where)

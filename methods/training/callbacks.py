@@ -1,0 +1,107 @@
+"""What runs beside the steps of a training: the random state of each step, training curves, progress."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+
+from diadbench.common.files import write_with
+from diadbench.methods.base import RunContext, no_progress
+from diadbench.methods.training.budget import Budget
+from diadbench.methods.training.feeding import mix
+
+#: Approximate number of points of a training curve.
+HISTORY_POINTS = 500
+
+
+class SeedEachStep(pl.Callback):
+    """Start every batch from random states that depend on (seed, batch) alone; each process has its own."""
+
+    def __init__(self, seed: int, accumulate: int) -> None:
+        self._seed, self._accumulate = seed, accumulate
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Seed Python, NumPy and torch."""
+        step = trainer.global_step * self._accumulate + batch_idx % self._accumulate
+        seed = mix(self._seed, step, trainer.global_rank)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002 - augmentations of libraries draw from the global state
+        torch.manual_seed(seed)
+
+
+class History(pl.Callback):
+    """Write the values that the module logs to ``history.csv``: ``step, name, value``.
+
+    Attributes:
+        every: Steps between two points of a curve.
+    """
+
+    def __init__(self, path: Path, name: str, steps: int, done: int) -> None:
+        self._path, self._name = path, name
+        self.every = max(steps // HISTORY_POINTS, 1)
+        self._rows = [row for row in _read_history(path) if not (row[1].startswith(f"{name}/") and int(row[0]) > done)]
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take a point of every curve, once in ``every`` steps."""
+        step = trainer.global_step
+        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if whole and step % self.every == 0 and trainer.is_global_zero:
+            for key, value in trainer.callback_metrics.items():
+                self._rows.append((str(step), f"{self._name}/{key}", repr(float(value))))
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Write the file."""
+        if trainer.is_global_zero:
+            self._write()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        """Write the file; the training may go on from a checkpoint."""
+        if trainer.is_global_zero:
+            self._write()
+
+    def _write(self) -> None:
+        rows = list(dict.fromkeys(self._rows))
+
+        def write(name: str) -> None:
+            with open(name, "w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows([("step", "name", "value"), *rows])
+
+        write_with(self._path, write)
+
+
+def _read_history(path: Path) -> list[tuple[str, str, str]]:
+    if not path.is_file():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        return [(row[0], row[1], row[2]) for row in csv.reader(file)][1:]
+
+
+class Progress(pl.Callback):
+    """Report the cell's progress."""
+
+    def __init__(self, run: RunContext, budget: Budget, name: str) -> None:
+        self._progress, self._steps, self._name = run.progress, budget.steps, name
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return a picklable state for other processes; without a progress function that can't be sent."""
+        try:
+            pickle.dumps(self._progress)
+        except (AttributeError, TypeError, pickle.PicklingError):
+            return {**self.__dict__, "_progress": no_progress}
+        return dict(self.__dict__)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Report the step, from the first process alone."""
+        if trainer.is_global_zero:
+            self._progress(trainer.global_step, self._steps, self._name)
