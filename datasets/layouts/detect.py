@@ -173,12 +173,9 @@ class LayoutDataset(Dataset):
 class ValidationDataset(LayoutDataset):
     """A dataset whose owner has validation images, which methods here may train on.
 
+    See :class:`LayoutDataset` for the other options.
+
     Args:
-        root: As for :class:`LayoutDataset`, like the other options.
-        classes: Keep these classes only.
-        layout: ``auto``, or the name of a layout.
-        masks: How masks are read.
-        bit_depth: Bits that 16-bit images use.
         validation: Train with the validation images too. Tables say which images were trained on.
     """
 
