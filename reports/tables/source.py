@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 
+from diadbench.benchmark.records.csv_files import rows_of
 from diadbench.benchmark.records.store import CellRecord, RunDirectory, open_runs, results_of
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
@@ -162,6 +163,36 @@ class Source:
                 head = {"run": name, "dataset": dataset, "method": method, "setting": place[2], "seed": place[3]}
                 rows.append({**head, **_facts(cell)})
         return pd.DataFrame(rows)
+
+    @cached_property
+    def done(self) -> pd.DataFrame:
+        """Return the rows of :attr:`facts` of finished cells whose protocol is shown."""
+        facts = self.facts
+        if facts.empty:
+            return pd.DataFrame({"dataset": [], "method": [], "seed": [], "cell": []})
+        return facts[(facts["state"] == "done") & facts["protocol"].isin(self.results["protocol"].unique())]
+
+    def kept(self, name: str, kinds: tuple[str, ...] = ()) -> pd.DataFrame:
+        """Return the rows of a CSV that every cell of :attr:`done` may keep; the files are read once for a report.
+
+        Args:
+            name: Name of the file (``decisions.csv``).
+            kinds: Return only the rows with one of these texts in the column ``kind``.
+
+        Returns:
+            The columns of the file, ``dataset``, ``method``, ``seed`` and ``cell``, the cell's row in :attr:`done`;
+            without rows and columns if no cell keeps the file.
+        """
+        if (name, kinds) not in self._kept:
+            texts = rows_of([cell.directory / name for cell in self.done["cell"]], kinds)
+            places = texts.pop("file") if len(texts) else []
+            labels = self.done[["dataset", "method", "seed"]].iloc[places].reset_index(drop=True)
+            self._kept[name, kinds] = texts.assign(**labels, cell=places) if len(texts) else texts
+        return self._kept[name, kinds]
+
+    @cached_property
+    def _kept(self) -> dict[tuple[str, tuple[str, ...]], pd.DataFrame]:
+        return {}
 
     @cached_property
     def methods(self) -> list[str]:
