@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -127,8 +127,14 @@ def make_plan(
         absent = getattr(method, "why", "") or getattr(dataset, "why", "")
         made = _without(made, absent) if absent else made
         chosen = is_chosen(only, name, place, grid)
-        planned.append(made if chosen else replace(made, run=False, missing="", why=f"{made.why}, not in --only"))
+        planned.append(made if chosen else _waiting(made))
     return Plan(grid, directory, _with_sources(planned, directory, overwrite), compute)
+
+
+def _waiting(planned: PlannedCell) -> PlannedCell:
+    """Return a cell that ``--only`` leaves out: it waits if it has to run, else it is kept."""
+    waits = "not in --only" if planned.run or planned.missing else ""
+    return replace(planned, run=False, missing="", waits=waits)
 
 
 def _check_only(grid: Grid, only: Collection[str]) -> None:
@@ -386,8 +392,3 @@ def _with_source(planned: PlannedCell, finished: Finished) -> PlannedCell:
         return planned
     why = f"done as {source.dataset} / {source.method}" if source.directory.parents[3].name == "cells" else "done"
     return replace(planned, run=False, why=why, source=source)
-
-
-def describe(cells: Iterable[PlannedCell]) -> list[tuple[str, str, str]]:
-    """Return ``(cell, what, why)`` rows for people."""
-    return [(str(planned.cell), "run" if planned.run else "keep", planned.why) for planned in cells]

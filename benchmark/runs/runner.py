@@ -23,6 +23,7 @@ from diadbench.benchmark.planning.grid import Grid
 from diadbench.benchmark.planning.kept_code import with_kept_code
 from diadbench.benchmark.planning.paths import inside_relative
 from diadbench.benchmark.planning.plan import MissingRule, Overwrite, Plan, PlannedCell, make_plan
+from diadbench.benchmark.planning.planned import summary
 from diadbench.benchmark.planning.takeover import take_over
 from diadbench.benchmark.planning.threads import gpus_of_a_cell
 from diadbench.benchmark.records.store import ENDED, FAILED, CellRecord, RunDirectory
@@ -144,7 +145,7 @@ def _run_grid(
             if cells:
                 watch.say(follower.begin(directory.path))
             prepare(cells, watch)
-            watch.start(len(cells), len(plan.cells) - len(cells), directory.path)
+            watch.start(len(cells), summary(plan.cells, cells), directory.path)
             queue = _Queue(plan, in_turn(cells, plan.grid.first), engine, started)
             with at_work(directory.path):
                 interrupted = _work(queue, watch, notifier, follower) if cells else False
