@@ -24,7 +24,7 @@ from diadbench.reports.figures.gallery import Choice, Picture, choose, gallery_o
 from diadbench.reports.figures.look import Look
 from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.literature import check_published
-from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, evaluation, failures, provenance
+from diadbench.reports.tables.costs import COSTS, HEADS, cost, cost_notes, failures, provenance
 from diadbench.reports.tables.cut import Entry, marks_text, ours_of
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.frame import printed, records
@@ -140,7 +140,7 @@ def _head(source: Source) -> dict[str, Any]:
         "datasets": source.datasets,
         "cells_done": int((facts["state"] == "done").sum()),
         "cells_all": len(facts),
-        "protocols": [text for text in dict.fromkeys(map(evaluation, shown["cell"])) if text],
+        "protocols": [text for text in dict.fromkeys(shown.get("evaluation", [])) if text],
     }
 
 
@@ -396,7 +396,7 @@ def _cells(source: Source, *, lean: bool) -> dict[str, Any]:
 def _seed(row: Mapping[str, Any], *, with_config: bool) -> dict[str, Any]:
     """Return a cell in full. Only what failed shows its log: thousands of logs are most of a page."""
     record: CellRecord = row["cell"]
-    facts = [("run", row["run"]), ("setting", row["setting"]), ("protocol", evaluation(record))]
+    facts = [("run", row["run"]), ("setting", row["setting"]), ("protocol", row["evaluation"])]
     for key in ("fit", "model", "testing", "images_per_second", "load", "cells", "n_train", "n_test"):
         if not math.isnan(row[key]):
             facts.append((HEADS[key], f"{row[key]:.4g}"))
@@ -406,7 +406,7 @@ def _seed(row: Mapping[str, Any], *, with_config: bool) -> dict[str, Any]:
         "state": row["state"],
         "reason": row["reason"],
         "facts": facts,
-        "traceback": _tail(str(record.status.get("traceback") or "")),
+        "traceback": _tail(row["traceback"]),
         "log": _log(record) if row["state"] != "done" else "",
         "config": _config(record) if with_config else "",
     }

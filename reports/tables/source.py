@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from diadbench.common.files import read_json
 from diadbench.common.show import Show, in_all_runs
 from diadbench.reports.published.entries import with_published
 from diadbench.reports.published.literature import check_results, load_published
-from diadbench.reports.tables.costs import spent
+from diadbench.reports.tables.costs import evaluation, spent
 from diadbench.reports.tables.cut import Table, cut
 from diadbench.reports.tables.display import in_order, resolve
 from diadbench.reports.tables.escape import clean
@@ -150,7 +150,10 @@ class Source:
 
     @cached_property
     def facts(self) -> pd.DataFrame:
-        """Return one row per cell: names, state, reason, times, memory, versions, and its record in ``cell``."""
+        """Return one row per cell: names, state, reason, times, memory, versions, and its record in ``cell``.
+
+        The record is a fresh one, which reads the cell's files when it is asked: thousands of contents fill gigabytes.
+        """
         keys = ["path", "dataset_label", "method_label", "setting", "seed"]
         printed = self.results.drop_duplicates(keys)[[*keys, "run", "dataset", "method"]]
         names = {row[:5]: row[5:] for row in tuples(printed)}
@@ -161,7 +164,7 @@ class Source:
             if key in names:
                 name, dataset, method = names[key]
                 head = {"run": name, "dataset": dataset, "method": method, "setting": place[2], "seed": place[3]}
-                rows.append({**head, **_facts(cell)})
+                rows.append({**head, **_facts(replace(cell))})
         return pd.DataFrame(rows)
 
     @cached_property
@@ -242,5 +245,8 @@ def _facts(cell: CellRecord) -> dict[str, Any]:
         "identity": clean(status.get("identity") or ""),
         "fingerprint": clean(status.get("fingerprint") or ""),
         "notes": "; ".join(clean(note) for note in status.get("notes") or []),
-        "cell": cell,
+        "evaluation": evaluation(cell),
+        "thresholds_from": clean(status.get("thresholds_from") or ""),
+        "traceback": str(status.get("traceback") or ""),
+        "cell": replace(cell),
     }

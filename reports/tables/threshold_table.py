@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.source import Source
 
@@ -95,8 +94,8 @@ def pooled_rows(source: Source) -> pd.DataFrame:
 def threshold_notes(source: Source) -> list[str]:
     """Return notes on the normal images for thresholds, and on the exactness of the pooled figures of pixels."""
     cells = source.done
-    said = dict.fromkeys(str(cell.status.get("thresholds_from") or "") for cell in cells["cell"])
-    notes = [f"Thresholds are set on {clean(text)}." for text in said if text]
+    said = cells["thresholds_from"].unique() if len(cells) else []
+    notes = [f"Thresholds are set on {text}." for text in said if text]
     pooled = pooled_rows(source)
     if len(pooled) and pooled["error"].max() > 0:
         notes.append(f"Pixels of all classes as one set: exact to {100 * pooled['error'].max():.1g} points.")
