@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ def rows_of(files: Sequence[Path], kinds: tuple[str, ...] = ()) -> pd.DataFrame:
     """
     import pandas as pd
 
-    marks = [f",{kind},".encode() for kind in kinds]
+    wanted = re.compile(f"(?:^|,)(?:{'|'.join(map(re.escape, kinds))})(?:,|$)".encode() if kinds else b".").search
     joined: dict[bytes, list[bytes]] = {}
     tables: list[pd.DataFrame] = []
     for place, path in enumerate(files):
@@ -79,18 +80,13 @@ def rows_of(files: Sequence[Path], kinds: tuple[str, ...] = ()) -> pd.DataFrame:
                 tables.append(_parsed(text).assign(file=place))
                 continue
             head, *lines = text.splitlines()
-            own = [b"%d,%b" % (place, line) for line in lines if line and _has_one(line, marks)]
-            joined.setdefault(head, []).extend(own)
+            joined.setdefault(head, []).extend(b"%d,%b" % (place, line) for line in filter(wanted, lines))
     tables += [_parsed(b"\n".join([b"file," + head, *lines])) for head, lines in joined.items()]
     filled = [table for table in tables if len(table)]
     if not filled:
         return pd.DataFrame()
     table = pd.concat(filled).sort_values("file", kind="stable", ignore_index=True)
     return table[table["kind"].isin(kinds)].reset_index(drop=True) if kinds else table
-
-
-def _has_one(line: bytes, marks: Sequence[bytes]) -> bool:
-    return not marks or any(mark in line for mark in marks)
 
 
 def _parsed(text: bytes) -> pd.DataFrame:
