@@ -25,7 +25,7 @@ UNIAD |= {"feedforward": 64, "neighbor_size": 3, "weights": "package", **LITE}
 DIAD = {"size": "tiny", "weights": "random", "autoencoder_steps": 2, "train_steps": 2, "batch_size": 2}
 DIAD |= {"accumulate": 1, "steps": 2, "autoencoder_batch_size": 2, "autoencoder_accumulate": 1}
 DIAD |= {"backbone_weights": "package", **LITE}
-PATCHCORE = {"weights": "package", "layers": [2, 3], "ratio": 0.05, **LITE}
+PATCHCORE = {"weights": "package", "levels": [2, 3], "ratio": 0.05, **LITE}
 #: What is written, by which module, for which method, and what lies on the small disk.
 CACHES = {
     "decoded images": ("datasets.decoding.data_module", "mean-image", {}, "cache"),
