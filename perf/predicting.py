@@ -1,15 +1,18 @@
-"""Time and memory of `diadbench predict` on many images, ended by SIGKILL half way and started again."""
+"""Time and memory of `diadbench predict` on many images, ended by SIGKILL half way and while it paints, and gone on.
+
+Each try is a process of its own. At the end every image has one row, one map and two pictures.
+"""
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from watched import watched
 
 
 def make(folder: Path, count: int, size: int) -> None:
@@ -25,46 +28,50 @@ def make(folder: Path, count: int, size: int) -> None:
     generator = np.random.default_rng(0)
     (folder / "photos").mkdir()
     for place in range(count):
-        pixels = generator.integers(0, 255, (64, 64, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / "photos" / f"{place:06d}.png", compress_level=1)
-
-
-def predict(folder: Path, kill_at: int = 0) -> tuple[int, float, float]:
-    """Predict; return the exit status, wall seconds and peak memory in MiB. ``kill_at``: SIGKILL at so many maps."""
-    start = time.perf_counter()
-    words = ["predict", str(folder / "run"), "--images", str(folder / "photos"), "--out", str(folder / "found")]
-    process = subprocess.Popen([sys.executable, "-m", "diadbench", *words], stdout=subprocess.DEVNULL)
-    journal = folder / "found" / "predictions.jsonl"
-    while kill_at and process.poll() is None:
-        if journal.is_file() and journal.read_bytes().count(b"\n") >= kill_at:
-            process.kill()
-            break
-        time.sleep(0.5)
-    _, code, used = os.wait4(process.pid, 0)
-    return os.waitstatus_to_exitcode(code), time.perf_counter() - start, used.ru_maxrss / 1024
+        rough = Image.fromarray(generator.integers(40, 215, (9, 9, 3), dtype=np.uint8))
+        photo = rough.resize((size, size), Image.Resampling.BICUBIC)
+        photo.save(folder / "photos" / f"{place:06d}.jpg", quality=90)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--size", type=int, default=256, help="side of the maps")
+    parser.add_argument("--size", type=int, default=256, help="side of the maps and of the images")
+    parser.add_argument("--folder", type=Path, help="directory for the data; a temporary one by default")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         maker = multiprocessing.get_context("spawn").Process(target=make, args=(folder, options.images, options.size))
         maker.start()
         maker.join()
         if maker.exitcode:
             raise SystemExit("the run was not made")
-        for what, kill_at, expected in (("killed half way", options.images // 2, -9), ("gone on", 0, 0)):
-            code, wall, peak = predict(folder, kill_at)
-            if code != expected:
-                raise SystemExit(f"{what}: exit status {code}, expected {expected}")
-            print(f"{what:<16}{wall:7.1f} s{peak:8.0f} MiB peak", flush=True)
-        with open(folder / "found" / "scores.csv", encoding="utf-8") as table:
+        found, half = folder / "found", options.images // 2
+        words = ["predict", str(folder / "run"), "--images", str(folder / "photos"), "--out", str(found)]
+        journal = found / "predictions.jsonl"
+        tries = (
+            ("killed half way", lambda: _lines(journal) >= half),
+            ("killed painting", lambda: _count(found / "overlays") >= half),
+            ("gone on", None),
+        )
+        print(f"{options.images:,} images of {options.size}x{options.size}   (wanted: below 2000 MiB)", flush=True)
+        for what, kill_when in tries:
+            before = _lines(journal), _count(found / "overlays")
+            done = watched(words, kill_when, every=1.0)
+            if done.code != (-9 if kill_when else 0):
+                raise SystemExit(f"{what}: exit status {done.code}")
+            print(f"{what:<16}{done}   (before: {before[0]:,} maps, {before[1]:,} overlays)", flush=True)
+        with open(found / "scores.csv", encoding="utf-8") as table:
             rows = sum(1 for _ in table) - 1
-        pictures = len(list((folder / "found" / "overlays").iterdir()))
-        print(f"{rows:,} rows, {pictures:,} overlays")
+        print(f"{rows:,} rows, {_count(found / 'maps'):,} files in maps, {_count(found / 'overlays'):,} overlays")
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def _count(folder: Path) -> int:
+    return sum(not entry.name.startswith(".") for entry in os.scandir(folder)) if folder.is_dir() else 0
 
 
 if __name__ == "__main__":

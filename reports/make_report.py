@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from diadbench.benchmark.records.csv_files import write_frame
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
 from diadbench.common.show import Show
@@ -94,7 +95,7 @@ def _write(
     pairs = versus(source.results, baseline, seed=seed, table=source.table) if have else pd.DataFrame()
     published = beside(source.results, source.table, source.published) if have else pd.DataFrame()
     if "csv" in wanted:
-        source.raw.to_csv(_made(folder / "results.csv"), index=False)
+        write_frame(source.raw, folder / "results.csv")
         written.append(folder / "results.csv")
     if "xlsx" in wanted:
         from diadbench.reports.workbook.excel import write_excel
@@ -129,11 +130,6 @@ def _texts(tables: list[Table], folder: Path, wanted: Sequence[str]) -> list[Pat
                 write_text(path, function(table))
                 written.append(path)
     return written
-
-
-def _made(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def _writable(folder: Path) -> None:

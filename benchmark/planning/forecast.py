@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diadbench.benchmark.planning.grid import parse_time
+from diadbench.benchmark.planning.planned import summary
 from diadbench.benchmark.planning.speeds import kept_speed
 from diadbench.benchmark.planning.threads import cells_at_once
 from diadbench.benchmark.runs.status import clock
@@ -176,14 +177,14 @@ def plan_table(plan: Plan, budget: str | None = None) -> Table:
     for name in ("cell", "what", "images", "why", "time", "memory", "GPU", "disk"):
         made.add_column(name, overflow="fold")
     for planned, cost, about in costs:
-        what = "run" if planned.run else "missing" if planned.missing else "keep"
+        what = planned.what
         if planned.run and fits is not None and id(planned) not in fits:
             what = "over budget"
         made.add_row(
             Text(str(planned.cell)),
             what,
             "?" if planned.images is None else f"{planned.images[0]:,} + {planned.images[1]:,}",
-            f"see ({reasons.index(planned.missing) + 1})" if planned.missing else Text(planned.why),
+            f"see ({reasons.index(planned.missing) + 1})" if planned.missing else Text(planned.reason),
             f"{about}{clock(cost.seconds)}" if cost.seconds is not None else "?",
             _gigabytes(cost.cpu_bytes),
             _gigabytes(cost.gpu_bytes),
@@ -219,9 +220,12 @@ def _caption(costs: Sequence[tuple[PlannedCell, Forecast, str]]) -> str:
     return told
 
 
-def plan_title(plan: Plan) -> str:
+def plan_title(plan: Plan, budget: str | None = None) -> str:
     """Return how many of the plan's cells will run, and where. No title of the table, which would break a long path."""
-    return f"{plan.directory.path}: {len(plan.pending)} of {len(plan.cells)} cells to run"
+    to_run = plan.pending
+    if budget:
+        to_run = within_budget(to_run, budget, cells_at_once(plan.grid, plan.compute))
+    return f"{plan.directory.path}: {summary(plan.cells, to_run)}"
 
 
 def _gigabytes(value: float | None) -> str:

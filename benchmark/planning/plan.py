@@ -115,8 +115,14 @@ def make_plan(
         absent = getattr(method, "why", "") or getattr(dataset, "why", "")
         made = _without(made, absent) if absent else made
         chosen = is_chosen(only, name, place, grid)
-        planned.append(made if chosen else replace(made, run=False, missing="", why=f"{made.why}, not in --only"))
+        planned.append(made if chosen else _waiting(made))
     return Plan(grid, directory, _with_sources(planned, directory, overwrite), compute)
+
+
+def _waiting(planned: PlannedCell) -> PlannedCell:
+    """Return a cell that ``--only`` leaves out: it waits if it has to run, else it is kept."""
+    waits = "not in --only" if planned.run or planned.missing else ""
+    return replace(planned, run=False, missing="", waits=waits)
 
 
 def _check_only(grid: Grid, only: Collection[str]) -> None:

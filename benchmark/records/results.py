@@ -20,6 +20,7 @@ from diadbench.benchmark.records.cell_figures import entry_of, file_stamp, may_b
 from diadbench.benchmark.records.cell_labels import Key
 from diadbench.benchmark.records.cell_record import CellRecord, cell_path, cell_place
 from diadbench.benchmark.records.columns import CSV_COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS
+from diadbench.benchmark.records.csv_files import csv_lines
 from diadbench.benchmark.records.identity import Wanted
 from diadbench.benchmark.records.ledger import FLAT, SCHEMA, Ledger, encoded, keys
 from diadbench.benchmark.records.same_classes import means_suffice
@@ -131,7 +132,7 @@ class Results:
             file.write((",".join(CSV_COLUMNS) + "\n").encode())
             for start in range(0, table.num_rows, _SLICE):
                 long = _long(table.slice(start, _SLICE), CSV_COLUMNS)
-                file.write(_csv({**long, **_alike({"run": name}, len(long["metric"]))}))
+                file.write(csv_lines({**long, **_alike({"run": name}, len(long["metric"]))}, CSV_COLUMNS))
         over = not pc.any(pc.equal(table["state"], "running")).as_py()  # The files' dates may not show its end.
         write_json(self._marker, {"cells": state if over else "", "csv": file_stamp(str(self.path))})
         return self.path
@@ -238,20 +239,3 @@ def as_frame(long: Mapping[str, pa.Array]) -> pd.DataFrame:
             words = np.array(values.dictionary.to_pylist(), dtype=object)  # each text once in memory
             found[name] = pd.Series(words[values.indices.to_numpy(zero_copy_only=False)], dtype=object)
     return pd.DataFrame(found)
-
-
-def _csv(long: Mapping[str, pa.Array]) -> bytes:
-    """Return rows as CSV. Texts are quoted if necessary; numbers have the shortest form that reads back exactly."""
-    texts = [pc.fill_null(_text(long[name]), "") for name in CSV_COLUMNS]
-    return "".join(f"{line}\n" for line in pc.binary_join_element_wise(*texts, ",").to_pylist()).encode()
-
-
-def _text(values: pa.Array) -> pa.Array:
-    if not pa.types.is_dictionary(values.type):
-        return values.cast(pa.string())
-    words = pa.array([_quoted(word) for word in values.dictionary.to_pylist()], pa.string())
-    return pa.DictionaryArray.from_arrays(values.indices, words).cast(pa.string())
-
-
-def _quoted(word: str) -> str:
-    return '"' + word.replace('"', '""') + '"' if any(mark in word for mark in ',"\r\n') else word

@@ -14,6 +14,7 @@ from diadbench.benchmark.engines.gpus import named_gpu
 from diadbench.benchmark.planning.forecast import in_turn, within_budget
 from diadbench.benchmark.planning.grid import Grid
 from diadbench.benchmark.planning.plan import MissingRule, Overwrite, PlannedCell, make_plan
+from diadbench.benchmark.planning.planned import summary
 from diadbench.benchmark.planning.threads import gpus_of_a_cell
 from diadbench.benchmark.records.store import FAILED, RunDirectory
 from diadbench.benchmark.runs.cell_queue import Queue, work_off
@@ -135,7 +136,7 @@ def _run_grid(
             if cells:
                 watch.say(follower.begin(directory.path))
             prepare(cells, watch)
-            watch.start(len(cells), len(plan.cells) - len(cells), directory.path)
+            watch.start(len(cells), summary(plan.cells, cells), directory.path)
             queue = Queue(plan, in_turn(cells, plan.grid.first), engine, started)
             with at_work(directory.path):
                 interrupted = work_off(queue, watch, notifier, follower) if cells else False

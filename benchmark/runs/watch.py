@@ -98,14 +98,20 @@ class Watch:
             self._last_line = time.monotonic()
             self._console.print(f"prepare: {escape(what)} {done}/{total}", highlight=False)
 
-    def start(self, to_run: int, kept: int, directory: Path) -> None:
-        """Start to show cells."""
+    def start(self, to_run: int, summary: str, directory: Path) -> None:
+        """Start to show cells.
+
+        Args:
+            to_run: Number of cells that run now.
+            summary: How many run, are kept and wait.
+            directory: The run directory.
+        """
         if self._step is not None:
             self._bars.remove_task(self._step)
             self._step = None
         self._total = to_run
         self._grid = self._bars.add_task("grid", total=self._total, what="cells")
-        text = f"{self._total} cells to run, {kept} kept, in {directory}"
+        text = f"{summary}, in {directory}"
         self._console.print(escape(text), highlight=False)
         if self._line is not None:
             self._line.leave(text)

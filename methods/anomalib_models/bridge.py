@@ -49,6 +49,7 @@ def bridge(name: str) -> type[AnomalibMethod]:
         batch_invariant=True,
         version=VERSION,
         packages=("anomalib",),
+        technical=("checkpoint_minutes",),
     )
     signature = inspect.Signature([*OWN, *model_options])
     made = type(

@@ -30,7 +30,7 @@ from diadbench.methods.base import Method, Prediction, RunContext
 from diadbench.methods.features.backbone_weights import RANDOM_NOTE, load_backbone_weights
 from diadbench.methods.features.hub import hub_access, no_network
 from diadbench.methods.features.origin import add
-from diadbench.methods.training.budget import check_count
+from diadbench.methods.training.budget import check_count, check_minutes
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -47,6 +47,7 @@ OWN = (
     inspect.Parameter("crop", inspect.Parameter.KEYWORD_ONLY, default=True, annotation=bool),
     inspect.Parameter("tag", inspect.Parameter.KEYWORD_ONLY, default="", annotation=str),
     inspect.Parameter("lr_interval", inspect.Parameter.KEYWORD_ONLY, default="model", annotation=LrInterval),
+    inspect.Parameter("checkpoint_minutes", inspect.Parameter.KEYWORD_ONLY, default=5.0, annotation=float),
 )
 
 
@@ -66,12 +67,15 @@ class AnomalibMethod(Method):
             the border has the image's lowest score. ``false``: the whole image is resized to the crop's size.
         tag: Tag of timm's weights from the hub, for models whose network can't be named with one: ``tv_in1k``.
         lr_interval: ``step``: the learning rate follows its schedule at every step; ``model``: as the model says.
+        checkpoint_minutes: Minutes between two checkpoints of a training; 0: before every step. Models that pass once
+            over the images write none.
     """
 
     model_name: ClassVar[str]
     crop: bool = True
     tag: str = ""
     lr_interval: LrInterval = "model"
+    checkpoint_minutes: float = 5.0
 
     def __init__(self, **options: Any) -> None:
         signature = inspect.signature(type(self))
@@ -90,6 +94,8 @@ class AnomalibMethod(Method):
         self.crop = bool(complete["crop"])
         self.tag = str(complete["tag"])
         self.lr_interval = complete["lr_interval"]
+        self.checkpoint_minutes = float(complete["checkpoint_minutes"])
+        check_minutes("checkpoint_minutes", self.checkpoint_minutes)
         self.options = options
         self._model: Any = None
         self._place: Place | None = None
@@ -187,6 +193,7 @@ class AnomalibMethod(Method):
                 max_epochs=self.max_epochs,
                 max_steps=self.max_steps,
                 every_step=self.lr_interval == "step",
+                checkpoint_minutes=self.checkpoint_minutes,
             )
             self._model = self._model.to(run.device).eval()
 

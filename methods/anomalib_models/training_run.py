@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
 from anomalib import LearningType
 from anomalib.data import ImageBatch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from diadbench.common.errors import UserError
+from diadbench.common.processes.interrupt import deferred
+from diadbench.methods.anomalib_models.resuming import MINUTES, CheckpointsOnTheWay, GoesOn, Shuffled, last_checkpoint
 from diadbench.methods.training.devices import one_device
 from diadbench.methods.training.quiet import quiet_lightning
+from diadbench.methods.training.saving import CheckpointWriter
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -42,14 +44,8 @@ class NormalImages(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches shuffled by the seed; a last batch of one image is dropped if possible (batch norms fail)."""
         alone = len(self._train) % self.train_batch_size == 1 and len(self._train) > self.train_batch_size > 1
-        return DataLoader(
-            self._train,
-            batch_size=self.train_batch_size,
-            shuffle=True,
-            drop_last=alone,
-            generator=torch.Generator().manual_seed(self._seed),
-            collate_fn=_collate,
-        )
+        order = Shuffled(len(self._train), self.train_batch_size, drop_last=alone, seed=self._seed)
+        return DataLoader(self._train, batch_sampler=order, generator=order.generator, collate_fn=_collate)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return batches in order."""
@@ -66,10 +62,13 @@ def train_model(
     max_epochs: int,
     max_steps: int,
     every_step: bool = False,
+    checkpoint_minutes: float = MINUTES,
 ) -> None:
     """Train ``model`` as anomalib's Engine would; a run that was killed resumes from its last checkpoint.
 
-    Models that don't learn from images (zero- and few-shot) are only set up.
+    A resumed training has the result of an uninterrupted one. Models that pass once over the images (memory banks)
+    write no checkpoint and begin again, because what they collect is no part of their state. Models that don't learn
+    from images (zero- and few-shot) are only set up.
 
     Args:
         model: The anomalib model.
@@ -80,6 +79,10 @@ def train_model(
         max_steps: Maximum number of steps; -1: no limit.
         every_step: Update the learning rate at every step. By default Lightning updates it once per epoch, and
             anomalib's models don't change this, although some of their schedules count steps.
+        checkpoint_minutes: Minutes between two checkpoints; 0: before every step.
+
+    Raises:
+        Terminated: SIGTERM has come; a checkpoint has been written.
     """
     if every_step:
         _schedule_by_step(model)
@@ -87,7 +90,10 @@ def train_model(
     epochs = int(own.pop("max_epochs", max_epochs))
     if epochs != max_epochs and max_epochs != DEFAULT_EPOCHS:
         run.notes.append(f"max_epochs {max_epochs} not used: the model itself says {epochs}")
-    checkpoints = run.directory / "anomalib"
+    once = epochs == 1
+    if once and checkpoint_minutes != MINUTES:
+        run.notes.append(f"checkpoint_minutes {checkpoint_minutes:g} not used: the model passes once over the images")
+    path = run.directory / "anomalib.ckpt"
     data = NormalImages(train, batch_size, run.seed)
     arguments: dict[str, Any] = {
         "accelerator": "gpu" if run.device.type == "cuda" else run.device.type,
@@ -101,18 +107,20 @@ def train_model(
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "default_root_dir": str(run.directory),
-        "callbacks": [_Progress(run)],
-        "enable_checkpointing": epochs != 1,
+        "callbacks": [_Progress(run), *([] if once else [GoesOn(), CheckpointsOnTheWay(path, checkpoint_minutes, 1)])],
+        "enable_checkpointing": False,
+        "plugins": [CheckpointWriter()],
     }
-    if epochs != 1:
-        last = ModelCheckpoint(checkpoints, filename="epoch", save_last=True, save_on_train_epoch_end=True)
-        arguments["callbacks"].append(last)
     trainer = pl.Trainer(**{**arguments, **own, "devices": arguments["devices"]})
     if model.learning_type in {LearningType.ZERO_SHOT, LearningType.FEW_SHOT}:
         run.notes.append("not trained here: a zero- or few-shot model")
         trainer.validate(model, datamodule=data, verbose=False)
         return
-    trainer.fit(model, datamodule=data, ckpt_path=_last(checkpoints))
+    if once:
+        trainer.fit(model, datamodule=data)
+        return
+    with deferred():
+        trainer.fit(model, datamodule=data, ckpt_path=last_checkpoint(path), weights_only=False)
 
 
 def _schedule_by_step(model: Any) -> None:
@@ -127,11 +135,6 @@ def _schedule_by_step(model: Any) -> None:
         return found[0], [{"scheduler": schedule, "interval": "step"} for schedule in found[1]]
 
     model.configure_optimizers = by_step
-
-
-def _last(directory: Path) -> str | None:
-    path = directory / "last.ckpt"
-    return str(path) if path.is_file() else None
 
 
 def _collate(samples: list[dict[str, Tensor]]) -> ImageBatch:

@@ -46,8 +46,7 @@ class Budget:
             raise unknown_name("precision of a training", str(self.precision), get_args(Precision))
         if self.clip is not None and not self.clip > 0:
             raise UserError(f"{self._called('clip')} is {self.clip}; expected a number above 0")
-        if not self.checkpoint_minutes >= 0:  # also refuses NaN
-            raise UserError(f"{self._called('checkpoint_minutes')} is {self.checkpoint_minutes}; expected 0 or more")
+        check_minutes(self._called("checkpoint_minutes"), self.checkpoint_minutes)
 
     def _called(self, name: str) -> str:
         return self.called.get(name, name)
@@ -57,3 +56,9 @@ def check_count(name: str, value: object, least: int) -> None:
     """Raise UserError unless a value is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise UserError(f"{name} is {value}; expected a whole number from {least} on")
+
+
+def check_minutes(name: str, value: float) -> None:
+    """Raise UserError unless a time is 0 or more."""
+    if not value >= 0:  # also refuses NaN
+        raise UserError(f"{name} is {value}; expected 0 or more")

@@ -100,7 +100,7 @@ def train_module(
         callbacks=[
             SeedEachStep(run.seed, parts),
             *([WeightShares(shares, order.size, parts)] if shares != Shares() else []),
-            Checkpoints(path, budget, parts, keep_frozen=keep_frozen),
+            Checkpoints(path, budget.checkpoint_minutes, parts, keep_frozen=keep_frozen),
             TellPeak(run.directory),
             history,
             Progress(run, budget, name),

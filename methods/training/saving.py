@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -16,9 +16,6 @@ from torch import Tensor
 
 from diadbench.common.cache.disk_space import MOVE_RUN, writing
 from diadbench.common.processes.interrupt import Terminated, defer_for_good, is_pending, take_back
-
-if TYPE_CHECKING:
-    from diadbench.methods.training.budget import Budget
 
 
 class CheckpointWriter(TorchCheckpointIO):
@@ -106,7 +103,7 @@ class Checkpoints(pl.Callback):
 
     Args:
         path: File of the checkpoint.
-        budget: Budget with the interval.
+        minutes: Interval; 0: before every step.
         parts: Number of the trainer's batches in a step.
         keep_frozen: Whether the file includes parameters without gradient.
     """
@@ -114,10 +111,10 @@ class Checkpoints(pl.Callback):
     #: Whether this process writes checkpoints. A timed trial, which nobody continues, sets it to ``False``.
     written: ClassVar[bool] = True
 
-    def __init__(self, path: Path, budget: Budget, parts: int, *, keep_frozen: bool = True) -> None:
+    def __init__(self, path: Path, minutes: float, parts: int, *, keep_frozen: bool = True) -> None:
         self._keep_frozen = keep_frozen
         self._path, self._parts = path, parts
-        self._interval = budget.checkpoint_minutes * 60
+        self._interval = minutes * 60
         self._last = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -6,6 +6,7 @@ the standard library runs the user's script again.
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 from concurrent.futures import CancelledError, Future
@@ -47,7 +48,7 @@ class Drawing:
         if len(self._plan) >= MANY and count > 0:
             from loky import ProcessPoolExecutor
 
-            self._pool = ProcessPoolExecutor(count, initializer=_begin, initargs=(self._source, self._folder))
+            self._pool = ProcessPoolExecutor(count, initializer=_begin, initargs=(_packed(self._source), self._folder))
             self._asked = [self._pool.submit(_draw, place) for place in range(len(self._plan))]
         return self
 
@@ -86,7 +87,27 @@ def _begin(source: Source, folder: Path) -> None:
     """Initialise a process. Ctrl-C reaches all processes of the terminal: the main one handles it and ends the rest."""
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _work = list(plan(source)), folder
+    _work = list(plan(_unpacked(source))), folder
+
+
+def _packed(source: Source) -> Source:
+    """Return the results for another process: texts as categories, which are sent in a tenth of the memory.
+
+    ``raw`` is empty, because no figure is drawn from it.
+    """
+    results = source.results
+    texts = [name for name in results if results[name].dtype == object]
+    packed = results.astype(dict.fromkeys(texts, "category"))
+    packed.attrs = {"texts": texts}
+    sent = copy.copy(source)  # with what is computed already: means, facts
+    sent.results, sent.raw = packed, results.iloc[:0]
+    return sent
+
+
+def _unpacked(source: Source) -> Source:
+    results = source.results
+    source.results = results.astype(dict.fromkeys(results.attrs.pop("texts"), object))
+    return source
 
 
 def _draw(place: int) -> Written:

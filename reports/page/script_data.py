@@ -10,7 +10,7 @@ from diadbench.benchmark.records.store import CellRecord
 from diadbench.reports.figures.look import Look
 from diadbench.reports.page.page_tables import cell_key, metric_head
 from diadbench.reports.page.shots import ALL_SHOTS, SHOTS, shots_of
-from diadbench.reports.tables.costs import HEADS, evaluation
+from diadbench.reports.tables.costs import HEADS
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.labels import Metric, known_metrics
 from diadbench.reports.tables.rows.result_rows import records
@@ -23,10 +23,15 @@ LOG_CHARS = 6000
 
 def data_of(source: Source, *, lean: bool) -> dict[str, Any]:
     """Return what the page's script needs: tables by class, and every cell in full."""
+    cells = _cells(source, lean=lean)
+    pictures: dict[str, int] = {}  # each once: an image and its truth are the same for all methods
+    for shot in (shot for cell in cells.values() for shot in cell["shots"]):
+        shot["images"] = [(what, pictures.setdefault(image, len(pictures))) for what, image in shot["images"] if image]
     return {
         "colours": [style.colour for style in Look.of(source).styles.values()],
         "classes": [_classes(source, dataset) for dataset in source.datasets],
-        "cells": _cells(source, lean=lean),
+        "cells": cells,
+        "pictures": list(pictures),
     }
 
 
@@ -81,7 +86,7 @@ def _cells(source: Source, *, lean: bool) -> dict[str, Any]:
 def _seed(row: Mapping[str, Any], *, with_config: bool) -> dict[str, Any]:
     """Return a cell in full. Only what failed shows its log: thousands of logs are most of a page."""
     record: CellRecord = row["cell"]
-    facts = [("run", row["run"]), ("setting", row["setting"]), ("protocol", evaluation(record))]
+    facts = [("run", row["run"]), ("setting", row["setting"]), ("protocol", row["evaluation"])]
     for key in ("fit", "model", "testing", "images_per_second", "load", "cells", "n_train", "n_test"):
         if not math.isnan(row[key]):
             facts.append((HEADS[key], f"{row[key]:.4g}"))
@@ -91,7 +96,7 @@ def _seed(row: Mapping[str, Any], *, with_config: bool) -> dict[str, Any]:
         "state": row["state"],
         "reason": row["reason"],
         "facts": facts,
-        "traceback": _tail(str(record.status.get("traceback") or "")),
+        "traceback": _tail(row["traceback"]),
         "log": _log(record) if row["state"] != "done" else "",
         "config": _config(record) if with_config else "",
     }

@@ -50,9 +50,13 @@ def citations(source: Source) -> tuple[dict[str, str], str]:
     """
     known = shipped("reports.published", "published.bib")
     entries, keys, titles = dict(known), {}, {}
+    told: set[str] = set()  # names whose cells have told what they cite; the others' files needn't be opened
     for dataset, method, cell in source.facts[["dataset", "method", "cell"]].itertuples(index=False, name=None):
+        if {dataset, method} <= told:
+            continue
         for name, info in ((method, cell.status.get("method_info")), (dataset, cell.status.get("dataset_info"))):
             info = info or {}
+            told |= {name} if info else set()
             key = str(info.get("cite") or "")
             entries.update(read(str(info.get("bibtex") or "")))
             if key and _KEY.match(key) and name not in keys:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 
+from diadbench.benchmark.records.csv_files import rows_of
 from diadbench.benchmark.records.store import CellRecord, RunDirectory, open_runs, results_of
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
@@ -18,7 +19,7 @@ from diadbench.common.show import Show, in_all_runs
 from diadbench.reports.published.entries import with_published
 from diadbench.reports.published.figure_arithmetic import check_results
 from diadbench.reports.published.published_files import load_published
-from diadbench.reports.tables.costs import spent
+from diadbench.reports.tables.costs import evaluation, spent
 from diadbench.reports.tables.cut import cut
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.frame import prepare
@@ -144,7 +145,10 @@ class Source:
 
     @cached_property
     def facts(self) -> pd.DataFrame:
-        """Return one row per cell: names, state, reason, times, memory, versions, and its record in ``cell``."""
+        """Return one row per cell: names, state, reason, times, memory, versions, and its record in ``cell``.
+
+        The record is a fresh one, which reads the cell's files when it is asked: thousands of contents fill gigabytes.
+        """
         keys = ["path", "dataset_label", "method_label", "setting", "seed"]
         printed = self.results.drop_duplicates(keys)[[*keys, "run", "dataset", "method"]]
         names = {row[:5]: row[5:] for row in tuples(printed)}
@@ -155,8 +159,38 @@ class Source:
             if key in names:
                 name, dataset, method = names[key]
                 head = {"run": name, "dataset": dataset, "method": method, "setting": place[2], "seed": place[3]}
-                rows.append({**head, **_facts(cell)})
+                rows.append({**head, **_facts(replace(cell))})
         return pd.DataFrame(rows)
+
+    @cached_property
+    def done(self) -> pd.DataFrame:
+        """Return the rows of :attr:`facts` of finished cells whose protocol is shown."""
+        facts = self.facts
+        if facts.empty:
+            return pd.DataFrame({"dataset": [], "method": [], "seed": [], "cell": []})
+        return facts[(facts["state"] == "done") & facts["protocol"].isin(self.results["protocol"].unique())]
+
+    def kept(self, name: str, kinds: tuple[str, ...] = ()) -> pd.DataFrame:
+        """Return the rows of a CSV that every cell of :attr:`done` may keep; the files are read once for a report.
+
+        Args:
+            name: Name of the file (``decisions.csv``).
+            kinds: Return only the rows with one of these texts in the column ``kind``.
+
+        Returns:
+            The columns of the file, ``dataset``, ``method``, ``seed`` and ``cell``, the cell's row in :attr:`done`;
+            without rows and columns if no cell keeps the file.
+        """
+        if (name, kinds) not in self._kept:
+            texts = rows_of([cell.directory / name for cell in self.done["cell"]], kinds)
+            places = texts.pop("file") if len(texts) else []
+            labels = self.done[["dataset", "method", "seed"]].iloc[places].reset_index(drop=True)
+            self._kept[name, kinds] = texts.assign(**labels, cell=places) if len(texts) else texts
+        return self._kept[name, kinds]
+
+    @cached_property
+    def _kept(self) -> dict[tuple[str, tuple[str, ...]], pd.DataFrame]:
+        return {}
 
     @cached_property
     def methods(self) -> list[str]:
@@ -206,5 +240,8 @@ def _facts(cell: CellRecord) -> dict[str, Any]:
         "identity": clean(status.get("identity") or ""),
         "fingerprint": clean(status.get("fingerprint") or ""),
         "notes": "; ".join(clean(note) for note in status.get("notes") or []),
-        "cell": cell,
+        "evaluation": evaluation(cell),
+        "thresholds_from": clean(status.get("thresholds_from") or ""),
+        "traceback": str(status.get("traceback") or ""),
+        "cell": replace(cell),
     }

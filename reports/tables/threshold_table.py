@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from diadbench.benchmark.records.store import CellRecord
-from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.source import Source
 
@@ -68,11 +66,11 @@ def threshold_rows(source: Source) -> pd.DataFrame:
 
     Rows are in the order of tables; empty if no cell has thresholds, as for cells of earlier versions.
     """
-    found = _read(source, "decisions.csv")
+    found = source.kept("decisions.csv", ("mean", "pooled"))
     if found.empty:
         return pd.DataFrame(columns=["dataset", "method", "level", "rule", "seeds", *(one.key for one in THRESHOLDS)])
     keys = ["dataset", "method", "level", "rule"]
-    found = found.assign(rule=[RULE_WORDS.get(rule, rule) for rule in found["rule"]])
+    found = found.assign(rule=found["rule"].map({rule: RULE_WORDS.get(rule, rule) for rule in found["rule"].unique()}))
     found["level"] = found["level"].map(_LEVELS)
     means = found[found["kind"] == "mean"]
     own, one = (_mean(means[means["scope"] == scope], keys, ["f1"]) for scope in ("own", "one"))
@@ -85,43 +83,27 @@ def threshold_rows(source: Source) -> pd.DataFrame:
 
 def pooled_rows(source: Source) -> pd.DataFrame:
     """Return ``dataset, method, metric, seeds, error`` and the columns of :data:`POOLED`: means over seeds."""
-    found = _read(source, "pooled.csv")
+    found = source.kept("pooled.csv")
     if found.empty:
         return pd.DataFrame(columns=["dataset", "method", "metric", "seeds", "error", *(one.key for one in POOLED)])
-    found["metric"] = [Metric(key, mean=False).text for key in found["metric"]]
+    texts = {key: Metric(key, mean=False).text for key in found["metric"].unique()}
+    found = found.assign(metric=found["metric"].map(texts))
     return _mean(found, ["dataset", "method", "metric"], ["mean", "pooled", "difference", "error"])
 
 
 def threshold_notes(source: Source) -> list[str]:
     """Return notes on the normal images for thresholds, and on the exactness of the pooled figures of pixels."""
-    said = dict.fromkeys(str(cell.status.get("thresholds_from") or "") for cell in _cells(source)["cell"])
-    notes = [f"Thresholds are set on {clean(text)}." for text in said if text]
+    cells = source.done
+    said = cells["thresholds_from"].unique() if len(cells) else []
+    notes = [f"Thresholds are set on {text}." for text in said if text]
     pooled = pooled_rows(source)
     if len(pooled) and pooled["error"].max() > 0:
         notes.append(f"Pixels of all classes as one set: exact to {100 * pooled['error'].max():.1g} points.")
-    missing = sum(not (cell.directory / "decisions.csv").is_file() for cell in _cells(source)["cell"])
+    kept = source.kept("decisions.csv", ("mean", "pooled"))
+    missing = len(cells) - (kept["cell"].nunique() if len(kept) else 0)
     if missing:
         notes.append(f"{missing} cells of an earlier version have tried no thresholds; run them again for these.")
     return notes
-
-
-def _cells(source: Source) -> pd.DataFrame:
-    facts = source.facts
-    if facts.empty:
-        return pd.DataFrame({"cell": []})
-    shown = facts["protocol"].isin(source.results["protocol"].unique())
-    return facts[(facts["state"] == "done") & shown]
-
-
-def _read(source: Source, name: str) -> pd.DataFrame:
-    tables = [pd.DataFrame()]
-    for dataset, method, cell in zip(*(_cells(source).get(key, []) for key in ("dataset", "method", "cell"))):
-        assert isinstance(cell, CellRecord)
-        path = cell.directory / name
-        if path.is_file():
-            table = pd.read_csv(path, dtype={"class": str, "reason": str})
-            tables.append(table.assign(dataset=dataset, method=method, seed=cell.seed))
-    return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
 
 
 def _mean(table: pd.DataFrame, keys: list[str], figures: list[str]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from openpyxl import Workbook
 
-from diadbench.reports.tables.costs import COSTS, cost, cost_notes, evaluation, failures, provenance
+from diadbench.reports.tables.costs import COSTS, cost, cost_notes, failures, provenance
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.rows.result_rows import records
 from diadbench.reports.tables.source import Source
@@ -97,7 +97,7 @@ def write_provenance(book: Workbook, source: Source) -> None:
     ours = ours_of(source.results, source.show)
     for offset, row in enumerate(records(source.facts), line + 1):
         for column, key in enumerate(keys, 1):
-            put(sheet, offset, column, evaluation(row["cell"]) if key == "protocol" else row[key])
+            put(sheet, offset, column, row["evaluation" if key == "protocol" else key])
         put_method(sheet, offset, 2, row["method"], ours)
     finish(sheet, freeze="A2", head_row=line, last_row=line + len(source.facts), last_column=10,
            widths={1: 24, 2: 24, 7: 20, 8: 20, 9: 50, 0: 13})  # fmt: skip

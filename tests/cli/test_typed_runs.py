@@ -11,6 +11,7 @@ import yaml
 from diadbench import datasets
 from diadbench.benchmark.planning.grid import load_grid, parse_grid
 from diadbench.benchmark.planning.plan import make_plan
+from diadbench.benchmark.planning.planned import summary
 from diadbench.benchmark.planning.typed_grid import Typed, typed_grid
 from diadbench.benchmark.records.store import RunDirectory
 from diadbench.cli import main
@@ -181,6 +182,31 @@ def test_only_runs_a_part_and_the_rest_waits() -> None:
     assert len(make_plan(grid, directory, only=["toy"]).pending) == 2
     with pytest.raises(UserError, match=r"--only: unknown method or dataset 'toi'; did you mean toy\?"):
         make_plan(grid, directory, only=["toi"])
+
+
+def test_what_waits_is_not_called_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy, mean = {"dataset": "toy", **TOY}, {"method": "mean-image"}
+    methods = {"a": mean, "b": {"method": "pixel-knn"}}
+    grid = {"methods": methods, "datasets": {"toy": toy, "two": {**toy}}, "name": "x",
+            "threads": 1, "device": "cpu", "image_size": 32, "seeds": [0, 1]}  # fmt: skip
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
+    words = ["run", "grid.yaml", "--out", "r", "--no-report"]
+
+    def said(*more: str) -> str:
+        assert main([*words, *more]) == 0
+        return " ".join("".join(capsys.readouterr()).split())
+
+    assert "r: 2 cells to run, 0 kept, 6 not in --only" in said("--only", "a", "toy", "--dry-run")
+    assert "2 cells to run, 0 kept, 6 not in --only, in r" in said("--only", "a", "toy")
+    again = said("--only", "toy", "--dry-run")
+    assert "r: 2 cells to run, 2 kept, 4 not in --only" in again
+    assert "wait" in again
+    plan = make_plan(load_grid("grid.yaml"), RunDirectory("r"))
+    assert summary(plan.cells, plan.pending[:1]) == "1 cell to run, 2 kept, 5 over the budget"
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump({**grid, "methods": {"c": mean, **methods}}))
+    said("--only", "c", "toy")
+    states = {(cell.dataset, cell.method, cell.seed): cell.state for cell in RunDirectory("r").cells()}
+    assert states["toy", "a", 0] == states["toy", "c", 0] == "done", "a result in its place is no other label's source"
 
 
 def test_a_limit_keeps_both_kinds_and_every_defect() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 from diadbench.common.errors import Skip, UserError
+from diadbench.common.processes import interrupt
 from diadbench.methods.anomalib_models.bridge import bridge
 from diadbench.methods.anomalib_models.names import model_names
 from diadbench.methods.anomalib_models.reasons import reasons
@@ -113,24 +116,60 @@ class Killed(BaseException):
     pass
 
 
-def test_training_goes_on_from_its_last_checkpoint(run: RunContext) -> None:
-    options: dict[str, Any] = {"max_epochs": 3, "batch_size": 8, "n_features": 4, "latent_vec_size": 8}
+def _ganomaly(run: RunContext, minutes: float) -> Any:
+    options: dict[str, Any] = {"max_epochs": 3, "batch_size": 4, "n_features": 4, "latent_vec_size": 8}
+    torch.manual_seed(run.seed)
+    method = bridge("Ganomaly")(**options, checkpoint_minutes=minutes)
+    method.fit(small_train(2), run)  # 16 images: four steps an epoch
+    return method
+
+
+@pytest.mark.parametrize("killed_after", [3, 6, 8])
+def test_training_goes_on_from_its_last_checkpoint(run: RunContext, tmp_path: Path, killed_after: int) -> None:
+    calm = _ganomaly(replace(run, directory=tmp_path / "calm"), 6000.0)
+    assert not list((tmp_path / "calm").glob("*.ckpt")), "nothing is due"
     steps: list[int] = []
 
     def kill(done: int, total: int, what: str) -> None:
         steps.append(done)
-        if len(steps) == 5:
+        if len(steps) == killed_after:
             raise Killed
 
-    run.progress = kill
     with pytest.raises(Killed):
-        bridge("Ganomaly")(**options).fit(small_train(2), run)
+        _ganomaly(replace(run, progress=kill), 0.0)
     after: list[int] = []
-    run.progress = lambda done, total, what: after.append(done)
-    method = bridge("Ganomaly")(**options)
-    method.fit(small_train(2), run)
-    assert len(after) == 2
-    assert torch.isfinite(method.predict(anomalous_images(2, 0)[0]).score).all()
+    stormy = _ganomaly(replace(run, progress=lambda done, total, what: after.append(done)), 0.0)
+    assert len(after) == 12 - killed_after + 1, "the step whose end was not saved is done again, no other"
+    for key, value in calm._model.state_dict().items():
+        assert value.equal(stormy._model.state_dict()[key]), key
+
+
+def test_sigterm_leaves_a_checkpoint_however_long_the_interval(run: RunContext) -> None:
+    interrupt.install()
+
+    def end(done: int, total: int, what: str) -> None:
+        if what == "steps" and not interrupt.is_pending():
+            signal.raise_signal(signal.SIGTERM)
+
+    try:
+        with pytest.raises(interrupt.Terminated):
+            _ganomaly(replace(run, progress=end), 6000.0)
+    finally:
+        interrupt._State.pending = interrupt._State.raised = interrupt._State.installed = False
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    after: list[int] = []
+    _ganomaly(replace(run, progress=lambda done, total, what: after.append(done)), 6000.0)
+    assert len(after) == 11
+
+
+def test_a_model_of_one_pass_says_that_it_writes_no_checkpoint(run: RunContext) -> None:
+    options: dict[str, Any] = {**LITE0, "layers": ["blocks.2", "blocks.4"], "coreset_sampling_ratio": 0.05}
+    bridge("Patchcore")(**options, checkpoint_minutes=0.0).fit(small_train(1, images=4), run)
+    assert "checkpoint_minutes 0 not used: the model passes once over the images" in run.notes
+    assert not list(run.directory.rglob("*.ckpt"))
+    with pytest.raises(UserError, match="checkpoint_minutes is -1"):
+        bridge("Patchcore")(**options, checkpoint_minutes=-1.0)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import weather as storms
 import yaml
@@ -46,12 +48,12 @@ def test_a_few_storms(tmp_path: Path, disk: tuple[Path, bool]) -> None:
     over_local_engine(tmp_path, disk, cells=10, count=6, cheap=True)
 
 
-def start_eight(tmp_path: Path, disk: Path) -> Weather:
-    """Eight cells at once that take a minute; returned when all of them are at work."""
+def start_eight(tmp_path: Path, disk: Path, *lingers: float) -> Weather:
+    """Eight cells at once that take a minute, and after a signal so many seconds to end, by their method."""
     weather = Weather(tmp_path, disk, 10, cheap=True, jobs=8)
     grid = yaml.safe_load(weather.grid.read_text())
-    for method in grid["methods"].values():
-        method["options"]["seconds"] = 60.0
+    for place, method in enumerate(grid["methods"].values()):
+        method["options"] |= {"seconds": 60.0, "lingers": lingers[place] if lingers else 0.0}
     weather.grid.write_text(yaml.safe_dump(grid))
     return weather
 
@@ -98,6 +100,48 @@ def test_sigint_to_eight_cells_is_their_reason(tmp_path: Path, disk: tuple[Path,
         assert states["killed"] == 8
         reasons = {record.status.get("reason", "") for record in RunDirectory(weather.run).cells()}
         assert "ended by SIGINT; the same command goes on from here" in reasons
+    finally:
+        weather.stop()
+
+
+def test_ctrl_c_ends_eight_cells_in_the_time_of_the_slowest(tmp_path: Path, disk: tuple[Path, bool]) -> None:
+    """One after the other they would take 30 seconds."""
+    weather = start_eight(tmp_path, disk[0], 3.0, 5.0)
+    try:
+        runner = weather.start()
+        wait_for_eight(weather)
+        start = time.time()
+        runner.send_signal(signal.SIGINT)
+        assert runner.wait(timeout=120) == 130
+        records = [record for record in RunDirectory(weather.run).cells() if record.state == "killed"]
+        assert sum(record.status["reason"].startswith("ended by ") for record in records) == 8
+        took = sorted(record.status["finished"] - start for record in records)
+        assert took[-1] < 1.5 * 5.0, took
+        assert took[0] > 2.9, "they had something to do"
+    finally:
+        weather.stop()
+
+
+def test_two_runners_while_the_results_are_rebuilt(tmp_path: Path, disk: tuple[Path, bool]) -> None:
+    """One runs everything again, so figures come and go; another helps; a third rebuilds the results all the time."""
+    weather = Weather(tmp_path, disk[0], 10, cheap=True)
+    try:
+        assert weather.start(weather.calm_grid, weather.calm_run).wait(timeout=600) == 0, weather.log.read_text()
+        weather.finish()
+        before = {str(path): path.stat().st_mtime_ns for path in weather.run.glob("cells/*/*/*/*/status.json")}
+        runners = [weather.start(None, None, "--overwrite", "always"), weather.start()]
+        rebuilt = 0
+        while any(runner.poll() is None for runner in runners):
+            shutil.rmtree(weather.run / "results", ignore_errors=True)
+            RunDirectory(weather.run).write_results()
+            assert len(results(weather.run)), "there is a row for each cell, whatever its state"
+            rebuilt += 1
+        assert [runner.returncode for runner in runners] == [0, 0], weather.log.read_text()[-3000:]
+        assert rebuilt > 3
+        assert weather.all_done(), weather.states()
+        after = {str(path): path.stat().st_mtime_ns for path in weather.run.glob("cells/*/*/*/*/status.json")}
+        assert not {path for path, date in after.items() if date == before[path]}, "every cell has run again"
+        pd.testing.assert_frame_equal(results(weather.run), results(weather.calm_run), check_exact=True)
     finally:
         weather.stop()
 

@@ -103,9 +103,9 @@ class Weather:
 
     # -- runners ------------------------------------------------------------------------------------------
 
-    def start(self, grid: Path | None = None, run: Path | None = None) -> subprocess.Popen[bytes]:
+    def start(self, grid: Path | None = None, run: Path | None = None, *more: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", "diadbench", "run", str(grid or self.grid)]
-        command += ["--out", str(run or self.run), "--no-report"]
+        command += ["--out", str(run or self.run), "--no-report", *more]
         with open(self.log, "ab") as log:
             # as from a terminal, so that SIGINT counts; it would be ignored where the tests run in the background
             runner = subprocess.Popen(

@@ -125,7 +125,7 @@ def _dry_run(checked: Any, out: str | None, overwrite: Any, budget: str | None, 
 
     directory = RunDirectory(out if out is not None else Path("runs") / checked.name, must_exist=False)
     plan = make_plan(checked, directory, overwrite, only=only, missing="show")
-    print(plan_title(plan))
+    print(plan_title(plan, budget))
     Console().print(plan_table(plan, budget))
     for place, line in enumerate(plan.missing, 1):
         print(f"({place}) {line}")

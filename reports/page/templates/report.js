@@ -100,8 +100,8 @@
     }
     if (cell.shots.length) {
       const shots = cell.shots.map((shot) => make("div", {}, make("div", { class: "row" },
-        ...shot.images.filter(([, source]) => source).map(([what, source]) => make("img", { src: source, alt: `${what} of ${shot.name}`, title: what }))),
-      make("p", {}, `${shot.kind}, ${shot.defect} (${shot.why}); score ${shot.score}: ${shot.images.filter(([, s]) => s).map(([w]) => w).join(", ")}`)));
+        ...shot.images.map(([what, place]) => make("img", { src: data.pictures[place], alt: `${what} of ${shot.name}`, title: what }))),
+      make("p", {}, `${shot.kind}, ${shot.defect} (${shot.why}); score ${shot.score}: ${shot.images.map(([w]) => w).join(", ")}`)));
       body.append(make("h3", {}, "Images"), make("div", { class: "shots" }, ...shots));
     }
     for (const seed of cell.seeds) {

@@ -34,11 +34,15 @@ if "diadbench.benchmark.cells.worker" in sys.orig_argv or "diadbench" in sys.ori
         scratch = record.directory / "scratch"
         scratch.mkdir(exist_ok=True)
         total = 0
-        for row in range(len(array)):
-            progress(row, len(array), "fit")
-            (scratch / "row").write_text(str(row))
-            time.sleep(options["seconds"] / len(array))
-            total += int(array[row].sum())
+        try:
+            for row in range(len(array)):
+                progress(row, len(array), "fit")
+                (scratch / "row").write_text(str(row))
+                time.sleep(options["seconds"] / len(array))
+                total += int(array[row].sum())
+        except BaseException:
+            time.sleep(options["lingers"])  # as a cell does that still writes a checkpoint
+            raise
         value = (total * (1 + cell["seed"]) * options["scale"]) % 1.0
         from diadbench.common.files import write_text
 
