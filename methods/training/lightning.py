@@ -31,6 +31,7 @@ from diadbench.common.processes.interrupt import Terminated, deferred, is_pendin
 from diadbench.methods.base import Method, RunContext, no_progress
 from diadbench.methods.features.origin import add
 from diadbench.methods.features.weights import load_weights, save_weights
+from diadbench.methods.training import draws
 from diadbench.methods.training.budget import Budget as Budget
 from diadbench.methods.training.budget import Precision as Precision
 from diadbench.methods.training.devices import one_device
@@ -105,7 +106,7 @@ def train_module(
         sync_batchnorm=on_gpu and shares.world > 1,
         gradient_clip_val=budget.clip,
         callbacks=[
-            _SeedEachStep(run.seed, parts),
+            _SeedEachStep(run.seed, parts, shares, order),
             *([WeightShares(shares, order.size, parts)] if shares != Shares() else []),
             Checkpoints(path, budget, parts, keep_frozen=keep_frozen),
             TellPeak(run.directory),
@@ -309,10 +310,13 @@ def add_notes(run: RunContext, shares: Shares) -> None:
 
 
 class _SeedEachStep(pl.Callback):
-    """Start every batch from random states that depend on (seed, batch) alone; each process has its own."""
+    """Start every batch from random states that depend on (seed, batch) alone.
 
-    def __init__(self, seed: int, accumulate: int) -> None:
-        self._seed, self._accumulate = seed, accumulate
+    Each process has its own, but for the numbers that :mod:`diadbench.methods.training.draws` draws for a whole batch.
+    """
+
+    def __init__(self, seed: int, accumulate: int, shares: Shares, order: BatchOrder) -> None:
+        self._seed, self._accumulate, self._shares, self._order = seed, accumulate, shares, order
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         step = trainer.global_step * self._accumulate + batch_idx % self._accumulate
@@ -320,6 +324,13 @@ class _SeedEachStep(pl.Callback):
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002 - augmentations of libraries draw from the global state
         torch.manual_seed(seed)
+        whole, part = divmod(step, self._shares.split)
+        count = self._order.size(whole)
+        draws.begin_batch(mix(self._seed, whole, 0), count, self._shares.rows(count, trainer.global_rank, part))
+
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """End the division of batches, also after an error."""
+        draws.end_training()
 
 
 class _History(pl.Callback):
