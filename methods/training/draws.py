@@ -67,11 +67,11 @@ def normal(like: Tensor, *, dim: int = 0) -> Tensor:
     """Return Gaussian noise of unit variance with shape, type and device of ``like``; ``dim`` counts the images."""
     if _now is None:
         return torch.randn_like(like)
-    shape = [*like.shape]
-    shape[dim] = _now.count
-    whole = like.new_empty(shape)
-    if like.dim() == 4 and like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous():
-        whole = whole.contiguous(memory_format=torch.channels_last)
+    # torch fills memory in its order, which for randn_like is that of the strides of its argument.
+    strides = torch.empty_like(like).stride()
+    order = sorted(range(like.dim()), key=lambda axis: -strides[axis])
+    shape = [_now.count if axis == dim else like.shape[axis] for axis in order]
+    whole = like.new_empty(shape).permute([order.index(axis) for axis in range(like.dim())])
     return _now.own(whole.normal_(generator=_now.generator(like.device)), dim)
 
 
