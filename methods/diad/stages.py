@@ -17,6 +17,7 @@ from diadbench.methods.diad.networks.discriminator import adaptive_weight, discr
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.normalise import normalise
 from diadbench.methods.training import draws
+from diadbench.methods.training.optimizers import Adafactor
 
 OPTIMIZERS = ("adamw", "adamw8bit", "adafactor")
 KL_WEIGHT = 1e-6
@@ -34,7 +35,7 @@ def make_optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float) -> 
         real = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
         return torch.optim.AdamW(parameters, lr=lr, fused=real)  # without temporaries as large as the model
     if name == "adafactor":
-        return torch.optim.Adafactor(parameters, lr=lr)
+        return Adafactor(parameters, lr=lr)
     if name != "adamw8bit":
         raise unknown_name("optimizer of DiAD", name, OPTIMIZERS)
     try:
