@@ -86,6 +86,7 @@ CATALOG: dict[str, Entry] = _entries(
             cite="you2022uniad",
             needs=("pretrained backbone",),
             supports_ddp=True,
+            technical=("cuda_graph",),
         ),
     ),
     (

@@ -1,6 +1,6 @@
 """How long a GPU waits for its host: host time, launches and peak memory of real steps, beside the device's roofline.
 
-    python perf/gpu_idle.py CASE [--gb 80] [--batch N] [--accumulate N] [--no-checkpointing] [--json FILE]
+    python perf/gpu_idle.py CASE [--gb 80] [--batch N] [--accumulate N] [--no-checkpointing] [--no-graph] [--json FILE]
 
 Steps of real size are trained through the project's own code on a GPU, or, where there is none, on the null GPU of
 ``tests/nullgpu``: its kernels do nothing, so the wall time of a step there is the host's time of it. The roofline adds
@@ -14,6 +14,7 @@ import argparse
 import collections
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,8 +46,11 @@ def options() -> argparse.Namespace:
     parser.add_argument("--accumulate", type=int, default=1)
     parser.add_argument("--no-checkpointing", dest="checkpointing", action="store_false")
     parser.add_argument("--no-roofline", dest="roofline", action="store_false")
+    parser.add_argument("--no-graph", dest="graph", action="store_false", help="UniAD's steps without a CUDA graph")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--precision", default="bf16-mixed", help="of DiAD's training")
+    parser.add_argument("--optimizer", default="adamw", choices=("adamw", "adafactor"), help="of DiAD's training")
+    parser.add_argument("--frozen-float32", action="store_true", help="DiAD's frozen half in float32")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -126,6 +130,8 @@ class Steps:
 
     def __init__(self) -> None:
         self.marks: list[dict[str, float]] = []
+        #: Bytes that are allocated between two steps: weights, the optimiser's moments, gradients that are kept.
+        self.standing = 0
 
     def mark(self) -> None:
         """Begin a step."""
@@ -144,13 +150,16 @@ class Steps:
         return (self.marks[-1][key] - self.marks[1][key]) / (len(self.marks) - 2)
 
 
-def trained(module: Any, data: Any, run: Any, budget: Any, fetch: Any, chosen: argparse.Namespace) -> dict[str, Any]:
-    """Train some steps for host time and launches, then one under the roofline's mode."""
+def trained(
+    module: Any, data: Any, run: Any, budget: Any, fetch: Any, chosen: argparse.Namespace, *, warm: int = 0
+) -> dict[str, Any]:
+    """Train some steps for host time and launches, then one under the roofline's mode; ``warm`` steps precede them."""
     import lightning.pytorch as pl
     import torch
 
     from diadbench.methods.training import callbacks
     from diadbench.methods.training import lightning as ours
+    from diadbench.methods.training.saving import Checkpoints
 
     steps, roof = Steps(), Roofline()
     parts = budget.accumulate
@@ -159,22 +168,22 @@ def trained(module: Any, data: Any, run: Any, budget: Any, fetch: Any, chosen: a
         mode: Any = None
 
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
-            if batch_idx % parts == 0 and trainer.global_step < chosen.steps + 2:
+            steps.standing = torch.cuda.memory_allocated()
+            if batch_idx % parts == 0 and warm <= trainer.global_step < warm + chosen.steps + 2:
                 steps.mark()
-            if chosen.roofline and batch_idx == parts * (chosen.steps + 2):
+            if chosen.roofline and batch_idx == parts * (warm + chosen.steps + 2):
+                if hasattr(module, "wants_graph"):
+                    module.stop_replaying()  # the mode sees the operations of a step, not the kernels of a graph
                 self.mode = roof.mode()
                 self.mode.__enter__()
 
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            if self.mode is not None and batch_idx + 1 == parts * (chosen.steps + 3):
+            if self.mode is not None and batch_idx + 1 == parts * (warm + chosen.steps + 3):
                 self.mode.__exit__(None, None, None)
                 self.mode = None
 
-    class NoSave(ours.Checkpoints):
-        def _save(self, trainer: Any, *, wait: bool = False) -> None:
-            """The file of a real size is not what is measured."""
-
-    ours.Checkpoints, callbacks.HISTORY_POINTS = NoSave, 1  # type: ignore[misc]
+    Checkpoints.written = False  # the file of a real size is not what is measured
+    callbacks.HISTORY_POINTS = 1
     seeds = callbacks.SeedEachStep
     watch = Watch()
     start = seeds.on_train_batch_start
@@ -187,11 +196,22 @@ def trained(module: Any, data: Any, run: Any, budget: Any, fetch: Any, chosen: a
     def ended(self: Any, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
         end(self, trainer, module, outputs, batch, index)
         watch.on_train_batch_end(trainer, module, outputs, batch, index)
+        if index + 1 == parts * (warm + chosen.steps + 2 + chosen.roofline):
+            told(measured(steps, roof), chosen)
+            shutil.rmtree(run.directory.parent)
+            os._exit(0)  # the end of a training copies weights and moments to the CPU
 
     seeds.on_train_batch_start, callbacks.Progress.on_train_batch_end = began, ended  # type: ignore[method-assign]
     torch.cuda.reset_peak_memory_stats()
     ours.train_module(module, data, run, budget, fetch=fetch)
-    return measured(steps, roof)
+    raise AssertionError("the training ended before it was measured")
+
+
+def told(found: dict[str, Any], chosen: argparse.Namespace) -> None:
+    """Print what was found, and write it to the file that was asked for."""
+    print(json.dumps(found), f"({time.process_time():.0f} CPU s)", flush=True)
+    if chosen.json:
+        chosen.json.write_text(json.dumps({chosen.case: found}), encoding="utf-8")
 
 
 def predicted(method: Any, images: Any, chosen: argparse.Namespace) -> dict[str, Any]:
@@ -220,11 +240,13 @@ def measured(steps: Steps, roof: Roofline) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(),
         "host_ms": round(1e3 * steps.least("cpu"), 2),
         "launches": steps.mean("launches"),
+        **({"kernels_in_graphs": graphed} if (graphed := steps.mean("graph_launches")) else {}),
         "synchronisations": steps.mean("syncs"),
         "tflop": {kind: round(count / 1e12, 4) for kind, count in roof.flops.items() if count},
         "gb_moved": round(roof.bytes / 1e9, 2),
         "roofline_ms": {card: round(1e3 * seconds, 2) for card, seconds in roof.seconds.items()},
-        "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2),
+        "standing_gib": round(steps.standing / 2**30, 3),
+        "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3),
     }
 
 
@@ -277,28 +299,29 @@ def diad(chosen: argparse.Namespace, root: Path) -> dict[str, Any]:
         model.enable_checkpointing()
     budget = Budget(chosen.steps + 3, batch, chosen.accumulate, precision=chosen.precision)
     half = torch.float16 if stands_in() else torch.bfloat16
-    with reduced_memory(model, dtype=torch.float32 if "32" in chosen.precision else half, without_autoencoder=True):
+    frozen = torch.float32 if chosen.frozen_float32 or "32" in chosen.precision else half
+    with reduced_memory(model, dtype=frozen, without_autoencoder=True):
         torch.cuda.empty_cache()
-        found = trained(DiffusionStage(model, "adamw", 1e-5, 0), data, run, budget, fetch, chosen)
-        print(json.dumps(found), flush=True)
-        if chosen.json:
-            chosen.json.write_text(json.dumps({chosen.case: found}), encoding="utf-8")
-        os._exit(0)  # what follows would move the model back
+        return trained(DiffusionStage(model, chosen.optimizer, 1e-5, 0), data, run, budget, fetch, chosen)
 
 
 def uniad(chosen: argparse.Namespace, root: Path) -> dict[str, Any]:
     """The authors' UniAD at 224 pixels."""
     import torch
 
+    from diadbench.methods.training.cuda_graph import WARM_UP
     from diadbench.methods.uniad.method import UniAD
 
-    method = UniAD(backbone="tf_efficientnet_b4", weights="random", steps=chosen.steps + 3)
+    warm = WARM_UP + 1 if chosen.graph else 0
+    method = UniAD(
+        backbone="tf_efficientnet_b4", weights="random", steps=warm + chosen.steps + 3, cuda_graph=chosen.graph
+    )
     run, data = context(224, root), made_up(64, 224)
     budget = method.settings.budget(len(data), **method._trainer_options)
     module = method.build(run)
     fetch = method.fetch(data, run)
     if chosen.case == "uniad":
-        return trained(module, data, run, budget, fetch, chosen)
+        return trained(module, data, run, budget, fetch, chosen, warm=warm)
     method.keep(module, run)
     return predicted(method, torch.rand(chosen.batch or 8, 3, 224, 224), chosen)
 
@@ -370,12 +393,9 @@ def main() -> None:
 
         MixedPrecision.autocast_context_manager = lambda self: torch.autocast("cuda", torch.float16)  # type: ignore[method-assign,assignment]
         torch.bfloat16 = torch.float16
-    start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="gpu-idle-") as root:
         found = {"diad": diad, "uniad": uniad, "draem": draem, "patchcore": patchcore}[method](chosen, Path(root))
-    print(json.dumps(found), f"({time.perf_counter() - start:.0f} s)", flush=True)
-    if chosen.json:
-        chosen.json.write_text(json.dumps({chosen.case: found}), encoding="utf-8")
+    told(found, chosen)
 
 
 if __name__ == "__main__":

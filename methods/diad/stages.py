@@ -16,6 +16,8 @@ from diadbench.methods.diad.diffusion import LEVELS
 from diadbench.methods.diad.networks.discriminator import adaptive_weight, discriminator_loss, generator_loss, patch_gan
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.reconstruct import normalise
+from diadbench.methods.training import draws
+from diadbench.methods.training.optimizers import Adafactor
 
 OPTIMIZERS = ("adamw", "adamw8bit", "adafactor")
 KL_WEIGHT = 1e-6
@@ -33,7 +35,7 @@ def make_optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float) -> 
         real = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
         return torch.optim.AdamW(parameters, lr=lr, fused=real)  # without temporaries as large as the model
     if name == "adafactor":
-        return torch.optim.Adafactor(parameters, lr=lr)
+        return Adafactor(parameters, lr=lr)
     if name != "adamw8bit":
         raise unknown_name("optimizer of DiAD", name, OPTIMIZERS)
     try:
@@ -107,7 +109,7 @@ class AutoencoderStage(_Stage):
         """Return the loss of a batch of images in [0,1]."""
         images = normalise(batch["image"])
         mean, logvar = (each.float() for each in self.model.encode(images))
-        z = self.model.sample_latent(mean, logvar, torch.randn_like(mean))
+        z = self.model.sample_latent(mean, logvar, draws.normal(mean))
         output = self.model.decode(z).float()  # Sums over an image exceed the range of half precision.
         pixels = (images - output).abs()
         l1 = pixels.sum() / len(images)
@@ -169,9 +171,9 @@ class DiffusionStage(_Stage):
         else:
             with torch.no_grad():
                 mean, logvar = self.model.encode(images)
-        z = self.model.sample_latent(mean, logvar, torch.randn_like(mean))
-        t = torch.randint(self._levels, (len(z),), device=z.device)
-        return self.model.loss(z, images, torch.randn_like(z), t)
+        z = self.model.sample_latent(mean, logvar, draws.normal(mean))
+        t = draws.integers(self._levels, len(z), z.device)
+        return self.model.loss(z, images, draws.normal(z), t)
 
 
 def find_lpips() -> nn.Module | None:

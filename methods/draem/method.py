@@ -18,6 +18,7 @@ from diadbench.methods.draem.networks import MULTIPLE, Reconstructor, Segmenter,
 from diadbench.methods.draem.painting import ImagesWithTextures, draw, paint
 from diadbench.methods.draem.synthesis import Pairs, corrupt_batch
 from diadbench.methods.draem.textures import PROCEDURAL_NOTE, FolderTextures, ProceduralTextures, Source
+from diadbench.methods.training import draws
 from diadbench.methods.training.feeding import Fetch, ImagesAlone
 from diadbench.methods.training.lightning import Budget, LightningMethod, Precision, Stages
 from diadbench.methods.training.optimizers import can_fuse
@@ -167,7 +168,7 @@ class _Module(pl.LightningModule):
     def training_step(self, batch: Tensor | dict[str, Tensor], batch_idx: int) -> Tensor:
         """Paint anomalies into clean images; return the sum of the three losses."""
         # The trainer sets the step's random state; everything painted follows from this one draw.
-        seed = int(torch.randint(2**62, ()))
+        seed = draws.number(2**62)
         with torch.autocast(self.device.type, enabled=False):  # Coordinates don't fit half precision.
             pairs = self.pairs(batch, seed)
         reconstruction = self.reconstructor(pairs.corrupted)
@@ -182,9 +183,9 @@ class _Module(pl.LightningModule):
         """Paint anomalies: on the CPU into images ``(B,3,H,W)``, on a GPU also from given textures."""
         assert self.source is not None
         if isinstance(batch, Tensor):
-            return corrupt_batch(batch, self.source, Generator().manual_seed(seed))
+            return corrupt_batch(batch, self.source, Generator().manual_seed(seed), draws.rows(len(batch)))
         pieces = isinstance(self.source, ProceduralTextures)
-        return paint(batch["image"], batch["texture"], draw(seed, len(batch["image"])), pieces=pieces)
+        return paint(batch["image"], batch["texture"], draw(seed, draws.rows(len(batch["image"]))), pieces=pieces)
 
     def count(self, mask: Tensor) -> None:
         """Count the painted pixels of a batch ``(B,1,H,W)``.

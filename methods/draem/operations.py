@@ -42,16 +42,26 @@ def augmented(textures: Tensor, chosen: NDArray[np.int64], drawn: NDArray[np.flo
     return textures.index_select(0, sent(at, textures.device))
 
 
-def rotated(images: Tensor, angles: Tensor) -> Tensor:
-    """Rotate each of ``(B,C,H,W)`` about its centre by its angle (radians), bilinearly; corners become zero."""
-    height, width = images.shape[2:]
-    cos, sin, none = angles.cos(), angles.sin(), torch.zeros_like(angles)
-    matrix = torch.stack([cos, sin * (-height / width), none, sin * (width / height), cos, none], 1)
-    return resampled(images, matrix.view(-1, 2, 3))
+def turning(angles: NDArray[np.floating[Any]], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the matrices ``(B,6)`` for :func:`resampled` that rotate images of a size about their centre (radians)."""
+    height, width = size
+    cos, sin, none = np.cos(angles), np.sin(angles), np.zeros_like(angles)
+    return np.stack([cos, sin * (-height / width), none, sin * (width / height), cos, none], 1).astype(np.float32)
+
+
+def cutting(
+    top: NDArray[np.float32], left: NDArray[np.float32], height: NDArray[np.float32], width: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the matrices ``(B,6)`` for :func:`resampled` that enlarge pieces, given as shares of the image's sides."""
+    none = np.zeros_like(top)
+    return np.stack([width, none, 2 * left + width - 1, none, height, 2 * top + height - 1], 1)
 
 
 def resampled(images: Tensor, matrix: Tensor, *, padding: str = "zeros") -> Tensor:
-    """Sample each of ``(B,C,H,W)`` bilinearly at the positions of its matrix ``(B,2,3)``, from -1 to 1 along a side."""
+    """Sample each of ``(B,C,H,W)`` bilinearly at the positions of its matrix ``(B,2,3)``, from -1 to 1 along a side.
+
+    With zeros as padding, what lies outside becomes zero.
+    """
     height, width = images.shape[2:]
     grid = (_places((height, width), images.device) @ matrix.transpose(1, 2)).view(-1, height, width, 2)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
@@ -141,8 +151,8 @@ def _equalize(x: Tensor, v: NDArray[np.float32]) -> Tensor:
 
 
 def _rotate(x: Tensor, v: NDArray[np.float32]) -> Tensor:
-    radians = sent(((-45 + 90 * v[:, 0]) * math.pi / 180).astype(np.float32), x.device)
-    return rotated(x, radians)
+    matrices = turning((-45 + 90 * v[:, 0]) * math.pi / 180, (x.shape[2], x.shape[3]))
+    return resampled(x, sent(matrices, x.device).view(-1, 2, 3))
 
 
 #: Each function maps textures ``(B,3,H,W)`` and numbers ``(B,4)`` in [0,1) to textures.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +50,16 @@ def corrupt(image: Tensor, source: Source, generator: Generator) -> tuple[Tensor
     return image, blend(image, texture, mask, uniform(0, 0.8, generator)), mask
 
 
-def corrupt_batch(images: Tensor, source: Source, generator: Generator) -> Pairs:
-    """Corrupt ``float32 (B,3,H,W)`` images on the CPU, one after another from one generator."""
-    clean, corrupted, mask = zip(*(corrupt(image, source, generator) for image in images), strict=True)
+def corrupt_batch(images: Tensor, source: Source, generator: Generator, rows: Sequence[int] | None = None) -> Pairs:
+    """Corrupt ``float32 (B,3,H,W)`` images on the CPU, one after another from one generator.
+
+    Args:
+        images: The images.
+        source: Textures.
+        generator: All randomness.
+        rows: Positions of the images in the batch that they are a share of; the numbers of the others are drawn too.
+    """
+    at = {row: place for place, row in enumerate(range(len(images)) if rows is None else rows)}
+    drawn = {row: corrupt(images[at.get(row, 0)], source, generator) for row in range(max(at) + 1)}
+    clean, corrupted, mask = zip(*(drawn[row] for row in at), strict=True)
     return Pairs(torch.stack(clean), torch.stack(corrupted), torch.stack(mask))

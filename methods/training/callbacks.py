@@ -14,26 +14,38 @@ import torch
 
 from diadbench.common.files import write_with
 from diadbench.methods.base import RunContext, no_progress
+from diadbench.methods.training import draws
 from diadbench.methods.training.budget import Budget
-from diadbench.methods.training.feeding import mix
+from diadbench.methods.training.feeding import BatchOrder, mix
+from diadbench.methods.training.sharing import Shares
 
 #: Approximate number of points of a training curve.
 HISTORY_POINTS = 500
 
 
 class SeedEachStep(pl.Callback):
-    """Start every batch from random states that depend on (seed, batch) alone; each process has its own."""
+    """Start every batch from random states that depend on (seed, batch) alone.
 
-    def __init__(self, seed: int, accumulate: int) -> None:
-        self._seed, self._accumulate = seed, accumulate
+    Each process has its own, but for the numbers that :mod:`diadbench.methods.training.draws` draws for a whole batch.
+    """
+
+    def __init__(self, seed: int, accumulate: int, shares: Shares, order: BatchOrder) -> None:
+        self._seed, self._accumulate, self._shares, self._order = seed, accumulate, shares, order
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        """Seed Python, NumPy and torch."""
+        """Seed Python, NumPy, torch and the numbers of a whole batch."""
         step = trainer.global_step * self._accumulate + batch_idx % self._accumulate
         seed = mix(self._seed, step, trainer.global_rank)
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002 - augmentations of libraries draw from the global state
         torch.manual_seed(seed)
+        whole, part = divmod(step, self._shares.split)
+        count = self._order.size(whole)
+        draws.begin_batch(mix(self._seed, whole, 0), count, self._shares.rows(count, trainer.global_rank, part))
+
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """End the division of batches, also after an error."""
+        draws.end_training()
 
 
 class History(pl.Callback):

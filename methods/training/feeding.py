@@ -41,6 +41,14 @@ class TwoPartFetch(Protocol):
         """Return the batch of positions ``int64 (B,)``."""
 
 
+@runtime_checkable
+class PlacedFetch(TwoPartFetch, Protocol):
+    """A fetch with random choices, which depend on an image's batch and its position in it alone."""
+
+    def read_at(self, indices: Tensor, batch: int, rows: tuple[int, ...]) -> Any:
+        """Return what :meth:`read` returns, for images that are these ``rows`` of a batch."""
+
+
 class BatchOrder:
     """The images of batch ``i`` as a function of (seed, i) alone. Each epoch is a permutation of all images.
 
@@ -141,13 +149,18 @@ class _Items(torch.utils.data.Dataset[Any]):
     """Part ``i`` of a process's batches, as a map-style dataset whose items are whole batches."""
 
     order: BatchOrder
-    read: Callable[[Tensor], Any]
+    read: Callable[..., Any]
     shares: Shares
     rank: int
+    #: Whether ``read`` is that of a :class:`PlacedFetch`.
+    placed: bool = False
 
     def __getitem__(self, number: int) -> Any:
         batch, part = divmod(number, self.shares.split)
-        return self.read(self.shares.of(self.order(batch), self.rank, part))
+        indices = self.order(batch)
+        mine = self.shares.of(indices, self.rank, part)
+        at = (batch, self.shares.rows(len(indices), self.rank, part)) if self.placed else ()
+        return self.read(mine, *at)
 
 
 class Feeder:
@@ -177,12 +190,13 @@ class Feeder:
         if not isinstance(fetch, TwoPartFetch):
             yield from sent_ahead(self._loader(fetch, rank), device)
             return
-        for batch in sent_ahead(self._loader(fetch.read, rank), device):
+        read = fetch.read_at if isinstance(fetch, PlacedFetch) else fetch.read
+        for batch in sent_ahead(self._loader(read, rank), device):
             yield fetch.finish(batch)
 
-    def _loader(self, read: Callable[[Tensor], Any], rank: int) -> Iterator[Any]:
+    def _loader(self, read: Callable[..., Any], rank: int) -> Iterator[Any]:
         """Read batches in workers into pinned memory."""
-        items = _Items(self._order, read, self._shares, rank)
+        items = _Items(self._order, read, self._shares, rank, placed=isinstance(self._fetch, PlacedFetch))
         workers = 0 if getattr(self._fetch, "on_device", False) else WORKERS
         loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
             items,

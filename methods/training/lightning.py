@@ -98,7 +98,7 @@ def train_module(
         sync_batchnorm=on_gpu and shares.world > 1,
         gradient_clip_val=budget.clip,
         callbacks=[
-            SeedEachStep(run.seed, parts),
+            SeedEachStep(run.seed, parts, shares, order),
             *([WeightShares(shares, order.size, parts)] if shares != Shares() else []),
             Checkpoints(path, budget.checkpoint_minutes, parts, keep_frozen=keep_frozen),
             TellPeak(run.directory),

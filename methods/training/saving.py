@@ -148,8 +148,12 @@ class Checkpoints(pl.Callback):
         return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Save the end of the training, and wait until it is on disk."""
+        """Save the end of the training, and wait until it is on disk.
+
+        The moments are dropped then: Lightning would copy them to the CPU's memory (7 GB for DiAD at full size).
+        """
         self._save(trainer, wait=True)
+        trainer.optimizers = []
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Leave out untrained parameters, if the module has them anyway."""

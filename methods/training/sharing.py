@@ -46,6 +46,10 @@ class Shares:
         mine = indices[rank :: self.world][part :: self.split]
         return mine if len(mine) else indices[:1]
 
+    def rows(self, count: int, rank: int, part: int) -> tuple[int, ...]:
+        """Return the positions in a batch of ``count`` images that :meth:`of` takes."""
+        return tuple(self.of(torch.arange(count), rank, part).tolist())
+
     def weight(self, count: int, rank: int, part: int) -> float:
         """Return the factor on the mean loss of a share, for a batch of ``count`` images; 1 if all shares are equal."""
         mine = len(range(count)[rank :: self.world][part :: self.split])
@@ -56,13 +60,13 @@ class Shares:
         found = []
         if self.world > 1:
             found.append(
-                f"trained on {self.world} devices that share each batch: same images a step as on one device, other "
-                "random numbers (noise, dropout), sums in another order"
+                f"trained on {self.world} devices that share each batch: same images and noise a step as on one "
+                "device, other dropout, sums in another order"
             )
         if self.split > 1:
             found.append(
                 f"training batches divided into {self.split} parts after a try was out of memory: same images a step, "
-                "other random numbers; batch norms see the parts"
+                "same noise, other dropout; batch norms see the parts"
             )
         return found
 

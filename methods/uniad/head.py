@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diadbench.common.errors import UserError
+from diadbench.methods.training import draws
 
 Activation = Literal["relu", "gelu"]
 PositionKind = Literal["learned", "sine"]
@@ -292,9 +293,8 @@ class UniADHead(nn.Module):
 
     def _jittered(self, tokens: Tensor) -> Tensor:
         """Jitter the tokens; one draw decides for the whole batch, as in the authors' code."""
-        if self.config.jitter_prob < 1 and torch.rand(()).item() > self.config.jitter_prob:
+        if self.config.jitter_prob < 1 and draws.share() > self.config.jitter_prob:
             return tokens
-        noise = torch.randn(
-            tokens.shape, device=tokens.device, dtype=tokens.dtype
-        )  # randn_like would use the strides of its argument
+        # Contiguous, because noise is drawn in the order of its memory.
+        noise = draws.normal(torch.empty(tokens.shape, device=tokens.device, dtype=tokens.dtype), dim=1)
         return jitter(tokens, noise, self.config.jitter_scale)

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.feature_cache import build_cache
 from diadbench.methods.features.origin import add, notes_of
 from diadbench.methods.features.resident import features_for
+from diadbench.methods.training.cuda_graph import GraphedModule
 from diadbench.methods.training.feeding import Fetch, ImagesAlone
 from diadbench.methods.training.lightning import Budget, LightningMethod, Precision, Stage, Stages, count_parameters
 from diadbench.methods.training.optimizers import can_fuse_on_gpu
@@ -79,6 +79,8 @@ class UniAD(LightningMethod["_Module"]):
         cache: Extract the training images' features once, in half precision, and train from these.
         precision: Lightning's precision.
         accumulate: Forward passes to a step.
+        cuda_graph: On one GPU, replay the whole training step as one CUDA graph: same kernels, same random numbers, and
+            one call of the host instead of several hundred. ``extras`` say whether it was done, or why not.
         checkpoint_minutes: Minutes between checkpoints of the training.
     """
 
@@ -119,6 +121,7 @@ class UniAD(LightningMethod["_Module"]):
         cache: bool = True,
         precision: Precision = "32-true",
         accumulate: int = 1,
+        cuda_graph: bool = True,
         checkpoint_minutes: float = 5.0,
     ) -> None:
         is_efficientnet = backbone.startswith("tf_efficientnet_b")
@@ -153,7 +156,7 @@ class UniAD(LightningMethod["_Module"]):
         if hidden % (2 * heads):
             raise UserError(f"uniad: hidden must be a multiple of 2 * heads, found {hidden} and {heads}")
         self._backbone_options: dict[str, Any] = {"name": backbone, "weights": weights, "out_indices": tuple(layers)}
-        self._checkpoint, self._score, self._cache = checkpoint, score, cache
+        self._checkpoint, self._score, self._cache, self._cuda_graph = checkpoint, score, cache, cuda_graph
         self._trainer_options: dict[str, Any] = {
             "precision": precision,
             "accumulate": accumulate,
@@ -178,6 +181,8 @@ class UniAD(LightningMethod["_Module"]):
         if self._checkpoint is None:
             yield Stage(module, budget, fetch=self.fetch(train, run))
             run.extras.update(steps=budget.steps, loss=module.last_loss.item())
+            if run.device.type == "cuda":  # processes of several devices have modules of their own
+                run.extras["cuda_graph"] = module.graph_said or "several devices train together"
         else:
             add(run.notes, notes_of(None, Path(self._checkpoint).name, run))
             run.extras["checkpoint"] = str(self.report)
@@ -234,7 +239,13 @@ class UniAD(LightningMethod["_Module"]):
         if self._checkpoint is not None:
             backbone, self.report = load_checkpoint(self._checkpoint, head, self.backbone)
             self.backbone = backbone.to(run.device)
-        return _Module(head, self.settings, self._features, precision=self._trainer_options["precision"])
+        return _Module(
+            head,
+            self.settings,
+            self._features,
+            precision=self._trainer_options["precision"],
+            wants_graph=self._cuda_graph,
+        )
 
     def _make_backbone(self, run: RunContext, *, trained_before: bool) -> Backbone:
         options = dict(self._backbone_options)
@@ -280,10 +291,8 @@ class UniAD(LightningMethod["_Module"]):
         return features_for(cache, run.device, run.devices)
 
 
-class _Module(pl.LightningModule):
+class _Module(GraphedModule):
     """The training of the head; a batch is aligned features, or images (of three channels)."""
-
-    last_loss: Tensor
 
     def __init__(
         self,
@@ -292,19 +301,22 @@ class _Module(pl.LightningModule):
         features: Callable[[Tensor], Tensor],
         steps: int = 1,
         precision: str = "32-true",
+        *,
+        wants_graph: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(wants_graph=wants_graph)
         self.head, self.settings, self.steps, self.precision = head, settings, steps, precision
         self.features = features
-        self.register_buffer("last_loss", torch.zeros(()))
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+    def loss(self, batch: Tensor) -> Tensor:
         """Return the mean squared error to the features before the jitter."""
         target = self.features(batch) if batch.shape[1] == 3 else batch
-        loss = feature_loss(self.head(target).feature_rec, target)
-        self.log("loss", loss)
-        self.last_loss = loss.detach()
-        return loss
+        return feature_loss(self.head(target).feature_rec, target)
+
+    def no_graph(self) -> str:
+        """Return why there is no graph; the host decides step by step which are jittered if not all are."""
+        drawn = 0 < self.head.config.jitter_prob < 1 and self.head.config.jitter_scale > 0
+        return super().no_graph() or ("jitter_prob is decided step by step" if drawn else "")
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with one decrease of the learning rate to a tenth."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from diadbench.methods.draem import operations
 from diadbench.methods.draem.losses import draem_loss
 from diadbench.methods.draem.method import _Module
-from diadbench.methods.draem.operations import rotated
+from diadbench.methods.draem.operations import resampled, turning
 from diadbench.methods.draem.painting import CELLS, GRID, draw, paint, perlin
 from diadbench.methods.draem.perlin import perlin_from
 from diadbench.methods.draem.synthesis import corrupt_batch
@@ -37,26 +37,26 @@ def test_perlin_noise_is_the_same_function() -> None:
 
 def test_a_quarter_turn_is_a_quarter_turn() -> None:
     image = images(2)
-    turned = rotated(image, torch.tensor([torch.pi / 2, 0.0]))
+    turned = resampled(image, torch.from_numpy(turning(np.array([np.pi / 2, 0.0]), SIZE)).view(-1, 2, 3))
     torch.testing.assert_close(turned[1], image[1], rtol=0, atol=1e-5)
     assert min(float((turned[0] - image[0].rot90(k, (1, 2))).abs().max()) for k in (1, 3)) < 1e-3
 
 
 def test_pairs_differ_under_the_mask_only_and_the_seed_decides() -> None:
     clean = images(64)
-    pairs = paint(clean, images(64, 1), draw(3, 64), pieces=True)
+    pairs = paint(clean, images(64, 1), draw(3, range(64)), pieces=True)
     same = pairs.mask.expand_as(clean) == 0
     assert torch.equal(pairs.corrupted[same], pairs.clean[same])
-    again = paint(clean, images(64, 1), draw(3, 64), pieces=True)
+    again = paint(clean, images(64, 1), draw(3, range(64)), pieces=True)
     assert torch.equal(again.corrupted, pairs.corrupted)
-    assert not torch.equal(paint(clean, images(64, 1), draw(4, 64), pieces=True).corrupted, pairs.corrupted)
+    assert not torch.equal(paint(clean, images(64, 1), draw(4, range(64)), pieces=True).corrupted, pairs.corrupted)
 
 
 def test_the_distribution_is_the_cpus() -> None:
     clean, count = images(600), 600
     source = ProceduralTextures(lambda i: clean[i], count)
     cpu = corrupt_batch(clean, source, torch.Generator().manual_seed(0))
-    gpu = paint(clean, clean.flip(0), draw(0, count), pieces=True)
+    gpu = paint(clean, clean.flip(0), draw(0, range(count)), pieces=True)
 
     def facts(pairs: object) -> list[float]:
         mask, change = pairs.mask, (pairs.corrupted - pairs.clean).abs()  # type: ignore[attr-defined]

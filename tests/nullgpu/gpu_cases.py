@@ -29,17 +29,20 @@ def context(size: int, device: str = "cuda", **more: Any) -> RunContext:
     return RunContext(0, torch.device(device), (size, size), names, root / "run", root / "cache", **more)
 
 
-def mark_steps(recorder: Recorder) -> None:
-    """Begin a time of the phase ``step`` at each batch that is trained on, and end it before the training's end."""
+def mark_steps(recorder: Recorder, warm: int = 0) -> None:
+    """Begin a time of the phase ``step`` at each batch that is trained on, and end it before the training's end.
+
+    The first ``warm`` batches are another phase: they capture graphs.
+    """
     from diadbench.methods.training import callbacks
     from diadbench.methods.training.saving import Checkpoints
 
     callbacks.HISTORY_POINTS = 1  # the points of the curves are rare in a real training, and each waits for its value
     begin, end = callbacks.SeedEachStep.on_train_batch_start, Checkpoints.on_train_end
 
-    def marked(self: Any, *args: Any) -> None:
-        recorder.step("step")
-        begin(self, *args)
+    def marked(self: Any, trainer: Any, *args: Any) -> None:
+        recorder.step("step" if trainer.global_step >= warm else "first steps")
+        begin(self, trainer, *args)
 
     def ended(self: Any, *args: Any) -> None:
         recorder.step("end of training")
@@ -57,6 +60,7 @@ def method(
     images: int = 8,
     batch: int = 4,
     operations: bool = True,
+    warm: int = 0,
 ) -> None:
     """Fit, save, predict, load and predict images that lie on the CPU."""
     from diadbench.methods.authoring.small_data import normal_images, small_train
@@ -66,7 +70,7 @@ def method(
     run, test = context(size), normal_images(batch, 0, size=size, seed=3)
     train = small_train(2, images=images, size=size)
     with recorder.on(operations=operations):
-        mark_steps(recorder)
+        mark_steps(recorder, warm)
         one = cls(**options)
         recorder.step("fit")
         one.fit(train, run)
@@ -80,7 +84,12 @@ def method(
         kept = again.predict(test)
         recorder.step("end")
     devices = [[value.device.type for value in (each.anomaly_map, each.score)] for each in (found, kept)]
-    recorder.facts |= {"devices": devices, "shape": list(found.anomaly_map.shape), "notes": run.notes}
+    recorder.facts |= {
+        "devices": devices,
+        "shape": list(found.anomaly_map.shape),
+        "notes": run.notes,
+        "extras": run.extras,
+    }
 
 
 def trained(

@@ -16,7 +16,13 @@ DIAD: dict[str, Any] = {
     "backbone_weights": "random",
     "checkpointing": False,
 }
-UNIAD: dict[str, Any] = {"backbone": "tf_efficientnet_b4", "weights": "random", "steps": 4, "neighbor_size": 3}
+UNIAD: dict[str, Any] = {
+    "backbone": "tf_efficientnet_b4",
+    "weights": "random",
+    "steps": 4,
+    "neighbor_size": 3,
+    "lr_drop": 1.0,  # another learning rate is another graph
+}
 DRAEM: dict[str, Any] = {"steps": 4, "width": 16, "batch_size": 8}
 LITE: dict[str, Any] = {"backbone": "resnet18", "weights": "random"}
 #: name -> (method, options, image size)

@@ -40,6 +40,7 @@ VIEWS = (
 NAMES = (
     *("launches", "syncs", "h2d", "h2d_bytes", "d2h", "d2h_bytes", "d2d", "d2d_bytes", "mallocs", "frees", "memsets"),
     *("gemms", "convs", "allreduces", "h2d_pinned", "in_use", "peak", "event_syncs", "stream_queries"),
+    *("graphs", "graph_launches"),
 )
 
 

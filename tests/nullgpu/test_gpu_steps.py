@@ -9,7 +9,9 @@ from gpu_options import METHODS
 from gpu_stand_in import is_real, run_case
 
 #: Most kernels of a step at these small sizes: their number is the full size's but for DiAD, which has fewer blocks.
-LAUNCHES = {"diad": 7600, "uniad": 800, "draem": 850}
+LAUNCHES = {"diad": 7600, "uniad": 20, "draem": 800}
+#: Steps before the steady ones: three without a graph, and the one that captures it.
+WARM = {"uniad": 4}
 #: Most elements of a tensor that a step may make on the CPU: batches are read by workers.
 CPU_ELEMENTS = 100_000
 
@@ -18,8 +20,8 @@ CPU_ELEMENTS = 100_000
 @pytest.mark.parametrize("name", LAUNCHES)
 def test_a_step_waits_for_nothing(name: str) -> None:
     method, options, size = METHODS[name]
-    options = {**options, next(key for key in ("train_steps", "steps") if key in options): 6}
-    found = run_case("method", name=method, options=options, size=size)
+    options = {**options, next(key for key in ("train_steps", "steps") if key in options): 6 + WARM.get(name, 0)}
+    found = run_case("method", name=method, options=options, size=size, warm=WARM.get(name, 0))
     assert "error" not in found, found["error"]
     step: dict[str, Any] = found["phases"]["step"]
     assert step["times"] == 6
@@ -38,8 +40,26 @@ def test_a_step_waits_for_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", LAUNCHES)
 def test_a_step_starts_few_kernels(name: str) -> None:
     method, options, size = METHODS[name]
-    found = run_case("method", name=method, options=options, size=size, operations=False)
+    warm = WARM.get(name, 0)
+    options = {**options, next(key for key in ("train_steps", "steps") if key in options): 4 + warm}
+    found = run_case("method", name=method, options=options, size=size, operations=False, warm=warm)
+    assert "error" not in found, found["error"]
     assert 0 < found["phases"]["step"]["mean"]["launches"] <= LAUNCHES[name]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(is_real(), reason="only the null GPU counts launches")
+@pytest.mark.parametrize("graph", [True, False])
+def test_a_step_of_uniad_is_one_graph(graph: bool) -> None:
+    """With a graph of as many kernels as a step has without; the option turns it off."""
+    method, options, size = METHODS["uniad"]
+    options = {**options, "steps": 8, "cuda_graph": graph}
+    found = run_case("method", name=method, options=options, size=size, operations=False, warm=4)
+    assert "error" not in found, found["error"]
+    assert found["extras"]["cuda_graph"] == ("replayed" if graph else "cuda_graph: false")
+    step = found["phases"]["step"]["mean"]
+    assert step["graphs"] == graph
+    assert 600 < step["graph_launches" if graph else "launches"] < 900
 
 
 @pytest.mark.slow

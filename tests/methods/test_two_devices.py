@@ -1,0 +1,110 @@
+"""Two processes that share each batch end with the weights of one: same images, same noise (gloo, on the CPU)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from diadbench.methods.authoring.small_data import small_train
+from diadbench.methods.base import RunContext
+from diadbench.methods.registry import get_class
+from diadbench.methods.training import draws
+
+UNIAD: dict[str, Any] = {
+    "backbone": "tf_efficientnet_lite0",
+    "weights": "random",
+    "neighbor_size": 3,
+    "hidden": 16,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "feedforward": 16,
+    "dropout": 0.0,  # torch draws it inside its own operations
+    "jitter_prob": 0.5,
+    "batch_size": 4,
+    "steps": 4,
+}
+DIAD: dict[str, Any] = {
+    "size": "tiny",
+    "weights": "random",
+    "autoencoder_steps": 1,
+    "autoencoder_batch_size": 4,
+    "autoencoder_accumulate": 1,
+    "train_steps": 2,
+    "batch_size": 4,
+    "accumulate": 1,
+    "lr": 1e-3,
+    "backbone": "tf_efficientnet_lite0",
+    "backbone_weights": "random",
+}
+CASES = [
+    pytest.param("uniad", UNIAD, {"devices": 2}, marks=pytest.mark.slow),
+    pytest.param("diad", DIAD, {"devices": 2}, marks=pytest.mark.slow),
+    pytest.param("uniad", UNIAD, {"split": 2}),
+    pytest.param("diad", DIAD, {"split": 2}, marks=pytest.mark.slow),
+]
+
+
+def fitted(root: Path, name: str, options: dict[str, Any], **more: Any) -> tuple[dict[str, Tensor], RunContext]:
+    (root / "run").mkdir(parents=True)
+    run = RunContext(0, torch.device("cpu"), (64, 64), ("a", "b"), root / "run", root.parent / "cache", **more)
+    method = get_class(name)(**options)
+    method.fit(small_train(2, images=5), run)
+    return {key: value.detach().clone() for key, value in method.fitted().state_dict().items()}, run  # type: ignore[attr-defined]
+
+
+def far_apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """Return the share of weights that differ by more than rounding.
+
+    Adam moves a weight by its learning rate whatever the size of its gradient, so that a gradient of nearly zero, which
+    is all rounding, may move it either way.
+    """
+    keys = [key for key, value in one.items() if value.is_floating_point() and key != "last_loss"]  # a share's own
+    pairs = [(one[key].flatten(), other[key].flatten()) for key in keys]
+    close = torch.cat([torch.isclose(second, first, rtol=1e-3, atol=2e-5) for first, second in pairs])
+    return 1 - float(close.float().mean())
+
+
+@pytest.mark.parametrize(("name", "options", "divided"), CASES)
+def test_a_divided_batch_trains_as_the_whole(
+    tmp_path: Path, name: str, options: dict[str, Any], divided: dict[str, int]
+) -> None:
+    one, _ = fitted(tmp_path / "one", name, options)
+    other, run = fitted(tmp_path / "other", name, options, **divided)
+    assert any("same images" in note and "noise" in note for note in run.notes)
+    assert far_apart(one, other) < 0.01
+
+
+def test_other_noise_would_be_seen(tmp_path: Path) -> None:
+    """What the tests above compare does depend on the noise: another seed's weights are further away."""
+    one, _ = fitted(tmp_path / "one", "uniad", UNIAD)
+    silent, _ = fitted(tmp_path / "other", "uniad", {**UNIAD, "jitter": 0.0})
+    assert far_apart(one, silent) > 0.2
+
+
+def test_a_share_takes_its_rows_of_the_whole_batchs_numbers() -> None:
+    like = torch.zeros(5, 3, 4, 4)
+    torch.manual_seed(9)
+    first, steps, second = draws.normal(like), draws.integers(1000, 5, like.device), draws.normal(like)
+    torch.manual_seed(9)
+    assert torch.equal(first, torch.randn_like(like))
+    assert torch.equal(steps, torch.randint(1000, (5,)))
+    try:
+        draws.begin_batch(9, 5, (1, 4))
+        mine = torch.zeros(2, 3, 4, 4)
+        assert torch.equal(draws.normal(mine), first[[1, 4]])
+        assert torch.equal(draws.integers(1000, 2, like.device), steps[[1, 4]])
+        assert torch.equal(draws.normal(mine), second[[1, 4]])
+        for channels in (3, 6):  # in channels-last order, and the first half of its channels
+            last = torch.zeros(5, channels, 4, 4).contiguous(memory_format=torch.channels_last)[:, :3]
+            torch.manual_seed(9)
+            whole = torch.randn_like(last)
+            draws.begin_batch(9, 5, (0, 3))
+            assert torch.equal(draws.normal(last[:2]), whole[[0, 3]])
+    finally:
+        draws.end_training()
+    assert draws.rows(3) == (0, 1, 2)
