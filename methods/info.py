@@ -23,6 +23,8 @@ class MethodInfo:
         version: Raised when the results of the same options change; part of a cell's identity.
         packages: Installed packages whose code is the method, so that their versions are part of a cell's identity.
         technical: Options that decide no result, so that they are no part of a cell's identity.
+        predicting: Options that only prediction reads: a model that was trained with one value of them and loaded
+            with another predicts what a model trained with the other value would.
         by_sample: Its answers were made elsewhere; it is asked by samples, and its maps have sizes of their own
             (:class:`~diadbench.methods.base.SampleMethod`).
     """
@@ -40,4 +42,5 @@ class MethodInfo:
     version: int = 1
     packages: tuple[str, ...] = ()
     technical: tuple[str, ...] = ()
+    predicting: tuple[str, ...] = ()
     by_sample: bool = False

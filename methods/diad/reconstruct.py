@@ -10,6 +10,8 @@ from torch import Tensor
 from diadbench.methods.diad.diffusion import LEVELS, Step, timesteps, walk
 from diadbench.methods.diad.networks.model import DiADModel
 
+#: DDIM steps of the paper.
+STEPS = 10
 #: ``(x, t, hint) -> eps``.
 Estimate = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -18,9 +20,9 @@ def trajectory(
     model: DiADModel,
     images: Tensor,
     posterior: tuple[Tensor, Tensor],
-    noises: tuple[Tensor, Tensor],
+    noises: tuple[Tensor | None, Tensor],
     *,
-    steps: int = 10,
+    steps: int = STEPS,
     start: int = LEVELS - 1,
     estimate: Estimate | None = None,
 ) -> Iterator[Step]:
@@ -30,7 +32,7 @@ def trajectory(
         model: The networks.
         images: Normalised images ``(B,3,H,W)``.
         posterior: Mean and log-variance ``(B,4,h,w)``, from :meth:`DiADModel.encode`.
-        noises: Noise of the posterior and of the diffusion, each ``(B,4,h,w)``.
+        noises: Noise of the posterior (``None`` takes its mean) and of the diffusion, each ``(B,4,h,w)``.
         steps: DDIM steps.
         start: Noise level to start from.
         estimate: Used in place of :meth:`DiADModel.eps`, such as a compiled version.
@@ -43,14 +45,28 @@ def trajectory(
     yield from walk(noisy, lambda x, t: eps(x, t, hint).float(), steps=steps, start=start)
 
 
+def sampling_notes(steps: int, start: int, n_samples: int, posterior: str) -> list[str]:
+    """Return a note for each way in which a sampling departs from the paper's: 10 steps from level 999, one sample."""
+    found = []
+    if start != LEVELS - 1:
+        found.append(f"DiAD starts from noise level {start}")
+    if steps != STEPS:
+        found.append(f"DiAD denoises in {steps} step{'s' if steps > 1 else ''} (the paper: {STEPS})")
+    if n_samples != 1:
+        found.append(f"DiAD's maps are means over {n_samples} reconstructions (the paper: 1)")
+    if posterior == "mean":
+        found.append("DiAD starts from the posterior's mean (the paper: a sample)")
+    return found
+
+
 @torch.no_grad()
 def reconstruct(
     model: DiADModel,
     images: Tensor,
     posterior: tuple[Tensor, Tensor],
-    noises: tuple[Tensor, Tensor],
+    noises: tuple[Tensor | None, Tensor],
     *,
-    steps: int = 10,
+    steps: int = STEPS,
     start: int = LEVELS - 1,
     estimate: Estimate | None = None,
 ) -> Tensor:
