@@ -113,9 +113,11 @@ CATALOG: dict[str, Entry] = _entries(
             batch_invariant=True,
             supports_ddp=True,
             technical=("checkpoint_minutes",),
+            later=(("spacing", "leading"), ("posterior", "sample")),
             predicting=(
                 "steps",
                 "start",
+                "spacing",
                 "n_samples",
                 "posterior",
                 "backbone",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class MethodInfo:
         technical: Options that decide no result, so that they are no part of a cell's identity.
         predicting: Options that only prediction reads: a model that was trained with one value of them and loaded
             with another predicts what a model trained with the other value would.
+        later: Options that came after results had been made, each with the value that does what was done before; at
+            that value they are no part of a cell's identity, so that those results stay valid.
         by_sample: Its answers were made elsewhere; it is asked by samples, and its maps have sizes of their own
             (:class:`~diadbench.methods.base.SampleMethod`).
     """
@@ -43,4 +46,5 @@ class MethodInfo:
     packages: tuple[str, ...] = ()
     technical: tuple[str, ...] = ()
     predicting: tuple[str, ...] = ()
+    later: tuple[tuple[str, Any], ...] = ()
     by_sample: bool = False

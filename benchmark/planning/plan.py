@@ -25,7 +25,7 @@ from diadbench.benchmark.planning.resolve import ResolvedMethod, checked_options
 from diadbench.benchmark.planning.takeover import Finished
 from diadbench.benchmark.planning.threads import settled
 from diadbench.benchmark.planning.typed_grid import is_chosen
-from diadbench.benchmark.records.identity import EARLIER_KEYS, Wanted, difference, digest
+from diadbench.benchmark.records.identity import EARLIER_KEYS, Wanted, deciding_options, difference, digest
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.common.bibtex import bibtex
 from diadbench.common.errors import UserError, unknown_name
@@ -247,8 +247,7 @@ def _configuration(
     """Return ``cell.yaml``, all that the cell's process needs to know; :func:`_for_seed` completes it."""
     fingerprint = dataset.fingerprint(tuple(method.info["channels"]))
     subset = _subset(grid, cell, dataset)
-    technical = method.info.get("technical", ())
-    deciding = {name: value for name, value in method.options.items() if name not in technical}
+    deciding = deciding_options(method.options, method.info)
     decides = {
         "method": method.identity,
         "method_options": with_contents(deciding),

@@ -16,7 +16,7 @@ from diadbench.methods.base import Prediction, RunContext
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad import checkpoints as weights
 from diadbench.methods.diad import config
-from diadbench.methods.diad.diffusion import LEVELS, timesteps
+from diadbench.methods.diad.diffusion import LEVELS, Spacing, timesteps
 from diadbench.methods.diad.latents import CachedLatents, deviation, forget_own, posteriors
 from diadbench.methods.diad.networks.card import memory_of, place
 from diadbench.methods.diad.networks.discriminator import START
@@ -83,6 +83,8 @@ class DiAD(LightningMethod[DiADModel]):
         scale_latents: Scale latents to a standard deviation of one after stage 1 (for autoencoders trained here).
         steps: DDIM steps.
         start: Noise level that the reconstruction starts from.
+        spacing: ``leading``: the steps are counted up from level 1, as the authors do, so that few steps begin far
+            below ``start``; ``trailing``: down from ``start``, which is noted.
         n_samples: Reconstructions with different noise whose maps are averaged.
         posterior: What the reconstruction starts from: ``sample`` (a draw from the posterior, as the authors do) or
             ``mean`` (its mean, which is noted). Training always draws.
@@ -131,6 +133,7 @@ class DiAD(LightningMethod[DiADModel]):
         scale_latents: bool = False,
         steps: int = STEPS,
         start: int = LEVELS - 1,
+        spacing: Spacing = "leading",
         n_samples: int = 1,
         posterior: Literal["sample", "mean"] = "sample",
         backbone: str = BACKBONE,
@@ -149,7 +152,7 @@ class DiAD(LightningMethod[DiADModel]):
         self._size_is_chosen = bool(width) or size != "sd15"
         if n_samples < 1:
             raise UserError(f"diad: n_samples is {n_samples}; expected 1 or more")
-        timesteps(steps, start)
+        timesteps(steps, start, spacing)
         if not start < train_levels <= LEVELS:
             raise UserError(f"diad: train_levels is {train_levels}; expected {start + 1} (above the start) to {LEVELS}")
         self.train_levels = train_levels
@@ -174,7 +177,8 @@ class DiAD(LightningMethod[DiADModel]):
         self.sff_init, self.optimizer, self.precision = sff_init, optimizer, precision
         self.checkpointing, self.cache_latents, self.scale_latents = checkpointing, cache_latents, scale_latents
         self.frozen_precision = frozen_precision
-        self.steps, self.start, self.n_samples, self.posterior = steps, start, n_samples, posterior
+        self.steps, self.start, self.spacing = steps, start, spacing
+        self.n_samples, self.posterior = n_samples, posterior
         self.backbone_name, self.backbone_weights, self.levels = backbone, backbone_weights, tuple(levels)
         self.feature_size, self.sigma, self.pool, self.ablation = feature_size, sigma, pool, ablation
         self.inference_precision, self.channels_last = inference_precision, channels_last
@@ -384,6 +388,7 @@ class DiAD(LightningMethod[DiADModel]):
                 noises,
                 steps=self.steps,
                 start=self.start,
+                spacing=self.spacing,
                 estimate=self._estimate,
             )
 
@@ -413,7 +418,7 @@ class DiAD(LightningMethod[DiADModel]):
         model, x = self.fitted(), normalise(images)
         posterior = model.encode(x)
         noises = self._noises(images, posterior[0])
-        steps = list(trajectory(model, x, posterior, noises, steps=self.steps, start=self.start))
+        steps = list(trajectory(model, x, posterior, noises, steps=self.steps, start=self.start, spacing=self.spacing))
         after = torch.stack([denormalise(model.decode(step.x)) for step in steps])
         clean = torch.stack([denormalise(model.decode(step.x0)) for step in steps])
         return [step.t for step in steps], after, clean
@@ -452,10 +457,9 @@ class DiAD(LightningMethod[DiADModel]):
         )
         backbone.tell(run)
         self._backbone = backbone.to(run.device)
-        notes = (
-            [] if self.ablation != "none" else sampling_notes(self.steps, self.start, self.n_samples, self.posterior)
-        )
-        notes += feature_notes(self.backbone_name, self.levels)
+        notes = feature_notes(self.backbone_name, self.levels)
+        if self.ablation == "none":
+            notes += sampling_notes(self.steps, self.start, self.spacing, self.n_samples, self.posterior)
         if self.train_levels != LEVELS and not self.checkpoint:
             notes.append(f"DiAD trained on noise levels below {self.train_levels} only")
         if not self.checkpoint:
