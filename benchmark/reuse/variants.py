@@ -1,4 +1,4 @@
-"""Score the model of a finished cell under other options of prediction, without training it again.
+"""Score the models of finished cells under other options of prediction, without training them again.
 
 A method says which of its options only prediction reads (``MethodInfo.predicting``). Cells that differ in these alone
 have the same trained model, bit for bit, so one training serves them all.
@@ -6,10 +6,11 @@ have the same trained model, bit for bit, so one training serves them all.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -25,6 +26,22 @@ from diadbench.benchmark.records.store import CellRecord
 from diadbench.benchmark.reuse.cell_code import load_model, method_of
 from diadbench.common.errors import UserError
 from diadbench.methods.base import no_progress
+
+if TYPE_CHECKING:
+    from diadbench.benchmark.planning.planned import PlannedCell
+
+#: What cells must share to be scored in turn.
+ALIKE = (
+    "fingerprint",
+    "setting",
+    "protocol",
+    "image_size",
+    "evaluation_size",
+    "resize",
+    "batch_size",
+    "device",
+    "tf32",
+)
 
 
 @dataclass(frozen=True)
@@ -60,55 +77,63 @@ def _training_options(options: Mapping[str, Any], info: Mapping[str, Any]) -> di
 
 
 def score_variants(
-    record: CellRecord,
-    variants: Mapping[str, Mapping[str, Any]],
+    variants: Mapping[str, tuple[CellRecord, Mapping[str, Any]]],
     progress: Callable[[int, int, str], None] = no_progress,
 ) -> dict[str, Variant]:
-    """Score a finished cell's test images under each set of options, batch by batch in turn.
+    """Score the same test images with trained models under options of prediction, batch by batch in turn.
 
     The metrics of a variant are those of a cell that was trained with its options. Nothing is written but spilled
     maps, which are removed. The models of all variants are in memory at once.
 
     Args:
-        record: A finished cell with its checkpoint and one model.
-        variants: All options of the method, by the variant's name; only options of prediction differ from the cell's.
+        variants: By the variant's name a finished cell with its checkpoint and one model, and all options of its
+            method; only options of prediction differ from the cell's. The cells have the same data, sizes and protocol.
         progress: Called as ``progress(done, total, what)``.
 
     Raises:
-        UserError: The cell isn't finished, has no model or several, its code or data have changed, or a variant differs
-            in an option that decides the training.
+        UserError: A cell isn't finished, has no model or several, its code or data have changed, a variant differs in
+            an option that decides the training, or the cells were not tested alike. Skip: a method can't run here.
     """
-    cell = record.config
-    if record.state != "done":
-        raise UserError(f"{record.directory}: expected a cell that is done; it is {record.state}")
-    for name, options in variants.items():
+    records = [record for record, _ in variants.values()]
+    first, cell = records[0], records[0].config
+    _refuse_unlike(records)
+    for name, (record, options) in variants.items():
         _refuse_training(record, name, options)
-    kept = kept_model(record.directory)
     protocol, device = get_protocol(cell["protocol"]), pick_device(cell["device"])
     dataset = datasets.get(cell["dataset"], cell["root"], **cell["dataset_options"])
     data = open_data(dataset, cell, protocol.mask_rule, progress)
-    if data.fingerprint != record.status["fingerprint"]:
-        raise UserError(f"the data at {cell['root']} are not those that {record.directory} was run on; run it again")
-    (part,) = dataset.parts(cell["setting"])
-    _, test = data.part(part)
+    if data.fingerprint != first.status["fingerprint"]:
+        raise UserError(f"the data at {cell['root']} are not those that {first.directory} was run on; run it again")
     torch.set_num_threads(cell.get("threads") or torch.get_num_threads())
-    loaded = {name: load_model(record, kept, options) for name, options in variants.items()}
-    spill = record.directory / "spill"
-    try:
+    loaded = {
+        name: load_model(record, kept_model(record.directory), options) for name, (record, options) in variants.items()
+    }
+    (part,) = dataset.parts(cell["setting"])
+    with tempfile.TemporaryDirectory(dir=first.directory, prefix="spill-") as spill:
         turns = score_in_turn(
             {name: method for name, (method, _, _) in loaded.items()},
             dataset,
-            test,
+            data.part(part)[1],
             protocol,
-            spill,
+            Path(spill),
             device=device,
             batch_size=cell["batch_size"],
             size=evaluation_size(cell),
             progress=progress,
         )
-    finally:
-        shutil.rmtree(spill, ignore_errors=True)
     return {name: Variant(_means(turn.evaluation), turn.seconds, loaded[name][1].notes) for name, turn in turns.items()}
+
+
+def _refuse_unlike(records: Sequence[CellRecord]) -> None:
+    for record in records:
+        if record.state != "done":
+            raise UserError(f"{record.directory}: expected a cell that is done; it is {record.state}")
+        for key in ALIKE:
+            if record.config.get(key) != records[0].config.get(key):
+                raise UserError(
+                    f"{record.directory}: {key} is {record.config.get(key)}, that of {records[0].directory} "
+                    f"{records[0].config.get(key)}; only cells that were tested alike are scored in turn"
+                )
 
 
 def _refuse_training(record: CellRecord, name: str, options: Mapping[str, Any]) -> None:
@@ -126,3 +151,11 @@ def _refuse_training(record: CellRecord, name: str, options: Mapping[str, Any]) 
 def _means(evaluation: Evaluation) -> dict[str, float]:
     mean = evaluation.mean().set_index("metric")["value"]
     return {str(name): float(value) for name, value in mean.items()}
+
+
+def by_training(cells: Iterable[PlannedCell]) -> dict[str, list[PlannedCell]]:
+    """Group planned cells by their trained model; the first of each group is the one to train."""
+    found: dict[str, list[PlannedCell]] = {}
+    for planned in cells:
+        found.setdefault(training_identity(planned.config), []).append(planned)
+    return found
