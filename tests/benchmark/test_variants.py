@@ -63,7 +63,7 @@ def test_a_variant_has_the_figures_of_a_cell_that_trained_for_itself(run: RunDir
 
 def test_another_training_or_test_is_refused(run: RunDirectory) -> None:
     plain = cell(run, "plain")
-    with pytest.raises(UserError, match="not the train_steps that .* was trained with"):
+    with pytest.raises(UserError, match=r"not the train_steps that .* was trained with"):
         score_variants({"longer": (plain, cell(run, "longer").config["method_options"])})
     with pytest.raises(UserError, match="expected a cell that is done; it is waiting"):
         score_variants({"absent": (cell(run, "absent"), plain.config["method_options"])})

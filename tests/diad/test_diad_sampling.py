@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diadbench.benchmark.planning.contents import with_contents
-from diadbench.benchmark.planning.grid import load_grid, parse_grid
+from diadbench.benchmark.planning.grid import load_grid
 from diadbench.benchmark.planning.resolve import resolve_method
 from diadbench.benchmark.records.identity import deciding_options, digest
 from diadbench.methods.authoring.small_data import anomalous_images, small_train
@@ -142,7 +142,7 @@ def test_what_is_not_the_papers_is_noted(trained: Path) -> None:
     }
     for name, (value, said) in changes.items():
         _, found = loaded(trained, **{"steps": 10, **resnet, name: value})
-        assert [note for note in found if note not in notes][0].endswith(said)
+        assert next(note for note in found if note not in notes).endswith(said)
     _, found = loaded(trained, steps=10)
     assert "DiAD compares features of tf_efficientnet_lite0 (the paper: resnet50)" in found
 
