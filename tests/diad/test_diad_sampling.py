@@ -17,6 +17,7 @@ from diadbench.methods.authoring.small_data import anomalous_images, small_train
 from diadbench.methods.diad.diffusion import make_scheduler, timesteps, walk
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.networks.model import DiADModel
+from diadbench.methods.diad.normalise import denormalise
 from tests.diad.test_diad_method import TINY, settings
 
 
@@ -111,19 +112,21 @@ def test_the_posteriors_mean_needs_no_noise_of_its_own(trained: Path, monkeypatc
     assert torch.equal(seen[0][0], loaded(trained)[0].model.config.scale * mean)
 
 
-def test_the_map_of_several_noises_is_the_mean_of_single_ones(trained: Path) -> None:
+def test_the_map_of_several_noises_is_the_mean_of_single_ones(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = anomalous_images(2, 0)[0]
     together, reconstruction = loaded(trained, n_samples=3)[0].explain(images)
     single = loaded(trained)[0]
     outputs = [single.reconstruct(images, draw=draw) for draw in range(3)]
     assert not torch.equal(outputs[0], outputs[1])
-    real, maps = single.reconstruct, []
-    for draw in range(3):
-        single.reconstruct = lambda images, draw=draw, **more: real(images, draw=draw)  # type: ignore[method-assign, misc, assignment]
+    real, maps = DiAD.reconstruct, []
+    for number in range(3):
+
+        def fixed(self: DiAD, images: Tensor, *, draw: int = 0, number: int = number, **more: Any) -> Tensor:
+            return real(self, images, draw=number, **more)
+
+        monkeypatch.setattr(DiAD, "reconstruct", fixed)
         maps.append(single.explain(images)[0])
     torch.testing.assert_close(together, torch.stack(maps).mean(dim=0), rtol=0, atol=1e-6)
-    from diadbench.methods.diad.normalise import denormalise
-
     expected = torch.stack([denormalise(output) for output in outputs]).mean(dim=0)
     torch.testing.assert_close(reconstruction, expected, rtol=0, atol=1e-5)
 
