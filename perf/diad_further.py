@@ -40,7 +40,7 @@ from diadbench.reports.figures.tradeoff import log_ticks, name_points, pareto_fr
 
 BEGIN, END = "<!-- further table: perf/diad_further.py -->", "<!-- end of further table -->"
 COLUMNS = ("dataset", "entry", "seed", "cost", "seconds", "calls")
-METRICS = {"i_auroc": "image AU-ROC", "p_auroc": "pixel AU-ROC", "p_aupro": "AU-PRO"}
+METRICS = {"i_auroc": "image AU-ROC", "p_auroc": "pixel AU-ROC", "aupro": "AU-PRO"}
 
 
 def main() -> None:
