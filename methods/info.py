@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class MethodInfo:
         version: Raised when the results of the same options change; part of a cell's identity.
         packages: Installed packages whose code is the method, so that their versions are part of a cell's identity.
         technical: Options that decide no result, so that they are no part of a cell's identity.
+        predicting: Options that only prediction reads: a model that was trained with one value of them and loaded
+            with another predicts what a model trained with the other value would.
+        later: Options that came after results had been made, each with the value that does what was done before; at
+            that value they are no part of a cell's identity, so that those results stay valid.
         by_sample: Its answers were made elsewhere; it is asked by samples, and its maps have sizes of their own
             (:class:`~diadbench.methods.base.SampleMethod`).
     """
@@ -40,4 +45,6 @@ class MethodInfo:
     version: int = 1
     packages: tuple[str, ...] = ()
     technical: tuple[str, ...] = ()
+    predicting: tuple[str, ...] = ()
+    later: tuple[tuple[str, Any], ...] = ()
     by_sample: bool = False

@@ -10,7 +10,7 @@ from diadbench.benchmark.planning.grid import Cell, Grid, parse_memory, parse_ti
 from diadbench.benchmark.planning.resolving.absent import AbsentDataset
 from diadbench.benchmark.planning.resolving.resolve import ResolvedMethod
 from diadbench.benchmark.planning.resolving.resolved_dataset import ResolvedDataset
-from diadbench.benchmark.records.identity import EARLIER_KEYS, digest
+from diadbench.benchmark.records.identity import EARLIER_KEYS, deciding_options, digest
 from diadbench.common.bibtex import bibtex
 from diadbench.common.errors import UserError
 
@@ -26,8 +26,7 @@ def configuration_of(
     """Return ``cell.yaml``, all that the cell's process needs to know; :func:`for_seed` completes it."""
     fingerprint = dataset.fingerprint(tuple(method.info["channels"]))
     subset = _subset(grid, cell, dataset)
-    technical = method.info.get("technical", ())
-    deciding = {name: value for name, value in method.options.items() if name not in technical}
+    deciding = deciding_options(method.options, method.info)
     decides = {
         "method": method.identity,
         "method_options": with_contents(deciding),

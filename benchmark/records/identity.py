@@ -48,6 +48,21 @@ def digest(decides: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
+def deciding_options(options: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a method that are part of a cell's identity.
+
+    Args:
+        options: All options of the method, as plain values.
+        info: The method's facts, as plain values (:class:`~diadbench.methods.info.MethodInfo`).
+    """
+    technical, later = info.get("technical", ()), dict(info.get("later", ()))
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in technical and not (name in later and value == later[name])
+    }
+
+
 def is_wanted(status: Mapping[str, Any], wanted: Wanted) -> bool:
     """Whether a cell on disk has the wanted identity and protocol."""
     return status.get("identity") == wanted.identity and status.get("protocol", wanted.protocol) == wanted.protocol

@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from diadbench import methods
+from diadbench.benchmark.cells.determinism import set_tf32
+from diadbench.benchmark.cells.provenance import pick_device, seed_everything
 from diadbench.benchmark.planning.grids.paths import kept_in
 from diadbench.benchmark.planning.resolving.resolve import code_behind
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
+from diadbench.common.files import cache_dir
+from diadbench.methods.base import RunContext
+
+if TYPE_CHECKING:
+    from diadbench.methods.base import Method
+
+
+def load_model(
+    record: CellRecord, kept: Path, options: Mapping[str, Any] | None = None
+) -> tuple[Method, RunContext, list[str]]:
+    """Load a trained model of a cell on the cell's device.
+
+    Args:
+        record: The cell.
+        kept: Directory of the model.
+        options: All options of the method; by default the cell's own.
+
+    Returns:
+        The method, its run with the notes of loading, and notes on another version of the method.
+
+    Raises:
+        UserError: The code behind the method has changed since the cell was run.
+    """
+    config = record.config
+    seed_everything(config["seed"], config["method"])
+    set_tf32(config.get("tf32", True))
+    run = RunContext(
+        seed=config["seed"],
+        device=pick_device(config["device"]),
+        image_size=tuple(config["image_size"]),
+        class_names=(),
+        directory=record.directory / "scratch",
+        cache_dir=cache_dir(),
+    )
+    cls, versions = method_of(record)
+    method: Method = cls(**(config["method_options"] if options is None else options))
+    method.load(kept, run)
+    return method, run, versions
 
 
 def method_of(record: CellRecord) -> tuple[type[Any], list[str]]:

@@ -14,12 +14,11 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from diadbench.benchmark.cells.determinism import set_tf32
-from diadbench.benchmark.cells.provenance import pick_device, seed_everything
+from diadbench.benchmark.cells.provenance import pick_device
 from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size, evaluation_size
 from diadbench.benchmark.cells.scratch import kept_model
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
-from diadbench.benchmark.reuse.cell_code import method_of
+from diadbench.benchmark.reuse.cell_code import load_model
 from diadbench.benchmark.reuse.normal_place import (
     USUAL_SHARE,
     NormalScores,
@@ -32,9 +31,9 @@ from diadbench.benchmark.reuse.overlays import paint_all
 from diadbench.benchmark.reuse.photos import Photo, find_photos
 from diadbench.benchmark.reuse.predictions import Entry, Predictions
 from diadbench.common.errors import UserError
-from diadbench.common.files import cache_dir, write_json, write_with
+from diadbench.common.files import write_json, write_with
 from diadbench.datasets.decoding.images import read_image, resize_image
-from diadbench.methods.base import RunContext, no_progress
+from diadbench.methods.base import no_progress
 from diadbench.methods.features.origin import add
 from diadbench.methods.features.origin import kept as origin_beside
 
@@ -175,19 +174,7 @@ def load_method(record: CellRecord, part: str | None) -> tuple[Method, dict[str,
     """
     config = {**record.config, "bit_depth": int(record.status.get("bit_depth") or 16)}
     kept = kept_model(record.directory, part)
-    seed_everything(config["seed"], config["method"])
-    set_tf32(config.get("tf32", True))
-    run = RunContext(
-        seed=config["seed"],
-        device=pick_device(config["device"]),
-        image_size=tuple(config["image_size"]),
-        class_names=(),
-        directory=record.directory / "scratch",
-        cache_dir=cache_dir(),
-    )
-    cls, versions = method_of(record)
-    method: Method = cls(**config["method_options"])
-    method.load(kept, run)
+    method, run, versions = load_model(record, kept)
     add(run.notes, [*versions, *origin_beside(kept).notes, *record.status.get("notes", [])])
     return method, config, run.notes
 

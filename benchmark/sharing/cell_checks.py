@@ -11,7 +11,7 @@ from diadbench.benchmark.cells.determinism import gpu_notes
 from diadbench.benchmark.cells.keep import map_file
 from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size, size_notes
 from diadbench.benchmark.metrics.protocols import PROTOCOLS, get_protocol
-from diadbench.benchmark.records.identity import CONTENT, digest
+from diadbench.benchmark.records.identity import CONTENT, deciding_options, digest
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.cell_code import changed_code
 from diadbench.benchmark.sharing.verify_findings import Finding
@@ -65,8 +65,7 @@ def _options(record: CellRecord, run: RunDirectory) -> _Found:
         if key in decides and config.get(key) != decides[key]:
             kind = "fingerprint" if key == "fingerprint" else "configuration"
             yield kind, f"cell.yaml has {key} {config.get(key)}, what decides has {decides[key]}"
-    technical = config["method_info"].get("technical", ())
-    given = {key: value for key, value in config["method_options"].items() if key not in technical}
+    given = deciding_options(config["method_options"], config["method_info"])
     known = {key: value for key, value in decides["method_options"].items() if CONTENT not in str(value)}
     for key in dict.fromkeys([*known, *given]):
         if key not in decides["method_options"] or (key in known and given.get(key) != known[key]):

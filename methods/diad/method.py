@@ -15,19 +15,30 @@ from diadbench.methods.base import Prediction, RunContext
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad import checkpoints as weights
 from diadbench.methods.diad import config
-from diadbench.methods.diad.diffusion import LEVELS, timesteps
+from diadbench.methods.diad.diffusion import LEVELS, Spacing, timesteps
 from diadbench.methods.diad.networks.discriminator import START
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.reconstruct import (
+    STEPS,
     Estimate,
     denormalise,
     image_noise,
     normalise,
     reconstruct,
+    sampling_notes,
     trajectory,
     with_half_weights,
 )
-from diadbench.methods.diad.score_maps import POOL, SIGMA, anomaly_map, image_score, level_maps
+from diadbench.methods.diad.score_maps import (
+    BACKBONE,
+    FEATURE_LEVELS,
+    POOL,
+    SIGMA,
+    anomaly_map,
+    feature_notes,
+    image_score,
+    level_maps,
+)
 from diadbench.methods.diad.training import DiADTraining, size_notes
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, backbone_of_run
@@ -72,7 +83,11 @@ class DiAD(DiADTraining):
         scale_latents: Scale latents to a standard deviation of one after stage 1 (for autoencoders trained here).
         steps: DDIM steps.
         start: Noise level that the reconstruction starts from.
+        spacing: ``leading``: the steps are counted up from level 1, as the authors do, so that few steps begin far
+            below ``start``; ``trailing``: down from ``start``, which is noted.
         n_samples: Reconstructions with different noise whose maps are averaged.
+        posterior: What the reconstruction starts from: ``sample`` (a draw from the posterior, as the authors do) or
+            ``mean`` (its mean, which is noted). Training always draws.
         backbone: timm name of the network that compares input and reconstruction, ``model.tag`` for weights from
             the hub.
         backbone_weights: As for every backbone: ``hub``, a file, a folder, ``package``, ``random``.
@@ -116,12 +131,14 @@ class DiAD(DiADTraining):
         frozen_precision: Literal["float32", "bfloat16"] = "float32",
         cache_latents: bool = True,
         scale_latents: bool = False,
-        steps: int = 10,
+        steps: int = STEPS,
         start: int = LEVELS - 1,
+        spacing: Spacing = "leading",
         n_samples: int = 1,
-        backbone: str = "resnet50.a1_in1k",
+        posterior: Literal["sample", "mean"] = "sample",
+        backbone: str = BACKBONE,
         backbone_weights: str = "hub",
-        levels: Sequence[int] = (1, 2, 3),
+        levels: Sequence[int] = FEATURE_LEVELS,
         feature_size: int = 0,
         sigma: float = SIGMA,
         pool: int = POOL,
@@ -135,7 +152,7 @@ class DiAD(DiADTraining):
         self._size_is_chosen = bool(width) or size != "sd15"
         if n_samples < 1:
             raise UserError(f"diad: n_samples is {n_samples}; expected 1 or more")
-        timesteps(steps, start)
+        timesteps(steps, start, spacing)
         if not start < train_levels <= LEVELS:
             raise UserError(f"diad: train_levels is {train_levels}; expected {start + 1} (above the start) to {LEVELS}")
         self.train_levels = train_levels
@@ -160,7 +177,8 @@ class DiAD(DiADTraining):
         self.sff_init, self.optimizer, self.precision = sff_init, optimizer, precision
         self.checkpointing, self.cache_latents, self.scale_latents = checkpointing, cache_latents, scale_latents
         self.frozen_precision = frozen_precision
-        self.steps, self.start, self.n_samples = steps, start, n_samples
+        self.steps, self.start, self.spacing = steps, start, spacing
+        self.n_samples, self.posterior = n_samples, posterior
         self.backbone_name, self.backbone_weights, self.levels = backbone, backbone_weights, tuple(levels)
         self.feature_size, self.sigma, self.pool, self.ablation = feature_size, sigma, pool, ablation
         self.inference_precision, self.channels_last = inference_precision, channels_last
@@ -206,28 +224,55 @@ class DiAD(DiADTraining):
         """
         size = (images.shape[2], images.shape[3])
         before = self._features(images)
+        posterior = self._encode(images)
+        draws = self.n_samples if self.ablation == "none" else 1  # an autoencoder alone draws nothing
         maps, outputs = [], []
-        for draw in range(self.n_samples):
-            output = denormalise(self.reconstruct(images, draw=draw))
+        for draw in range(draws):
+            output = denormalise(self.reconstruct(images, draw=draw, posterior=posterior))
             maps.append(level_maps(before, self._features(output), size))
             outputs.append(output)
         return torch.stack(maps).mean(dim=0), torch.stack(outputs).mean(dim=0)
 
     @torch.no_grad()
-    def reconstruct(self, images: Tensor, *, draw: int = 0) -> Tensor:
-        """Return normalised reconstructions ``(B,3,H,W)`` of images in [0,1]."""
-        assert self._run is not None
-        model, x = self._predictor or self.fitted(), normalise(images)
-        half = self.inference_precision == "bfloat16"
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
-            mean, logvar = model.encode(x)
-            mean, logvar = mean.float(), logvar.float()
+    def reconstruct(self, images: Tensor, *, draw: int = 0, posterior: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return normalised reconstructions ``(B,3,H,W)`` of images in [0,1].
+
+        Args:
+            images: ``float32 (B,3,H,W)``.
+            draw: Number of the noise, if several reconstructions are averaged.
+            posterior: Mean and log-variance ``(B,4,h,w)`` where the images are encoded already.
+        """
+        mean, logvar = posterior or self._encode(images)
+        model = self._predictor or self.fitted()
+        with self._autocast(images):
             if self.ablation == "autoencoder":
                 return model.decode(model.config.scale * mean).float()
-            noises = image_noise(images, mean.shape[1:], seed=self._run.seed, draw=draw)
+            noises = self._noises(images, mean, draw)
             return reconstruct(
-                model, x, (mean, logvar), noises, steps=self.steps, start=self.start, estimate=self._estimate
+                model,
+                normalise(images),
+                (mean, logvar),
+                noises,
+                steps=self.steps,
+                start=self.start,
+                spacing=self.spacing,
+                estimate=self._estimate,
             )
+
+    def _encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the posterior's mean and log-variance, ``float32 (B,4,h,w)`` each."""
+        with self._autocast(images):
+            mean, logvar = (self._predictor or self.fitted()).encode(normalise(images))
+        return mean.float(), logvar.float()
+
+    def _autocast(self, images: Tensor) -> torch.autocast:
+        return torch.autocast(images.device.type, torch.bfloat16, enabled=self.inference_precision == "bfloat16")
+
+    def _noises(self, images: Tensor, mean: Tensor, draw: int = 0) -> tuple[Tensor | None, Tensor]:
+        """Return the posterior's noise, ``None`` where its mean is taken, and the diffusion's noise."""
+        assert self._run is not None
+        posterior, diffusion = image_noise(images, mean.shape[1:], seed=self._run.seed, draw=draw)
+        return None if self.posterior == "mean" else posterior, diffusion
 
     @torch.no_grad()
     def denoising(self, images: Tensor) -> tuple[list[int], Tensor, Tensor]:
@@ -237,11 +282,10 @@ class DiAD(DiADTraining):
             The steps' times; the decoded latents after each step, and the decoded estimates of the clean latents in
             it: ``float32 (steps,B,3,H,W)`` each, in [0,1] but for what isn't clamped.
         """
-        assert self._run is not None
         model, x = self.fitted(), normalise(images)
         posterior = model.encode(x)
-        noises = image_noise(images, posterior[0].shape[1:], seed=self._run.seed)
-        steps = list(trajectory(model, x, posterior, noises, steps=self.steps, start=self.start))
+        noises = self._noises(images, posterior[0])
+        steps = list(trajectory(model, x, posterior, noises, steps=self.steps, start=self.start, spacing=self.spacing))
         after = torch.stack([denormalise(model.decode(step.x)) for step in steps])
         clean = torch.stack([denormalise(model.decode(step.x0)) for step in steps])
         return [step.t for step in steps], after, clean
@@ -282,9 +326,9 @@ class DiAD(DiADTraining):
             out_indices=self.levels,
             trained_before=trained_before,
         )
-        notes: list[str] = []
-        if self.start != LEVELS - 1:
-            notes.append(f"DiAD starts from noise level {self.start}")
+        notes = feature_notes(self.backbone_name, self.levels)
+        if self.ablation == "none":
+            notes += sampling_notes(self.steps, self.start, self.spacing, self.n_samples, self.posterior)
         if self.train_levels != LEVELS and not self.checkpoint:
             notes.append(f"DiAD trained on noise levels below {self.train_levels} only")
         if not self.checkpoint:

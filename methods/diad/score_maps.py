@@ -14,6 +14,23 @@ from diadbench.methods.features.gaussian import blur
 
 SIGMA = 5.0
 POOLINGS, POOL = 8, 8
+#: The paper's ResNet-50 (in the authors' timm, ``resnet50`` was this) and the levels that it compares.
+BACKBONE, FEATURE_LEVELS = "resnet50.a1_in1k", (1, 2, 3)
+
+
+def feature_notes(backbone: str, levels: Sequence[int]) -> list[str]:
+    """Return a note if the compared features are not those of the paper's network and levels. The tag is no part."""
+    name, own = backbone.partition(".")[0], BACKBONE.partition(".")[0]
+    found = []
+    if name != own:
+        found.append(f"DiAD compares features of {name} (the paper: {own})")
+    if tuple(levels) != FEATURE_LEVELS:
+        found.append(f"DiAD compares feature levels {_listed(levels)} (the paper: {_listed(FEATURE_LEVELS)})")
+    return found
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def level_maps(inputs: Sequence[Tensor], outputs: Sequence[Tensor], size: tuple[int, int]) -> Tensor:

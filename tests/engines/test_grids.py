@@ -47,6 +47,7 @@ def test_few_shot_cells_are_settings_of_their_own() -> None:
     "name",
     [
         "diad-ablation",
+        "diad-further",
         "few-shot",
         "mvtec-ad-2",
         "paper",

@@ -149,9 +149,9 @@ class DiADModel(nn.Module):
         mean, logvar = self.vae.quant_conv(self.vae.encoder(images)).chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR_RANGE)
 
-    def sample_latent(self, mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
-        """Return ``z``: a scaled sample of the posterior."""
-        return self.config.scale * (mean + (0.5 * logvar).exp() * noise)
+    def sample_latent(self, mean: Tensor, logvar: Tensor, noise: Tensor | None) -> Tensor:
+        """Return ``z``: a scaled sample of the posterior, or its scaled mean where ``noise`` is ``None``."""
+        return self.config.scale * (mean if noise is None else mean + (0.5 * logvar).exp() * noise)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return images ``(B,3,H,W)`` of scaled latents, normalised and not clamped."""
