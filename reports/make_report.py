@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diadbench.benchmark.records.csv_files import write_frame
+from diadbench.common.csv_files import write_frame
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
 from diadbench.common.show import Show

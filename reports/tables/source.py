@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-from diadbench.benchmark.records.csv_files import rows_of
 from diadbench.benchmark.records.store import CellRecord, RunDirectory, open_runs, results_of
+from diadbench.common.csv_files import rows_of
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.common.show import Show, in_all_runs

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from diadbench.benchmark.planning.contents import with_contents
 from diadbench.benchmark.planning.grid import load_grid
-from diadbench.benchmark.planning.resolve import resolve_method
+from diadbench.benchmark.planning.resolving.resolve import resolve_method
 from diadbench.benchmark.records.identity import deciding_options, digest
 from diadbench.methods.authoring.small_data import anomalous_images, small_train
 from diadbench.methods.diad.diffusion import make_scheduler, timesteps, walk
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.networks.model import DiADModel
-from diadbench.methods.diad.normalise import denormalise
+from diadbench.methods.diad.reconstruct import denormalise
 from tests.diad.test_diad_method import TINY, settings
 
 
