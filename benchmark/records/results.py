@@ -20,11 +20,11 @@ from diadbench.benchmark.records.cell_figures import entry_of, file_stamp, may_b
 from diadbench.benchmark.records.cell_labels import Key
 from diadbench.benchmark.records.cell_record import CellRecord, cell_path, cell_place
 from diadbench.benchmark.records.columns import CSV_COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS
-from diadbench.benchmark.records.csv_files import csv_lines
 from diadbench.benchmark.records.identity import Wanted
 from diadbench.benchmark.records.ledger import FLAT, SCHEMA, Ledger, encoded, keys
 from diadbench.benchmark.records.same_classes import means_suffice
 from diadbench.common.files import atomic_write, read_json, write_json
+from diadbench.common.values.csv_files import csv_lines
 
 if TYPE_CHECKING:
     import pandas as pd

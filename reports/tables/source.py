@@ -11,11 +11,11 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-from diadbench.benchmark.records.csv_files import rows_of
 from diadbench.benchmark.records.store import CellRecord, RunDirectory, open_runs, results_of
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.common.show import Show, in_all_runs
+from diadbench.common.values.csv_files import rows_of
 from diadbench.reports.published.entries import with_published
 from diadbench.reports.published.literature import check_results, load_published
 from diadbench.reports.tables.costs import evaluation, spent
