@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diadbench.common.csv_files import write_frame
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
 from diadbench.common.show import Show
+from diadbench.common.values.csv_files import write_frame
 from diadbench.reports.paper.document import paper_tables, write_latex
 from diadbench.reports.published.our_figures import beside
 from diadbench.reports.tables.plain_text import to_csv, to_markdown

@@ -23,8 +23,8 @@ from diadbench.benchmark.records.columns import CSV_COLUMNS, METRIC_COLUMNS, RES
 from diadbench.benchmark.records.identity import Wanted
 from diadbench.benchmark.records.ledger import FLAT, SCHEMA, Ledger, encoded, keys
 from diadbench.benchmark.records.same_classes import means_suffice
-from diadbench.common.csv_files import csv_lines
 from diadbench.common.files import atomic_write, read_json, write_json
+from diadbench.common.values.csv_files import csv_lines
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,10 +12,10 @@ from urllib.parse import unquote
 import pandas as pd
 
 from diadbench.benchmark.records.store import CellRecord, RunDirectory, open_runs, results_of
-from diadbench.common.csv_files import rows_of
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.common.show import Show, in_all_runs
+from diadbench.common.values.csv_files import rows_of
 from diadbench.reports.published.entries import with_published
 from diadbench.reports.published.figure_arithmetic import check_results
 from diadbench.reports.published.published_files import load_published

@@ -125,8 +125,14 @@ def test_a_cell_at_work_is_running_and_a_killed_one_is_killed(place: Path) -> No
     assert state_seen(place)[0] == "killed"
 
 
+def everything(run: Path) -> dict[str, tuple[int, int]]:
+    """Return date and size of all files and folders of a run."""
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in (run, *run.rglob("*"))}
+
+
 def test_a_finished_run_is_shown_tabulated_and_reported_elsewhere(place: Path) -> None:
     assert runner(place, 0.0).wait() == 0
+    before = everything(place / "run")
     assert state_seen(place) == ("done", "")
     shown = seen(place, "table", str(place / "run"), "--metrics", "mAD", "--format", "csv")
     assert shown.returncode == 0, shown.stderr
@@ -136,6 +142,7 @@ def test_a_finished_run_is_shown_tabulated_and_reported_elsewhere(place: Path) -
     built = seen(place, "report", str(place / "run"), "--out", str(out / "report"))
     assert built.returncode == 0, built.stderr
     assert (out / "report" / "index.html").is_file()
+    assert everything(place / "run") == before, "whoever looks writes nothing"
 
 
 def test_what_cannot_be_known_is_not_called_killed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""Users' values: YAML and arguments, checked against type hints."""
+"""Values as text: YAML and arguments, checked against type hints; CSV files of many rows."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diadbench.common.csv_files import rows_of, write_frame
+from diadbench.common.values.csv_files import rows_of, write_frame
 
 HEAD = "level,class,kind,f1,reason"
 
