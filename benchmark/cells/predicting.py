@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from diadbench.benchmark.cells.provenance import random_state, set_random_state
 from diadbench.benchmark.cells.scoring.calibrating import normal_rows
 from diadbench.benchmark.cells.scoring.evaluating import evaluate_batch
 from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size, evaluation_size
-from diadbench.benchmark.cells.scoring.reading_ahead import answered, pinned, read_ahead
+from diadbench.benchmark.cells.scoring.reading_ahead import Beside, answered, pinned, read_ahead
 from diadbench.benchmark.cells.scoring.scored_batches import Arrays, Predictions, tensors
 from diadbench.benchmark.metrics.class_result import ClassResult
 from diadbench.methods.base import SampleMethod
@@ -58,6 +59,7 @@ class PartScorer:
         self._state: Arrays = {}
         self._said: tuple[list[str], dict[str, Any]] = ([], {})
         self._done = 0
+        self._beside = Beside(in_thread=False)
 
     def is_whole(self) -> bool:
         """Whether all classes have been scored to their end, so that no model is needed."""
@@ -97,16 +99,19 @@ class PartScorer:
     def predict(self, method: Method) -> None:
         """Score all remaining images, class after class."""
         batches = self.test.batches(self.cell["batch_size"], first=self._done)
-        if self.run.device.type == "cuda":  # on a CPU the thread would take the method's time
+        on_gpu = self.run.device.type == "cuda"  # on a CPU threads would take the method's time
+        if on_gpu:
             batches = read_ahead(pinned(batches))
-        for name, of_class in itertools.groupby(batches, self._class_of):
-            for batch in of_class:
-                self._take(method, batch)
-                self._done += len(batch.index)
-                self.run.progress(self._done, len(self.test), "predict")
-            self._finish(name)
-            self._say(method)
-            self.phases.keep()
+        with Beside(in_thread=on_gpu) as self._beside:
+            for name, of_class in itertools.groupby(batches, self._class_of):
+                for batch in of_class:
+                    self._take(method, batch)
+                    self._done += len(batch.index)
+                    self.run.progress(self._done, len(self.test), "predict")
+                self._beside.wait()
+                self._finish(name)
+                self._say(method)
+                self.phases.keep()
 
     def _class_of(self, batch: Batch) -> str:
         return self.test.class_names[int(batch.class_id[0])]
@@ -126,7 +131,7 @@ class PartScorer:
             self._say(method)
             state = {f"random/{key}": value for key, value in random_state(self.run.device).items()}
             self.scored.keep(batch.index, maps, scores, state)
-        evaluate_batch(self.evaluator, self.dataset, batch, maps, scores)
+        self._beside.do(partial(evaluate_batch, self.evaluator, self.dataset, batch, maps, scores))
 
     def _predicted(self, method: Method, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         if isinstance(method, SampleMethod):  # reading files is no speed of a model

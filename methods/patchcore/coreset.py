@@ -174,7 +174,7 @@ class _State:
             rows = block.to(device).float()
             partial, which = torch.addmm(offset, rows, centres.T, alpha=-2).min(1)
             squared = (partial + rows.square().sum(1)).clamp_min_(0).to(self.squared.device)
-            if not torch.isfinite(squared).all():
+            if (~torch.isfinite(squared)).any():
                 raise ValueError(f"points {begin}..{begin + len(block)} are not finite")
             old, old_nearest = self.squared[begin : begin + len(rows)], self.nearest[begin : begin + len(rows)]
             closer = squared < old

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
-from diadbench.benchmark.cells.scoring.reading_ahead import answered, read_ahead
+from diadbench.benchmark.cells import predicting
+from diadbench.benchmark.cells.scoring.reading_ahead import WAITING, Beside, answered, read_ahead
 from diadbench.methods.base import Prediction
+from tests.helpers.real_run import make_run
 
 
 def test_order_and_end() -> None:
@@ -44,3 +49,39 @@ def test_answers_are_the_methods() -> None:
     assert torch.equal(maps, images.mean(1))
     assert torch.equal(scores, images.amax((1, 2, 3)))
     assert reconstruction is not None
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_work_beside_is_done_in_order_and_not_far_behind(in_thread: bool) -> None:
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        time.sleep(0.01)
+        done.append(number)
+
+    with Beside(in_thread=in_thread) as beside:
+        for number in range(3 * WAITING):
+            beside.do(partial(work, number))
+            assert len(done) >= number - WAITING
+        beside.wait()
+        assert done == list(range(3 * WAITING))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("evaluate")]
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_an_error_of_the_work_is_raised_at_the_latest_in_the_end(in_thread: bool) -> None:
+    def fail() -> None:
+        raise OSError("disk is gone")
+
+    with pytest.raises(OSError, match="disk is gone"), Beside(in_thread=in_thread) as beside:
+        beside.do(fail)
+
+
+def test_metrics_are_those_without_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for in_thread in (False, True):
+        monkeypatch.setattr(predicting, "Beside", lambda *, in_thread, use=in_thread: Beside(in_thread=use))
+        run = make_run(tmp_path / f"run{in_thread}", methods=("one",), datasets={"d": ("a", "b")}, seeds=(0,))
+        found.append(next(iter(run.cells())).metrics())
+    assert found[0]
+    assert found[0] == found[1]

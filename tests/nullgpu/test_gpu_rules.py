@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
-from gpu_stand_in import is_real, run_case
+from gpu_stand_in import ROOT, is_real, run_case
 
 from diadbench.benchmark.cells.determinism import STRICT, gpu_notes, set_tf32
 from diadbench.benchmark.cells.provenance import seed_everything
 from diadbench.methods.diad import config
-from diadbench.methods.diad.networks.card import place
+from diadbench.methods.diad.networks.card import KEPT, RECOMPUTED, place, standing
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.features.arithmetic import arithmetic
 from diadbench.methods.training.lightning import Budget
@@ -48,16 +50,52 @@ def test_tf32_is_one_option_and_part_of_the_keys_of_caches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "asked", "expected"),
-    [(80, True, (48, 1)), (24, True, (24, 2)), (19, True, (12, 4)), (24, False, (12, 4))],
+    ("gigabytes", "asked", "half", "expected"),
+    [
+        (80, True, False, (48, 1)),
+        (32, True, True, (48, 1)),
+        (24, True, True, (24, 2)),
+        (24, True, False, (12, 4)),
+        (19, True, True, (12, 4)),
+        (24, False, False, (12, 4)),
+    ],
 )
-def test_a_batch_is_as_large_as_the_card_allows(gigabytes: float, asked: bool, expected: tuple[int, int]) -> None:
+def test_a_batch_is_as_large_as_the_card_allows(
+    gigabytes: float, asked: bool, half: bool, expected: tuple[int, int]
+) -> None:
     with torch.device("meta"):
         model = DiADModel(config.size("sd15"))
     budget = Budget(10, 12, 4, precision="bf16-mixed")
-    placed = place(model, budget, (256, 256), int(gigabytes * 1e9), recompute=asked)
+    placed = place(model, budget, (256, 256), int(gigabytes * 1e9), recompute=asked, half=half)
     assert (placed.budget.batch_size, placed.budget.accumulate) == expected
     assert placed.recompute is (asked and gigabytes < 40)
+
+
+@pytest.mark.parametrize(
+    ("kept", "images", "bytes_each", "optimizer", "half"),
+    [
+        ("diad12", 12, RECOMPUTED, "adamw", True),
+        ("diad12f32", 12, RECOMPUTED, "adamw", False),
+        ("diad12keep", 12, KEPT, "adamw", True),
+        ("diad12save", 12, RECOMPUTED, "adafactor", True),
+        ("diad48", 48, RECOMPUTED, "adamw", True),
+        ("diad48keep", 48, KEPT, "adamw", True),
+    ],
+)
+def test_the_plan_of_a_cards_memory_is_what_was_measured(
+    kept: str, images: int, bytes_each: float, optimizer: str, half: bool
+) -> None:
+    with torch.device("meta"):
+        model = DiADModel(config.size("sd15"))
+    measured = json.loads((ROOT / "perf" / "gpu_steps.json").read_text(encoding="utf-8"))["steps"][kept]["peak_gib"]
+    expected = standing(model, optimizer, "bf16-mixed", half=half) + images * bytes_each
+    assert expected / 2**30 == pytest.approx(measured, rel=0.03)
+
+
+def test_default_and_memory_saving_fit_the_cards_that_the_docs_name() -> None:
+    steps = json.loads((ROOT / "perf" / "gpu_steps.json").read_text(encoding="utf-8"))["steps"]
+    assert max(steps[name]["peak_gib"] for name in ("diad12", "diad12f32")) < 24e9 / 2**30
+    assert steps["diad12save"]["peak_gib"] < 16e9 / 2**30
 
 
 @pytest.mark.slow

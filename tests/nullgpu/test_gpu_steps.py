@@ -36,6 +36,15 @@ def test_a_step_waits_for_nothing(name: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_batch_of_patchcore_waits_for_little() -> None:
+    method, options, size = METHODS["patchcore"]
+    found = run_case("method", name=method, options=options, size=size)
+    assert "error" not in found, found["error"]
+    predict = found["phases"]["predict"]
+    assert predict["mean"]["waits"] <= 2, predict["syncs_lines"]
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(is_real(), reason="only the null GPU counts launches")
 @pytest.mark.parametrize("name", LAUNCHES)
 def test_a_step_starts_few_kernels(name: str) -> None:

@@ -1,11 +1,14 @@
-"""Read the next batch of test images while one is predicted, and copy all predictions from the GPU at once."""
+"""While a batch is predicted, read the next one and evaluate the last; copy predictions from the GPU at once."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from diadbench.methods.base import Method
 
 T = TypeVar("T")
+#: Batches that may wait for their evaluation.
+WAITING = 4
 
 
 def answered(method: Method, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -79,3 +84,42 @@ def read_ahead(batches: Iterator[T]) -> Iterator[T]:
     finally:
         over.set()
         thread.join()
+
+
+class Beside:
+    """Do one thing after another, in a thread beside the GPU's work or at once. Errors are raised in the main thread.
+
+    Args:
+        in_thread: Whether there is a thread.
+    """
+
+    def __init__(self, *, in_thread: bool) -> None:
+        self._pool = ThreadPoolExecutor(1, "evaluate") if in_thread else None
+        self._waiting: deque[Future[None]] = deque()
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Do the work; in a thread, wait only while too much of it is left to do."""
+        if self._pool is None:
+            work()
+            return
+        self._waiting.append(self._pool.submit(work))
+        while len(self._waiting) > WAITING:
+            self._waiting.popleft().result()
+
+    def wait(self) -> None:
+        """Wait until all is done."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def __enter__(self) -> Beside:
+        """Return this."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the thread; after an error, what has not begun isn't done."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=error is not None)
+        if error is None:
+            self.wait()

@@ -10,13 +10,17 @@ from dataclasses import dataclass, replace
 import torch
 
 from diadbench.methods.diad.networks.model import DiADModel
-from diadbench.methods.training.lightning import Budget
+from diadbench.methods.training.budget import Budget, Precision
 
-#: Bytes of activations of an image of 256 x 256 at 320 channels in half precision, counted by ``perf/gpu_idle.py``:
-#: those kept for the backward pass if blocks are recomputed, and if all are kept.
-RECOMPUTED, KEPT = 0.13e9, 0.62e9
-#: Bytes that an optimiser keeps for a parameter.
-MOMENTS = {"adamw": 8.0, "adamw8bit": 2.1, "adafactor": 0.1}
+#: Bytes of activations of an image of 256 x 256 at 320 channels in half precision: those kept for the backward pass if
+#: blocks are recomputed, and if all are kept. From the peaks of ``perf/gpu_idle.py diad`` with 12, 24 and 48 images
+#: (``perf/gpu_steps.json``), which lie on lines; libraries' workspaces are not in them.
+RECOMPUTED, KEPT = 0.091e9, 0.348e9
+#: Bytes that an optimiser keeps for a parameter. Adafactor's are counted for ``sd15``: torch factorises the last two
+#: axes, which of a 3x3 convolution saves a third.
+MOMENTS = {"adamw": 8.0, "adamw8bit": 2.1, "adafactor": 2.26}
+#: Bytes of a trained parameter's copy in half precision, which autocast keeps during a step.
+CAST = 2.0
 #: Share of a card's memory that is used for planning; the rest is for the allocator and the libraries.
 USABLE = 0.88
 #: Memory in GB from which activations are kept if they fit.
@@ -58,17 +62,21 @@ def place(
         half: Whether the frozen half of the UNet is in half precision.
     """
     share = image[0] * image[1] / 256**2 * model.config.channels[0] / 320 * (1 if "32" not in budget.precision else 2)
-    room = USABLE * memory - _standing(model, optimizer, half=half)
+    room = USABLE * memory - standing(model, optimizer, budget.precision, half=half)
     keeps = not recompute or (memory >= LARGE and KEPT * share * budget.batch_size <= room)
     most = int(room / ((KEPT if keeps else RECOMPUTED) * share))
     return Placement(_merged(budget, most), recompute=not keeps)
 
 
-def _standing(model: DiADModel, optimizer: str, *, half: bool) -> float:
-    """Return the bytes of all weights, and of the gradients and moments of the trained ones."""
+def standing(model: DiADModel, optimizer: str, precision: Precision, *, half: bool) -> float:
+    """Return the bytes that don't depend on the batch: weights, gradients, moments, autocast's copies.
+
+    The autoencoder isn't counted: it leaves the GPU if latents are cached.
+    """
     trained = sum(parameter.numel() for parameter in model.trained_parameters().values())
     every = sum(parameter.numel() for name, parameter in model.named_parameters() if not name.startswith("vae."))
-    return (2.0 if half else 4.0) * (every - trained) + (8.0 + MOMENTS[optimizer]) * trained
+    cast = 0.0 if "32" in precision else CAST
+    return (2.0 if half else 4.0) * (every - trained) + (8.0 + MOMENTS[optimizer] + cast) * trained
 
 
 def _merged(budget: Budget, most: int) -> Budget:
