@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from diadbench.benchmark.planning.contents import with_contents
-from diadbench.benchmark.planning.grid import load_grid
+from diadbench.benchmark.planning.grid import load_grid, parse_grid
 from diadbench.benchmark.planning.resolving.resolve import resolve_method
 from diadbench.benchmark.records.identity import deciding_options, digest
 from diadbench.methods.authoring.small_data import anomalous_images, small_train
+from diadbench.methods.catalog import CATALOG
 from diadbench.methods.diad.diffusion import make_scheduler, timesteps, walk
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.diad.networks.model import DiADModel
-from diadbench.methods.diad.reconstruct import denormalise
+from diadbench.methods.diad.reconstruct import denormalise, sampling_notes
 from tests.diad.test_diad_method import TINY, settings
 
 
@@ -172,3 +173,21 @@ def test_every_entry_of_the_grid_is_an_option_of_diad() -> None:
     for label, spec in load_grid("diad-further").methods.items():
         resolved = resolve_method(spec.method, spec.options, f"methods.{label}")
         assert resolved.options.items() >= spec.options.items()
+
+
+@pytest.mark.parametrize(("fast", "slow"), [("diad-fast", "diad"), ("diad-fast-tiny", "diad-tiny")])
+def test_the_fast_presets_differ_from_theirs_in_sampling_alone(fast: str, slow: str) -> None:
+    options = {}
+    for name in (fast, slow):
+        spec = parse_grid({"name": "x", "methods": {name: {}}, "datasets": {"toy": {}}}).methods[name]
+        options[name] = resolve_method(spec.method, spec.options).options
+    differ = {key: value for key, value in options[fast].items() if value != options[slow][key]}
+    assert {**differ, "start": options[fast]["start"]} == {
+        **({"n_samples": 1} if slow == "diad-tiny" else {}),
+        "steps": 2,
+        "start": 349,
+        "spacing": "trailing",
+    }
+    notes = sampling_notes(*(options[fast][key] for key in ("steps", "start", "spacing", "n_samples", "posterior")))
+    assert len(notes) == 3
+    assert set(differ) <= set(CATALOG["diad"].info.predicting)

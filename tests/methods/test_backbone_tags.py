@@ -37,6 +37,8 @@ PRESETS = {
     "rd4ad": "wide_resnet50_2.tv_in1k",
     "supersimplenet": "wide_resnet50_2.tv_in1k",
     "diad": "resnet50.a1_in1k",
+    "diad-fast": "resnet50.a1_in1k",
+    "diad-fast-tiny": "package",
     "diad-official": "resnet50.a1_in1k",
     "diad-tiny": "package",
     "draem-tiny": None,

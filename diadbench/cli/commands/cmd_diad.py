@@ -28,7 +28,7 @@ def evaluate(
     Args:
         dataset: A packaged dataset, or file.py:Class.
         out: Directory of this DiAD; the results go to its directory `test`.
-        config: Preset: diad, diad-official, diad-tiny.
+        config: Preset: diad, diad-official, diad-fast, diad-tiny, diad-fast-tiny.
         checkpoint: The authors' .ckpt, one in their layout, a directory of ours or of a finished cell; by default what
             `train` wrote.
         root: Directory of the dataset.
@@ -69,7 +69,7 @@ def compare(
     Args:
         dataset: A packaged dataset, or file.py:Class.
         out: Directory of this DiAD.
-        config: Preset: diad, diad-official, diad-tiny.
+        config: Preset: diad, diad-official, diad-fast, diad-tiny, diad-fast-tiny.
         checkpoint: As for `test`; what `train` wrote by default.
         root: Directory of the dataset.
         options: Options of the method as NAME=VALUE.

@@ -23,7 +23,8 @@ def autoencoder(
     Args:
         dataset: A packaged dataset, or file.py:Class.
         out: Directory of this DiAD; the later steps read what is there.
-        config: Preset: diad, diad-official, diad-tiny. Its autoencoder_steps must be above 0.
+        config: Preset: diad, diad-official, diad-fast, diad-tiny, diad-fast-tiny. Its autoencoder_steps must be above
+            0.
         root: Directory of the dataset.
         options: Options of the method as NAME=VALUE; `diadbench methods info diad` lists them.
         seed: Decides everything random.
@@ -49,7 +50,7 @@ def build(
 
     Args:
         out: Directory of this DiAD.
-        config: Preset: diad, diad-official, diad-tiny.
+        config: Preset: diad, diad-official, diad-fast, diad-tiny, diad-fast-tiny.
         options: Options of the method as NAME=VALUE, such as weights=FOLDER autoencoder=FILE sff_init=official
         seed: Decides everything random.
 
@@ -77,7 +78,7 @@ def train(
     Args:
         dataset: A packaged dataset, or file.py:Class.
         out: Directory of this DiAD, with what `build` wrote.
-        config: Preset: diad, diad-official, diad-tiny.
+        config: Preset: diad, diad-official, diad-fast, diad-tiny, diad-fast-tiny.
         root: Directory of the dataset.
         options: Options of the method as NAME=VALUE.
         seed: Decides everything random.
