@@ -57,7 +57,8 @@ class DiAD(DiADTraining):
         width: Channels of the finest level, for the authors' layout at another width; 0 takes ``size``.
         weights: Stable Diffusion 1.5 (a diffusers folder, a ``.safetensors``/``.ckpt`` file, a repository on the hub),
             or ``random``, which is noted.
-        autoencoder: A file with a finetuned autoencoder; stage 1 is then left out unless it has steps.
+        autoencoder: A finetuned autoencoder, as a file or as diffusers' folder; stage 1 is then left out unless it has
+            steps.
         checkpoint: The authors' trained ``.ckpt``, one in their layout, or a file or folder that ``methods export``
             wrote; nothing is trained then, the checkpoint's sizes count, and notes say where it comes from.
         autoencoder_steps: Steps of stage 1; 0 leaves it out.

@@ -20,6 +20,10 @@ from diadbench.methods.features.weights import load_state, read_tensor, refuse
 
 #: Scales that differ by less are equal in float32.
 SAME_SCALE = 1e-6
+#: Beginnings of keys of an autoencoder in diffusers' layout.
+DIFFUSERS = ("encoder.down_blocks.", "decoder.up_blocks.")
+#: Names of attention layers in files of earlier versions of diffusers (``stabilityai/sd-vae-ft-mse``), and today's.
+EARLIER_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def tell_unused(state: Mapping[str, Tensor], where: str, notes: list[str]) -> None:
@@ -57,14 +61,49 @@ def load_stable_diffusion(source: str, config: ModelConfig | None = None, notes:
 
 
 def load_autoencoder(model: DiADModel, source: str, notes: list[str] | None = None) -> None:
-    """Load the autoencoder from a file: the authors' finetuned one, kl-f8, a whole checkpoint. Raises UserError."""
+    """Load the autoencoder.
+
+    Args:
+        model: The model that gets the weights.
+        source: A file of the authors' finetuned autoencoder, of kl-f8 or of a whole checkpoint; or an autoencoder of
+            diffusers, as a file or as its folder.
+        notes: Receives a line for what is not used.
+
+    Raises:
+        UserError: No such file, or keys are missing, unexpected or misshaped.
+    """
+    path = Path(source).expanduser()
+    source = str(_file_in(path)) if path.is_dir() else source
     state = read_state(source)
+    if any(key.startswith(DIFFUSERS) for key in state):
+        load_state(model.vae, {_today(key): value for key, value in state.items()}, source)
+        return
     tell_unused(state, source, [] if notes is None else notes)
     prefix = "first_stage_model."
     if not any(key.startswith(prefix) for key in state):
         state = {prefix + key: value for key, value in state.items() if not key.startswith(("loss.", "model_ema."))}
     state = {key: value for key, value in state.items() if key.startswith(prefix)}
     _load_subset(model, state, ("vae.",), source)
+
+
+def _file_in(folder: Path) -> Path:
+    """Return the file of weights of an autoencoder that diffusers saved in a folder, or in ``vae`` below it."""
+    for place in (folder, folder / "vae"):
+        for name in ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"):
+            if (place / name).is_file():
+                return place / name
+    raise UserError(
+        f"autoencoder {folder}: expected diffusion_pytorch_model.safetensors or .bin in the folder or in its vae/; "
+        "give such a folder, or a file of weights"
+    )
+
+
+def _today(key: str) -> str:
+    """Return a key of diffusers with the names that its attention layers have had since 2023."""
+    before, middle, after = key.partition(".attentions.")
+    for old, new in EARLIER_ATTENTION.items():
+        after = after.replace(f".{old}.", f".{new}.")
+    return before + middle + after
 
 
 def _load_single_file(model: DiADModel, path: Path, notes: list[str]) -> None:

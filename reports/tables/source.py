@@ -183,7 +183,7 @@ class Source:
         """
         if (name, kinds) not in self._kept:
             texts = rows_of([cell.directory / name for cell in self.done["cell"]], kinds)
-            places = texts.pop("file") if len(texts) else []
+            places: pd.Series[int] | list[int] = texts.pop("file") if len(texts) else []
             labels = self.done[["dataset", "method", "seed"]].iloc[places].reset_index(drop=True)
             self._kept[name, kinds] = texts.assign(**labels, cell=places) if len(texts) else texts
         return self._kept[name, kinds]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from diadbench.common.errors import Skip, UserError
@@ -175,7 +176,6 @@ def test_export_diffusers_loads_in_diffusers(small: diad.DiADModel, tmp_path: Pa
 def test_stable_diffusion_from_a_folder_and_from_one_file(
     small: diad.DiADModel, text_encoder: Any, tmp_path: Path
 ) -> None:
-    from safetensors.torch import save_file
 
     folder = tmp_path / "sd"
     small.unet.save_pretrained(folder / "unet")
@@ -203,6 +203,32 @@ def test_finetuned_autoencoder(small: diad.DiADModel, tmp_path: Path) -> None:
     model = diad.DiADModel(small.config)
     load_autoencoder(model, str(tmp_path / "mvtec_ae.ckpt"))
     assert same(model.vae.state_dict(), small.vae.state_dict())
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["today's names", "names before 2023"])
+def test_autoencoder_of_diffusers(small: diad.DiADModel, tmp_path: Path, earlier: bool) -> None:
+    folder = tmp_path / "sd" / "vae"
+    small.vae.save_pretrained(folder)
+    file = folder / "diffusion_pytorch_model.safetensors"
+    if earlier:  # as in stabilityai/sd-vae-ft-mse; that diffusers reads it is the proof of the names
+        save_file({_before_2023(key): value for key, value in load_file(file).items()}, file)
+        assert same(type(small.vae).from_pretrained(folder).state_dict(), small.vae.state_dict())
+    for source in (file, folder, folder.parent):
+        torch.manual_seed(9)
+        model = diad.DiADModel(small.config)
+        load_autoencoder(model, str(source))
+        assert same(model.vae.state_dict(), small.vae.state_dict())
+
+
+def _before_2023(key: str) -> str:
+    for old, new in {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}.items():
+        key = key.replace(f".{new}.", f".{old}.")
+    return key
+
+
+def test_a_folder_without_an_autoencoder(small: diad.DiADModel, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected diffusion_pytorch_model\.safetensors or \.bin in the folder"):
+        load_autoencoder(small, str(tmp_path))
 
 
 def test_hub_out_of_reach_is_a_skip(small: diad.DiADModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,8 @@ def write_frame(table: pd.DataFrame, path: Path) -> None:
         file.write((",".join(map(_quoted, table.columns)) + "\n").encode())
         for start in range(0, len(table), _SLICE):
             part = table.iloc[start : start + _SLICE]
-            file.write(csv_lines({name: _column(part[name]) for name in part}, list(part)))
+            names = [str(name) for name in part.columns]
+            file.write(csv_lines({name: _column(part[name]) for name in names}, names))
 
 
 def _column(values: pd.Series[Any]) -> pa.Array:
