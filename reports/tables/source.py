@@ -95,6 +95,14 @@ class Source:
         """Return the result of ``aggregate`` for the results."""
         return aggregate(self.results, digits=self.show.digits)
 
+    @cached_property
+    def outline(self) -> pd.DataFrame:
+        """Return the first row of each cell and metric: names, states and notes, in the order of the results.
+
+        A table takes its figures from :attr:`table`, and all else from these rows, which are a twentieth of the results.
+        """
+        return self.results.drop_duplicates(["path", "run", "dataset", "method", "setting", "seed", "metric"])
+
     def method(self, wanted: str) -> str:
         """Return the printed name of the method given by a text; ``""`` stays ``""``. Raises UserError."""
         return resolve("method", wanted, self.results)[0] if wanted else ""
@@ -115,7 +123,8 @@ class Source:
             dataset: Use only this dataset.
             **wanted: Arguments of :func:`diadbench.reports.cut`.
         """
-        results, table = self.results, self.table
+        by_seed = "seed" in (*wanted.get("rows", ()), *wanted.get("columns", ()))
+        results, table = self.results if by_seed else self.outline, self.table
         if dataset:
             results, table = results[results["dataset"] == dataset], table[table["dataset"] == dataset]
         found = cut(results, table=table, show=self.show, **wanted)
