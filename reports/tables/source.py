@@ -99,7 +99,7 @@ class Source:
     def outline(self) -> pd.DataFrame:
         """Return the first row of each cell and metric: names, states and notes, in the order of the results.
 
-        A table takes its figures from :attr:`table`, and all else from these rows, which are a twentieth of the results.
+        A table takes its figures from :attr:`table`, and all else from these rows, a twentieth of the results.
         """
         return self.results.drop_duplicates(["path", "run", "dataset", "method", "setting", "seed", "metric"])
 
