@@ -239,12 +239,13 @@ def _doubtful(values: Mapping[str, Floats], floors: Floats) -> npt.NDArray[np.bo
     near = 1e-12  # Sums in another order may differ by less.
     mean = np.mean([values[key] for key in SEVEN], axis=0)
     iou, f1 = values["p_ioumax"], values["p_f1max"]
-    found = np.abs(mean - values["mad"]) > near
+    found: npt.NDArray[np.bool_] = np.abs(mean - values["mad"]) > near
     found |= (iou + near < np.maximum(0.0, f1 / (2 - f1))) | (iou > f1 + near)
     for ap, best in (("p_ap", "p_f1max"), ("i_ap", "i_f1max")):
         bound = np.array([ap_bound(value) for value in values[best]])
         found |= values[ap] > bound - near
-    return found | (values["i_f1max"] < floors + near)
+    found |= values["i_f1max"] < floors + near
+    return found
 
 
 def add(path: Path, run: Path | str | None = None) -> tuple[pd.DataFrame, list[str]]:

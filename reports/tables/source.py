@@ -196,10 +196,12 @@ class Source:
             without rows and columns if no cell keeps the file.
         """
         if (name, kinds) not in self._kept:
-            texts = rows_of([cell.directory / name for cell in self.done["cell"]], kinds)
-            places = texts.pop("file") if len(texts) else []
-            labels = self.done[["dataset", "method", "seed"]].iloc[places].reset_index(drop=True)
-            self._kept[name, kinds] = texts.assign(**labels, cell=places) if len(texts) else texts
+            found = rows_of([cell.directory / name for cell in self.done["cell"]], kinds)
+            if len(found):
+                places = found.pop("file")
+                labels = self.done[["dataset", "method", "seed"]].iloc[places].reset_index(drop=True)
+                found = found.assign(**labels, cell=places)
+            self._kept[name, kinds] = found
         return self._kept[name, kinds]
 
     @cached_property
