@@ -90,6 +90,14 @@ class Source:
         """Return the result of ``aggregate`` for the results."""
         return aggregate(self.results, digits=self.show.digits)
 
+    @cached_property
+    def outline(self) -> pd.DataFrame:
+        """Return the first row of each cell and metric: names, states and notes, in the order of the results.
+
+        A table takes its figures from :attr:`table`, and all else from these rows, a twentieth of the results.
+        """
+        return self.results.drop_duplicates(["path", "run", "dataset", "method", "setting", "seed", "metric"])
+
     def method(self, wanted: str) -> str:
         """Return the printed name of the method given by a text; ``""`` stays ``""``. Raises UserError."""
         return resolve("method", wanted, self.results)[0] if wanted else ""
@@ -110,7 +118,8 @@ class Source:
             dataset: Use only this dataset.
             **wanted: Arguments of :func:`diadbench.reports.cut`.
         """
-        results, table = self.results, self.table
+        by_seed = "seed" in (*wanted.get("rows", ()), *wanted.get("columns", ()))
+        results, table = self.results if by_seed else self.outline, self.table
         if dataset:
             results, table = results[results["dataset"] == dataset], table[table["dataset"] == dataset]
         found = cut(results, table=table, show=self.show, **wanted)
@@ -182,10 +191,12 @@ class Source:
             without rows and columns if no cell keeps the file.
         """
         if (name, kinds) not in self._kept:
-            texts = rows_of([cell.directory / name for cell in self.done["cell"]], kinds)
-            places: pd.Series[int] | list[int] = texts.pop("file") if len(texts) else []
-            labels = self.done[["dataset", "method", "seed"]].iloc[places].reset_index(drop=True)
-            self._kept[name, kinds] = texts.assign(**labels, cell=places) if len(texts) else texts
+            found = rows_of([cell.directory / name for cell in self.done["cell"]], kinds)
+            if len(found):
+                places = found.pop("file")
+                labels = self.done[["dataset", "method", "seed"]].iloc[places].reset_index(drop=True)
+                found = found.assign(**labels, cell=places)
+            self._kept[name, kinds] = found
         return self._kept[name, kinds]
 
     @cached_property

@@ -94,7 +94,7 @@ def pooled_rows(source: Source) -> pd.DataFrame:
 def threshold_notes(source: Source) -> list[str]:
     """Return notes on the normal images for thresholds, and on the exactness of the pooled figures of pixels."""
     cells = source.done
-    said: list[str] = list(cells["thresholds_from"].unique()) if len(cells) else []
+    said = dict.fromkeys(cells["thresholds_from"]) if len(cells) else {}
     notes = [f"Thresholds are set on {text}." for text in said if text]
     pooled = pooled_rows(source)
     if len(pooled) and pooled["error"].max() > 0:

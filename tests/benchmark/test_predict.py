@@ -248,6 +248,39 @@ def test_a_killed_prediction_goes_on(cell: Path, tmp_path: Path) -> None:
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+KILLED_PAINTING = """
+import os, signal, sys
+from pathlib import Path
+from diadbench.benchmark.reuse import overlays, predict
+paint, painted = overlays._paint, []
+def die(*given):
+    paint(*given)
+    painted.append(given)
+    if len(painted) >= 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+overlays._paint = die
+predict.predict_images(*map(Path, sys.argv[1:]))
+"""
+
+
+def test_a_killed_painter_goes_on(cell: Path, tmp_path: Path) -> None:
+    for place in range(20):
+        picture(tmp_path / "photos" / f"{place:02d}.png")
+    whole = predict_images(cell, tmp_path / "photos", tmp_path / "whole").table
+    words = [str(cell), str(tmp_path / "photos"), str(tmp_path / "killed")]
+    done = subprocess.run([sys.executable, "-c", KILLED_PAINTING, *words], check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    made = [*(tmp_path / "killed" / "maps").glob("*.npy"), *(tmp_path / "killed" / "overlays").glob("[!.]*.png")]
+    assert 27 <= len(made) < 40, "all maps, and some pictures"
+    dates = {path: path.stat().st_mtime_ns for path in made}
+    again = predict_images(cell, tmp_path / "photos", tmp_path / "killed").table
+    pd.testing.assert_frame_equal(again, whole)
+    assert all(path.stat().st_mtime_ns == date for path, date in dates.items()), "nothing is made twice"
+    for path in (tmp_path / "whole").rglob("*.png"):
+        other = tmp_path / "killed" / path.relative_to(tmp_path / "whole")
+        assert other.read_bytes() == path.read_bytes(), other
+
+
 def test_links_in_a_circle_end(tmp_path: Path) -> None:
     picture(tmp_path / "photos" / "a.png")
     (tmp_path / "photos" / "up").symlink_to(tmp_path / "photos")

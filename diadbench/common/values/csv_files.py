@@ -46,10 +46,10 @@ def _quoted(word: str) -> str:
 def write_frame(table: pd.DataFrame, path: Path) -> None:
     """Write a table of texts and numbers as CSV, atomically, in the form of :func:`csv_lines`."""
     with atomic_write(path) as file:
-        file.write((",".join(map(_quoted, table.columns)) + "\n").encode())
+        names = [str(name) for name in table.columns]
+        file.write((",".join(map(_quoted, names)) + "\n").encode())
         for start in range(0, len(table), _SLICE):
             part = table.iloc[start : start + _SLICE]
-            names = [str(name) for name in part.columns]
             file.write(csv_lines({name: _column(part[name]) for name in names}, names))
 
 
