@@ -159,8 +159,8 @@ def _paper(steps: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"Three seeds on MVTec-AD and VisA are {total:.0f} GPU hours. DiAD is the grid's: float32 with TF32, 75,600 "
-        "steps of 48 (test images in bfloat16); UniAD 1,000 epochs of 8, DRAEM 318,000 steps of 8, PatchCore an estimate. Metrics, reading and the "
-        "single pass for features aren't in it."
+        "steps of 48 (test images in bfloat16); UniAD 1,000 epochs of 8, DRAEM 318,000 steps of 8, PatchCore an "
+        "estimate. Metrics, reading and the single pass for features aren't in it."
     )
 
 
