@@ -117,6 +117,8 @@ class Roofline:
         self.bytes += moved
         packet = getattr(func, "_overloadpacket", None)
         count = flop_registry[packet](*args, **kwargs, out_val=result) if packet in flop_registry else 0
+        if name.startswith(("conv2d.", "linear.")):  # in inference mode these come whole
+            count = 2 * made[0].numel() * given[1][0].numel()
         dtype = next((value.dtype for value in given if value.is_floating_point()), torch.float32)
         half, double = dtype in (torch.bfloat16, torch.float16), dtype == torch.float64
         kind = "half" if half else "fp64" if double else "tf32" if count else "fp32"
@@ -211,6 +213,8 @@ def told(found: dict[str, Any], chosen: argparse.Namespace) -> None:
     """Print what was found, and write it to the file that was asked for."""
     print(json.dumps(found), f"({time.process_time():.0f} CPU s)", flush=True)
     if chosen.json:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True)
+        found |= {"date": time.strftime("%Y-%m-%d"), "commit": commit.stdout.strip()}
         chosen.json.write_text(json.dumps({chosen.case: found}), encoding="utf-8")
 
 

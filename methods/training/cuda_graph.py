@@ -3,7 +3,8 @@
 The host needs longer to start the kernels of a small network than a GPU to compute them. A graph holds all kernels of a
 step and is started by one call. Steps are captured once for each shape of a batch and each learning rate, which are
 constants of a graph. The same kernels run with the same arguments as without a graph. Random numbers are the same too:
-torch registers its generator with a graph, and a replay starts from the seed that was set before it.
+torch registers its generator with a graph, and a replay starts from the seed that was set before it
+(https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def environment(*, count: int = 1, gigabytes: float = 80.0, major: int = 9, mino
         "NULLGPU_MAJOR": str(major),
         "NULLGPU_MINOR": str(minor),
         **(
-            {"PYTHONPATH": os.pathsep.join([str(HERE / "ddpsite"), path]), "NULLGPU_D2H": "16000000"}
+            {"PYTHONPATH": os.pathsep.join([str(HERE / "ddpsite"), path]), "NULLGPU_D2H": "4096"}
             if count > 1
             else {}
         ),
