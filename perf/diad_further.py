@@ -3,8 +3,7 @@
 Entries of the grid that differ in options of prediction alone share a training: only the first of them is run, and its
 model scores the test images under all their options, batch by batch in turn. Started again, it goes on with what is
 missing. Prints the table of docs/diad.md: means and standard deviations over the seeds, and the cost of one image as a
-multiple of the first entry's in the same process. A front mark says that no entry of that data set is both better
-and cheaper.
+multiple of the first entry's in the same process. Bold: no entry of that data set is both better and cheaper.
 
     python perf/diad_further.py --out runs/diad-further
     python perf/diad_further.py --out runs/diad-further --write docs/diad.md --picture docs/pictures
@@ -18,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,10 +36,11 @@ from diadbench.benchmark.runs.runner import run_grid
 from diadbench.common.files import read_json, write_json, write_text
 from diadbench.reports.figures.palette import styles
 from diadbench.reports.figures.style import GREY, PAGE, new_figure, save, style
-from diadbench.reports.figures.tradeoff import log_ticks, name_points, pareto_front
+from diadbench.reports.figures.tradeoff import name_points, pareto_front
 
 BEGIN, END = "<!-- further table: perf/diad_further.py -->", "<!-- end of further table -->"
 COLUMNS = ("dataset", "entry", "seed", "cost", "seconds", "calls")
+FRONTS = ("i_auroc", "p_auroc")
 METRICS = {"i_auroc": "image AU-ROC", "p_auroc": "pixel AU-ROC", "aupro": "AU-PRO"}
 
 
@@ -68,7 +69,7 @@ def main() -> None:
         rows += measured(options.out, place, here, first, only_kept=options.table_only)
     if not rows:
         raise SystemExit(f"{options.out}: no model is trained there")
-    table = summary(pd.DataFrame(rows).reindex(columns=[*COLUMNS, *METRICS]))
+    table = summary(pd.DataFrame(rows).reindex(columns=[*COLUMNS, *METRICS]), first)
     text = markdown(table, list(grid.methods), first)
     print(text)
     if options.write:
@@ -154,49 +155,61 @@ def tell(done: int, total: int, what: str) -> None:
         print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
 
 
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return means over seeds by ``dataset, entry``, and standard deviations of the metrics."""
+def summary(rows: pd.DataFrame, first: str) -> pd.DataFrame:
+    """Return means over seeds by ``dataset, entry``, and standard deviations of the metrics.
+
+    ``gain`` is the image AU-ROC minus that of ``first`` with the same seed: entries that share a training also share
+    most of what differs between seeds.
+    """
+    base = rows[rows["entry"] == first].set_index(["dataset", "seed"])["i_auroc"]
+    places = pd.MultiIndex.from_frame(rows[["dataset", "seed"]])
+    rows = rows.assign(gain=rows["i_auroc"].to_numpy() - base.reindex(places).to_numpy())
     grouped = rows.groupby(["dataset", "entry"], sort=False)
-    table = grouped[[*METRICS, "cost", "seconds", "calls"]].mean()
-    spread = grouped[list(METRICS)].std().add_suffix(" std")
+    table = grouped[[*METRICS, "gain", "cost", "seconds", "calls"]].mean()
+    spread = grouped[[*METRICS, "gain"]].std().add_suffix(" std")
     return table.join(spread).join(grouped["seed"].nunique().rename("seeds")).reset_index()
 
 
-def fronts(table: pd.DataFrame, metric: str) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    """Yield each data set with its points (``x`` cost, ``y`` metric in percent, by entry) and those on the front."""
-    for dataset, part in table.groupby("dataset", sort=False):
+def fronts(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, pd.DataFrame]]:
+    """Yield data set and metric, points (``x`` cost, ``y`` metric in percent, by entry) and those on the front."""
+    for (dataset, part), metric in itertools.product(table.groupby("dataset", sort=False), FRONTS):
         points = pd.DataFrame({"x": part["cost"].to_numpy(), "y": 100 * part[metric].to_numpy()}, part["entry"])
         points = points.dropna()
         if len(points):
-            yield str(dataset), points, pareto_front(points)
+            yield str(dataset), metric, points, pareto_front(points)
 
 
 def markdown(table: pd.DataFrame, entries: Sequence[str], first: str) -> str:
-    """Return the table: a row an entry, the columns of each data set beside each other."""
-    front = {dataset: set(found.index) for dataset, _, found in fronts(table, "i_auroc")}
-    columns = [(name, key) for name in front for key in METRICS if table[table["dataset"] == name][key].notna().any()]
-    heads = [f"{name}: {METRICS[key]}" for name, key in columns] + [f"cost on {name}" for name in front]
+    """Return the table: a row an entry, the columns of each data set beside each other; bold: on the front."""
+    front = {(dataset, metric): set(found.index) for dataset, metric, _, found in fronts(table)}
+    names = list(dict.fromkeys(table["dataset"]))
+    columns = [(name, key) for name in names for key in METRICS if table[table["dataset"] == name][key].notna().any()]
+    heads = [f"{name}: {METRICS[key]}" for name, key in columns]
+    heads += [f"{name}: {what}" for name in names for what in ("image, minus that of " + first, "cost")]
     lines = [f"| entry | calls | {' | '.join(heads)} |", "| --- " * (len(heads) + 2) + "|"]
     by_entry = table.set_index(["dataset", "entry"], drop=False)
     for entry in entries:
-        found = {name: by_entry.loc[(name, entry)] for name in front if (name, entry) in by_entry.index}
+        found = {name: by_entry.loc[(name, entry)] for name in names if (name, entry) in by_entry.index}
         if not found:
             continue
-        cells = [_figure(found.get(name), key, entry in front[name] and key == "i_auroc") for name, key in columns]
-        costs = [f"{found[name]['cost']:.2f}" if name in found else "-" for name in front]
-        calls = int(next(iter(found.values()))["calls"])
-        lines.append(f"| {entry} | {calls} | {' | '.join([*cells, *costs])} |")
-    ones = table[table["entry"] == first].set_index("dataset")["seconds"]
-    said = ", ".join(f"{seconds:.3f} CPU seconds an image on {name}" for name, seconds in ones.items())
+        cells = [_figure(found.get(name), key, entry in front.get((name, key), ())) for name, key in columns]
+        for name in names:
+            cells.append(_figure(found.get(name), "gain", False, "+"))
+            cells.append(f"{found[name]['cost']:.2f}" if name in found else "-")
+        lines.append(f"| {entry} | {int(next(iter(found.values()))['calls'])} | {' | '.join(cells)} |")
+    ones = table[table["entry"] == first].set_index("dataset")[["seconds", "seeds"]]
+    said = ", ".join(
+        f"{row.seconds:.3f} CPU seconds an image on {row.Index} ({row.seeds} seeds)" for row in ones.itertuples()
+    )
     return "\n".join([*lines, "", f"A cost of 1 was {said}, one thread."]) + "\n"
 
 
-def _figure(row: Any, key: str, on_front: bool) -> str:
+def _figure(row: Any, key: str, on_front: bool, sign: str = "") -> str:
     if row is None or np.isnan(row[key]):
         return "-"
     fewer = f" ({int(row['seeds'])} seed{'s' if row['seeds'] > 1 else ''})" if row["seeds"] < 3 else ""
-    spread = "" if np.isnan(row[f"{key} std"]) else f" ± {row[f'{key} std']:.3f}".replace("0.", ".")
-    text = f"{row[key]:.3f}".replace("0.", ".") + spread + fewer
+    spread = "" if np.isnan(row[f"{key} std"]) else f" ± {row[f'{key} std']:.3f}"
+    text = f"{row[key]:{sign}.3f}{spread}".replace("0.", ".") + fewer
     return f"**{text}**" if on_front else text
 
 
@@ -210,30 +223,24 @@ def replace_table(path: Path, text: str) -> None:
 
 
 def picture(table: pd.DataFrame, folder: Path) -> None:
-    """Draw image AU-ROC against cost, a panel a data set, as ``diad-further.png``; a line joins the front."""
-    found = list(fronts(table, "i_auroc"))
+    """Draw quality against cost, a panel a data set and metric, as ``diad-further.png``; a line joins the front."""
+    found = list(fronts(table))
     looks = styles(table["entry"].unique())
     with style():
-        figure = new_figure(PAGE, 4.0)
-        drawn = list(zip(figure.subplots(1, len(found), squeeze=False)[0], found))
-        for axes, (dataset, points, front) in drawn:
+        figure = new_figure(PAGE, 3.6)
+        panels = list(figure.subplots(1, len(found), squeeze=False)[0])
+        for axes, (dataset, metric, points, front) in zip(panels, found):
             for entry, x, y in points.itertuples():
                 axes.plot(x, y, looks[entry].marker, color=looks[entry].colour, markersize=5)
             axes.plot(
                 front["x"], front["y"], color=GREY, linewidth=0.9, linestyle="--", zorder=0, drawstyle="steps-post"
             )
-            axes.set_xscale("log")
             axes.margins(0.14)
-            axes.set_xticks(log_ticks(*axes.get_xlim()), minor=False)
-            axes.set_xticks([], minor=True)
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:.6g}")
-            axes.set(xlabel="Cost of an image (diad: 1)", title=dataset)
+            axes.set(xlabel="Cost of an image (diad: 1)", ylabel=f"{METRICS[metric]} (%)", title=dataset)
             axes.grid()
-        figure.axes[0].set_ylabel("Image AU-ROC (%)")
         figure.draw_without_rendering()  # computes the layout, so that positions on paper are known
-        for axes, (_, points, _) in drawn:
+        for axes, (_, _, points, _) in zip(panels, found):
             name_points(axes, points, frozenset())
-        (folder / "diad-further.pdf").unlink(missing_ok=True)
         pdf, _ = save(figure, folder, "diad-further")
         pdf.unlink()
 

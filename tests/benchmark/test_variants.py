@@ -20,15 +20,13 @@ from tests.helpers.real_run import InProcess
 
 OTHER: dict[str, dict[str, Any]] = {
     "plain": {},
-    "down": {"steps": 1, "spacing": "trailing", "start": 199},
-    "twice": {"n_samples": 2, "posterior": "mean"},
+    "sampling": {"steps": 1, "spacing": "trailing", "start": 199, "n_samples": 2, "posterior": "mean"},
     "map": {"levels": [2, 3], "sigma": 1.0, "feature_size": 96, "pool": 2},
-    "longer": {"train_steps": 5},
 }
 
 
-def tiny_grid() -> Grid:
-    methods = {name: {"method": "diad", "options": {**TINY, **more}} for name, more in OTHER.items()}
+def tiny_grid(**others: dict[str, Any]) -> Grid:
+    methods = {name: {"method": "diad", "options": {**TINY, **more}} for name, more in {**OTHER, **others}.items()}
     toy = {"options": {"classes": ["weave", "tile"], "train": 4, "test_good": 2, "test_bad": 1}}
     values = {"image_size": 64, "evaluation_size": 96, "threads": 1, "device": "cpu", "batch_size": 4}
     return parse_grid({"name": "variants", "methods": methods, "datasets": {"toy": toy}, **values})
@@ -49,30 +47,29 @@ def cell(run: RunDirectory, name: str) -> CellRecord:
 
 
 def test_a_variant_has_the_figures_of_a_cell_that_trained_for_itself(run: RunDirectory) -> None:
-    names = [name for name in OTHER if name != "longer"]
-    asked = {name: (cell(run, "plain"), cell(run, name).config["method_options"]) for name in names}
+    asked = {name: (cell(run, "plain"), cell(run, name).config["method_options"]) for name in OTHER}
     found = score_variants(asked)
-    for name in names:
+    for name in OTHER:
         own = {row["metric"]: float(row["value"]) for row in cell(run, name).metrics() if row["scope"] == "mean"}
         assert {metric: found[name].metrics[metric] for metric in own} == own
         assert found[name].seconds > 0
         assert set(found[name].notes) <= set(cell(run, name).status["notes"])
-    assert len({found[name].metrics["p_auroc"] for name in names}) == len(names)
+    assert len({found[name].metrics["p_auroc"] for name in OTHER}) == len(OTHER)
     assert not list(cell(run, "plain").directory.glob("spill*"))
 
 
 def test_another_training_or_test_is_refused(run: RunDirectory) -> None:
     plain = cell(run, "plain")
     with pytest.raises(UserError, match=r"not the train_steps that .* was trained with"):
-        score_variants({"longer": (plain, cell(run, "longer").config["method_options"])})
+        score_variants({"longer": (plain, {**plain.config["method_options"], "train_steps": 5})})
     with pytest.raises(UserError, match="expected a cell that is done; it is waiting"):
         score_variants({"absent": (cell(run, "absent"), plain.config["method_options"])})
 
 
 def test_entries_are_grouped_by_what_trains_them(run: RunDirectory) -> None:
-    groups = by_training(make_plan(tiny_grid(), run).cells)
+    groups = by_training(make_plan(tiny_grid(longer={"train_steps": 5}), run).cells)
     assert [[each.cell.method.label for each in group] for group in groups.values()] == [
-        ["plain", "down", "twice", "map"],
+        ["plain", "sampling", "map"],
         ["longer"],
     ]
 
