@@ -9,6 +9,7 @@ from diadbench.benchmark.planning.grids.paths import kept_in
 from diadbench.benchmark.planning.resolving.resolve import code_behind
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
+from diadbench.common.wording import some
 
 
 def method_of(record: CellRecord) -> tuple[type[Any], list[str]]:
@@ -21,7 +22,7 @@ def method_of(record: CellRecord) -> tuple[type[Any], list[str]]:
     changed = changed_code(record, name)
     if changed:
         raise UserError(
-            f"{record.directory}: the code of {name} is no longer that of the cell (changed: {', '.join(changed)}); "
+            f"{record.directory}: the code of {name} is no longer that of the cell (changed: {some(changed)}); "
             "restore it, or run the cell again"
         )
     found = methods.get_class(name)

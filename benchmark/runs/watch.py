@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from diadbench.common.wording import counted
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -105,7 +107,7 @@ class Watch:
             self._step = None
         self._total = to_run
         self._grid = self._bars.add_task("grid", total=self._total, what="cells")
-        text = f"{self._total} cells to run, {kept} kept, in {directory}"
+        text = f"{counted(self._total, 'cell')} to run, {kept} kept, in {directory}"
         self._console.print(escape(text), highlight=False)
         if self._line is not None:
             self._line.leave(text)

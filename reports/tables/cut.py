@@ -9,6 +9,7 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.show import Show
+from diadbench.common.wording import some
 from diadbench.reports.tables.labels import MAIN, known_metrics
 from diadbench.reports.tables.rows.aggregation import aggregate, one_experiment_a_row
 from diadbench.reports.tables.rows.means import over_classes_shown
@@ -59,7 +60,7 @@ def cut(
         several = sorted(results[dimension].unique())
         if dimension not in used and len(several) > 1:
             raise UserError(
-                f"the table would mix {len(several)} {dimension}s ({', '.join(several[:4])}, ...); "
+                f"the table would mix {len(several)} {dimension}s ({some(several, most=4)}); "
                 f"add {dimension} to --rows or --columns, or choose one with --{dimension}s"
             )
     keys = _metrics(results, metrics)

@@ -15,6 +15,7 @@ from diadbench.benchmark.records.store import CellRecord, RunDirectory, open_run
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.common.show import Show, in_all_runs
+from diadbench.common.wording import some
 from diadbench.reports.published.entries import with_published
 from diadbench.reports.published.figure_arithmetic import check_results
 from diadbench.reports.published.published_files import load_published
@@ -76,7 +77,7 @@ class Source:
         how = shown(opened, Show.read(show))
         raw = results_of(opened, means_alone=means_alone and not (how.classes or how.drop), lean=True)
         if raw.empty:
-            raise UserError(f"{', '.join(str(run.path) for run in runs)}: no cells in it yet; run the grid first")
+            raise UserError(f"{some(run.path for run in runs)}: no cells in it yet; run the grid first")
         source = cls(runs, names, raw, raw, how)
         found = source._titles() if titles else None
         source.results = prepare(raw, protocol=protocol, mix_protocols=mix_protocols, titles=found, show=source.show)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from diadbench.cli.show_options import displayed
 from diadbench.common.show import Show
+from diadbench.common.wording import counted
 
 
 @displayed()
@@ -50,5 +51,5 @@ def command(
         show=show,
     )
     best = next((name for name in ("index.html", "results.xlsx", "main.tex") if name in written), next(iter(written)))
-    print(f"report: {written[best]} ({len(written)} files)")
+    print(f"report: {written[best]} ({counted(len(written), 'file')})")
     return 0
