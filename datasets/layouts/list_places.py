@@ -168,8 +168,8 @@ def check_pairs(table: pd.DataFrame, places: Sequence[str]) -> None:
         place, image, mask = wrong[0]
         raise UserError(
             f"{place}: {image} is paired with {mask}, by its name not the mask of this image "
-            f"({counted(len(wrong), 'such pair')}); was the list made from two sorted folders with a stray file in one? "
-            "Mend or remove the list"
+            f"({counted(len(wrong), 'such pair')}); was the list made from two sorted folders with a stray file in "
+            "one? Mend or remove the list"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diadbench.cli.command_words import single_words
 from diadbench.cli.show_options import displayed
 from diadbench.common.show import Show
 from diadbench.common.wording import counted
@@ -11,7 +12,7 @@ from diadbench.common.wording import counted
 def command(
     runs: list[str],
     *,
-    format: str = "",
+    format: list[str] = [],  # noqa: B006 - the default of an option, which nothing changes
     out: str | None = None,
     protocol: str = "",
     mix_protocols: bool = False,
@@ -23,7 +24,7 @@ def command(
 
     Args:
         runs: Run directories.
-        format: Comma-separated, of xlsx,latex,markdown,csv,figures,html; all by default.
+        format: Of xlsx, latex, markdown, csv, figures, html, with spaces or commas between; all by default.
         out: Where to; RUN/report by default.
         protocol: Use the results of this protocol alone.
         mix_protocols: Let results of several protocols share a table.
@@ -42,7 +43,7 @@ def command(
         raise UserError("report: give at least one run directory")
     written = build(
         runs,
-        [name.strip() for name in format.split(",") if name.strip()] or None,
+        single_words(format) or None,
         out,
         protocol=protocol,
         mix_protocols=mix_protocols,
