@@ -69,7 +69,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
             )
         data = open_data(dataset, cell, protocol.mask_rule, progress)
 
-    evaluator = make_evaluator(dataset, protocol, record.directory / "spill")
+    evaluator = make_evaluator(dataset, protocol, record.directory / "spill", thresholds=cell.get("thresholds", True))
     size = evaluation_size(cell)
     keeper = Keeper(
         record.directory,
@@ -122,7 +122,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "protocol_text": protocol.describe(size),
         "evaluation_size": list(size),
         "kept_maps": keeper.kept,
-        "thresholds_from": calibrated_on(dataset),
+        "thresholds_from": calibrated_on(dataset) if evaluator.needs_normal else "",
         "identity": cell["identity"],
         "fingerprint": data.fingerprint,
         "n_train": data.n_train,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from diadbench.benchmark.records.store import CellRecord
+from diadbench.common.wording import counted
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.source import Source
@@ -94,15 +95,28 @@ def pooled_rows(source: Source) -> pd.DataFrame:
 
 def threshold_notes(source: Source) -> list[str]:
     """Return notes on the normal images for thresholds, and on the exactness of the pooled figures of pixels."""
-    said = dict.fromkeys(str(cell.status.get("thresholds_from") or "") for cell in _cells(source)["cell"])
-    notes = [f"Thresholds are set on {clean(text)}." for text in said if text]
+    cells: list[CellRecord] = [*_cells(source)["cell"]]
+    said = dict.fromkeys(str(cell.status.get("thresholds_from") or "") for cell in cells)
+    notes = [f"Thresholds are set on {clean(text)}{_cost(cells)}." for text in said if text]
     pooled = pooled_rows(source)
     if len(pooled) and pooled["error"].max() > 0:
         notes.append(f"Pixels of all classes as one set: exact to {100 * pooled['error'].max():.1g} points.")
-    missing = sum(not (cell.directory / "decisions.csv").is_file() for cell in _cells(source)["cell"])
+    off = sum(not cell.config.get("thresholds", True) for cell in cells)
+    if off and off < len(cells):
+        notes.append(f"Not in this table, by thresholds: false of the grid: {counted(off, 'cell')}.")
+    missing = sum(not (cell.directory / "decisions.csv").is_file() for cell in cells)
     if missing:
-        notes.append(f"{missing} cells of an earlier version have tried no thresholds; run them again for these.")
+        earlier = counted(missing, "cell of an earlier version has", "cells of an earlier version have")
+        notes.append(f"{earlier} tried no thresholds; run again for these.")
     return notes
+
+
+def _cost(cells: list[CellRecord]) -> str:
+    """Return what scoring the normal images took of the time of all cells that scored some."""
+    phases = [cell.status.get("phases") or {} for cell in cells if cell.status.get("thresholds_from")]
+    took = sum(one.get("calibrate", 0.0) for one in phases)
+    whole = sum(sum(one.values()) - one.get("model", 0.0) for one in phases)  # "predict" holds "model"
+    return f"; scoring them took {took:.3g} s of the {whole:.3g} s of the cells" if took and whole else ""
 
 
 def _cells(source: Source) -> pd.DataFrame:
