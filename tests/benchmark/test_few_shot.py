@@ -19,6 +19,7 @@ from diadbench.benchmark.records.store import RunDirectory
 from diadbench.benchmark.runs.runner import run_grid
 from diadbench.common.errors import UserError
 from diadbench.datasets.decoding.train_subset import TrainSubset
+from diadbench.reports.tables.cut import cut
 from diadbench.reports.tables.source import Source
 
 TOY: dict[str, Any] = {"train": 6, "test_good": 2, "test_bad": 2, "size": 32}
@@ -110,6 +111,34 @@ def test_tables_tell_shots_apart(run: RunDirectory) -> None:
     assert any("few-shot-2" in name for name in names)
     assert any("few-shot-6" in name for name in names)
     assert not any("train_subset" in name for name in names), names
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [(["method"], ["dataset", "shots"]), (["dataset", "method"], ["shots"]), (["shots", "method"], ["dataset"])],
+)
+def test_shots_are_a_dimension_of_tables(run: RunDirectory, rows: list[str], columns: list[str]) -> None:
+    table = cut(Source.load(run.path).results, rows=rows, columns=columns, metrics=["p_auroc"])
+    labels = {"Mean image": "mean-image", "Pixel kNN": "pixel-knn"}
+    settings = {"2": "few-shot-2", "6": "few-shot-6", "all": "multi-class"}
+    seen: dict[tuple[str, str], list[tuple[float, int]]] = {}
+    for row, entries in zip(table.rows, table.entries, strict=True):
+        for column, entry in zip(table.columns, entries, strict=True):
+            texts = [head.text for head in (*row, *column)]
+            at = dict(zip([*table.row_names, *table.column_names], texts, strict=True))
+            cell = run.cell(at["dataset"].lower(), labels[at["method"]], settings[at["shots"]], 0)
+            own = next(r for r in cell.metrics() if (r["class"], r["metric"]) == ("mean", "p_auroc"))
+            assert entry.value == float(own["value"])
+            seen.setdefault((at["dataset"], at["shots"]), []).append((round(100 * entry.value, 1), entry.rank))
+    assert len(seen) == 2 * 3
+    for among in seen.values():  # the two methods of one number of shots
+        assert len(among) == 2
+        assert [rank for value, rank in sorted(among, reverse=True)] in ([1, 2], [1, 1])
+    few = [text for _, text in table.notes if "with 2 shots: " in text]
+    assert any("data seed 3" in text for text in few)
+    assert not any("with all" in text and "data seed" in text for _, text in table.notes)
+    heads = [head.text for lines in (table.rows, table.columns) for line in lines for head in line]
+    assert [*dict.fromkeys(text for text in heads if text in settings)] == ["2", "6", "all"]
 
 
 def test_a_grid_is_the_same_after_it_was_written(tmp_path: Path, run: RunDirectory) -> None:

@@ -27,7 +27,7 @@ def command(
 
     Args:
         runs: Run directories.
-        rows: Of method, dataset, class, seed, metric, with spaces or commas between; method by default.
+        rows: Of method, dataset, class, seed, shots, metric, with spaces or commas between; method by default.
         columns: The same, dataset by default; metric is added when it stands in neither.
         metrics: Metric keys (i_auroc p_ap ...); the seven and mAD by default.
         format: terminal, latex, markdown, csv or xlsx.
@@ -42,6 +42,7 @@ def command(
 
         diadbench table runs/demo --rows method --columns dataset --metrics i_auroc,p_ap
         diadbench table runs/demo --rows class --columns method --metrics i_auroc --datasets toy --format latex
+        diadbench table runs/few-shot --rows method --columns shots --metrics i_auroc --datasets mvtec
         diadbench table runs/demo --thresholds
     """
     if thresholds:
