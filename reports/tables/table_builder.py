@@ -11,7 +11,7 @@ from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.rows.display import in_order, resolve
 from diadbench.reports.tables.rows.pair_notes import notes
 from diadbench.reports.tables.rows.result_rows import MEAN, records, tuples
-from diadbench.reports.tables.shots import in_shots_order, notes_by_shots
+from diadbench.reports.tables.shots import in_shots_order, notes_by_shots, shots_words
 from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text
 
 
@@ -136,7 +136,8 @@ class TableBuilder:
             if name == "metric":
                 metric = Metric(str(part), mean="class" not in (*self.rows, *self.columns))
             ours = name == "method" and part in self.ours
-            heads.append(Head(metric.text if metric else str(part), metric, tuple(marks), ours))
+            text = metric.text if metric else shots_words(str(part)) if name == "shots" else str(part)
+            heads.append(Head(text, metric, tuple(marks), ours))
         return tuple(heads)
 
     def _entry(self, found: dict[str, Any] | None, row: tuple[object, ...], column: tuple[object, ...]) -> Entry:
