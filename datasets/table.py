@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.wording import counted, some
 
 if TYPE_CHECKING:
     from diadbench.datasets.dataset_info import DatasetInfo
@@ -89,7 +90,7 @@ def count(table: pd.DataFrame) -> pd.DataFrame:
 def _typed(table: pd.DataFrame, place: str) -> pd.DataFrame:
     missing = [name for name in _REQUIRED if name not in table.columns]
     if missing:
-        raise UserError(f"{place}: the sample table has no column {', '.join(missing)}; found {list(table.columns)}")
+        raise UserError(f"{place}: the sample table has no column {some(missing)}; found {some(table.columns)}")
     if table.empty:
         raise UserError(f"{place}: no samples found")
     filled = table.copy()
@@ -144,7 +145,7 @@ def _class_order(found: set[str], info: DatasetInfo, wanted: Sequence[str] | Non
         if name not in known and name not in found:
             raise unknown_name("class", str(name), {*known, *found}, where=place)
         if name not in found:
-            raise UserError(f"{place}: class {name!r} is not there; found {', '.join(sorted(found))}")
+            raise UserError(f"{place}: class {name!r} is not there; found {some(sorted(found))}")
         if name in wanted[:i]:
             raise UserError(f"{place}: class {name!r} is listed twice in classes")
     return list(wanted)
@@ -185,7 +186,7 @@ def _check_samples(table: pd.DataFrame, place: str) -> None:
 def _check_masks(table: pd.DataFrame, place: str) -> None:
     bare = table[(table["split"] == "test") & (table["label"] == 1) & (table["mask"] == "")]
     if len(bare):
-        more = f" ({len(bare)} such images)" if len(bare) > 1 else ""
+        more = f" ({counted(len(bare), 'such image')})" if len(bare) > 1 else ""
         raise UserError(
             f"{place}: {bare['image'].iloc[0]}: anomalous test image without a mask{more}; add its mask, or, for image "
             "metrics only, set masks=false (dataset folder)"

@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.wording import counted
 from diadbench.reports.figures.draw import figures_of, plan
 from diadbench.reports.figures.style import DPI, save, style
 from diadbench.reports.tables.escape import element, escaped, file_names, row_of
@@ -115,7 +116,7 @@ class Report(dict[str, Path]):
         for path in self.values():
             kinds[path.suffix] = kinds.get(path.suffix, 0) + 1
         count = ", ".join(f"{number} {ending}" for ending, number in sorted(kinds.items()))
-        return element(f"Report: {len(self)} files", lines, [count])
+        return element(f"Report: {counted(len(self), 'file')}", lines, [count])
 
 
 def summary(states: Mapping[CellLabels, str], path: Path, reasons: Mapping[CellLabels, str]) -> str:
@@ -131,4 +132,4 @@ def summary(states: Mapping[CellLabels, str], path: Path, reasons: Mapping[CellL
         count[state] = count.get(state, 0) + 1
     lines = [row_of([escaped(state), str(number)]) for state, number in count.items()]
     said = [f"{' / '.join(map(str, key))}: {states[key]}: {why}" for key, why in reasons.items()]
-    return element(f"Run {path}: {len(states)} cells", lines, said)
+    return element(f"Run {path}: {counted(len(states), 'cell')}", lines, said)

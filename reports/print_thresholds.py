@@ -54,7 +54,10 @@ def print_thresholds(
     source = Source.load(list(runs), protocol=protocol, mix_protocols=mix_protocols, show=show)
     table, pooled = threshold_rows(source), pooled_rows(source)
     if table.empty:
-        raise UserError("no cell of these runs has tried thresholds (those of earlier versions can't): run them again")
+        raise UserError(
+            "no cell of these runs has tried thresholds (their grid says thresholds: false, or they are of an earlier "
+            "version): run them again with thresholds: true"
+        )
     text = _text(source, table, pooled, form)
     if out:
         write_text(Path(out), text)

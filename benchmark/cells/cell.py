@@ -26,6 +26,7 @@ from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size, s
 from diadbench.benchmark.cells.scratch import Scratch
 from diadbench.benchmark.metrics import get_protocol
 from diadbench.common.files import cache_dir, write_with
+from diadbench.common.wording import counted
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.datasets.decoding.train_subset import TrainSubset
 from diadbench.methods.base import Method, RunContext
@@ -62,10 +63,13 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
     with phases("prepare"):
         dataset = datasets.get(cell["dataset"], cell["root"], **cell["dataset_options"])
         with contextlib.suppress(OSError):  # a full disk is told where a result is saved
-            print(f"dataset {cell['dataset_label']}: {len(dataset.samples):,} samples, {dataset.source}", flush=True)
+            print(
+                f"dataset {cell['dataset_label']}: {counted(len(dataset.samples), 'sample')}, {dataset.source}",
+                flush=True,
+            )
         data = open_data(dataset, cell, protocol.mask_rule, progress)
 
-    evaluator = make_evaluator(dataset, protocol, record.directory / "spill")
+    evaluator = make_evaluator(dataset, protocol, record.directory / "spill", thresholds=cell.get("thresholds", True))
     size = evaluation_size(cell)
     keeper = Keeper(
         record.directory,
@@ -118,7 +122,7 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
         "protocol_text": protocol.describe(size),
         "evaluation_size": list(size),
         "kept_maps": keeper.kept,
-        "thresholds_from": calibrated_on(dataset),
+        "thresholds_from": calibrated_on(dataset) if evaluator.needs_normal else "",
         "identity": cell["identity"],
         "fingerprint": data.fingerprint,
         "n_train": data.n_train,

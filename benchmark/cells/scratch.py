@@ -13,6 +13,7 @@ from diadbench.benchmark.cells.phases import Phases
 from diadbench.benchmark.cells.scoring.scored_batches import Predictions
 from diadbench.common.errors import UserError
 from diadbench.common.files import atomic_directory, write_text
+from diadbench.common.wording import some
 from diadbench.methods.features.origin import Origin, keep, kept
 from diadbench.version import __version__
 
@@ -117,10 +118,10 @@ def kept_model(cell: Path, part: str | None = None) -> Path:
     if not parts:
         raise UserError(f"{cell}: no checkpoint; the grid must have keep_checkpoints: true, and the cell be done")
     if part is None and len(parts) > 1:
-        raise UserError(f"{cell}: it has several models; choose one with --part: {', '.join(parts)}")
+        raise UserError(f"{cell}: it has several models; choose one with --part: {some(parts)}")
     chosen = part or parts[0]
     if chosen not in parts:
-        raise UserError(f"{cell}: no model {chosen!r}; it has {', '.join(parts)}")
+        raise UserError(f"{cell}: no model {chosen!r}; it has {some(parts)}")
     return cell / "checkpoint" / chosen
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diadbench.benchmark.doctor.finding import Finding
+from diadbench.common.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +63,8 @@ def _told(method: str, device: str, results: Results, through: Through) -> Findi
     values = {"device": device, "differences": shares, "tolerances": allowed}
     if not wrong:
         worst = max(shares, key=lambda name: shares[name] / allowed[name])
-        text = f"{len(shares)} golden numbers agree on {device}: off by at most {shares[worst]:.1e} ({worst}), "
+        agree = counted(len(shares), "golden number agrees", "golden numbers agree")
+        text = f"{agree} on {device}: off by at most {shares[worst]:.1e} ({worst}), "
         return Finding("numbers", method, "ok", f"{text}{allowed[worst]:.0e} is allowed", values=values)
     first = next(iter(wrong))
     text = f"{device} computes other numbers than the authors' code: {', '.join(wrong)}; "

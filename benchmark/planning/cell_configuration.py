@@ -64,6 +64,7 @@ def configuration_of(
         "threads": compute["threads"],
         "keep_maps": grid.keep_maps,
         "keep_checkpoints": grid.keep_checkpoints,
+        "thresholds": grid.thresholds,
         "time_limit": parse_time(cell.method.time_limit or grid.time_limit),
         "memory_limit": parse_memory(grid.memory_limit),
         "logger": list(grid.logger),

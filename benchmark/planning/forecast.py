@@ -18,6 +18,7 @@ from diadbench.benchmark.planning.threads import cells_at_once
 from diadbench.benchmark.runs.status import clock
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, read_json, write_json
+from diadbench.common.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -211,9 +212,8 @@ def _caption(costs: Sequence[tuple[PlannedCell, Forecast, str]]) -> str:
     """Sum up the time of all cells that have to run or would, if what they miss were here."""
     wanted = [(cost.seconds, about) for planned, cost, about in costs if planned.run or planned.missing]
     known = [seconds for seconds, _ in wanted if seconds is not None]
-    told = (
-        f"predicted: {clock(sum(known)) or '0:00'} for {len(known)} cells; {len(wanted) - len(known)} never timed here"
-    )
+    told = f"predicted: {clock(sum(known)) or '0:00'} for {counted(len(known), 'cell')}"
+    told += f"; {len(wanted) - len(known)} never timed here"
     for mark, by in (("~", "by the same method on other data"), ("≈", "by speeds that diadbench doctor measured")):
         rough = sum(about == mark for _, about in wanted)
         told += f"; {mark}: {rough} {by}" if rough else ""

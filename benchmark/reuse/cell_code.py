@@ -14,6 +14,7 @@ from diadbench.benchmark.planning.resolving.resolve import code_behind
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir
+from diadbench.common.wording import some
 from diadbench.methods.base import RunContext
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def method_of(record: CellRecord) -> tuple[type[Any], list[str]]:
     changed = changed_code(record, name)
     if changed:
         raise UserError(
-            f"{record.directory}: the code of {name} is no longer that of the cell (changed: {', '.join(changed)}); "
+            f"{record.directory}: the code of {name} is no longer that of the cell (changed: {some(changed)}); "
             "restore it, or run the cell again"
         )
     found = methods.get_class(name)

@@ -11,6 +11,7 @@ from diadbench.benchmark.cells.scratch import cell_origin, kept_model
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.cell_code import method_of
 from diadbench.common.errors import UserError
+from diadbench.common.wording import some
 from diadbench.methods.features.origin import Origin, kept
 
 #: Default output of an export.
@@ -81,7 +82,7 @@ def _only_cell(method: str, run: Path) -> CellRecord:
     if not found:
         raise UserError(f"{run}: no finished cell of {method!r}")
     if len(found) > 1:
-        names = ", ".join(str(cell.directory.relative_to(run)) for cell in found)
+        names = some(cell.directory.relative_to(run) for cell in found)
         raise UserError(f"{run}: {len(found)} finished cells of {method!r}; give the directory of one: {names}")
     return found[0]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
+from diadbench.common.wording import some
 from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, is_hidden
 
 #: The file that marks a directory of predictions, and the key that only this file has.
@@ -66,6 +67,9 @@ def find_photos(given: Sequence[Path], out: Path) -> Photos:
     Raises:
         UserError: A path doesn't exist or is part of predictions, or there is no image at all.
     """
+    missing = [path for path in given if not path.exists()]
+    if missing:
+        raise UserError(f"{some(missing)}: no such file or directory; give images or folders of images")
     for path in given:
         _check(path)
     found = Photos()
@@ -79,7 +83,7 @@ def find_photos(given: Sequence[Path], out: Path) -> Photos:
                 found.photos.append(Photo(path, Path(os.path.abspath(path)).relative_to(base).as_posix()))
     if not found.photos:
         told = _counts(found.passed_over)
-        raise UserError(f"{', '.join(map(str, given))}: no images ({', '.join(SUFFIXES)}) in it{told and f'; {told}'}")
+        raise UserError(f"{some(given)}: no images ({', '.join(SUFFIXES)}) in it{told and f'; {told}'}")
     found.photos.sort(key=lambda photo: photo.image)
     return found
 
@@ -90,8 +94,6 @@ def _counts(passed_over: Mapping[str, int]) -> str:
 
 
 def _check(path: Path) -> None:
-    if not path.exists():
-        raise UserError(f"{path}: no such file or directory; give images or folders of images")
     here = Path(os.path.abspath(path))
     for folder in (here, *here.parents):
         if folder.name in PICTURES and holds_predictions(folder.parent):

@@ -32,6 +32,7 @@ from diadbench.benchmark.reuse.photos import Photo, find_photos
 from diadbench.benchmark.reuse.predictions import Entry, Predictions
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_with
+from diadbench.common.wording import counted, some
 from diadbench.datasets.decoding.images import read_image, resize_image
 from diadbench.methods.base import no_progress
 from diadbench.methods.features.origin import add
@@ -129,7 +130,7 @@ def predict_images(
         _predict_missing(kept, found.photos, method, config, progress)
         broken = {image: entry["broken"] for image, entry in kept.entries.items() if "broken" in entry}
         if len(broken) == len(found.photos):
-            raise UserError(f"{len(broken)} images, none of which can be predicted: {next(iter(broken.values()))}")
+            raise UserError(_none_is_readable(broken))
         paint_all(kept, found.photos, progress, config["bit_depth"])
         made = Predicted(
             out, placed(_table(kept), normal, chosen), chosen, normal, broken, dict(found.passed_over), notes
@@ -141,16 +142,21 @@ def predict_images(
     return made
 
 
+def _none_is_readable(broken: dict[str, str]) -> str:
+    why = next(iter(broken.values()))
+    none = "the image can't" if len(broken) == 1 else f"none of {len(broken):,} images can"
+    return f"{none} be predicted: {why}"
+
+
 def _cell(path: Path) -> CellRecord:
     """Return a cell by its directory, or the only finished one of a run. Raises UserError."""
     if not (path / "grid.yaml").is_file():
         return CellRecord(path)
     done = [cell for cell in RunDirectory(path).cells() if cell.state == "done"]
     if len(done) != 1:
-        names = ", ".join(str(cell.directory.relative_to(path)) for cell in done[:3])
-        more = f" and {len(done) - 3} more" if len(done) > 3 else ""
-        told = f"; give one of its cells: {names}{more}" if done else "; nothing to predict with"
-        raise UserError(f"{path}: a run with {len(done)} finished cells{told}")
+        names = some(cell.directory.relative_to(path) for cell in done)
+        told = f"; give one of its cells: {names}" if done else "; nothing to predict with"
+        raise UserError(f"{path}: a run with {counted(len(done), 'finished cell')}{told}")
     return done[0]
 
 
@@ -161,7 +167,7 @@ def _model(record: CellRecord, part: str | None) -> dict[str, Any]:
         raise UserError(f"{record.directory}: no cell (no cell.yaml); expected RUN/cells/DATASET/METHOD/SETTING/seedN")
     channels = list(config.get("method_info", {}).get("channels", ["rgb"]))
     if channels != ["rgb"]:
-        raise UserError(f"{record.directory}: the model needs the channels {', '.join(channels)}; pictures have rgb")
+        raise UserError(f"{record.directory}: the model needs the channels {some(channels)}; pictures have rgb")
     keys = ("identity", "method", "dataset", "setting", "seed", "image_size", "evaluation_size")
     told = {key: config[key] for key in keys if key in config}
     return {**told, "part": kept_model(record.directory, part).name}

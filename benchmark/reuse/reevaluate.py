@@ -213,7 +213,7 @@ def _evaluator(task: Task, spill: Path) -> Evaluator:
     """Return an evaluator of all classes with the cell's normal images."""
     dataset, _ = _opened(task)
     protocol = get_protocol(task.protocol)
-    evaluator = make_evaluator(dataset, protocol, spill)
+    evaluator = make_evaluator(dataset, protocol, spill, thresholds=task.source.config.get("thresholds", True))
     for place, summary in normal_again(task.source, protocol, len(dataset.classes)).items():
         evaluator.set_normal(place, summary)
     return evaluator

@@ -18,6 +18,7 @@ from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.cell_code import changed_code
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_text
+from diadbench.common.wording import some
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def rerun_cell(cell: Path, out: Path | None = None, root: Path | None = None) ->
     config |= {kind: where("class", str(config[kind]), kind) for kind in ("method", "dataset")}
     changed = changed_code(record, config["method"])
     if changed:
-        raise UserError(f"{cell}: the code of {config['method']} is no longer that of the cell ({', '.join(changed)})")
+        raise UserError(f"{cell}: the code of {config['method']} is no longer that of the cell ({some(changed)})")
     target = RunDirectory(out or _free(record), must_exist=False)
     if target.path.exists():
         raise UserError(f"{target.path}: exists; choose another directory with --out")

@@ -28,6 +28,7 @@ from diadbench.benchmark.reuse.submission_check import DECISIONS, MAPS, SPLITS, 
 from diadbench.common.cache.disk_space import MOVE_RUN, reserve_file, writing
 from diadbench.common.errors import UserError
 from diadbench.common.files import atomic_write, write_json, write_with
+from diadbench.common.wording import some
 from diadbench.datasets.decoding.images import inside, read_image, resize_image
 from diadbench.datasets.sets.mvtec_ad_2 import MvtecAd2
 
@@ -94,7 +95,7 @@ def _cell(run: Path, method: str) -> CellRecord:
     if not found:
         raise UserError(f"{run}: no finished cell{f' of {method!r}' if method else ''} on mvtec_ad_2")
     if len(found) > 1:
-        names = ", ".join(str(cell.directory) for cell in found)
+        names = some(cell.directory for cell in found)
         raise UserError(f"{run}: {len(found)} finished cells on mvtec_ad_2; give --method or one's directory: {names}")
     protocol = get_protocol(found[0].config["protocol"])
     if protocol.changes_maps:
@@ -111,7 +112,7 @@ def _dataset(cell: CellRecord) -> MvtecAd2:
     assert isinstance(dataset, MvtecAd2)
     missing = [name for name in dataset.info.classes if name not in dataset.classes]
     if missing:
-        raise UserError(f"{cell.directory}: run without {', '.join(missing)}; the server needs all eight objects")
+        raise UserError(f"{cell.directory}: run without {some(missing)}; the server needs all eight objects")
     return dataset
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import some
 
 MAPS, DECISIONS = "anomaly_images", "anomaly_images_thresholded"
 SPLITS = {"test_private": "regular", "test_private_mixed": "mixed"}
@@ -93,7 +94,7 @@ def _check_name(path: Path, name: str, wanted: set[str]) -> None:
     for part in name.rstrip("/").split("/"):
         known = sorted({each.removeprefix(above).partition("/")[0] for each in wanted if each.startswith(above)})
         if part not in known:
-            shown = ", ".join(known) if len(known) <= len(SPLITS) else f"{known[0]} to {known[-1]}"
+            shown = some(known) if len(known) <= len(SPLITS) else f"{known[0]} to {known[-1]}"
             raise UserError(f"{path}: {above}{part}: no part of a submission; expected {shown} there")
         above += f"{part}/"
     if not name.endswith("/"):
@@ -157,7 +158,7 @@ def _check_decision(where: str, content: bytes, size: tuple[int, int] | None) ->
     _check_size(where, values, size)
     found = np.unique(values)
     if values.dtype != np.uint8 or not np.isin(found, (0, 255)).all():
-        raise UserError(f"{where}: values {', '.join(map(str, found[:4]))} of type {values.dtype}; expected 0 and 255")
+        raise UserError(f"{where}: values {some(found, most=4)} of type {values.dtype}; expected 0 and 255")
 
 
 def _check_size(where: str, values: NDArray[Any], size: tuple[int, int] | None) -> None:

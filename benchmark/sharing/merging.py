@@ -19,6 +19,7 @@ from diadbench.benchmark.sharing.merged_labels import Labels, merged_entries, ne
 from diadbench.benchmark.sharing.opening import opened
 from diadbench.common.errors import UserError
 from diadbench.common.files import atomic_directory, read_json, write_json, write_text
+from diadbench.common.wording import some
 
 #: Figures that differ by no more are the same cell on another processor: sums in another order.
 ROUNDING = 1e-6
@@ -91,7 +92,7 @@ def merge(paths: Sequence[Path], out: Path) -> Merged:
 def _check_protocols(runs: Sequence[RunDirectory], paths: Sequence[Path]) -> None:
     found = {each.protocol: str(path) for run, path in zip(runs, paths) for each in _planned(run, path).values()}
     if len(found) > 1:
-        told = ", ".join(f"{name} ({path})" for name, path in found.items())
+        told = some(f"{name} ({path})" for name, path in found.items())
         raise UserError(f"merge: several protocols: {told}; bring them to one with `diadbench evaluate`")
 
 
@@ -127,8 +128,8 @@ def _collect(
             cells[new], told = _chosen(cells.get(new), one)
             contradictions += told
     if contradictions:
-        more = f"; and {len(contradictions) - _FIRST} more" if len(contradictions) > _FIRST else ""
-        raise UserError(f"merge: same cell, other figures: {'; '.join(contradictions[:_FIRST])}{more}")
+        told = some(contradictions, sep="; ", most=_FIRST, room=240)
+        raise UserError(f"merge: same cell, other figures: {told}")
     twice = sum(len(_planned(run, path)) for run, path in zip(runs, paths)) - len(cells)
     if twice:
         notes.append(f"{twice} cells are in several runs, with the same figures or without; each is there once")

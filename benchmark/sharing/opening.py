@@ -10,6 +10,7 @@ from pathlib import Path
 
 from diadbench.benchmark.records.store import RunDirectory
 from diadbench.common.errors import UserError
+from diadbench.common.wording import counted
 
 
 @contextlib.contextmanager
@@ -31,7 +32,7 @@ def _unpacked(archive: Path, place: Path) -> Path:
         with tarfile.open(archive) as tar:
             tops = {_checked(archive, member) for member in tar}
             if len(tops) != 1:
-                raise UserError(f"{archive}: expected one run in it, found {len(tops)} folders at its top")
+                raise UserError(f"{archive}: expected one run in it, found {counted(len(tops), 'folder')} at its top")
             tar.extractall(place, filter="data")
     except (tarfile.TarError, OSError, EOFError) as error:
         raise UserError(f"{archive}: can't be read as a pack of a run ({error})") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from diadbench.benchmark.records.store import RunDirectory
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_with
+from diadbench.common.wording import counted
 
 #: Files that are created again where the archive is unpacked.
 DERIVED = ("results", "moving")
@@ -35,7 +36,7 @@ def pack(run: Path, out: Path | None = None) -> Path:
     target = out or source.path.resolve().with_name(f"{name}.tar")
     running = [cell for cell in source.cells() if cell.state == "running"]
     if running:
-        raise UserError(f"{run}: {len(running)} cells run there; pack it when they have ended")
+        raise UserError(f"{run}: {counted(len(running), 'cell runs', 'cells run')} there; pack it when all have ended")
     mode = _mode(target)
     files = list(_files(source.path, target.resolve()))
     write_with(target, lambda temporary: _write(Path(temporary), mode, source.path, name, files))

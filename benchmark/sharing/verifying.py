@@ -21,6 +21,7 @@ from diadbench.benchmark.sharing.map_checks import check_maps, why_not
 from diadbench.benchmark.sharing.opening import opened
 from diadbench.benchmark.sharing.verify_findings import Finding, Verified
 from diadbench.common.errors import UserError
+from diadbench.common.wording import some
 
 Progress = Callable[[int, int, str], None]
 
@@ -60,7 +61,7 @@ def _check_roots(roots: Mapping[str, str], cells: list[CellRecord]) -> None:
     labels = {record.dataset for record in cells}
     for label in roots:
         if label not in labels:
-            raise UserError(f"--root {label}=...: the run has no data set {label}; known: {', '.join(sorted(labels))}")
+            raise UserError(f"--root {label}=...: the run has no data set {label}; known: {some(sorted(labels))}")
 
 
 def _check_maps(record: CellRecord, roots: Mapping[str, str], found: Verified) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from diadbench.common.errors import Skip, UserError
+from diadbench.common.wording import counted
 from diadbench.datasets.base import SAMPLE_MARKER, Dataset
 from diadbench.datasets.checking.check_extras import check_extras
 from diadbench.datasets.checking.check_files import check_depth, check_duplicates, check_files, check_masks
@@ -226,9 +227,11 @@ def _check_views(table: pd.DataFrame, report: CheckReport) -> None:
     numbers = viewed.groupby("sample_id", sort=False)["view"].nunique()
     short = numbers[numbers != len(views)]
     hidden = viewed[(viewed["label"] == 0) & viewed["image"].str.contains("/NG/", regex=False)]
-    report.add("note", "views", f"{len(numbers):,} samples seen from {', '.join(views)}", note="")
+    report.add("note", "views", f"{counted(len(numbers), 'sample')} seen from {', '.join(views)}", note="")
     if len(hidden):
-        text = f"{len(hidden):,} normal views lie in NG folders: their defect isn't visible there"
+        text = (
+            f"{counted(len(hidden), 'normal view lies', 'normal views lie')} in NG folders: no defect is visible there"
+        )
         report.add("note", "views", text, note="")  # as published
     for sample in short.index:
         text, advice = f"{short[sample]} of {len(views)} views", "download the class again"

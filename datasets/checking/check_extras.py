@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from diadbench.common.wording import counted, some
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.images import SEVERAL, has_image_suffix, is_hidden
 from diadbench.datasets.findings import CheckReport
@@ -57,7 +58,7 @@ def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> 
             report.add(
                 "warning",
                 "extra",
-                f"{len(pictures)} files that belong to no sample: {', '.join(sorted(pictures)[:3])}",
+                f"{counted(len(pictures), 'file')} of no sample: {some(sorted(pictures), most=3)}",
                 dataset.root / folder,
                 "remove them, or mend the list that should name them",
                 note="",  # No run reads them.
@@ -66,9 +67,13 @@ def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> 
             top = "/".join(folder.split("/")[:2])
             loose[top] = loose.get(top, 0) + len(names)
     if loose:
-        shown = ", ".join(f"{top or '.'} ({number:,})" for top, number in list(loose.items())[:4])
-        more = f" and {len(loose) - 4} more folders" if len(loose) > 4 else ""
-        report.add("note", "extra", f"{sum(loose.values()):,} files belong to no sample: in {shown}{more}", note="")
+        shown = some((f"{top or '.'} ({number:,})" for top, number in loose.items()), most=4)
+        report.add(
+            "note",
+            "extra",
+            f"{counted(sum(loose.values()), 'file belongs', 'files belong')} to no sample: in {shown}",
+            note="",
+        )
 
 
 def _files_of(path: str) -> list[str]:

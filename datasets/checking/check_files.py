@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import counted
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.checking.leaks import as_published, leaks
 from diadbench.datasets.checking.mask_findings import MASK_CAUSES, check_signs
@@ -179,7 +180,7 @@ def _tell_vanished(dataset: Dataset, report: CheckReport, gone: dict[str, list[s
         f"masks that vanish at {_wide(size)}: {numbers}; the image label stays the dataset's own, "
         "only the protocol `ader` takes the resized mask's",
         dataset.mask_root / next(iter(gone.values()))[0],
-        note=many(total, "mask vanishes", "masks vanish") + f" at {_wide(size)}",
+        note=counted(total, "mask vanishes", "masks vanish") + f" at {_wide(size)}",
     )
 
 
@@ -232,11 +233,6 @@ def _groups(dataset: Dataset, table: pd.DataFrame) -> list[tuple[str, ...]]:
         return [part.classes for part in dataset.groups()]
     except UserError:  # The table is broken, which is reported already.
         return [tuple(table["class"].unique())]
-
-
-def many(n: int, one: str, more: str) -> str:
-    """Return ``3 masks``, ``1 mask``."""
-    return f"{n:,} {one if n == 1 else more}"
 
 
 def _wide(size: tuple[int, int]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import counted
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,9 @@ class TrainSubset:
         train = table[table["split"] == "train"]
         counts = train.groupby("class", sort=False).size()
         spread = f"{counts.min():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
-        told = [f"trained on {len(train):,} images ({spread} a class), drawn by data seed {self.seed}"]
+        told = [f"trained on {counted(len(train), 'image')} ({spread} a class), drawn by data seed {self.seed}"]
         if self.shots is not None and counts.min() < self.shots:
-            told.append(f"shots {self.shots}: {counts.idxmin()} has only {counts.min():,} training images")
+            told.append(f"shots {self.shots}: {counts.idxmin()} has only {counted(counts.min(), 'training image')}")
         anomalous = int(train["label"].sum())
         if anomalous:
             taken = int((samples["split"] == "test").sum() - (table["split"] == "test").sum())

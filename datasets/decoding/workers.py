@@ -12,6 +12,7 @@ from diadbench.common.cache.arrays import Progress as Progress
 from diadbench.common.cache.disk_space import writing as writing
 from diadbench.common.cache.shards import Array, Put
 from diadbench.common.errors import UserError
+from diadbench.common.wording import some
 
 #: Makes row ``i`` of a cached array, and a plain value that is stored with it.
 Make = Callable[[int], tuple[Array, Any]]
@@ -34,11 +35,9 @@ class Problems:
         """Raise one UserError for all problems; do nothing if there is none."""
         if not self.messages:
             return
-        shown = sorted(self.messages)[:_SHOWN]
-        rest = len(self.messages) - len(shown)
-        more = f"; and {rest} more" if rest else ""
         count = f"{len(self.messages)} problems: " if len(self.messages) > 1 else ""
-        raise UserError(f"{what}: {count}{'; '.join(shown)}{more}")
+        told = some(sorted(self.messages), sep="; ", most=_SHOWN, room=200)
+        raise UserError(f"{what}: {count}{told}")
 
 
 def run_all(

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.wording import counted, some
 from diadbench.datasets.decoding.workers import Progress
 from diadbench.datasets.downloading.fetch import Say, fetch, need_space, readable, storing
 from diadbench.datasets.downloading.links import RemoteFile, Source, sources
@@ -134,7 +135,7 @@ def _missing(source: Source, work: Path) -> int:
 
 
 def _plan(name: str, source: Source, target: Path) -> str:
-    number = f"{len(source.files)} files" if len(source.files) > 1 else source.files[0].name
+    number = f"{counted(len(source.files), 'file')}" if len(source.files) > 1 else source.files[0].name
     size = readable(source.size) if source.size is not None else "size told by the server"
     return f"{info(name).title}: {number}, {size}, licence {info(name).licence}, into {target}"
 
@@ -180,16 +181,11 @@ def _verdict(name: str, source: Source, unpacked: Path, work: Path) -> str:
     known = published(name)
     wrong = [cls for cls, row in (known[0][1] if known else {}).items() if found.get(cls) != row]
     by_sum = all(file.sha256 for file in source.files)
-    images = f"{sum(row.total for row in found.values()):,} images"
+    images = f"{counted(sum(row.total for row in found.values()), 'image')}"
     if wrong and not by_sum:
         raise UserError(
-            f"{unpacked}: {images}; other counts than the published ones in {_first(wrong)}: the archive is not the "
-            f"published set, or not whole; remove {work} to get it again"
+            f"{unpacked}: {images}; other counts than the published ones in {some(wrong, most=4)}: the archive is not "
+            f"the published set, or not whole; remove {work} to get it again"
         )
-    counts = f"; other counts than the published ones in {_first(wrong)}" if wrong else ", as published"
+    counts = f"; other counts than the published ones in {some(wrong, most=4)}" if wrong else ", as published"
     return f"verified: {'checksum, ' if by_sum else ''}{images}{counts if known else ''}"
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(names[:4]) + more

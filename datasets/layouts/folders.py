@@ -12,6 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.wording import counted
 from diadbench.datasets.decoding.images import has_image_suffix, is_hidden
 from diadbench.datasets.decoding.lookalikes import shown
 from diadbench.datasets.layouts.folder_scan import MASK_FOLDERS as MASK_FOLDERS
@@ -217,4 +218,4 @@ def _unread(root: Path, folder: str) -> str:
         count += sum(has_image_suffix(name) and not is_hidden(name) for name in files)
         if count >= _COUNTED:
             return f"{_COUNTED:,} or more images in {shown(folder)} were not read"
-    return f"{count} images in {shown(folder)} were not read" if count else ""
+    return f"{counted(count, 'image')} in {shown(folder)} {'was' if count == 1 else 'were'} not read" if count else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import some
 from diadbench.datasets.decoding.lookalikes import shown
 from diadbench.datasets.layouts.folder_scan import subfolders
 from diadbench.datasets.layouts.folders import MvtecLayout, mvtec_layout, unread_folders
@@ -99,7 +100,7 @@ def find_layout(
         if found:
             return found[0]
     expected = " or ".join(dict.fromkeys(layout.about for layout in layouts))
-    there = ", ".join(sorted(shown(entry.name) for entry in root.iterdir())[:6]) or "nothing"
+    there = some(sorted(shown(entry.name) for entry in root.iterdir()), most=6, room=80) or "nothing"
     raise UserError(f"{root}: {missing}; expected {expected}; found {there}")
 
 

@@ -18,6 +18,7 @@ from diadbench.common.cache.disk_space import writing
 from diadbench.common.cache.usage import mark_used
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_with
+from diadbench.common.wording import counted
 from diadbench.datasets.decoding.images import SEVERAL, has_image_suffix, inside, read_image
 from diadbench.datasets.decoding.lookalikes import differs
 from diadbench.datasets.decoding.mask_files import read_mask
@@ -166,8 +167,9 @@ def check_pairs(table: pd.DataFrame, places: Sequence[str]) -> None:
     if wrong:
         place, image, mask = wrong[0]
         raise UserError(
-            f"{place}: {image} is paired with {mask}, by its name not the mask of this image ({len(wrong)} such "
-            "pairs); was the list made from two sorted folders with a stray file in one? Mend or remove the list"
+            f"{place}: {image} is paired with {mask}, by its name not the mask of this image "
+            f"({counted(len(wrong), 'such pair')}); was the list made from two sorted folders with a stray file in "
+            "one? Mend or remove the list"
         )
 
 

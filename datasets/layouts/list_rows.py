@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import counted, some
 from diadbench.datasets.decoding.images import SEVERAL
 from diadbench.datasets.layouts.list_files import ListFile
 from diadbench.datasets.layouts.list_places import (
@@ -60,9 +61,7 @@ def _has_splits(file: ListFile, wanted: Iterable[str]) -> None:
     there = {entry.split for entry in file.entries}
     for split in wanted:
         if split not in there:
-            raise UserError(
-                f"{file.path}: no records below the key {split!r}; found {', '.join(sorted(there)) or 'none'}"
-            )
+            raise UserError(f"{file.path}: no records below the key {split!r}; found {some(sorted(there)) or 'none'}")
 
 
 def _row(entry: Entry, file: ListFile) -> Row:
@@ -82,7 +81,7 @@ def _row(entry: Entry, file: ListFile) -> Row:
 
 
 def _missing(entry: Entry, what: str, place: str) -> UserError:
-    return UserError(f"{place}: no key {KEYS[what][0]!r} ({', '.join(KEYS[what])}); found {', '.join(entry.values)}")
+    return UserError(f"{place}: no key {KEYS[what][0]!r} ({', '.join(KEYS[what])}); found {some(entry.values)}")
 
 
 def _text(entry: Entry, what: str, place: str) -> str:
@@ -120,7 +119,7 @@ def _label(entry: Entry, place: str) -> int:
     name_key, name = value_of(entry.values, "label_name")
     if not key and not name_key:
         wanted = "anomaly" if value_of(entry.values, "image")[0] == "img_path" else "label"
-        raise UserError(f"{place}: no key {wanted!r}; found {', '.join(entry.values)}")
+        raise UserError(f"{place}: no key {wanted!r}; found {some(entry.values)}")
     label, named = label_of(value), label_of(name)
     if key and label is None:
         raise UserError(f"{place}: label {_written(value)}; expected 0 or 1, normal or anomaly")
@@ -217,8 +216,9 @@ def check_masks(rows: Sequence[Row], only: Sequence[str] | None = None) -> None:
     bare = [row for row in rows if row.label and not row.masks and (only is None or row.cls in only)]
     if bare:
         raise UserError(
-            f"{bare[0].place}: {bare[0].image}: anomalous test image without a mask ({len(bare)} such images); add "
-            "maskname (mask_path, mask), or, for image metrics only, set masks=false (dataset folder)"
+            f"{bare[0].place}: {bare[0].image}: anomalous test image without a mask "
+            f"({counted(len(bare), 'such image')}); add maskname (mask_path, mask), or, for image metrics only, "
+            "set masks=false (dataset folder)"
         )
 
 

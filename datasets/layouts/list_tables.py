@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import counted, some
 from diadbench.datasets.decoding.images import SUFFIXES
 from diadbench.datasets.layouts.list_records import KEYS, USUAL_NAMES, Entry, split_of_name
 
@@ -42,14 +43,16 @@ def parsed_table(text: str, path: Path) -> tuple[str, list[Entry]]:
     header = [name.strip().lower() for name in rows[0][1]] if rows else []
     if not _is_header(header):
         if path.name.lower() in USUAL_NAMES or _names_images(text, path):
-            raise UserError(f"{path}: header {','.join(header)[:80]}; {_EXPECTED}: add the header, or remove the list")
+            raise UserError(
+                f"{path}: header {some(header, sep=',', room=80)}; {_EXPECTED}: add the header, or remove the list"
+            )
         return "other", []
     for what in ("image", "class", "split", "label"):
         if not any(key in header for key in KEYS[what]) and (what != "split" or not split_of_name(path)):
-            raise UserError(f"{path}: header {','.join(header)[:80]}: no column for the {what}; {_EXPECTED}")
+            raise UserError(f"{path}: header {some(header, sep=',', room=80)}: no column for the {what}; {_EXPECTED}")
     twice = [name for name in header if name and header.count(name) > 1]
     if twice:
-        raise UserError(f"{path}: header {','.join(header)[:80]}: column {twice[0]} stands twice; keep one")
+        raise UserError(f"{path}: header {some(header, sep=',', room=80)}: column {twice[0]} stands twice; keep one")
     return "csv", [_row(number, header, row, path) for number, row in rows[1:]]
 
 
@@ -74,11 +77,11 @@ def _names_images(text: str, path: Path) -> bool:
 
 def _row(number: int, header: list[str], row: list[str], path: Path) -> Entry:
     if len(row) > len(header):
-        raise UserError(f"{path}: line {number}: {len(row)} fields; expected {len(header)} as in the header")
+        raise UserError(f"{path}: line {number}: {counted(len(row), 'field')}; expected {len(header)} as in the header")
     optional = (*KEYS["mask"], *KEYS["defect"])
     missing = [name for name in header[len(row) :] if name not in optional]
     if missing:
-        raise UserError(f"{path}: line {number}: {len(row)} fields; expected {len(header)} as in the header")
+        raise UserError(f"{path}: line {number}: {counted(len(row), 'field')}; expected {len(header)} as in the header")
     image, mask = (next((key for key in KEYS[what] if key in header), "") for what in ("image", "mask"))
     values = {name: cell if name in (image, mask) else cell.strip() for name, cell in zip(header, row)}
     return Entry(f"line {number}", values)

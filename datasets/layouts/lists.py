@@ -12,6 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import some
 from diadbench.datasets.layouts.folder_scan import entries, subfolders
 from diadbench.datasets.layouts.list_files import LIST_SUFFIXES, ListFile, list_file
 from diadbench.datasets.layouts.list_places import below_root, image_base, slashed
@@ -50,7 +51,7 @@ class ListSet:
     def names(self) -> str:
         """Return the names of the files, for texts."""
         names = [file.path.name for file in self.files]
-        return " and ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} more"
+        return " and ".join(names) if len(names) < 3 else some(names, most=1)
 
     @property
     def classes(self) -> frozenset[str]:

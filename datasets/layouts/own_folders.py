@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.wording import some
 from diadbench.datasets.layouts.folder_scan import MaskFinder, image_files, no_loose_images, stem_of, subfolders
 from diadbench.datasets.layouts.folders import MvtecLayout, Row, class_rows
 from diadbench.datasets.layouts.indices import table_of
@@ -41,8 +42,8 @@ def _inner_classes(root: Path, layout: MvtecLayout) -> list[str]:
         return []
     if not test <= set(train):
         raise UserError(
-            f"{root / layout.test}: folders {', '.join(sorted(test - set(train))[:3])} are not in "
-            f"{root / layout.train[0] / layout.normal[0]} ({', '.join(train[:3])}); are they classes or lots? Use "
+            f"{root / layout.test}: folders {some(sorted(test - set(train)), most=3)} are not in "
+            f"{root / layout.train[0] / layout.normal[0]} ({some(train, most=3)}); are they classes or lots? Use "
             "<class>/train and <class>/test"
         )
     return train

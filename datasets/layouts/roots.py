@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from diadbench.common.errors import Missing, UserError, unknown_name
+from diadbench.common.wording import some
 from diadbench.datasets.facts.known_sets import CATALOG
 
 #: This name as a root means a small synthetic dataset in the owner's layout, which is made once.
@@ -59,7 +60,7 @@ def find_root(
     if tried and folder_names(name):
         names = ", ".join(folder_names(name)[:4])
         raise Missing(
-            f"dataset {name!r}: not found in {'; '.join(tried)}; expected a folder named like {names}: "
+            f"dataset {name!r}: not found in {some(tried, sep='; ')}; expected a folder named like {names}: "
             f"put it there, or give its `root`"
         )
     return None

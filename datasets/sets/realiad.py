@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.wording import counted, some
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
@@ -115,7 +116,7 @@ class RealIad(LayoutDataset):
             if any((root / place / name).is_dir() for name in self.info.classes):
                 return place
         raise UserError(
-            f"{root / base}: no folder of images; expected {', '.join(f'realiad_{size}/<class>' for size in wanted)}"
+            f"{root / base}: no folder of images; expected {some(f'realiad_{size}/<class>' for size in wanted)}"
         )
 
 
@@ -187,4 +188,4 @@ def _check_masks(table: pd.DataFrame, label: pd.Series[bool], path: Path) -> Non
         (table[~label & (table["mask_path"] != "")], "is normal and has a mask_path"),
     ):
         if len(wrong):
-            raise UserError(f"{path}: {wrong['image_path'].iloc[0]} {text} ({len(wrong)} such records)")
+            raise UserError(f"{path}: {wrong['image_path'].iloc[0]} {text} ({counted(len(wrong), 'such record')})")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from argparse import ArgumentParser
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from diadbench.common.errors import UserError
@@ -71,11 +73,20 @@ def _options_last(parser: CommandParser, argv: list[str]) -> list[str]:
 def _words_of_list(rest: list[str], parser: CommandParser) -> int:
     """Return how many words belong to an option that takes several.
 
-    They end at the next option. If the command accepts ``key=value`` words by themselves, they also end there, unless
-    the option accepts such words.
+    They end at the next option. If the command accepts words by themselves, they also end at a run directory, and at a
+    ``key=value`` word unless the option accepts such words.
     """
     has_loose = any(action.nargs == "*" and not action.option_strings for action in parser._actions)
     for count, word in enumerate(rest):
-        if word.startswith("--") or (has_loose and count and "=" in word and "=" not in rest[0]):
+        if word.startswith("--") or (has_loose and count and (("=" in word and "=" not in rest[0]) or _is_run(word))):
             return count
     return len(rest)
+
+
+def _is_run(word: str) -> bool:
+    return (Path(word) / "grid.yaml").is_file()
+
+
+def single_words(given: Iterable[str]) -> list[str]:
+    """Return the names in the words of an option, which stand between spaces or commas: ``a,b c``."""
+    return [name.strip() for word in given for name in word.split(",") if name.strip()]

@@ -9,12 +9,14 @@ from typing import Any
 
 from docstring_parser import parse as parse_docstring
 
+from diadbench.cli.command_words import single_words
 from diadbench.common.errors import UserError
 from diadbench.common.show import KEYS, Show
 
+_LISTS = [key for key in KEYS if isinstance(getattr(Show(), key), tuple)]
 #: keys whose option isn't a text
 _KINDS: dict[str, tuple[str, Any]] = {
-    "names": ("list[str]", []),
+    **dict.fromkeys(("names", *_LISTS), ("list[str]", [])),
     "digits": ("int | None", None),
     "std": ("bool", False),
     "titles": ("bool", False),
@@ -24,7 +26,6 @@ _WITHOUT = {
     "std": "Print no standard deviations over seeds.",
     "titles": "Draw no titles in figures; figures/captions.txt has them.",
 }
-_LISTS = [key for key in KEYS if isinstance(getattr(Show(), key), tuple)]
 
 
 def displayed(*keys: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
@@ -73,7 +74,7 @@ def _with_help(doc: str, added: Sequence[str]) -> str:
         elif key in _WITHOUT:
             text = _WITHOUT[key]
         elif key in _LISTS:
-            text += " Comma-separated."
+            text += " Several with spaces or commas between."
         lines.append(f"        {_option(key)}: {text.replace('`', '')}")
     head, mark, example = doc.partition("\n\n    Example::")
     return "\n".join([head.rstrip(), *lines]) + mark + example
@@ -93,7 +94,7 @@ def _read(given: dict[str, Any]) -> Show:
     }
     for key in _LISTS:
         if key in values:
-            values[key] = [word.strip() for word in values[key].split(",") if word.strip()]
+            values[key] = single_words(values[key])
     if "names" in values:
         values["names"] = dict(_pair(text) for text in values["names"])
     values |= dict.fromkeys(values.keys() & _WITHOUT.keys(), False)

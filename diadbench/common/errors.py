@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from diadbench.common.wording import some
+
 
 class UserError(Exception):
     """Wrong input. The message states in one line: file or key, expectation, finding and advice."""
@@ -30,5 +32,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "")
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     place = f"{where}: " if where else ""
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {some(names) or 'none'}"
     return UserError(f"{place}unknown {kind} {name!r}; {hint}")

@@ -33,7 +33,7 @@ class SmallData(TrainData):
 
     def __getitem__(self, i: int) -> dict[str, Tensor]:
         if not -len(self) <= i < len(self):
-            raise IndexError(f"{i}: there are {len(self)} training images")
+            raise IndexError(f"{i}: the training images end at {len(self) - 1}")
         return {"image": self._images[i], "class_id": self.class_ids[i], "index": self.index[i]}
 
     def images(self, indices: Tensor | list[int]) -> Tensor:

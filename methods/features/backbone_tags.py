@@ -9,6 +9,7 @@ from __future__ import annotations
 import timm
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.wording import some
 
 #: The tags of the weights that the authors of published methods used, with the methods.
 #:
@@ -71,5 +72,5 @@ def check_backbone(name: str, weights: str) -> None:
     default = resolved_tag(name)
     raise UserError(
         f"backbone: expected model.tag, found {name!r}, for which timm would take {default} unasked; {hint} "
-        f"timm has the tags {', '.join(tags)}"
+        f"timm has the tags {some(tags)}"
     )

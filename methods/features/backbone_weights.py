@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import read_json
+from diadbench.common.wording import some
 from diadbench.methods.features.hub import hub_access, no_network
 from diadbench.methods.features.weight_files import SUFFIXES, WRAPPERS, State, read_state
 
@@ -90,7 +91,7 @@ def _weights_file(weights: str) -> Path:
             return found[0]
         raise UserError(
             f"backbone weights {path}: expected {' or '.join(_FOLDER_FILES)} in this folder, "
-            f"found {', '.join(file.name for file in found) or 'no weights'}; name the file"
+            f"found {some(file.name for file in found) or 'no weights'}; name the file"
         )
     raise UserError(
         f"backbone weights {weights!r}: expected hub, package, random, or a file ({', '.join(SUFFIXES)}) or folder "

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diadbench.common.cache.arrays import ArrayPlan, CachedArray, Progress, batches, build, known_row_shape
 from diadbench.common.errors import UserError
+from diadbench.common.wording import counted, some
 from diadbench.methods.features.arithmetic import arithmetic
 
 if TYPE_CHECKING:
@@ -116,5 +117,5 @@ def build_cache(
 def described(train: TrainData) -> str:
     """Return a description of the images for people: how many, of which classes, at which size."""
     names = train.class_names
-    classes = names[0] if len(names) == 1 else f"{len(names)} classes ({names[0]}, ...)"
-    return f"{len(train)} images of {classes} at {train.image_size[0]}x{train.image_size[1]}"
+    classes = names[0] if len(names) == 1 else f"{len(names)} classes ({some(names, most=1)})"
+    return f"{counted(len(train), 'image')} of {classes} at {train.image_size[0]}x{train.image_size[1]}"

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import some
 
 #: Tensors by name.
 State = dict[str, Tensor]
@@ -292,5 +293,4 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def _listed(content: Iterable[Any]) -> str:
-    names = [str(key)[:20] for key in content]
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    return some((str(key)[:20] for key in content), most=4)

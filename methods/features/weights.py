@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_with
+from diadbench.common.wording import counted, some
 from diadbench.methods.features.weight_files import read_tensors
 
 FILE = "weights.safetensors"
@@ -42,7 +43,7 @@ def read_tensor(path: Path, name: str, device: str = "cpu") -> Tensor:
     """Read the one tensor of a safetensors file. Raises UserError if there is another one, or none."""
     found = read_tensors(path, device)
     if set(found) != {name}:
-        raise UserError(f"{path}: expected the tensor {name!r}, found {', '.join(sorted(found)) or 'none'}")
+        raise UserError(f"{path}: expected the tensor {name!r}, found {some(sorted(found)) or 'none'}")
     return found[name]
 
 
@@ -97,4 +98,5 @@ def _message(kinds: Sequence[Sequence[str]], shown: Sequence[int], count: int, w
     for lines, kind, number in zip(kinds, _KINDS, shown, strict=True):
         more = f" and {len(lines) - number:,} more {kind}" if len(lines) > number else ""
         told += ["; ".join(lines[:number]) + more] if lines else []
-    return f"{where}: {count:,} keys don't fit the model: {'; '.join(told)}{f'; {hint}' if hint else ''}"
+    wrong = counted(count, "key doesn't", "keys don't")
+    return f"{where}: {wrong} fit the model: {'; '.join(told)}{f'; {hint}' if hint else ''}"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json
+from diadbench.common.wording import counted, some
 from diadbench.methods.base import Prediction, RunContext, SampleMethod
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.origin import add
@@ -103,7 +104,7 @@ class GivenMaps(SampleMethod):
         if missing:
             raise UserError(
                 f"maps: {self.folder} has no map for {len(missing)} of {len(images)} test images "
-                f"({_first(missing)}); every test image needs one"
+                f"({some(missing, most=_FIRST)}); every test image needs one"
             )
         add(run.notes, [*self._notes(), *_told([read_head(self._places.files[name]) for name in images], size)])
 
@@ -122,7 +123,8 @@ class GivenMaps(SampleMethod):
         if found.beside:
             notes.append(f"{found.beside} images have maps in several files; .npy is taken before .tiff before .png")
         if found.extra:
-            notes.append(f"{len(found.extra)} maps of no image of the data set are left out ({_first(found.extra)})")
+            are = "map of no image of the data set is", "maps of no image of the data set are"
+            notes.append(f"{counted(len(found.extra), *are)} left out ({some(found.extra, most=_FIRST)})")
         return notes
 
     def _score_text(self) -> str:
@@ -174,14 +176,9 @@ def _told(heads: Sequence[MapHead], size: tuple[int, int]) -> list[str]:
     others = Counter(head.size for head in heads if head.size != size)
     if others:
         sizes = ", ".join(f"{height}x{width}" for (height, width), _ in others.most_common(_FIRST))
-        more = f" and {len(others) - _FIRST} other sizes" if len(others) > _FIRST else ""
+        more = f" and {counted(len(others) - _FIRST, 'other size')}" if len(others) > _FIRST else ""
         notes.append(f"{sum(others.values())} of {count} maps ({sizes}{more}) are resized to {size[0]}x{size[1]}")
     kinds = Counter(head.dtype for head in heads if head.dtype not in _EXACT)
     for dtype, number in sorted(kinds.items()):
         notes.append(f"{number} of {count} maps are {_COARSE.get(dtype, f'{dtype}, rounded to float32')}")
     return notes
-
-
-def _first(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _FIRST} more" if len(names) > _FIRST else ""
-    return ", ".join(names[:_FIRST]) + more

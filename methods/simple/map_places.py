@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import some
 from diadbench.methods.simple.map_files import SUFFIXES
 
 #: Table that is looked for in the folder itself; ``diadbench predict`` writes one.
@@ -130,7 +131,7 @@ def _read(table: Path) -> pd.DataFrame:
     if missing:
         raise UserError(
             f"{table}: has no column {' and no column '.join(missing)}; expected image, map and, if there are, score; "
-            f"found {', '.join(rows.columns)}"
+            f"found {some(rows.columns)}"
         )
     return rows
 
@@ -170,7 +171,7 @@ def _matched(names: list[str], images: list[str], table: Path) -> list[str | Non
         longer = next((tail for tail in tails if tail in known), None)
         several = [longer] if longer else by_end.get(path, [])
         if len(several) > 1:
-            told = ", ".join(several[:3])
+            told = some(several, most=3)
             raise UserError(f"{table}: the image {name} may be any of {len(several)} ({told}); write more of its path")
         found.append(several[0] if several else None)
     return found

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import counted, some
 from diadbench.methods.features.backbone_weights import timm_names
 from diadbench.methods.features.backbones import Backbone
 from diadbench.methods.features.weight_files import State, read_state
@@ -151,7 +152,10 @@ def load_backbone_state(backbone: Backbone, state: Mapping[str, Tensor], where: 
         raise UserError(f"{where}: it has more blocks than {backbone.name}") from error
     unexpected = sorted(renamed[key] for key in set(renamed) - set(whole.state_dict()))
     if unexpected:
-        raise UserError(f"{where}: {len(unexpected)} keys are none of {backbone.name}'s ({unexpected[0]}, ...)")
+        raise UserError(
+            f"{where}: {counted(len(unexpected), 'key is', 'keys are')} none of {backbone.name}'s "
+            f"({some(unexpected, most=1)})"
+        )
     used = set(backbone.network.state_dict())
     load_state(backbone.network, {new: state[old] for new, old in renamed.items() if new in used}, where, _HINT)
     return tuple(old for new, old in renamed.items() if new not in used)

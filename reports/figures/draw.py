@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from diadbench.reports.figures import behaviour, overview
+from diadbench.reports.figures import behaviour, few_shot, overview
 from diadbench.reports.figures import curve_plots as curves
 from diadbench.reports.figures.gallery import check_images
 from diadbench.reports.figures.look import Look
@@ -18,6 +18,7 @@ from diadbench.reports.figures.style import save
 from diadbench.reports.figures.tradeoff import pareto
 from diadbench.reports.tables.costs import cost, measured_at, unlike
 from diadbench.reports.tables.escape import file_names
+from diadbench.reports.tables.shots import has_shots
 from diadbench.reports.tables.source import Source
 
 Result = Figure | None | list[Figure]
@@ -62,6 +63,8 @@ def plan(source: Source, metrics: Sequence[str] = ()) -> Iterator[Plan]:
         yield f"bars_{metric}", f"{metric}: methods and datasets", partial(overview.bars, table, metric, look)
     for metric in found:
         yield f"ranks_{metric}", f"{metric}: mean ranks", partial(behaviour.critical_difference, source, metric)
+    for metric in found if has_shots(source.results) else ():
+        yield f"shots_{metric}", f"{metric}: training images a class", partial(few_shot.shots, source, metric)
     names = file_names(source.datasets)
     for dataset in source.datasets:
         short = names[dataset]

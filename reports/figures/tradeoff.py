@@ -123,7 +123,7 @@ def pareto_front(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def name_points(axes: Axes, points: pd.DataFrame, ours: frozenset[str]) -> None:
-    """Write the name of each point where it overlaps neither points nor names; a line leads to a distant name.
+    """Write the name of each point where it overlaps no point, name or front; a line leads to a distant name.
 
     Args:
         axes: Axes after layout.
@@ -136,6 +136,7 @@ def name_points(axes: Axes, points: pd.DataFrame, ours: frozenset[str]) -> None:
     at = axes.transData.transform(points[["x", "y"]].to_numpy(float)) * scale
     inside = Bbox(axes.bbox.get_points() * scale)
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in at]
+    taken += _steps(axes.transData.transform(pareto_front(points)[["x", "y"]].to_numpy(float)) * scale)
     crowd = [float(np.sort(np.hypot(*(at - place).T))[:4].sum()) for place in at]
     for number in np.argsort(crowd, kind="stable"):  # names in crowded places are placed first
         name = str(points.index[number])
@@ -149,6 +150,14 @@ def name_points(axes: Axes, points: pd.DataFrame, ours: frozenset[str]) -> None:
             label(name), points[["x", "y"]].iloc[number], (x, y), textcoords="offset points", ha="center", va="center",
             fontweight=weight, arrowprops=line, gid="name",
         ).set_in_layout(False)  # fmt: skip
+
+
+def _steps(front: Floats) -> list[Bbox]:
+    """Return the boxes of the line that joins the front, level and then upright, with its thickness in points."""
+    found = []
+    for (x, y), (to_x, to_y) in itertools.pairwise(front):
+        found += [Bbox.from_extents(x, y - 1, to_x, y + 1), Bbox.from_extents(to_x - 1, y, to_x + 1, to_y)]
+    return found
 
 
 def _place(at: Floats, size: tuple[float, float], taken: list[Bbox], inside: Bbox) -> tuple[Bbox, bool]:

@@ -6,6 +6,7 @@ from collections.abc import Container
 
 import pandas as pd
 
+from diadbench.common.wording import counted
 from diadbench.reports.paper.latex import breakable, metric_latex, note
 from diadbench.reports.paper.latex_rows import Column, Rows, write_rows
 from diadbench.reports.paper.layout import PAGE_ROWS
@@ -51,7 +52,7 @@ def versus_latex(
     if (shown["pairs"] < shown["classes"]).any():
         notes.append("Of some methods not all classes have a value; the workbook says of how many.")
     if len(shown) > PAGE_ROWS:
-        notes.append(f"{len(shown) - PAGE_ROWS} more rows stand in the workbook.")
+        notes.append(f"{counted(len(shown) - PAGE_ROWS, 'more row stands', 'more rows stand')} in the workbook.")
     rows = Rows(
         "versus",
         f"Each method against {latex(shown['baseline'].iloc[0])}.",

@@ -17,6 +17,7 @@ from diadbench.reports.paper.references import bbl, citations
 from diadbench.reports.paper.threshold_latex import thresholds_latex
 from diadbench.reports.tables.escape import file_names, latex
 from diadbench.reports.tables.labels import MAIN, Metric
+from diadbench.reports.tables.shots import shots_tables
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.table_builder import ours_of
 from diadbench.reports.tables.table_shape import Table
@@ -98,7 +99,7 @@ def _table_texts(source: Source, tables: list[Table], keys: dict[str, str], *, c
 
 
 def paper_tables(source: Source) -> list[Table]:
-    """Return the tables of a paper: the summary, and for each dataset one table of classes by method per metric."""
+    """Return the tables of a paper: the summary, methods by shots if there are any, each dataset by class a metric."""
     results = source.results
     tables = [
         source.cut(
@@ -109,6 +110,7 @@ def paper_tables(source: Source) -> list[Table]:
             or f"{'Multi-class anomaly detection: means' if _one_setting(results) else 'Means'} over classes.",
         )
     ]
+    tables += shots_tables(source)
     names = file_names(source.datasets)
     for dataset in source.datasets:
         rows = results[results["dataset"] == dataset]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from diadbench.common.wording import counted
 from diadbench.reports.paper.latex_rows import Column, Rows, write_rows
 from diadbench.reports.tables.escape import latex
 from diadbench.reports.tables.rows.result_rows import records
@@ -53,7 +54,8 @@ def _table(
     places = [(row["dataset"], row["method"]) for row in rows]
     starts = [n for n, place in enumerate(places) if not n or place != places[n - 1]]
     columns = [Column((latex(one.head),), [_percent(row[one.key], one, digits) for row in rows]) for one in figures]
-    more = [f"{len(table) - MOST} more rows stand in the workbook."] if len(table) > MOST else []
+    hidden = counted(len(table) - MOST, "more row stands", "more rows stand")
+    more = [f"{hidden} in the workbook."] if len(table) > MOST else []
     made = Rows(
         name,
         latex(caption),

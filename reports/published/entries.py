@@ -37,13 +37,13 @@ def with_published(
         rows: Published rows; all known ones by default.
 
     Returns:
-        The table; unchanged if it can't hold published rows, that is by class or seed, or with methods as columns.
+        The table; unchanged if it can't hold published rows: one by class, seed or shots, or with methods as columns.
 
     Raises:
         UserError: No published row has this method or source on any dataset of the table.
     """
     used = {*table.row_names, *table.column_names}
-    if not wanted or "method" not in table.row_names or {"class", "seed"} & used:
+    if not wanted or "method" not in table.row_names or {"class", "seed", "shots"} & used:
         return table
     names = results[["dataset", "dataset_label"]].drop_duplicates()
     datasets = {str(name): {dataset_key(str(name)), dataset_key(str(label))} for name, label in tuples(names)}

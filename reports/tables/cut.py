@@ -9,17 +9,19 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.show import Show
+from diadbench.common.wording import some
 from diadbench.reports.tables.labels import MAIN, known_metrics
 from diadbench.reports.tables.rows.aggregation import aggregate, one_experiment_a_row
 from diadbench.reports.tables.rows.means import over_classes_shown
 from diadbench.reports.tables.rows.printed_names import class_names
 from diadbench.reports.tables.rows.result_rows import complete
+from diadbench.reports.tables.shots import aggregate_by_shots, by_shots
 from diadbench.reports.tables.table_builder import TableBuilder, ours_of
 from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text, marks_text
 
 __all__ = ["DIMENSIONS", "Entry", "Head", "Table", "cut", "mark_text", "marks_text", "ours_of"]
 
-DIMENSIONS = ("method", "dataset", "class", "seed", "metric")
+DIMENSIONS = ("method", "dataset", "class", "seed", "shots", "metric")
 
 
 def cut(
@@ -37,7 +39,8 @@ def cut(
 
     Args:
         results: Long form.
-        rows: Some of ``method dataset class seed metric``.
+        rows: Some of ``method dataset class seed shots metric``. ``shots`` puts few-shot settings side
+            by side; ranks are among the methods of one number of shots.
         columns: The same; ``metric`` is added at the end if it is in neither.
         metrics: Metric keys; by default those of the seven and mAD that are available.
         name: File name of the table, without ending.
@@ -55,17 +58,21 @@ def cut(
     if results.empty or (results["metric"] == "").all():
         raise UserError("no cell of this run has results yet; `diadbench status RUN` says what happened to each")
     used = {*rows, *columns}
+    if "shots" in used:
+        results = by_shots(results)
     for dimension in ("dataset", "method"):
         several = sorted(results[dimension].unique())
         if dimension not in used and len(several) > 1:
             raise UserError(
-                f"the table would mix {len(several)} {dimension}s ({', '.join(several[:4])}, ...); "
+                f"the table would mix {len(several)} {dimension}s ({some(several, most=4)}); "
                 f"add {dimension} to --rows or --columns, or choose one with --{dimension}s"
             )
     keys = _metrics(results, metrics)
-    if table is None or "seed" in used:
-        table = aggregate(results[results["metric"].isin(["", *keys])], by_seed="seed" in used, digits=show.digits)
-    table = one_experiment_a_row(table[table["metric"].isin(keys)])
+    if table is None or {"seed", "shots"} & used:
+        compute = aggregate_by_shots if "shots" in used else aggregate
+        table = compute(results[results["metric"].isin(["", *keys])], by_seed="seed" in used, digits=show.digits)
+    table = table[table["metric"].isin(keys)]
+    table = table if "shots" in used else one_experiment_a_row(table)
     if "class" not in used:
         table = table[table["scope"] == "mean"]
     else:

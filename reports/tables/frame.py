@@ -13,6 +13,7 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.show import Show
+from diadbench.common.wording import counted, some
 from diadbench.reports.tables.rows.aggregation import aggregate, counted_once, one_experiment_a_row
 from diadbench.reports.tables.rows.display import chosen, labels_renamed, of_classes, renamed
 from diadbench.reports.tables.rows.experiments import (
@@ -101,7 +102,7 @@ def _one_protocol(table: pd.DataFrame, protocol: str, mix: bool) -> pd.DataFrame
             raise unknown_name("protocol", protocol, [str(name) for name in found.index])
         return table[table["protocol"] == protocol]
     if len(found) > 1 and not mix:
-        names = ", ".join(f"{name} ({count} rows)" for name, count in found.items())
+        names = some(f"{name} ({counted(count, 'row')})" for name, count in found.items())
         raise UserError(
             f"the results hold {len(found)} protocols, {names}: their figures can't be compared; "
             "choose one with --protocol NAME, or ask for all in one table with --mix-protocols"

@@ -16,6 +16,7 @@ from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.common.show import Show, in_all_runs
 from diadbench.common.values.csv_files import rows_of
+from diadbench.common.wording import some
 from diadbench.reports.published.entries import with_published
 from diadbench.reports.published.figure_arithmetic import check_results
 from diadbench.reports.published.published_files import load_published
@@ -77,7 +78,7 @@ class Source:
         how = shown(opened, Show.read(show))
         raw = results_of(opened, means_alone=means_alone and not (how.classes or how.drop), lean=True)
         if raw.empty:
-            raise UserError(f"{', '.join(str(run.path) for run in runs)}: no cells in it yet; run the grid first")
+            raise UserError(f"{some(run.path for run in runs)}: no cells in it yet; run the grid first")
         source = cls(runs, names, raw, raw, how)
         found = source._titles() if titles else None
         source.results = prepare(raw, protocol=protocol, mix_protocols=mix_protocols, titles=found, show=source.show)
@@ -243,6 +244,7 @@ def _place(run: RunDirectory, cell: CellRecord) -> tuple[str, str, str, int]:
 
 def _facts(cell: CellRecord) -> dict[str, Any]:
     status = cell.status
+    phases = status.get("phases") or {}
     return {
         "state": cell.state,
         "reason": clean(status.get("reason") or ""),
@@ -253,6 +255,8 @@ def _facts(cell: CellRecord) -> dict[str, Any]:
         "notes": "; ".join(clean(note) for note in status.get("notes") or []),
         "evaluation": evaluation(cell),
         "thresholds_from": clean(status.get("thresholds_from") or ""),
+        "calibrate": phases.get("calibrate", 0.0),
+        "all_phases": sum(phases.values()) - phases.get("model", 0.0),  # "predict" holds "model"
         "traceback": str(status.get("traceback") or ""),
         "cell": replace(cell),
     }

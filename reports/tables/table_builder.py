@@ -11,6 +11,7 @@ from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.rows.display import in_order, resolve
 from diadbench.reports.tables.rows.pair_notes import notes
 from diadbench.reports.tables.rows.result_rows import MEAN, records, tuples
+from diadbench.reports.tables.shots import in_shots_order, notes_by_shots, shots_words
 from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text
 
 
@@ -32,6 +33,9 @@ class TableBuilder:
         self.orders = {name: in_order(results, name) for name in ("dataset", "method", "seed")}
         self.orders["class"] = [*(c for c in table["class"].unique() if c != MEAN), MEAN]
         self.orders["metric"] = keys
+        self.by_shots = "shots" in (*rows, *columns)
+        if self.by_shots:
+            self.orders["shots"] = in_shots_order(results)
         self.notes: list[str] = []
         self.whole: list[str] = []
         self.head_marks: dict[tuple[str, str], list[int]] = {}
@@ -40,7 +44,7 @@ class TableBuilder:
 
     def _all_notes(self, results: pd.DataFrame) -> dict[str, set[tuple[str, str]]]:
         where: dict[str, set[tuple[str, str]]] = {}
-        for pair, texts in notes(results).items():
+        for pair, texts in (notes_by_shots if self.by_shots else notes)(results).items():
             for text in texts:
                 where.setdefault(text, set()).add(pair)
         partial = self.table[(self.table["seeds"] > 0) & (self.table["seeds"] < self.table["ran"])]
@@ -132,7 +136,8 @@ class TableBuilder:
             if name == "metric":
                 metric = Metric(str(part), mean="class" not in (*self.rows, *self.columns))
             ours = name == "method" and part in self.ours
-            heads.append(Head(metric.text if metric else str(part), metric, tuple(marks), ours))
+            text = metric.text if metric else shots_words(str(part)) if name == "shots" else str(part)
+            heads.append(Head(text, metric, tuple(marks), ours))
         return tuple(heads)
 
     def _entry(self, found: dict[str, Any] | None, row: tuple[object, ...], column: tuple[object, ...]) -> Entry:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from diadbench.common.wording import counted
 from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.source import Source
 
@@ -95,15 +96,27 @@ def threshold_notes(source: Source) -> list[str]:
     """Return notes on the normal images for thresholds, and on the exactness of the pooled figures of pixels."""
     cells = source.done
     said = dict.fromkeys(cells["thresholds_from"]) if len(cells) else {}
-    notes = [f"Thresholds are set on {text}." for text in said if text]
+    notes = [f"Thresholds are set on {text}{_cost(cells)}." for text in said if text]
     pooled = pooled_rows(source)
     if len(pooled) and pooled["error"].max() > 0:
         notes.append(f"Pixels of all classes as one set: exact to {100 * pooled['error'].max():.1g} points.")
     kept = source.kept("decisions.csv", ("mean", "pooled"))
-    missing = len(cells) - (kept["cell"].nunique() if len(kept) else 0)
+    lacking = cells.drop(index=cells.index[kept["cell"].unique()]) if len(kept) else cells
+    off = sum(not cell.config.get("thresholds", True) for cell in lacking["cell"])
+    if off and off < len(cells):
+        notes.append(f"Not in this table, by thresholds: false of the grid: {counted(off, 'cell')}.")
+    missing = len(lacking) - off
     if missing:
-        notes.append(f"{missing} cells of an earlier version have tried no thresholds; run them again for these.")
+        earlier = counted(missing, "cell of an earlier version has", "cells of an earlier version have")
+        notes.append(f"{earlier} tried no thresholds; run again for these.")
     return notes
+
+
+def _cost(cells: pd.DataFrame) -> str:
+    """Return what scoring the normal images took of the time of all cells that scored some."""
+    scored = cells[cells["thresholds_from"] != ""]
+    took, whole = scored["calibrate"].sum(), scored["all_phases"].sum()
+    return f"; scoring them took {took:.3g} s of the {whole:.3g} s of the cells" if took and whole else ""
 
 
 def _mean(table: pd.DataFrame, keys: list[str], figures: list[str]) -> pd.DataFrame:

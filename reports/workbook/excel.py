@@ -12,7 +12,7 @@ from diadbench.reports.figures.palette import styles_of
 from diadbench.reports.tables.source import Source
 from diadbench.reports.workbook.comparison_sheets import write_published, write_versus
 from diadbench.reports.workbook.record_sheets import write_cost, write_failures, write_provenance
-from diadbench.reports.workbook.result_sheets import write_dataset, write_seeds, write_summary
+from diadbench.reports.workbook.result_sheets import write_dataset, write_seeds, write_shots, write_summary
 from diadbench.reports.workbook.thresholds_sheet import write_thresholds
 
 
@@ -28,6 +28,7 @@ def write_excel(source: Source, path: Path, versus: pd.DataFrame, published: pd.
         colours = {method: style.colour for method, style in styles_of(source).items()}
         for dataset in source.datasets:
             write_dataset(book, source, dataset, colours)
+        write_shots(book, source)
         write_versus(book, source, versus)
         write_seeds(book, source)
         write_thresholds(book, source)

@@ -14,6 +14,7 @@ from diadbench.reports.tables.labels import Metric, known_metrics, legend
 from diadbench.reports.tables.plain_text import note_text
 from diadbench.reports.tables.rows.aggregation import aggregate
 from diadbench.reports.tables.rows.result_rows import records, tuples
+from diadbench.reports.tables.shots import shots_tables
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.table_builder import ours_of
 from diadbench.reports.tables.table_shape import Table, marks_text
@@ -61,6 +62,27 @@ def write_summary(book: Workbook, source: Source) -> None:
            widths={1: 24, 2: 7, 0: 11})  # fmt: skip
     sheet.print_title_cols = "A:B"
     add_summary_chart(sheet, table, start, last, end + 1)
+
+
+def write_shots(book: Workbook, source: Source) -> None:
+    """Write methods by training images of a class, a block a metric; nothing without few-shot settings."""
+    tables = shots_tables(source)
+    if not tables:
+        return
+    sheet = new_sheet(book, "Shots")
+    put(sheet, 1, 1, f"{source.title}: training images of a class").font = cells.TITLE
+    line = 3
+    for table in tables:
+        put(sheet, line, 1, table.caption).font = cells.BEST
+        heads(sheet, line + 1, ["Dataset", "Method", *(column[0].text for column in table.columns)])
+        for offset, (row, entries) in enumerate(zip(table.rows, table.entries), line + 2):
+            for column, head in enumerate(row, 1):
+                put_head(sheet, offset, column, head)
+            for column, entry in enumerate(entries, 3):
+                put_entry(sheet, offset, column, entry)
+        line = under(sheet, line + 3 + len(table.rows), _notes(table)) + 2
+    last = 2 + max(len(table.columns) for table in tables)
+    finish(sheet, freeze="C3", head_row=4, last_row=4, last_column=last, widths={1: 16, 2: 24, 0: 11})
 
 
 def _groups(table: Table) -> list[str]:

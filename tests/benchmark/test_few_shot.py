@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from openpyxl import load_workbook
 
 from diadbench import datasets
 from diadbench.benchmark.cells.cell import TRAIN_IMAGES
@@ -19,6 +21,10 @@ from diadbench.benchmark.records.store import RunDirectory
 from diadbench.benchmark.runs.runner import run_grid
 from diadbench.common.errors import UserError
 from diadbench.datasets.decoding.train_subset import TrainSubset
+from diadbench.reports import build
+from diadbench.reports.figures.few_shot import shots
+from diadbench.reports.figures.style import style
+from diadbench.reports.tables.cut import cut
 from diadbench.reports.tables.source import Source
 
 TOY: dict[str, Any] = {"train": 6, "test_good": 2, "test_bad": 2, "size": 32}
@@ -110,6 +116,78 @@ def test_tables_tell_shots_apart(run: RunDirectory) -> None:
     assert any("few-shot-2" in name for name in names)
     assert any("few-shot-6" in name for name in names)
     assert not any("train_subset" in name for name in names), names
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [(["method"], ["dataset", "shots"]), (["dataset", "method"], ["shots"]), (["shots", "method"], ["dataset"])],
+)
+def test_shots_are_a_dimension_of_tables(run: RunDirectory, rows: list[str], columns: list[str]) -> None:
+    table = cut(Source.load(run.path).results, rows=rows, columns=columns, metrics=["p_auroc"])
+    labels = {"Mean image": "mean-image", "Pixel kNN": "pixel-knn"}
+    settings = {"2 shots": "few-shot-2", "6 shots": "few-shot-6", "all images": "multi-class"}
+    seen: dict[tuple[str, str], list[tuple[float, int]]] = {}
+    for row, entries in zip(table.rows, table.entries, strict=True):
+        for column, entry in zip(table.columns, entries, strict=True):
+            texts = [head.text for head in (*row, *column)]
+            at = dict(zip([*table.row_names, *table.column_names], texts, strict=True))
+            cell = run.cell(at["dataset"].lower(), labels[at["method"]], settings[at["shots"]], 0)
+            own = next(r for r in cell.metrics() if (r["class"], r["metric"]) == ("mean", "p_auroc"))
+            assert entry.value == float(own["value"])
+            seen.setdefault((at["dataset"], at["shots"]), []).append((round(100 * entry.value, 1), entry.rank))
+    assert len(seen) == 2 * 3
+    for among in seen.values():  # the two methods of one number of shots
+        assert len(among) == 2
+        assert [rank for value, rank in sorted(among, reverse=True)] in ([1, 2], [1, 1])
+    few = [text for _, text in table.notes if "with 2 shots: " in text]
+    assert any("data seed 3" in text for text in few)
+    assert not any("with all" in text and "data seed" in text for _, text in table.notes)
+    heads = [head.text for lines in (table.rows, table.columns) for line in lines for head in line]
+    assert [*dict.fromkeys(text for text in heads if text in settings)] == [*settings]
+
+
+def test_a_report_groups_by_shots(run: RunDirectory, tmp_path: Path) -> None:
+    build(run.path, ["csv", "xlsx", "latex"], tmp_path)
+    (row,) = (
+        r
+        for r in run.cell("toy", "pixel-knn", "few-shot-2", 0).metrics()
+        if (r["class"], r["metric"]) == ("mean", "p_auroc")
+    )
+    expected = f"{100 * float(row['value']):.1f}"
+    lines = list(csv.DictReader((tmp_path / "tables" / "shots_p_auroc.csv").open(encoding="utf-8", newline="")))
+    line = next(line for line in lines if (line["dataset"], line["method"]) == ("Toy", "Pixel kNN"))
+    assert expected in line.values()
+    assert any("2 shots" in head for head in line)
+    sheet = load_workbook(tmp_path / "results.xlsx")["Shots"]
+    cells = list(sheet.iter_rows(values_only=True))
+    heads = next(line for line in cells if line[0] == "Dataset")
+    assert heads[2:5] == ("2 shots", "6 shots", "all images")
+    shown = [f"{one[2]:.1f}" for one in cells if one[:2] == ("Toy", "Pixel kNN") and one[2] is not None]
+    assert expected in shown
+    latex = (tmp_path / "tables" / "shots_p_auroc.tex").read_text(encoding="utf-8")
+    assert expected in latex
+    assert "2 shots" in latex
+    assert r"\input{tables/shots_p_auroc}" in (tmp_path / "main.tex").read_text(encoding="utf-8")
+
+
+def test_a_figure_sets_methods_against_shots(run: RunDirectory) -> None:
+    source = Source.load(run.path)
+    with style():
+        figure = shots(source, "p_auroc")
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == source.datasets
+    for axes, dataset in zip(figure.axes, ("toy", "dirty"), strict=True):
+        lines = {
+            tuple(round(float(y), 6) for y in line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 2
+        }
+        for method in ("mean-image", "pixel-knn"):
+            values = [
+                100 * float(row["value"])
+                for setting in ("few-shot-2", "few-shot-6")
+                for row in run.cell(dataset, method, setting, 0).metrics()
+                if (row["class"], row["metric"]) == ("mean", "p_auroc")
+            ]
+            assert tuple(round(value, 6) for value in values) in lines
 
 
 def test_a_grid_is_the_same_after_it_was_written(tmp_path: Path, run: RunDirectory) -> None:

@@ -171,7 +171,7 @@ def test_json_holds_all_that_is_known(cell: Path, tmp_path: Path, capsys: pytest
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(None, "no such file or directory"), ("", "no images"), ("x", "none of which can be predicted")],
+    [(None, "no such file or directory"), ("", "no images"), ("x", "the image can't be predicted")],
 )
 def test_what_is_wrong_is_one_line(
     cell: Path, tmp_path: Path, content: str | None, sentence: str, capsys: pytest.CaptureFixture[str]
@@ -183,6 +183,21 @@ def test_what_is_wrong_is_one_line(
     error = told(capsys, cell, "--images", tmp_path / "photos", "--out", tmp_path / "out", code=2)
     assert sentence in error
     assert error.count("\n") == 1
+
+
+def test_many_missing_and_many_broken_files_are_one_short_line(
+    cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / f"{number:03}_{'long' * 10}.png" for number in range(60)]
+    error = told(capsys, cell, "--images", *files, "--out", tmp_path / "out", code=2)
+    assert f"{files[0]}" in error
+    assert " more: no such file or directory" in error
+    assert len(error) <= 300
+    for file in files:
+        file.write_text("x")
+    error = told(capsys, cell, "--images", *files, "--out", tmp_path / "out", code=2)
+    assert "none of 60 images can be predicted" in error
+    assert len(error) <= 300
 
 
 def test_another_model_needs_another_place(cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

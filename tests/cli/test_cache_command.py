@@ -86,8 +86,8 @@ def test_nothing_is_taken_from_a_living_process(root: Path, how: str, capsys: py
     living = start("images", how)
     assert main(["cache", "clear"]) == 0
     said = capsys.readouterr().out
-    assert "freed 51 kB (1 entries)" in said
-    assert "(1 entries) that running processes use" in said
+    assert "freed 51 kB (1 entry)" in said
+    assert "(1 entry) that running processes use" in said
     assert not free.exists()
     out, _ = living.communicate(timeout=60)
     assert out == "sum 50000\n"
@@ -116,7 +116,7 @@ def test_only_what_is_old_goes_and_use_makes_it_young(root: Path, capsys: pytest
     age(used, 31)
     make("images", "b")  # finds it and uses it
     assert main(["cache", "clear", "--unused-for", "30d", "--dry-run"]) == 0
-    assert "would free 51 kB (1 entries)" in capsys.readouterr().out
+    assert "would free 51 kB (1 entry)" in capsys.readouterr().out
     assert old.exists()
     assert main(["cache", "clear", "--unused-for", "30d"]) == 0
     assert used.exists()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from diadbench.cli import COMMANDS, main
-from diadbench.cli.command_words import apart, refuse_unknown_options
+from diadbench.cli.command_words import apart, refuse_unknown_options, single_words
 from diadbench.cli.parser import build, checked_words
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,3 +128,13 @@ def test_a_list_ends_where_a_key_of_the_grid_begins() -> None:
     table = functions("table")[""]
     given = checked_words(table, apart(build("table", table), ["--names", "RevDist=Ours", "b=c", "--no-std", "runs/x"]))
     assert (given["names"], given["runs"]) == (["RevDist=Ours", "b=c"], ["runs/x"])
+
+
+def test_a_list_takes_spaces_and_commas_and_ends_at_a_run(tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text("name: x")
+    table, run = functions("table")[""], str(tmp_path)
+    lists = ("metrics", "rows", "methods", "datasets", "classes", "drop", "ours", "published")
+    for name in lists:
+        for words in ([run, f"--{name}", "a", "b,c"], [f"--{name}", "a", "b,c", run], [f"--{name}", "a,b,c", run]):
+            given = checked_words(table, apart(build("table", table), words))
+            assert (single_words(given[name]), given["runs"]) == (["a", "b", "c"], [run]), words

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from diadbench.benchmark.planning.grid import load_grid
+from diadbench.benchmark.metrics.protocols import get_protocol
+from diadbench.benchmark.planning.grid import load_grid, parse_overrides
 from diadbench.benchmark.planning.resolving.resolve import resolve_method
 
 SIX = {"mvtec", "visa", "realiad", "unimedical", "coco_ad", "mvtec3d"}
@@ -36,6 +39,20 @@ def test_the_rivals_are_compared_at_one_size_with_their_authors_settings() -> No
     assert realiad.method.options["max_steps"] == 50_000
     assert realiad.method.options["bottleneck_dropout"] == 0.4
     assert not any(cell.method.label == "rad" and cell.dataset.label == "realiad" for cell in grid.cells())
+
+
+def test_the_rivals_have_a_switch_to_the_convention_of_dinomaly() -> None:
+    """The command that the grid's comment and docs/methods.md give."""
+    root = Path(__file__).resolve().parents[2]
+    command = "diadbench run rivals protocol=dinomaly evaluation_size=448 --out runs/rivals-dinomaly"
+    for place in ("configs/grids/rivals.yaml", "docs/methods.md"):
+        assert command in (root / place).read_text(encoding="utf-8"), place
+    grid = load_grid("rivals", parse_overrides(["protocol=dinomaly", "evaluation_size=448"]))
+    assert (grid.protocol, grid.evaluated_at) == ("dinomaly", (448, 448))
+    assert get_protocol(grid.protocol).comparison == get_protocol("inp-former").comparison
+    assert {label: grid.size_for(method) for label, method in grid.methods.items()} == {
+        label: load_grid("rivals").size_for(method) for label, method in grid.methods.items()
+    }
 
 
 def test_few_shot_cells_are_settings_of_their_own() -> None:

@@ -118,7 +118,7 @@ def test_other_sizes_types_and_files_are_told(made: Path, tmp_path: Path) -> Non
     notes = cell.status["notes"]
     assert f"12 of 12 maps ({2 * SIDE}x{2 * SIDE}) are resized to {SIDE}x{SIDE}" in notes
     assert "12 of 12 maps are float64, rounded to float32" in notes
-    assert "1 maps of no image of the data set are left out (nut/test/odd/007.npy)" in notes
+    assert "1 map of no image of the data set is left out (nut/test/odd/007.npy)" in notes
     assert "1 images have maps in several files; .npy is taken before .tiff before .png" in notes
     assert "image score: mean of the top 0.1 of the map" in notes
     scores = pd.read_parquet(cell.directory / "scores.parquet").set_index("image")["method_score"]
@@ -195,7 +195,7 @@ def test_a_table_says_which_image_it_means(made: Path, tmp_path: Path) -> None:
     cell = scored(made, tmp_path / "run", folder=str(folder), table="maps.csv")
     figures(cell)
     assert "image score: largest value of the map" in cell.status["notes"]
-    assert "1 maps of no image of the data set are left out (photo.png)" in cell.status["notes"]
+    assert "1 map of no image of the data set is left out (photo.png)" in cell.status["notes"]
 
     def why(name: str) -> str:
         return str(scored(made, tmp_path / name, folder=str(folder), table="maps.csv").status["reason"])

@@ -175,6 +175,26 @@ def test_names_of_points_are_pulled_apart() -> None:
     assert len(figure.legends) == 0
 
 
+def test_no_name_lies_on_the_line_of_the_front() -> None:
+    table, costs, names = _many(5, 0.0)
+    table["value"], costs["images_per_second"] = [0.55, 0.63, 0.77, 0.9, 0.99], [1e4, 1.2e3, 200.0, 40.0, 30.0]
+    figure = pareto(table, costs, "d", "i_auroc", Look.plain(*names))
+    assert figure is not None
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    (front,) = (line for line in axes.lines if line.get_linestyle() == "--")
+    at = axes.transData.transform(front.get_xydata())  # of the points; the line goes level, then upright
+    lines = [
+        line for (x, y), (to_x, to_y) in itertools.pairwise(at) for line in ((x, y, to_x, y), (to_x, y, to_x, to_y))
+    ]
+    names_there = [text for text in axes.texts if text.get_gid() == "name"]
+    assert len(at) == len(names_there) == 5
+    for text in names_there:
+        box = Text.get_window_extent(text)
+        for x0, y0, x1, y1 in lines:
+            assert not (box.x0 < x1 and x0 < box.x1 and box.y0 < y1 and y0 < box.y1), text.get_text()
+
+
 @pytest.mark.parametrize(("low", "high"), [(0.06, 0.4), (1, 9), (3, 900), (0.001, 1e6), (90, 520)])
 def test_few_ticks_of_round_numbers(low: float, high: float) -> None:
     ticks = log_ticks(low, high)

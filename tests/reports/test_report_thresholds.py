@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,27 @@ def test_the_command_prints_them(run: Path, form: str, capsys: pytest.CaptureFix
     assert main(["table", str(run), "--thresholds", "--format", "xlsx"]) == 2
 
 
+def _real_run() -> Any:
+    spec = importlib.util.spec_from_file_location("real_run", HELPERS / "real_run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _grid(name: str, root: Path, **keys: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "methods": {"mean": {"method": f"{HELPERS / 'pixel_mean.py'}:PixelMean"}},
+        "datasets": {"parts": {"dataset": "folder", "root": str(root)}},
+        "image_size": 32,
+        "device": "cpu",
+        "threads": 1,
+        **keys,
+    }
+
+
 @pytest.mark.parametrize("what", [[], ["--thresholds"]])
 def test_a_printed_table_can_be_written(run: Path, tmp_path: Path, what: list[str]) -> None:
     assert main(["table", str(run), *what, "--out", str(tmp_path / "table.txt")]) == 0
@@ -102,11 +124,7 @@ def test_swapped_test_labels_leave_every_threshold_but_the_oracle(
     make_run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
-    spec = importlib.util.spec_from_file_location("real_run", HELPERS / "real_run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = _real_run()
     found = []
     module.write_images(tmp_path / "plain", ["bolt", "nut"], 8)
     shutil.copytree(tmp_path / "plain", tmp_path / "swapped")
@@ -116,17 +134,39 @@ def test_swapped_test_labels_leave_every_threshold_but_the_oracle(
         (place / "hole").rename(place / "good")
         (place / "was").rename(place / "hole")
     for kind in ("plain", "swapped"):
-        grid = {
-            "name": kind,
-            "methods": {"mean": {"method": f"{HELPERS / 'pixel_mean.py'}:PixelMean"}},
-            "datasets": {"parts": {"dataset": "folder", "root": str(tmp_path / kind)}},
-            "image_size": 32,
-            "device": "cpu",
-            "threads": 1,
-        }
+        grid = _grid(kind, tmp_path / kind)
         run_grid(parse_grid(grid), tmp_path / f"run-{kind}", engine=module.InProcess(), quiet=True)
         found.append(pd.read_csv(next((tmp_path / f"run-{kind}" / "cells").glob("*/*/*/seed0/decisions.csv"))))
     own = found[0]["rule"] != ORACLE
     assert found[0][own]["threshold"].equals(found[1][own]["threshold"])
     assert not found[0][own]["recall"].equals(found[1][own]["recall"])
     assert not found[0][~own]["threshold"].equals(found[1][~own]["threshold"])
+
+
+def test_a_grid_turns_them_off_and_no_other_figure_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
+    module = _real_run()
+    module.write_images(tmp_path / "parts", ["bolt", "nut"], 8)
+    cells: dict[bool, Path] = {}
+    for on in (True, False):
+        run = tmp_path / f"run-{on}"
+        grid = parse_grid(_grid("parts", tmp_path / "parts", thresholds=on))
+        run_grid(grid, run, engine=module.InProcess(), quiet=True)
+        cells[on] = next((run / "cells").glob("*/*/*/seed0"))
+    for name in ("metrics.csv", "scores.parquet"):
+        assert (cells[True] / name).read_bytes() == (cells[False] / name).read_bytes(), name
+    tables = {
+        on: [len(pd.read_csv(cell / f"{name}.csv")) for name in ("decisions", "pooled")] for on, cell in cells.items()
+    }
+    assert min(tables[True]) > 0
+    assert tables[False] == [0, 0]
+    status = {on: json.loads((cell / "status.json").read_text()) for on, cell in cells.items()}
+    assert status[False]["thresholds_from"] == ""
+    assert status[True]["thresholds_from"].startswith("training images")
+    assert status[True]["identity"] == status[False]["identity"]
+    assert main(["table", str(tmp_path / "run-False"), "--thresholds"]) == 2
+    assert "thresholds: false" in capsys.readouterr().err
+    assert main(["table", str(tmp_path / "run-True"), "--thresholds"]) == 0
+    assert "scoring them took" in " ".join(capsys.readouterr().out.split())

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import Batch
 
 
-def make_evaluator(dataset: Dataset, protocol: Protocol, spill: Path) -> Evaluator:
-    """Return the evaluator of a dataset's test images, class after class; large maps are written to ``spill``."""
+def make_evaluator(dataset: Dataset, protocol: Protocol, spill: Path, *, thresholds: bool = True) -> Evaluator:
+    """Return the evaluator of a dataset's test images, class after class; large maps are written to ``spill``.
+
+    ``thresholds`` says whether the tables of thresholds and of all classes as one set are made.
+    """
     return Evaluator(
         dataset.classes,
         protocol,
@@ -25,7 +28,7 @@ def make_evaluator(dataset: Dataset, protocol: Protocol, spill: Path) -> Evaluat
         samples=has_views(dataset),
         grouped=True,
         spill_dir=spill,
-        decisions=True,
+        decisions=thresholds,
     )
 
 

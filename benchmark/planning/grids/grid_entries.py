@@ -10,6 +10,7 @@ from diadbench.benchmark.planning.grids.grid_shape import RESOLVED, DatasetSpec,
 from diadbench.benchmark.planning.grids.presets import read_preset
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.values.typed import check, hints_of, plain
+from diadbench.common.wording import some
 
 
 def method_entry(label: str, entry: Any, where: str) -> MethodSpec:
@@ -56,7 +57,7 @@ def _entry(key: str, entry: Any, known: list[str], where: str) -> dict[str, Any]
     if entry is None:
         return {}
     if not isinstance(entry, dict):
-        raise UserError(f"{where}: {key}: expected keys ({', '.join(known)}), found {entry!r}")
+        raise UserError(f"{where}: {key}: expected keys ({some(known)}), found {entry!r}")
     check_keys(entry, known, f"{where}: {key}")
     options = _mapping(f"{key}.options", entry.get("options"), where)
     return {name: value for name, value in {**entry, "options": options}.items() if value is not None}

@@ -111,6 +111,9 @@ class Grid:
         jobs: Cells that run at once; ``None``: one, or as many as the GPUs suffice for.
         keep_maps: Keep all anomaly maps, as ``float16`` or ``float32``.
         keep_checkpoints: Keep trained models (``diadbench predict`` needs them).
+        thresholds: Make the tables of thresholds and of all classes as one set. For them a cell scores normal images
+            before the test: all validation images, or at most 32 training images of each class. ``false``: neither,
+            unless a metric of the protocol needs a threshold. It decides no other figure.
         data_root: Directory below which datasets are looked for by their folder names.
         time_limit: For a cell: seconds, or ``30m``, ``24h``.
         memory_limit: For a cell's memory without shared pages: ``8GB``. Above it the cell ends as ``oom``.
@@ -147,6 +150,7 @@ class Grid:
     jobs: int | None = None
     keep_maps: KeepMaps = "none"
     keep_checkpoints: bool = True
+    thresholds: bool = True
     data_root: str | None = None
     time_limit: str | float | None = None
     memory_limit: str | float | None = None

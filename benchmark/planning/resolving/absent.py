@@ -95,7 +95,7 @@ class Problems:
             return absent(str(error))
 
     def refuse(self, *, needed: Mapping[str, bool]) -> None:
-        """Raise an error for all problems, and for missing things that are ``needed``; several are joined in one line.
+        """Raise an error for all problems, and for missing things that are ``needed``; several take a line each.
 
         Raises:
             UserError: There is a problem.
@@ -105,6 +105,6 @@ class Problems:
         if len(found) == 1:
             raise found[0]
         if found:
-            told = "; ".join(f"({place}) {error}" for place, error in enumerate(found, 1))
-            rest = "; --skip-missing runs what is there" if missing and not self._wrong else ""
-            raise UserError(f"{len(found)} things stand in the way: {told}{rest}")
+            told = "".join(f"\n  ({place}) {error}" for place, error in enumerate(found, 1))
+            rest = "\n  --skip-missing runs what is there" if missing and not self._wrong else ""
+            raise UserError(f"{len(found)} things stand in the way:{told}{rest}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from diadbench.common.wording import counted
+
 if TYPE_CHECKING:
     from diadbench.common.cache.inventory import Entry
 
@@ -33,7 +35,9 @@ def list_cache(*, kind: str | None = None, json: bool = False) -> int:
         _print_json(found)
         return 0
     _print_table(found)
-    print(f"{cache_dir()}: {shown_bytes(sum(entry.size for entry in found))} in {len(found)} entries")
+    print(
+        f"{cache_dir()}: {shown_bytes(sum(entry.size for entry in found))} in {counted(len(found), 'entry', 'entries')}"
+    )
     return 0
 
 
@@ -60,10 +64,11 @@ def clear(*, unused_for: str | None = None, kind: str | None = None, dry_run: bo
         progress = (lambda done, total: tell(done, total, "")) if tell else None
         done = clear_cache(cache_dir(), kind=kind, unused_for=unused_for, dry_run=dry_run, progress=progress)
     _print_table(done.removed)
-    print(f"{'would free' if dry_run else 'freed'} {shown_bytes(done.freed)} ({len(done.removed)} entries)")
+    removed = counted(len(done.removed), "entry", "entries")
+    print(f"{'would free' if dry_run else 'freed'} {shown_bytes(done.freed)} ({removed})")
     if done.kept:
         size = shown_bytes(sum(entry.size for entry in done.kept))
-        print(f"kept {size} ({len(done.kept)} entries) that running processes use")
+        print(f"kept {size} ({counted(len(done.kept), 'entry', 'entries')}) that running processes use")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diadbench.cli.command_words import single_words
 from diadbench.cli.show_options import displayed
 from diadbench.common.show import Show
 
@@ -10,8 +11,8 @@ from diadbench.common.show import Show
 def command(
     runs: list[str],
     *,
-    method: str = "",
-    metrics: str = "",
+    method: list[str] = [],  # noqa: B006 - the default of an option, which nothing changes
+    metrics: list[str] = [],  # noqa: B006
     format: str = "terminal",
     protocol: str = "",
     mix_protocols: bool = False,
@@ -22,8 +23,8 @@ def command(
 
     Args:
         runs: Run directories.
-        method: Compare these, comma-separated; all by default. Holm's correction counts what is compared.
-        metrics: Comma-separated metric keys; the seven and mAD by default.
+        method: Compare these, with spaces or commas between; all by default. Holm's correction counts what is compared.
+        metrics: Metric keys; the seven and mAD by default.
         format: terminal, csv or markdown.
         protocol: Use the results of this protocol alone.
         mix_protocols: Let results of several protocols be compared.
@@ -37,8 +38,8 @@ def command(
 
     print_comparison(
         runs,
-        methods=[word.strip() for word in method.split(",") if word.strip()],
-        metrics=[word.strip() for word in metrics.split(",") if word.strip()],
+        methods=single_words(method),
+        metrics=single_words(metrics),
         form=format,
         protocol=protocol,
         mix_protocols=mix_protocols,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from diadbench.cli.command_words import single_words
 from diadbench.cli.show_options import displayed
 from diadbench.common.show import Show
+from diadbench.common.wording import counted
 
 
 @displayed()
 def command(
     runs: list[str],
     *,
-    format: str = "",
+    format: list[str] = [],  # noqa: B006 - the default of an option, which nothing changes
     out: str | None = None,
     protocol: str = "",
     mix_protocols: bool = False,
@@ -22,7 +24,7 @@ def command(
 
     Args:
         runs: Run directories.
-        format: Comma-separated, of xlsx,latex,markdown,csv,figures,html; all by default.
+        format: Of xlsx, latex, markdown, csv, figures, html, with spaces or commas between; all by default.
         out: Where to; RUN/report by default.
         protocol: Use the results of this protocol alone.
         mix_protocols: Let results of several protocols share a table.
@@ -41,7 +43,7 @@ def command(
         raise UserError("report: give at least one run directory")
     written = build(
         runs,
-        [name.strip() for name in format.split(",") if name.strip()] or None,
+        single_words(format) or None,
         out,
         protocol=protocol,
         mix_protocols=mix_protocols,
@@ -50,5 +52,5 @@ def command(
         show=show,
     )
     best = next((name for name in ("index.html", "results.xlsx", "main.tex") if name in written), next(iter(written)))
-    print(f"report: {written[best]} ({len(written)} files)")
+    print(f"report: {written[best]} ({counted(len(written), 'file')})")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diadbench.cli.command_words import single_words
 from diadbench.cli.show_options import displayed
 from diadbench.common.show import FIGURES, KEYS, Show
 
@@ -10,9 +11,9 @@ from diadbench.common.show import FIGURES, KEYS, Show
 def command(
     runs: list[str],
     *,
-    rows: str = "method",
-    columns: str = "dataset",
-    metrics: str = "",
+    rows: list[str] = [],  # noqa: B006 - the default of an option, which nothing changes
+    columns: list[str] = [],  # noqa: B006
+    metrics: list[str] = [],  # noqa: B006
     format: str = "terminal",
     out: str | None = None,
     protocol: str = "",
@@ -26,9 +27,9 @@ def command(
 
     Args:
         runs: Run directories.
-        rows: Comma-separated, of method,dataset,class,seed,metric.
-        columns: The same; metric is added when it stands in neither.
-        metrics: Comma-separated metric keys (i_auroc,p_ap,...); the seven and mAD by default.
+        rows: Of method, dataset, class, seed, shots, metric, with spaces or commas between; method by default.
+        columns: The same, dataset by default; metric is added when it stands in neither.
+        metrics: Metric keys (i_auroc p_ap ...); the seven and mAD by default.
         format: terminal, latex, markdown, csv or xlsx.
         out: File to write to; needed for xlsx.
         protocol: Use the results of this protocol alone.
@@ -41,6 +42,7 @@ def command(
 
         diadbench table runs/demo --rows method --columns dataset --metrics i_auroc,p_ap
         diadbench table runs/demo --rows class --columns method --metrics i_auroc --datasets toy --format latex
+        diadbench table runs/few-shot --rows method --columns shots --metrics i_auroc --datasets mvtec
         diadbench table runs/demo --thresholds
     """
     if thresholds:
@@ -52,9 +54,9 @@ def command(
 
     print_table(
         runs,
-        rows=_words(rows),
-        columns=_words(columns),
-        metrics=_words(metrics),
+        rows=single_words(rows) or ["method"],
+        columns=single_words(columns) or ["dataset"],
+        metrics=single_words(metrics),
         show=show,
         form=format,
         out=out,
@@ -64,7 +66,3 @@ def command(
         two_columns=two_columns,
     )
     return 0
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]

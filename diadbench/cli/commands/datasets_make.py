@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from diadbench.cli.dataset_words import dataset_options
 from diadbench.cli.terminal_bar import terminal_bar
+from diadbench.common.wording import counted
 
 
 def make_sample(
@@ -52,7 +53,7 @@ def make_sample(
         seed=seed,
         full=full,
     )
-    print(f"{len(records):,} samples of {name} ({layout}): {out}")
+    print(f"{counted(len(records), 'sample')} of {name} ({layout}): {out}")
     return 0
 
 

@@ -17,6 +17,7 @@ def list_methods(*, anomalib: bool = False) -> int:
         diadbench methods list --anomalib
     """
     from diadbench.benchmark.planning.grid import method_presets
+    from diadbench.common.wording import counted
     from diadbench.methods.anomalib_models.names import model_names
     from diadbench.methods.catalog import CATALOG
     from diadbench.methods.registry import names
@@ -28,7 +29,7 @@ def list_methods(*, anomalib: bool = False) -> int:
         print(f"{name:<14}{facts[0]:<12}{facts[1]:<12}{facts[2]}")
     print("\npresets, which go by their name in a grid and on the command line:")
     for name, values in method_presets().items():
-        print(f"{name:<20}{values['method']} with {len(values.get('options') or {})} options of its own")
+        print(f"{name:<20}{values['method']} with {counted(len(values.get('options') or {}), 'option')} of its own")
     models = model_names()
     short = f"anomalib:MODEL for {len(models)} models of anomalib (--anomalib lists them); FILE.py:CLASS for yours"
     print()

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from diadbench.common.cache.usage import FOLDER, usage_lock, used_entries
 from diadbench.common.errors import unknown_name
 from diadbench.common.files import read_json
+from diadbench.common.wording import counted
 
 _KEY = "[0-9a-f]{32}"
 
@@ -138,7 +139,7 @@ def _of_kind(root: Path, name: str, used: set[str]) -> Iterator[Entry]:
     paths = sorted(path for path in home.glob("*") if re.fullmatch(kind.pattern, path.name))
     if kind.small:
         if paths:
-            yield _entry(name, tuple(paths), f"{kind.about} ({len(paths)} files)", used)
+            yield _entry(name, tuple(paths), f"{kind.about} ({counted(len(paths), 'file')})", used)
         return
     for stem in dict.fromkeys(path.name.split(".")[0] for path in paths):
         together = tuple(path for path in paths if path.name.split(".")[0] == stem)
