@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -111,7 +112,9 @@ def _parts(
     yield from look_for_weights({label: (each.identity, each.options) for label, each in methods.items()})
     findings, images = look_at_data(grid)
     yield from findings
-    yield from look_at_numbers(device, *([through] if through else []))
+    with _threads_of_cells(_threads(grid, device)):
+        found = look_at_numbers(device, *([through] if through else []))
+    yield from found
     speeds: dict[str, Speed | None] = {}
     for finding, label, speed in _tried(grid, methods, device, end, full=full):
         speeds[label] = speed
@@ -156,6 +159,19 @@ def _tried(
         if speed is not None:
             keep_speed(config, speed)
         yield finding, each.label, speed or kept_speed(config)
+
+
+@contextlib.contextmanager
+def _threads_of_cells(threads: int) -> Iterator[None]:
+    """Compute inside with as many threads as a cell has: what a cell would compute, and no faster than it may."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _threads(grid: Grid, device: str) -> int:
