@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diadbench.cli.messages import tell
+from diadbench.common.errors import UserError
 
 
 def command(
@@ -29,8 +30,14 @@ def command(
         diadbench doctor demo
         diadbench doctor paper device=cpu threads=8 --data-root /data --json > doctor.json
     """
-    from diadbench.benchmark.doctor.examine import examine
     from diadbench.benchmark.doctor.finding import Finding
+    from diadbench.benchmark.doctor.software import absent_packages
+
+    if absent := absent_packages():  # without them nothing else can be looked at
+        raise UserError(
+            f"{len(absent)} required packages aren't installed: {'; '.join(each.advice for each in absent)}"
+        )
+    from diadbench.benchmark.doctor.examine import examine
     from diadbench.benchmark.planning.typed_grid import Typed, typed_grid
     from diadbench.common.processes.interrupt import as_ctrl_c
 
