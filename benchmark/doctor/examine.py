@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -16,6 +17,7 @@ from diadbench.benchmark.doctor.golden_numbers import Through, look_at_numbers
 from diadbench.benchmark.doctor.pretrained import look_for_weights
 from diadbench.benchmark.doctor.software import VersionOf, look_at_device, look_at_software
 from diadbench.benchmark.doctor.trials import Wanted, can_be_tried, cheap_first, known_need, try_method
+from diadbench.benchmark.doctor.verdict import Verdict
 from diadbench.benchmark.planning.grid import Grid
 from diadbench.benchmark.planning.resolving.resolve import ResolvedMethod, resolve_method
 from diadbench.benchmark.planning.speeds import Speed, keep_speed, kept_speed
@@ -47,17 +49,24 @@ class Examination:
         """Findings by which the grid can't run here, or not rightly."""
         return [finding for finding in self.findings if finding.state == "fail"]
 
+    @property
+    def verdict(self) -> Verdict:
+        """What the findings come to: the machine apart from what the grid needs."""
+        return Verdict.of(self.grid, self.findings)
+
     def to_json(self) -> str:
         """Return all of it for programs."""
-        head = {"diadbench": __version__, "grid": self.grid, "seconds": round(self.seconds, 1)}
-        whole = {**head, "ok": not self.failed, "findings": [asdict(each) for each in self.findings]}
+        head = {"diadbench": __version__, "grid": self.grid, "seconds": round(self.seconds, 1), "ok": not self.failed}
+        verdict = {"machine_ok": not self.verdict.wrong, "grid_ok": not self.verdict.missing}
+        whole = {**head, **verdict, "verdict": self.verdict.lines(), "findings": [asdict(e) for e in self.findings]}
         return json.dumps(_plain(whole), indent=2, ensure_ascii=False)
 
     def to_issue(self) -> str:
         """Return a text to paste into an issue: Markdown without names of the user's folders."""
         from pathlib import Path
 
-        lines = [finding.line().replace(str(Path.home()), "~") for finding in self.findings]
+        told = [*(finding.line() for finding in self.findings), "", *self.verdict.lines()]
+        lines = [line.replace(str(Path.home()), "~") for line in told]
         head = f"diadbench {__version__}, `diadbench doctor {self.grid}`, {self.seconds:.0f} s"
         return "\n".join([f"<details><summary>{head}</summary>", "", "```text", *lines, "```", "", "</details>"])
 
@@ -103,7 +112,9 @@ def _parts(
     yield from look_for_weights({label: (each.identity, each.options) for label, each in methods.items()})
     findings, images = look_at_data(grid)
     yield from findings
-    yield from look_at_numbers(device, *([through] if through else []))
+    with _threads_of_cells(_threads(grid, device)):
+        found = look_at_numbers(device, *([through] if through else []))
+    yield from found
     speeds: dict[str, Speed | None] = {}
     for finding, label, speed in _tried(grid, methods, device, end, full=full):
         speeds[label] = speed
@@ -126,7 +137,7 @@ def _resolved(grid: Grid) -> tuple[dict[str, ResolvedMethod], list[Finding]]:
         try:
             methods[label] = resolve_method(spec.method, spec.options, f"methods.{label}")
         except UserError as error:
-            findings.append(Finding("software", label, "fail", str(error), "or leave the method out of the grid"))
+            findings.append(Finding("methods", label, "fail", str(error), "or leave the method out of the grid"))
     return methods, findings
 
 
@@ -148,6 +159,19 @@ def _tried(
         if speed is not None:
             keep_speed(config, speed)
         yield finding, each.label, speed or kept_speed(config)
+
+
+@contextlib.contextmanager
+def _threads_of_cells(threads: int) -> Iterator[None]:
+    """Compute inside with as many threads as a cell has: what a cell would compute, and no faster than it may."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _threads(grid: Grid, device: str) -> int:

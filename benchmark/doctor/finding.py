@@ -13,7 +13,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        part: ``software``, ``weights``, ``data``, ``numbers``, ``speed`` or ``cost``.
+        part: ``software``, ``methods``, ``weights``, ``data``, ``numbers``, ``speed`` or ``cost``.
         name: What it is about, for example ``torch`` or ``mvtec``.
         state: ``fail``: the grid can't run here, or its figures would be wrong. ``note``: good to know.
         what: What was found, in one line.

@@ -49,6 +49,11 @@ def _versions(wanted: list[Requirement], version_of: VersionOf) -> Iterator[Find
             yield Finding("software", each.name, "ok", version, values=values)
 
 
+def absent_packages() -> list[Finding]:
+    """Return a failure for each required package that can't be found, with the command that installs it."""
+    return [each for each in look_at_software() if each.state == "fail" and not each.values]
+
+
 def look_at_device(asked: str) -> tuple[str, list[Finding]]:
     """Return the device that a grid runs on here, and what is known of it.
 

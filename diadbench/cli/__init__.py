@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from diadbench.cli.messages import tell
-from diadbench.common.errors import UserError
+from diadbench.common.errors import UserError, told_of_missing_package
 from diadbench.common.utf8 import print_what_can_be_printed, start_again_in_utf8_mode, told_of_encoding
 from diadbench.version import __version__
 
@@ -71,6 +71,12 @@ def main(argv: list[str] | None = None) -> int:
         if debug:
             raise
         tell(str(error))
+        return 2
+    except ModuleNotFoundError as error:
+        missing = None if debug else told_of_missing_package(error)
+        if missing is None:
+            raise
+        tell(missing)
         return 2
     except KeyboardInterrupt:
         tell("interrupted")

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.errors import UserError, told_of_missing_package, unknown_name
 
 _PREFIX = "diadbench_user_"
 
@@ -101,6 +101,8 @@ def _import_module(kind: str, module: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        if told := told_of_missing_package(error):
+            raise UserError(told) from error
         raise UserError(f"{kind} {name!r}: {module} can't be imported ({error}); install what it needs") from error
 
 

@@ -276,7 +276,8 @@ def test_a_small_grid_passes_and_its_speeds_feed_the_forecast(
     path.write_text(grid().to_yaml())
     assert main(["doctor", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["ok"] is True
+    assert (found["ok"], found["machine_ok"], found["grid_ok"]) == (True, True, True)
+    assert found["verdict"] == ["this machine: computes rightly", "grid small: can run here"]
     assert {finding["part"] for finding in found["findings"]} == {"software", "data", "numbers", "speed", "cost"}
     plan = make_plan(grid(), RunDirectory(tmp_path / "run", must_exist=False))
     (cell,) = plan.cells
@@ -296,6 +297,38 @@ def test_what_fails_is_the_exit_code_and_a_text_for_an_issue(
     text = capsys.readouterr().out
     assert text.startswith("<details>")
     assert "fail  data: mvtec: " in text
+    assert (
+        "this machine: computes rightly\ngrid small: still needs 1 thing:\n  data of mvtec: name the right folder"
+        in text
+    )
+
+
+@pytest.mark.parametrize("broken", ["torch", "numbers"])
+def test_a_wrong_machine_is_told_apart_from_what_the_grid_needs(broken: str) -> None:
+    def version_of(name: str) -> str:
+        return "2.4.1" if name == broken else importlib.metadata.version(name)
+
+    def through(name: str, result: Tensor) -> Tensor:
+        return result * (2 if broken == "numbers" else 1)
+
+    found = examine(grid(datasets=["mvtec"]), limit=60.0, version_of=version_of, through=through)
+    lines = "\n".join(found.verdict.lines())
+    wanted = (
+        "software of torch: pip install 'torch>=2.5'" if broken == "torch" else "numbers of DiAD, numbers of UniAD: "
+    )
+    assert re.match(rf"this machine: [12] things? wrong; mend first:\n  {re.escape(wanted)}", lines)
+    assert "\ngrid small: still needs 1 thing:\n  data of mvtec: diadbench datasets info mvtec" in lines
+    whole = json.loads(found.to_json())
+    assert (whole["ok"], whole["machine_ok"], whole["grid_ok"]) == (False, False, False)
+    assert whole["verdict"] == found.verdict.lines()
+
+
+def test_what_was_not_tried_is_said_beside_a_good_verdict() -> None:
+    found = examine(grid(), limit=0.0)
+    assert found.verdict.lines() == [
+        "this machine: computes rightly, but not all of mean-image was timed",
+        "grid small: can run here",
+    ]
 
 
 def test_the_whole_examination_passes_injections_on() -> None:

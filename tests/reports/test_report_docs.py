@@ -23,17 +23,22 @@ def _runs(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_runs")
 def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    code, other = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)
     assert len(names["compared"]) == 4 * 4  # four methods; three datasets and all of them
     assert r"\toprule" in capsys.readouterr().out
+    opened = re.sub(r"diadbench\.run\(.*\)  # or (.*)", r"\1", other)
+    assert opened != other
+    exec(opened, {})
+    assert Path("paper/index.html").exists()
+    assert [*Path("paper/figures").glob("bars*.pdf")]
 
 
 @pytest.mark.usefixtures("_runs")
 def test_the_commands_run(capsys: pytest.CaptureFixture[str]) -> None:
     commands = re.findall(r"^diadbench (.+)$", TEXT, re.MULTILINE)
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         assert main(shlex.split(command, comments=True)) == 0
     assert "UniAD" in capsys.readouterr().out

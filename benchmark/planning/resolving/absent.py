@@ -101,7 +101,7 @@ class Problems:
             UserError: There is a problem.
         """
         missing = [error for where, error in self.missing.items() if needed.get(where)]
-        found = [*self._wrong, *missing]
+        found = list({str(error): error for error in [*self._wrong, *missing]}.values())
         if len(found) == 1:
             raise found[0]
         if found:

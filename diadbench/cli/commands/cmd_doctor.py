@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diadbench.cli.messages import tell
+from diadbench.common.errors import UserError
 
 
 def command(
@@ -12,7 +13,9 @@ def command(
 
     Software against its bounds, weights, data, golden numbers of DiAD and UniAD, a training step and a prediction of
     each method at full size, hours, memory and disk. Takes at most 5 minutes; what didn't fit into them is said. The
-    speeds are what `diadbench run --dry-run` forecasts from where no cell has run. Exit code 1: something fails.
+    speeds are what `diadbench run --dry-run` forecasts from where no cell has run. The verdict at the end tells what is
+    wrong with this machine apart from what the grid still needs, such as weights and data, and says how to get it. Exit
+    code 1: something fails. The grid `demo` needs no weights or data but the packages of the extra demo.
 
     Args:
         grid: A packaged name, a YAML file or a run directory, then keys as key=value; by default the grid paper.
@@ -27,8 +30,14 @@ def command(
         diadbench doctor demo
         diadbench doctor paper device=cpu threads=8 --data-root /data --json > doctor.json
     """
-    from diadbench.benchmark.doctor.examine import examine
     from diadbench.benchmark.doctor.finding import Finding
+    from diadbench.benchmark.doctor.software import absent_packages
+
+    if absent := absent_packages():  # without them nothing else can be looked at
+        raise UserError(
+            f"{len(absent)} required packages aren't installed: {'; '.join(each.advice for each in absent)}"
+        )
+    from diadbench.benchmark.doctor.examine import examine
     from diadbench.benchmark.planning.typed_grid import Typed, typed_grid
     from diadbench.common.processes.interrupt import as_ctrl_c
 
@@ -48,5 +57,6 @@ def command(
         print(found.to_issue())
     else:
         failed = len(found.failed)
-        print(f"{failed or 'nothing'} of {len(found.findings)} failed; {found.seconds:.0f} s")
+        print(f"\n{failed or 'nothing'} of {len(found.findings)} failed; {found.seconds:.0f} s", flush=True)
+        print(*found.verdict.lines(), sep="\n")
     return 1 if found.failed else 0
