@@ -128,8 +128,8 @@ def _collect(
             cells[new], told = _chosen(cells.get(new), one)
             contradictions += told
     if contradictions:
-        told = some(contradictions, sep="; ", most=_FIRST, room=240)
-        raise UserError(f"merge: same cell, other figures: {told}")
+        first = some(contradictions, sep="; ", most=_FIRST, room=240)
+        raise UserError(f"merge: same cell, other figures: {first}")
     twice = sum(len(_planned(run, path)) for run, path in zip(runs, paths)) - len(cells)
     if twice:
         notes.append(f"{twice} cells are in several runs, with the same figures or without; each is there once")

@@ -20,7 +20,8 @@ class Net(pl.LightningModule):  # a frozen backbone, and a small network that le
 
     def error(self, images: Tensor) -> Tensor:  # (B,1,h,w) of images (B,3,H,W)
         features = self.backbone(images)[0]
-        return (self.decoder(features) - features).square().mean(1, keepdim=True)
+        rebuilt: Tensor = self.decoder(features)
+        return (rebuilt - features).square().mean(1, keepdim=True)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         # image: float32 (B,3,H,W) in [0,1]; class_id: int64 (B,); index: int64 (B,), rows of the data

@@ -52,7 +52,7 @@ def shots_tables(source: Source) -> list[Table]:
             columns=["shots"],
             metrics=[metric],
             name=f"shots_{metric}",
-            caption=f"{Metric(metric).base} ({Metric(metric).level}) by training images of a class, means over classes.",
+            caption=f"{Metric(metric).base} ({Metric(metric).level}) by training images a class, means over classes.",
         )
         for metric in ("i_auroc", "p_auroc", "aupro")
         if metric in there

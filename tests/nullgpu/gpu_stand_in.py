@@ -80,11 +80,7 @@ def environment(*, count: int = 1, gigabytes: float = 80.0, major: int = 9, mino
         "NULLGPU_GB": str(gigabytes),
         "NULLGPU_MAJOR": str(major),
         "NULLGPU_MINOR": str(minor),
-        **(
-            {"PYTHONPATH": os.pathsep.join([str(HERE / "ddpsite"), path]), "NULLGPU_D2H": "4096"}
-            if count > 1
-            else {}
-        ),
+        **({"PYTHONPATH": os.pathsep.join([str(HERE / "ddpsite"), path]), "NULLGPU_D2H": "4096"} if count > 1 else {}),
     }
 
 
