@@ -3,7 +3,7 @@
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, mse_loss
 
 from diadbench.datasets.decoding.data import TrainData
 from diadbench.methods.base import MethodInfo, Prediction, RunContext
@@ -20,8 +20,7 @@ class Net(pl.LightningModule):  # a frozen backbone, and a small network that le
 
     def error(self, images: Tensor) -> Tensor:  # (B,1,h,w) of images (B,3,H,W)
         features = self.backbone(images)[0]
-        rebuilt: Tensor = self.decoder(features)
-        return (rebuilt - features).square().mean(1, keepdim=True)
+        return mse_loss(self.decoder(features), features, reduction="none").mean(1, keepdim=True)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         # image: float32 (B,3,H,W) in [0,1]; class_id: int64 (B,); index: int64 (B,), rows of the data
