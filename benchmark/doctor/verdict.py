@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from diadbench.benchmark.doctor.finding import Finding
+from diadbench.common.wording import counted
 
 #: Parts that say whether the machine computes rightly, whatever the grid; all others say what the grid needs.
 OF_THE_MACHINE = ("software", "numbers", "speed")
@@ -42,18 +43,14 @@ class Verdict:
 
     def _machine(self) -> str:
         if self.wrong:
-            return f"this machine: {_counted(self.wrong)} wrong; mend first:"
+            return f"this machine: {counted(len(self.wrong), 'thing')} wrong; mend first:"
         rest = f", but not all of {_names(self.untried)} was timed" if self.untried else ""
         return f"this machine: computes rightly{rest}"
 
     def _grid(self) -> str:
         if self.missing:
-            return f"grid {self.grid}: still needs {_counted(self.missing)}:"
+            return f"grid {self.grid}: still needs {counted(len(self.missing), 'thing')}:"
         return f"grid {self.grid}: " + ("nothing else is missing" if self.wrong else "can run here")
-
-
-def _counted(findings: Sequence[Finding]) -> str:
-    return "1 thing" if len(findings) == 1 else f"{len(findings)} things"
 
 
 def _names(findings: Sequence[Finding]) -> str:

@@ -25,6 +25,7 @@ from diadbench.benchmark.records.identity import deciding_options, digest
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.benchmark.reuse.cell_code import load_model, method_of
 from diadbench.common.errors import UserError
+from diadbench.common.wording import some
 from diadbench.methods.base import no_progress
 
 if TYPE_CHECKING:
@@ -142,8 +143,8 @@ def _refuse_training(record: CellRecord, name: str, options: Mapping[str, Any]) 
     differ = [key for key in {**own, **asked} if own.get(key) != asked.get(key)]
     if differ:
         raise UserError(
-            f"variant {name}: not the {', '.join(differ)} that {record.directory} was trained with; only options of "
-            f"prediction may differ ({', '.join(info['predicting']) or 'this method names none'}): train a cell of its "
+            f"variant {name}: not the {some(differ)} that {record.directory} was trained with; only options of "
+            f"prediction may differ ({some(info['predicting']) or 'this method names none'}): train a cell of its "
             "own"
         )
 

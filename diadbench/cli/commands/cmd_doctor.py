@@ -32,11 +32,11 @@ def command(
     """
     from diadbench.benchmark.doctor.finding import Finding
     from diadbench.benchmark.doctor.software import absent_packages
+    from diadbench.common.wording import counted, some
 
     if absent := absent_packages():  # without them nothing else can be looked at
-        raise UserError(
-            f"{len(absent)} required packages aren't installed: {'; '.join(each.advice for each in absent)}"
-        )
+        count = counted(len(absent), "required package isn't installed", "required packages aren't installed")
+        raise UserError(f"{count}: {some((each.advice for each in absent), sep='; ', room=200)}")
     from diadbench.benchmark.doctor.examine import examine
     from diadbench.benchmark.planning.typed_grid import Typed, typed_grid
     from diadbench.common.processes.interrupt import as_ctrl_c
