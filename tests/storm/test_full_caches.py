@@ -20,14 +20,21 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from real_run import InProcess
 
 LITE = {"backbone": "tf_efficientnet_lite0"}
-UNIAD = {"steps": 2, "batch_size": 2, "hidden": 32, "heads": 4, "encoder_layers": 1, "decoder_layers": 1}
+UNIAD: dict[str, Any] = {
+    "steps": 2,
+    "batch_size": 2,
+    "hidden": 32,
+    "heads": 4,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+}
 UNIAD |= {"feedforward": 64, "neighbor_size": 3, "weights": "package", **LITE}
-DIAD = {"size": "tiny", "weights": "random", "autoencoder_steps": 2, "train_steps": 2, "batch_size": 2}
+DIAD: dict[str, Any] = {"size": "tiny", "weights": "random", "autoencoder_steps": 2, "train_steps": 2, "batch_size": 2}
 DIAD |= {"accumulate": 1, "steps": 2, "autoencoder_batch_size": 2, "autoencoder_accumulate": 1}
 DIAD |= {"backbone_weights": "package", **LITE}
-PATCHCORE = {"weights": "package", "levels": [2, 3], "ratio": 0.05, **LITE}
+PATCHCORE: dict[str, Any] = {"weights": "package", "levels": [2, 3], "ratio": 0.05, **LITE}
 #: What is written, by which module, for which method, and what lies on the small disk.
-CACHES = {
+CACHES: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "decoded images": ("datasets.decoding.data_module", "mean-image", {}, "cache"),
     "features": ("methods.features.feature_cache", "uniad", UNIAD, "cache"),
     "patches": ("methods.patchcore.patches", "patchcore", PATCHCORE, "run"),
