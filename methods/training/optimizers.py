@@ -45,7 +45,8 @@ class Adafactor(torch.optim.Adafactor):
         """Make one step."""
         parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         if all(parameter.device.type == "cpu" for parameter in parameters):
-            return super().step(closure)
+            torchs: Any = super().step
+            return torchs(closure)
         loss = None
         if closure is not None:
             with torch.enable_grad():
