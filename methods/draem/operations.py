@@ -50,11 +50,15 @@ def turning(angles: NDArray[np.floating[Any]], size: tuple[int, int]) -> NDArray
 
 
 def cutting(
-    top: NDArray[np.float32], left: NDArray[np.float32], height: NDArray[np.float32], width: NDArray[np.float32]
+    top: NDArray[np.floating[Any]],
+    left: NDArray[np.floating[Any]],
+    height: NDArray[np.floating[Any]],
+    width: NDArray[np.floating[Any]],
 ) -> NDArray[np.float32]:
     """Return the matrices ``(B,6)`` for :func:`resampled` that enlarge pieces, given as shares of the image's sides."""
     none = np.zeros_like(top)
-    return np.stack([width, none, 2 * left + width - 1, none, height, 2 * top + height - 1], 1)
+    rows = [width, none, 2 * left + width - 1, none, height, 2 * top + height - 1]
+    return np.stack(rows, 1).astype(np.float32)
 
 
 def resampled(images: Tensor, matrix: Tensor, *, padding: str = "zeros") -> Tensor:
