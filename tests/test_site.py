@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -57,6 +58,17 @@ def test_every_link_leads_somewhere(site: Path) -> None:
     ]
     assert len(pages) > 100
     assert broken == []
+
+
+@pytest.mark.slow
+def test_no_page_asks_another_host(site: Path) -> None:
+    loaded = re.compile(
+        r"<(?:script|img|iframe)[^>]* src=[\"']?(https?://[^\"' >]+)|<link rel=.?stylesheet[^>]* href=.?(https?:)"
+    )
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not loaded.search(text), path
+        assert 'data-md-component="source"' not in text, f"{path}: asks api.github.com for stars"
 
 
 def leads_somewhere(link: str, page: Path, pages: dict[Path, Links]) -> bool:

@@ -100,6 +100,19 @@ def test_a_command_that_needs_one_says_so_in_one_line(tmp_path: Path, words: lis
         assert re.search(rf"^diadbench: .*{package}.* pip install '.+'$", done.stderr, flags=re.M), done.stderr
 
 
+def test_a_dry_run_without_an_extra_lists_what_is_missing(tmp_path: Path) -> None:
+    words = ["run", "--method", "mean-image", "--dataset", "coco_ad", "datasets.coco_ad.root=sample", "--dry-run"]
+    code = WITHOUT.replace(repr(ABSENT), "{'pycocotools'}")
+    code += f"from diadbench.cli import main\nsys.exit(main({[*words, '--out', str(tmp_path / 'run')]}))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DIADBENCH_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=False, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(1) COCO-AD needs pycocotools; install it with: pip install 'diadbench[coco]'" in done.stdout
+    assert "missing" in done.stdout
+
+
 def test_each_requirement_has_a_line_with_its_command() -> None:
     def told(name: str) -> str | None:
         return told_of_missing_package(ModuleNotFoundError(name, name=name))
