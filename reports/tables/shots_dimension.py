@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from diadbench.benchmark.records.cell_labels import shots_of
-from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.rows.aggregation import aggregate, one_experiment_a_row
 from diadbench.reports.tables.rows.pair_notes import notes
 from diadbench.reports.tables.rows.result_rows import tuples
-
-if TYPE_CHECKING:
-    from diadbench.reports.tables.source import Source
-    from diadbench.reports.tables.table_shape import Table
 
 #: What stands for all training images.
 ALL = "all"
@@ -39,24 +32,6 @@ def by_shots(results: pd.DataFrame) -> pd.DataFrame:
 def has_shots(results: pd.DataFrame) -> bool:
     """Return whether any cell is of a few-shot setting."""
     return any(shots_of(setting) is not None for setting in results["setting"].unique())
-
-
-def shots_tables(source: Source) -> list[Table]:
-    """Return a table of methods by shots for each of three metrics; none without few-shot settings."""
-    if not has_shots(source.results):
-        return []
-    there = source.results.loc[source.results["value"].notna(), "metric"].unique()
-    return [
-        source.cut(
-            rows=["dataset", "method"],
-            columns=["shots"],
-            metrics=[metric],
-            name=f"shots_{metric}",
-            caption=f"{Metric(metric).base} ({Metric(metric).level}) by training images of a class, means over classes.",
-        )
-        for metric in ("i_auroc", "p_auroc", "aupro")
-        if metric in there
-    ]
 
 
 def shots_words(shots: str) -> str:
