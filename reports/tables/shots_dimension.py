@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from diadbench.benchmark.records.cell_labels import shots_of
+from diadbench.benchmark.records.store import shots_of
 from diadbench.reports.tables.rows.aggregation import aggregate, one_experiment_a_row
 from diadbench.reports.tables.rows.pair_notes import notes
 from diadbench.reports.tables.rows.result_rows import tuples
