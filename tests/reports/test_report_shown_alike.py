@@ -120,7 +120,9 @@ READ = {
 }
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize(
+    "option", [pytest.param(name, marks=[] if name == "all" else [pytest.mark.slow]) for name in OPTIONS]
+)
 def test_an_option_shows_in_every_artefact(demo: Path, tmp_path: Path, option: str) -> None:
     show = OPTIONS[option]
     written = build(demo, ["xlsx", "latex", "markdown", "csv"], tmp_path, show=show)
