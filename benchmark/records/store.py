@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diadbench.benchmark.metrics.names import CURVES, METRICS, CurveInfo, is_metric, metric_info
+from diadbench.benchmark.records.cell_labels import shots_of
 from diadbench.benchmark.records.cell_record import ENDED, FAILED, CellRecord, cell_path
 from diadbench.benchmark.records.columns import CSV_COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS
 from diadbench.benchmark.records.experiment import CODE_OF, EARLIER, run_names
@@ -64,6 +65,7 @@ __all__ = [
     "metric_info",
     "open_runs",
     "results_of",
+    "shots_of",
 ]
 
 

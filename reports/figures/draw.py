@@ -18,7 +18,7 @@ from diadbench.reports.figures.style import save
 from diadbench.reports.figures.tradeoff import pareto
 from diadbench.reports.tables.costs import cost, measured_at, unlike
 from diadbench.reports.tables.escape import file_names
-from diadbench.reports.tables.shots import has_shots
+from diadbench.reports.tables.shots_dimension import has_shots
 from diadbench.reports.tables.source import Source
 
 Result = Figure | None | list[Figure]

@@ -13,7 +13,7 @@ from diadbench.reports.figures.look import Look
 from diadbench.reports.figures.overview import mathtext, whiskers
 from diadbench.reports.figures.style import COLUMN, PAGE, heading, label, legend, new_figure, panels
 from diadbench.reports.tables.labels import Metric
-from diadbench.reports.tables.shots import ALL, aggregate_by_shots, by_shots, has_shots, in_shots_order
+from diadbench.reports.tables.shots_dimension import ALL, aggregate_by_shots, by_shots, has_shots, in_shots_order
 from diadbench.reports.tables.source import Source
 
 #: Most datasets that are drawn, a panel each.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import math
+import re
 import shutil
 import tempfile
 import textwrap
@@ -109,6 +110,10 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+#: a metric's name as captions write it, ``mAU-ROC_I``; drawn with its level as an index
+_LEVEL = re.compile(r"\b(m?(?:AU-ROC|AU-PRO|AP|F1-max|IoU-max))_([IPRS])\b")
+
+
 def heading(figure: Figure, title: str, notes: Iterable[str] = (), *, shown: bool = True) -> None:
     """Set a figure's title and notes as its caption (its label), and draw them above it if ``shown``.
 
@@ -123,7 +128,7 @@ def heading(figure: Figure, title: str, notes: Iterable[str] = (), *, shown: boo
     if shown:
         width = int(figure.get_figwidth() / 0.062)  # letters of 8 pt
         lines = textwrap.wrap(title, width) + [line for note in said for line in textwrap.wrap(note, width)]
-        figure.suptitle("\n".join(line.replace("$", r"\$") for line in lines))
+        figure.suptitle("\n".join(_LEVEL.sub(r"\1$_{\2}$", line.replace("$", r"\$")) for line in lines))
 
 
 def text_width(text: str, size: float = SIZE, weight: str = "normal") -> float:

@@ -17,7 +17,6 @@ from diadbench.reports.paper.references import bbl, citations
 from diadbench.reports.paper.threshold_latex import thresholds_latex
 from diadbench.reports.tables.escape import file_names, latex
 from diadbench.reports.tables.labels import MAIN, Metric
-from diadbench.reports.tables.shots import shots_tables
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.table_builder import ours_of
 from diadbench.reports.tables.table_shape import Table
@@ -110,7 +109,7 @@ def paper_tables(source: Source) -> list[Table]:
             or f"{'Multi-class anomaly detection: means' if _one_setting(results) else 'Means'} over classes.",
         )
     ]
-    tables += shots_tables(source)
+    tables += source.shots_tables()
     names = file_names(source.datasets)
     for dataset in source.datasets:
         rows = results[results["dataset"] == dataset]

@@ -15,7 +15,7 @@ from diadbench.reports.tables.rows.aggregation import aggregate, one_experiment_
 from diadbench.reports.tables.rows.means import over_classes_shown
 from diadbench.reports.tables.rows.printed_names import class_names
 from diadbench.reports.tables.rows.result_rows import complete
-from diadbench.reports.tables.shots import aggregate_by_shots, by_shots
+from diadbench.reports.tables.shots_dimension import aggregate_by_shots, by_shots
 from diadbench.reports.tables.table_builder import TableBuilder, ours_of
 from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text, marks_text
 

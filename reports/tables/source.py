@@ -24,10 +24,12 @@ from diadbench.reports.tables.costs import evaluation, spent
 from diadbench.reports.tables.cut import cut
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.frame import prepare
+from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.rows.aggregation import aggregate
 from diadbench.reports.tables.rows.display import in_order, resolve
 from diadbench.reports.tables.rows.result_rows import complete, tuples
 from diadbench.reports.tables.rows.shared_cells import contradictions
+from diadbench.reports.tables.shots_dimension import has_shots
 from diadbench.reports.tables.table_shape import Table
 
 
@@ -125,6 +127,23 @@ class Source:
             results, table = results[results["dataset"] == dataset], table[table["dataset"] == dataset]
         found = cut(results, table=table, show=self.show, **wanted)
         return with_published(found, results, self.show.published, self.published)
+
+    def shots_tables(self) -> list[Table]:
+        """Return a table of methods by shots for each of three metrics; none without few-shot settings."""
+        if not has_shots(self.results):
+            return []
+        there = self.results.loc[self.results["value"].notna(), "metric"].unique()
+        return [
+            self.cut(
+                rows=["dataset", "method"],
+                columns=["shots"],
+                metrics=[metric],
+                name=f"shots_{metric}",
+                caption=f"{Metric(metric).text} by training images of a class, means over classes.",
+            )
+            for metric in ("i_auroc", "p_auroc", "aupro")
+            if metric in there
+        ]
 
     @cached_property
     def problems(self) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.rows.display import in_order, resolve
 from diadbench.reports.tables.rows.pair_notes import notes
 from diadbench.reports.tables.rows.result_rows import MEAN, records, tuples
-from diadbench.reports.tables.shots import in_shots_order, notes_by_shots, shots_words
+from diadbench.reports.tables.shots_dimension import in_shots_order, notes_by_shots, shots_words
 from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text
 
 

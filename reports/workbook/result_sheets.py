@@ -14,7 +14,6 @@ from diadbench.reports.tables.labels import Metric, known_metrics, legend
 from diadbench.reports.tables.plain_text import note_text
 from diadbench.reports.tables.rows.aggregation import aggregate
 from diadbench.reports.tables.rows.result_rows import records, tuples
-from diadbench.reports.tables.shots import shots_tables
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.table_builder import ours_of
 from diadbench.reports.tables.table_shape import Table, marks_text
@@ -66,7 +65,7 @@ def write_summary(book: Workbook, source: Source) -> None:
 
 def write_shots(book: Workbook, source: Source) -> None:
     """Write methods by training images of a class, a block a metric; nothing without few-shot settings."""
-    tables = shots_tables(source)
+    tables = source.shots_tables()
     if not tables:
         return
     sheet = new_sheet(book, "Shots")

@@ -24,7 +24,7 @@ def test_the_tutorial_has_what_is_run_here() -> None:
 def test_what_the_chapter_shows_is_the_template() -> None:
     template = (ROOT / "methods/authoring/trained_template.py").read_text()
     plain = re.sub(r'^ *""".*"""\n|: dict\[str, Tensor\]|: int(?=\))|  #.*', "", template, flags=re.M)
-    plain = re.sub(r" -> [\w\[\], ]+:", ":", plain)
+    plain = re.sub(r" -> [\w\[\]., ]+:", ":", plain)
     shown = next(text for kind, text in BLOCKS if kind == "python" and "class Net" in text)
     for line in shown.splitlines():
         assert line in plain.splitlines(), line

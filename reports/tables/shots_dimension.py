@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
-from diadbench.benchmark.records.cell_labels import shots_of
-from diadbench.reports.tables.labels import Metric
+from diadbench.benchmark.records.store import shots_of
 from diadbench.reports.tables.rows.aggregation import aggregate, one_experiment_a_row
 from diadbench.reports.tables.rows.pair_notes import notes
 from diadbench.reports.tables.rows.result_rows import tuples
-
-if TYPE_CHECKING:
-    from diadbench.reports.tables.source import Source
-    from diadbench.reports.tables.table_shape import Table
 
 #: What stands for all training images.
 ALL = "all"
@@ -41,6 +34,7 @@ def has_shots(results: pd.DataFrame) -> bool:
     return any(shots_of(setting) is not None for setting in results["setting"].unique())
 
 
+<<<<<<< HEAD:reports/tables/shots.py
 def shots_tables(source: Source) -> list[Table]:
     """Return a table of methods by shots for each of three metrics; none without few-shot settings."""
     if not has_shots(source.results):
@@ -59,6 +53,8 @@ def shots_tables(source: Source) -> list[Table]:
     ]
 
 
+=======
+>>>>>>> w/paper:reports/tables/shots_dimension.py
 def shots_words(shots: str) -> str:
     """Return the head of a number of shots: ``1 shot``, ``all images``."""
     return "all images" if shots == ALL else f"{shots} {'shot' if shots == '1' else 'shots'}"
