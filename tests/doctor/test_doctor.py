@@ -311,7 +311,7 @@ def test_a_wrong_machine_is_told_apart_from_what_the_grid_needs(broken: str) -> 
     def through(name: str, result: Tensor) -> Tensor:
         return result * (2 if broken == "numbers" else 1)
 
-    found = examine(grid(datasets=["mvtec"]), limit=60.0, version_of=version_of, through=through)
+    found = examine(grid(datasets=["mvtec"]), limit=0.0, version_of=version_of, through=through)
     lines = "\n".join(found.verdict.lines())
     wanted = (
         "software of torch: pip install 'torch>=2.5'" if broken == "torch" else "numbers of DiAD, numbers of UniAD: "
