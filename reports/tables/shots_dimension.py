@@ -34,27 +34,6 @@ def has_shots(results: pd.DataFrame) -> bool:
     return any(shots_of(setting) is not None for setting in results["setting"].unique())
 
 
-<<<<<<< HEAD:reports/tables/shots.py
-def shots_tables(source: Source) -> list[Table]:
-    """Return a table of methods by shots for each of three metrics; none without few-shot settings."""
-    if not has_shots(source.results):
-        return []
-    there = source.results.loc[source.results["value"].notna(), "metric"].unique()
-    return [
-        source.cut(
-            rows=["dataset", "method"],
-            columns=["shots"],
-            metrics=[metric],
-            name=f"shots_{metric}",
-            caption=f"{Metric(metric).base} ({Metric(metric).level}) by training images a class, means over classes.",
-        )
-        for metric in ("i_auroc", "p_auroc", "aupro")
-        if metric in there
-    ]
-
-
-=======
->>>>>>> w/paper:reports/tables/shots_dimension.py
 def shots_words(shots: str) -> str:
     """Return the head of a number of shots: ``1 shot``, ``all images``."""
     return "all images" if shots == ALL else f"{shots} {'shot' if shots == '1' else 'shots'}"

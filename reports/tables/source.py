@@ -139,7 +139,7 @@ class Source:
                 columns=["shots"],
                 metrics=[metric],
                 name=f"shots_{metric}",
-                caption=f"{Metric(metric).text} by training images of a class, means over classes.",
+                caption=f"{Metric(metric).text} by training images a class, means over classes.",
             )
             for metric in ("i_auroc", "p_auroc", "aupro")
             if metric in there
