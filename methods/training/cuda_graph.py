@@ -117,7 +117,7 @@ class StepGraphs:
 
     def _stream_of(self, batch: Tensor) -> torch.cuda.Stream:
         if self._stream is None:
-            self._stream = torch.cuda.Stream(batch.device)
+            self._stream = torch.cuda.Stream(batch.device)  # type: ignore[no-untyped-call]
         return self._stream
 
 

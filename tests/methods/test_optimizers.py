@@ -26,7 +26,7 @@ def test_steps_are_torchs(lr: float, decay: float) -> None:
         generator = torch.Generator().manual_seed(step)
         for one, other in zip(expected, found, strict=True):
             one.grad = other.grad = torch.randn(one.shape, generator=generator) * 10.0 ** (step - 3)
-        optimizer.step()
+        optimizer.step()  # type: ignore[no-untyped-call]
         for parameter, state in zip(found, states, strict=True):
             assert parameter.grad is not None
             with torch.no_grad():
