@@ -46,6 +46,6 @@ def test_on_a_cpu_the_step_is_torchs_own() -> None:
         for _ in range(2):
             for parameter in own:
                 parameter.grad = parameter.detach().clone()
-            optimizer.step()
+            optimizer.step()  # type: ignore[no-untyped-call]
         results.append(own)
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
