@@ -26,7 +26,7 @@ def test_steps_are_torchs(lr: float, decay: float) -> None:
         generator = torch.Generator().manual_seed(step)
         for one, other in zip(expected, found, strict=True):
             one.grad = other.grad = torch.randn(one.shape, generator=generator) * 10.0 ** (step - 3)
-        optimizer.step()
+        optimizer.step()  # type: ignore[no-untyped-call]
         for parameter, state in zip(found, states, strict=True):
             assert parameter.grad is not None
             with torch.no_grad():
@@ -46,6 +46,6 @@ def test_on_a_cpu_the_step_is_torchs_own() -> None:
         for _ in range(2):
             for parameter in own:
                 parameter.grad = parameter.detach().clone()
-            optimizer.step()
+            optimizer.step()  # type: ignore[no-untyped-call]
         results.append(own)
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
