@@ -106,7 +106,7 @@ def _shown(cell: Any) -> str:
     """Return what a spreadsheet shows of a number: halves rounded up at the decimals of its format."""
     if not isinstance(cell.value, (int, float)):
         return _plain(cell.value) or "–"
-    digits = len(str(cell.number_format).partition(".")[2])
+    digits = len((re.match(r"0\.?(0*)", str(cell.number_format)) or ["", ""])[1])
     return f"{np.floor(round(cell.value * 10**digits, 6) + 0.5) / 10**digits:.{digits}f}"
 
 
