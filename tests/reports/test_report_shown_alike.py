@@ -32,7 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "std": {"std": False},
     "ours": {"ours": ["PatchCore"]},
     "baseline": {"baseline": "PatchCore"},
-    "published": {"published": ["MambaAD", "UniAD@ADer"]},
+    "published": {"published": ["MambaAD"]},
     "all": {
         "names": {"PatchCore": "Ours"}, "drop": ["tile"], "sort": "mad", "digits": 2, "std": False,
         "ours": ["PatchCore"], "published": ["MambaAD"],
