@@ -45,7 +45,9 @@ def _bare(text: str) -> str:
     text = re.sub(r"<sup>.*?</sup>|\\diadmark\{[^{}]*(\{\})?[^{}]*\}|\\diadstd\{[^{}]*\}|~\\cite\{.*?\}", "", text)
     text = re.sub(r"\\(?:textbf|underline)\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"</?[a-z][^>]*>|\*\*", "", text)
-    text = html.unescape(re.sub(r"\\([&<>|_*])", r"\1", text)).replace("$<$", "<").replace("$>$", ">")
+    text = (
+        html.unescape(re.sub(r"\\([&<>|_*])", r"\1", text)).replace("\\textless{}", "<").replace("\\textgreater{}", ">")
+    )
     return re.split(r" ?± ?", text)[0].replace("--", "–").strip()
 
 
