@@ -32,7 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "std": {"std": False},
     "ours": {"ours": ["PatchCore"]},
     "baseline": {"baseline": "PatchCore"},
-    "published": {"published": ["MambaAD", "UniAD@ADer"]},
+    "published": {"published": ["MambaAD"]},
     "all": {
         "names": {"PatchCore": "Ours"}, "drop": ["tile"], "sort": "mad", "digits": 2, "std": False,
         "ours": ["PatchCore"], "published": ["MambaAD"],
@@ -45,7 +45,9 @@ def _bare(text: str) -> str:
     text = re.sub(r"<sup>.*?</sup>|\\diadmark\{[^{}]*(\{\})?[^{}]*\}|\\diadstd\{[^{}]*\}|~\\cite\{.*?\}", "", text)
     text = re.sub(r"\\(?:textbf|underline)\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"</?[a-z][^>]*>|\*\*", "", text)
-    text = html.unescape(re.sub(r"\\([&<>|_*])", r"\1", text)).replace("$<$", "<").replace("$>$", ">")
+    text = (
+        html.unescape(re.sub(r"\\([&<>|_*])", r"\1", text)).replace("\\textless{}", "<").replace("\\textgreater{}", ">")
+    )
     return re.split(r" ?± ?", text)[0].replace("--", "–").strip()
 
 
@@ -106,7 +108,7 @@ def _shown(cell: Any) -> str:
     """Return what a spreadsheet shows of a number: halves rounded up at the decimals of its format."""
     if not isinstance(cell.value, (int, float)):
         return _plain(cell.value) or "–"
-    digits = len(str(cell.number_format).partition(".")[2])
+    digits = len((re.match(r"0\.?(0*)", str(cell.number_format)) or ["", ""])[1])
     return f"{np.floor(round(cell.value * 10**digits, 6) + 0.5) / 10**digits:.{digits}f}"
 
 
