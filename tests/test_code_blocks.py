@@ -163,6 +163,16 @@ TINY = {
 }
 
 
+FEW = """
+from diadbench.datasets.toy.dataset import Toy
+
+
+class Few(Toy):
+    def __init__(self, root=None):
+        super().__init__(root, size=64, train=2, test_good=1, test_bad=1)
+"""
+
+
 def run_commands(page: str, instead: dict[str, str], more: Sequence[str] = ()) -> str:
     """Run a page's commands, with smaller things in place of some words and more words behind; return what was run."""
     ran = []
@@ -222,7 +232,9 @@ def test_the_front_page_runs(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_place")
 def test_diad_step_by_step_runs() -> None:
-    ran = run_commands("docs/diad.md", {}, ["--options", "autoencoder_steps=2", "train_steps=2"])
+    Path("few.py").write_text(FEW, encoding="utf-8")
+    names = ("autoencoder_steps", "train_steps", "steps", "batch_size", "autoencoder_batch_size")
+    ran = run_commands("docs/diad.md", {"toy": "few.py:Few"}, ["--options", *(f"{name}=2" for name in names)])
     assert "diad compare" in ran
 
 
