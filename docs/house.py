@@ -150,8 +150,9 @@ def draw(out: Path) -> None:
     place: dict[str, tuple[float, float]] = {}
     for floor in range(max(level.values()) + 1):
         row = sorted(room for room in sizes if level[room] == floor)
+        widths = [max(map(len, _folded(room).split("\n"))) + 4 for room in row]
         for position, room in enumerate(row):
-            place[room] = ((position + 0.5) / len(row) * 15, floor)
+            place[room] = ((sum(widths[:position]) + widths[position] / 2) / sum(widths) * 15, floor)
     strongest = max(arrows.values())
     for (start, end), count in sorted(arrows.items(), key=lambda item: item[1]):
         shade = 0.12 + 0.6 * (count / strongest) ** 0.5
