@@ -58,7 +58,8 @@ def check_extras(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> 
             report.add(
                 "warning",
                 "extra",
-                f"{counted(len(pictures), 'file')} of no sample: {some(sorted(pictures), most=3)}",
+                f"{counted(len(pictures), 'file that belongs', 'files that belong')} to no sample: "
+                f"{some(sorted(pictures), most=3)}",
                 dataset.root / folder,
                 "remove them, or mend the list that should name them",
                 note="",  # No run reads them.

@@ -121,8 +121,9 @@ class Source:
             dataset: Use only this dataset.
             **wanted: Arguments of :func:`diadbench.reports.cut`.
         """
-        by_seed = "seed" in (*wanted.get("rows", ()), *wanted.get("columns", ()))
-        results, table = self.results if by_seed else self.outline, self.table
+        used = {*wanted.get("rows", ()), *wanted.get("columns", ())}
+        # Means of their own are computed from all classes; other tables take them from the one of all cells.
+        results, table = self.results if {"seed", "shots"} & used else self.outline, self.table
         if dataset:
             results, table = results[results["dataset"] == dataset], table[table["dataset"] == dataset]
         found = cut(results, table=table, show=self.show, **wanted)

@@ -285,6 +285,6 @@ def test_dry_run_runs_nothing(data: Path, tmp_path: Path, capsys: pytest.Capture
     path = tmp_path / "g.yaml"
     path.write_text(json.dumps(grid(data)))
     assert main(["run", str(path), "--out", str(tmp_path / "run"), "--dry-run"]) == 0
-    assert "1 of 1 cells to run" in capsys.readouterr().out
+    assert "1 cell to run, 0 kept" in capsys.readouterr().out
     assert not (tmp_path / "run" / "cells").exists()
     assert fits(tmp_path) == 0

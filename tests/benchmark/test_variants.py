@@ -46,6 +46,7 @@ def cell(run: RunDirectory, name: str) -> CellRecord:
     return run.cell("toy", name, "multi-class", 0)
 
 
+@pytest.mark.slow
 def test_a_variant_has_the_figures_of_a_cell_that_trained_for_itself(run: RunDirectory) -> None:
     asked = {name: (cell(run, "plain"), cell(run, name).config["method_options"]) for name in OTHER}
     found = score_variants(asked)
@@ -58,6 +59,7 @@ def test_a_variant_has_the_figures_of_a_cell_that_trained_for_itself(run: RunDir
     assert not list(cell(run, "plain").directory.glob("spill*"))
 
 
+@pytest.mark.slow
 def test_another_training_or_test_is_refused(run: RunDirectory) -> None:
     plain = cell(run, "plain")
     with pytest.raises(UserError, match=r"not the train_steps that .* was trained with"):
@@ -66,6 +68,7 @@ def test_another_training_or_test_is_refused(run: RunDirectory) -> None:
         score_variants({"absent": (cell(run, "absent"), plain.config["method_options"])})
 
 
+@pytest.mark.slow
 def test_entries_are_grouped_by_what_trains_them(run: RunDirectory) -> None:
     groups = by_training(make_plan(tiny_grid(longer={"train_steps": 5}), run).cells)
     assert [[each.cell.method.label for each in group] for group in groups.values()] == [

@@ -106,9 +106,9 @@ def test_folders_that_are_not_read_are_told_in_check_and_in_tables(place: str, t
     mvtec_class(tmp_path, "bottle")
     paint(tmp_path / place / "000.png", 7)
     for name in ("folder", "mvtec"):
-        assert any("1 images in" in line and "were not read" in line for line in get(name, tmp_path).flags)
+        assert any("1 image in" in line and "was not read" in line for line in get(name, tmp_path).flags)
         report = check(name, tmp_path, size=24)
-        assert [one.kind for one in report.of("warning") if "were not read" in one.what] == ["unread"]
+        assert [one.kind for one in report.of("warning") if "was not read" in one.what] == ["unread"]
 
 
 def test_a_link_into_itself_ends(tmp_path: Path) -> None:

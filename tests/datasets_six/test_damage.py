@@ -236,7 +236,7 @@ CASES = [
         "mvtec",
         "owner",
         "handled",
-        r"ground_truth/broken.*belong to no sample: 099_mask.png",
+        r"ground_truth/broken.*belongs to no sample: 099_mask.png",
         lambda root: shutil.copy(mask(root), mask(root).with_name("099_mask.png")),
     ),
     Case(
@@ -447,7 +447,7 @@ CASES = [
         "visa",
         "owner",
         "handled",
-        r"Normal.*belong to no sample: 0000.JPG",
+        r"Normal.*belongs to no sample: 0000.JPG",
         remove_line(CSV, "pcb1/Data/Images/Normal/0000.JPG"),
     ),
     Case(

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from diadbench.benchmark.planning.grid import parse_grid
+from diadbench.benchmark.runs.runner import run_grid
 from diadbench.cli import main
+from tests.helpers.real_run import InProcess
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reports.md").read_text(encoding="utf-8")
 
@@ -35,10 +38,21 @@ def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert [*Path("paper/figures").glob("bars*.pdf")]
 
 
-@pytest.mark.usefixtures("_runs")
+@pytest.fixture
+def _few_shot(_runs: None) -> None:
+    """The run of few-shot settings that a command reads: on toy images in the place of MVTec-AD's."""
+    grid = {
+        "methods": {"pixel-knn": {"options": {"size": 8}}},
+        "datasets": {"mvtec": {"dataset": "toy", "options": {"train": 3, "test_good": 2, "test_bad": 2, "size": 32}}},
+        "settings": ["few-shot"], "shots": [1, 2], "data_seed": 0, "image_size": 32, "device": "cpu",
+    }  # fmt: skip
+    run_grid(parse_grid({"name": "few-shot", **grid}), Path("runs/few-shot"), engine=InProcess(), quiet=True)
+
+
+@pytest.mark.usefixtures("_few_shot")
 def test_the_commands_run(capsys: pytest.CaptureFixture[str]) -> None:
     commands = re.findall(r"^diadbench (.+)$", TEXT, re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         assert main(shlex.split(command, comments=True)) == 0
     assert "UniAD" in capsys.readouterr().out

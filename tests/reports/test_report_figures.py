@@ -109,7 +109,7 @@ def test_another_rule_of_a_protocol_is_said(make_run: Callable[..., Any], tmp_pa
     run = make_run(tmp_path / "run", methods=["A"], datasets={"d": ["a", "b"]}, seeds=(0,), protocol="adeval50")
     figure = curves(Source.load(run.path), "d")
     assert figure is not None
-    assert "PR, pixels: the area is not the table's mAP_P of A" in figure.get_suptitle()
+    assert "PR, pixels: the area is not the table's mAP$_{P}$ of A" in figure.get_suptitle()
     assert "protocol (adeval50)" in figure.get_suptitle()
 
 

@@ -35,7 +35,7 @@ DIAD |= {"backbone_weights": "package", **LITE}
 PATCHCORE: dict[str, Any] = {"weights": "package", "levels": [2, 3], "ratio": 0.05, **LITE}
 #: What is written, by which module, for which method, and what lies on the small disk.
 CACHES: dict[str, tuple[str, str, dict[str, Any], str]] = {
-    "decoded images": ("datasets.decoding.data_module", "mean-image", {}, "cache"),
+    "decoded images": ("datasets.decoding.decoder", "mean-image", {}, "cache"),
     "features": ("methods.features.feature_cache", "uniad", UNIAD, "cache"),
     "patches": ("methods.patchcore.patches", "patchcore", PATCHCORE, "run"),
     "latents": ("methods.diad.latents", "diad", DIAD, "run"),
@@ -70,7 +70,9 @@ def filled_before(build: Callable[..., Any], disk: Path, asked: list[str]) -> Ca
     return full
 
 
-@pytest.mark.parametrize("what", CACHES)
+@pytest.mark.parametrize(
+    "what", [pytest.param(name, marks=[pytest.mark.slow] if name == "latents" else []) for name in CACHES]
+)
 def test_a_full_disk_is_a_line_and_the_same_command_goes_on(
     what: str, tmp_path: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
