@@ -105,8 +105,11 @@ def other_pixels(world: World, draw: Draw) -> None:
     }
     kind = draw(st.sampled_from(sorted(kinds)))
     world.done.append(kind)
-    content, one.pixels, one.tolerance = kinds[kind]()
+    content, pixels, tolerance = kinds[kind]()
     world.write(world.path(one.image), content)
+    for same in world.samples:  # an image of COCO is a sample of several splits
+        if same.image == one.image:
+            same.pixels, same.tolerance = pixels, tolerance
 
 
 def _tiff(values: Array, **options: Any) -> bytes:
