@@ -70,8 +70,8 @@ MASK_CAUSES: dict[str, Cause] = {
 }
 #: Datasets whose masks number the kinds of defects by any value; those of VisA are small.
 _ANY_NUMBERS = ("mvtec_loco",)
-#: Datasets in which objects may fill an image.
-_WIDE = ("coco_ad", "unimedical")
+#: Datasets in which these are no faults: an object, or a lesion, may cover most of an image; an object its border too.
+_NO_FAULT = {"wide": ("coco_ad", "unimedical"), "inverted": ("coco_ad",), "trimap": _ANY_NUMBERS}
 _CUTS: dict[str, Cause] = {
     "jpeg": Cause(
         "masks are JPEG files, whose compression blurs values: thresholded at half",
@@ -106,9 +106,7 @@ def check_signs(dataset: Dataset, table: pd.DataFrame, report: CheckReport, mask
     shown = {path: facts for path in dict.fromkeys(table["mask"]) if (facts := masks.get(path)) is not None}
     for path, facts in shown.items():
         cause = facts.signs.cause
-        if not cause or (cause in ("wide", "inverted") and dataset.info.name in _WIDE):
-            continue
-        if cause == "trimap" and dataset.info.name in _ANY_NUMBERS:
+        if not cause or dataset.info.name in _NO_FAULT.get(cause, ()):
             continue
         found = MASK_CAUSES[cause]
         report.add("warning", "odd-mask", found.what, dataset.mask_root / path, found.advice, note=found.note)

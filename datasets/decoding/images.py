@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,6 +33,7 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
 }
+_PNG = b"\x89PNG\r\n\x1a\n"
 #: Marks a union of several files in a mask's path: it is followed by ``<folder>/`` and then by each file's name.
 SEVERAL = "\x1f"
 
@@ -142,6 +144,7 @@ def open_image(content: bytes, path: Path | str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content))
         image.load()
+        _check_png(content)
         strange = unread_pixels(image)
         if not strange:
             image.info.update(format=image.format, signed=signed_pixels(image))
@@ -157,6 +160,25 @@ def open_image(content: bytes, path: Path | str) -> Image.Image:
     except Exception as error:  # Pillow's decoders raise many kinds of exceptions on a broken file.
         raise UserError(f"{path}: damaged image ({error}); get it again") from error
     raise UserError(f"{path}: {strange}")
+
+
+def _check_png(content: bytes) -> None:
+    """Compare the checksums of a PNG's pixels; Pillow decodes damaged ones to other pixels without a word.
+
+    Raises:
+        ValueError: A checksum is wrong. Other formats, and files that end early, are left to Pillow.
+    """
+    if not content.startswith(_PNG):
+        return
+    view, at = memoryview(content), len(_PNG)
+    while at + 12 <= len(content):
+        end = at + 8 + int.from_bytes(view[at : at + 4], "big")
+        if (
+            view[at + 4 : at + 8] == b"IDAT"
+            and zlib.crc32(view[at + 4 : end]).to_bytes(4, "big") != view[end : end + 4]
+        ):
+            raise ValueError("the checksum of its pixels is wrong")
+        at = end + 4
 
 
 @lru_cache(maxsize=4096)

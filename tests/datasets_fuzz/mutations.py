@@ -100,7 +100,7 @@ def other_pixels(world: World, draw: Draw) -> None:
         "four channels": lambda: (_tiff(np.dstack([rgb, grey]), photometric="rgb"), rgb, 0),
         "five channels": lambda: (_channels(grey, 5), np.dstack([grey] * 3), 0),
         "animated": lambda: (_animated(rgb), rgb, 0),
-        "gif": lambda: (encoded(Image.fromarray(rgb), ".gif"), rgb, 0),
+        "gif": lambda: (encoded(Image.fromarray(rgb), ".gif"), rgb, 40),  # a palette of 256 colours
         "cmyk": lambda: (encoded(Image.fromarray(rgb).convert("CMYK"), ".jpg", quality=100), rgb, 40),
     }
     kind = draw(st.sampled_from(sorted(kinds)))
@@ -250,7 +250,7 @@ _JUNK = {
     "__MACOSX/._000.png": b"\0\5\x16\7",
     "README.md": b"# data\n",
     "data.zip": b"PK\3\4",
-    "notes.txt": "Prüfung\n".encode("latin-1"),
+    "notes.txt": "Prüfung\n".encode("latin-1", "replace"),
     "config.json": b'{"lr": 0.1}',
     "empty.json": b"",
     "log.csv": b"step,loss\n1,0.5\n",
@@ -362,7 +362,7 @@ def other_text(world: World, draw: Draw) -> None:
     """The same list in another encoding or form."""
     path = _some_list(world, draw)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:  # An earlier mutation wrote it in another encoding.
         reject()
     kind = draw(st.sampled_from(sorted(TEXTS)))
@@ -391,7 +391,7 @@ TEXTS: dict[str, Callable[[str], bytes]] = {
     "cut off": lambda text: text[: len(text) * 2 // 3].encode(),
     "empty": lambda text: b"",
     "null": lambda text: re.sub(r'"(label|anomaly)": 0', r'"\1": null', text).encode(),
-    "latin-1": lambda text: text.replace("good", "gööd").encode("latin-1"),
+    "latin-1": lambda text: text.replace("good", "gööd").encode("latin-1", "replace"),
 }
 
 

@@ -161,6 +161,21 @@ def fuzz(count: int, *, fixed: bool) -> Any:
     )
 
 
+@pytest.mark.parametrize(("name", "layout"), SETS)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_class_without_images_of_a_split(name: str, layout: str, split: str, home: Path) -> None:
+    sample, before = whole(name, layout, home)
+    with tempfile.TemporaryDirectory(dir=home) as place:
+        world = copy_of(sample, Path(place))
+        first = world.samples[0].cls
+        gone = {one.image for one in world.samples if (one.cls, one.split) == (first, split)}
+        for image in gone:
+            world.path(image).unlink()
+        world.samples = [one for one in world.samples if one.image not in gone]
+        world.done.append(f"no {split} images of {first}")
+        holds(world, read(world, home), before)
+
+
 @fuzz(200, fixed=True)
 @given(draw=st.data())
 def test_two_hundred_mutations(draw: st.DataObject, home: Path) -> None:
