@@ -89,7 +89,7 @@ def data_notes(
     digests: Mapping[str, str | None],
     masks: Mapping[str, MaskFacts],
     size: tuple[int, int],
-    bits: int = 0,
+    bits: Mapping[int, int],
 ) -> tuple[str, ...]:
     """Return the notes on a dataset's files for tables: those of the findings of :func:`check`.
 
@@ -98,7 +98,7 @@ def data_notes(
         digests: Digest of each image's file, by its path in the table.
         masks: Facts of each mask, by its path in the table.
         size: Evaluation size ``(H, W)``.
-        bits: The most bits that a value of a 16-bit image needs; 0 where no image has 16 bits.
+        bits: Number of images by the bits that the greatest value of each needs; only images of 16-bit files.
     """
     report = CheckReport(dataset.info.name, dataset.info.title, str(dataset.root))
     check_depth(dataset, report, bits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_a
 from diadbench.datasets.findings import CheckReport
 
 Size = tuple[int, int]
+#: An image is told whose greatest value needs this many bits fewer than the depth: below a quarter of the range.
+_DARKER = 2
 
 
 def check_files(
@@ -76,28 +79,47 @@ def check_files(
     if "mask" in table.columns:
         _check_mask_sizes(dataset, table, report, sizes, mask_sizes)
         check_masks(dataset, table, report, masks, size)
-    check_depth(dataset, report, max(bits.values(), default=0))
+    check_depth(dataset, report, Counter(used for used in bits.values() if used))
     check_duplicates(dataset, table, report, digests)
 
 
-def check_depth(dataset: Dataset, report: CheckReport, bits: int) -> None:
-    """Add a finding if 16-bit images use fewer bits and are scaled accordingly.
+def check_depth(dataset: Dataset, report: CheckReport, bits: Mapping[int, int]) -> None:
+    """Add findings if 16-bit images use fewer bits and are scaled accordingly, and if some use far fewer than others.
 
     Args:
         dataset: The dataset with its option ``bit_depth``.
-        report: Receives the finding.
-        bits: The most bits that a value of a 16-bit image needs; 0 where no image has 16 bits.
+        report: Receives the findings.
+        bits: Number of images by the bits that the greatest value of each needs; only images of 16-bit files.
     """
-    depth = dataset.reading.bit_depth or depth_for(bits)
-    if not bits or depth == 16:
+    if not bits:
         return
-    asked = dataset.reading.bit_depth is not None
+    most, asked = max(bits), dataset.reading.bit_depth is not None
+    depth = dataset.reading.bit_depth or depth_for(most)
+    _check_mixed_depths(report, bits, depth)
+    if depth == 16:
+        return
     report.add(
         "note",
         "bit-depth",
-        f"16-bit images that use {bits} bits: {2**depth - 1:,} becomes 255 ({depth} bits)",
+        f"16-bit images that use {most} bits: {2**depth - 1:,} becomes 255 ({depth} bits)",
         advice="" if asked else "set bit_depth where the camera has another depth",
-        note="" if asked else f"16-bit images use {bits} bits: scaled as {depth} bits",  # The option is a flag.
+        note="" if asked else f"16-bit images use {most} bits: scaled as {depth} bits",  # The option is a flag.
+    )
+
+
+def _check_mixed_depths(report: CheckReport, bits: Mapping[int, int], depth: int) -> None:
+    """Add a finding if some images lie below a quarter of the range: images of another camera, or dark ones."""
+    darker = {used: count for used, count in bits.items() if used <= depth - _DARKER}
+    if not darker:
+        return
+    some = f"{sum(darker.values()):,} of {counted(sum(bits.values()), '16-bit image')}"
+    found = f"{some}: at most {max(darker)} bits used, by others {max(bits)}"
+    report.add(
+        "warning",
+        "mixed-depths",
+        f"{found}; all are scaled as {depth} bits, and such images become dark",
+        advice="scale the images of another camera to the others' range",
+        note=f"{found}: scaled as {depth} bits",
     )
 
 

@@ -129,7 +129,7 @@ class DataModule:
             UserError: As :attr:`fingerprint`.
         """
         bits = self._contents(Problems()).bits
-        return (self.dataset.reading.bit_depth or depth_for(bits)) if bits else 16
+        return (self.dataset.reading.bit_depth or depth_for(max(bits))) if bits else 16
 
     @property
     def n_train(self) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -54,11 +55,11 @@ class Contents(NamedTuple):
 
     Attributes:
         digests: For each column of paths, the digests of its files, row by row; ``None`` for an unreadable file.
-        bits: The most bits that a value of an image file of 16 bits needs; 0 where no image has 16 bits.
+        bits: Number of images by the bits that the greatest value of each needs; only images of 16-bit files.
     """
 
     digests: dict[str, list[str | None]]
-    bits: int
+    bits: Mapping[int, int]
 
 
 def digest_of(content: bytes) -> str:
@@ -194,14 +195,14 @@ def table_digest(
     return digest_parts([*columns, *([name, list(found)] for name, found in sorted(digests.items())), *reading])
 
 
-def decided_reading(dataset: Dataset, bits: int) -> list[object]:
+def decided_reading(dataset: Dataset, bits: Mapping[int, int]) -> list[object]:
     """Return the settings that decide how a dataset's files are read; empty for 8-bit images and PNG masks.
 
     Args:
         dataset: The dataset, with its options.
         bits: See :class:`Contents`.
     """
-    depth = dataset.reading.bit_depth or depth_for(bits)
+    depth = dataset.reading.bit_depth or depth_for(max(bits, default=0))
     decided: list[object] = [["bit_depth", depth]] if depth < 16 and bits else []
     decided += [dataset.reading.mask_key] if dataset.reading.mask_key else []
     lossy = any(str(path).lower().endswith(_JPEG) for path in dataset.samples["mask"])
@@ -231,7 +232,7 @@ def read_contents(
         digests = iter(reader.of([path for path in paths if path], problems, progress))
         found[name] = [next(digests) if path else "" for path in paths]
         bits = reader.bits if name == "image" else bits
-    return Contents(found, max(bits.values(), default=0))
+    return Contents(found, Counter(used for used in bits.values() if used))
 
 
 def fingerprint(dataset: Dataset, channels: Sequence[str] = ("rgb",), progress: Progress | None = None) -> str:

@@ -76,6 +76,20 @@ def test_the_depth_is_found_over_the_set_and_said(kind: str, bits: int, tmp_path
     assert note in check("folder", root, size=24, masks=False).notes()
 
 
+def test_images_of_another_camera_in_one_set_are_told(tmp_path: Path) -> None:
+    root = write_set(tmp_path / "data", [png(deep(16)), png(deep(12)), png(deep(10)), png(deep(16))])
+    _, data = batch(root)
+    found = check("folder", root, size=24, masks=False)
+    assert "2 of 4 16-bit images: at most 12 bits used, by others 16: scaled as 16 bits" in data.notes
+    assert [one.kind for one in found.findings if one.kind == "mixed-depths"] == ["mixed-depths"]
+    assert set(found.notes()) == set(data.notes)
+
+
+def test_one_camera_is_not_told_as_several(tmp_path: Path) -> None:
+    root = write_set(tmp_path / "data", [png(deep(12)), png(deep(12, 0.3)), png(deep(12)), png(deep(12))])
+    assert not any("by others" in note for note in batch(root)[1].notes)
+
+
 def test_sixteen_bits_stay_as_they_were(tmp_path: Path) -> None:
     root = write_set(tmp_path / "data", [png(deep(16))] * 4)
     found, data = batch(root)
