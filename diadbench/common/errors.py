@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from diadbench.common.wording import some
 
 
+def one_line(text: str) -> str:
+    """Return a text as one line: a line break becomes ``\\n``, or a space where the next line is indented."""
+    return re.sub(r"\r?\n\s+", " ", text).replace("\r", "\\r").replace("\n", "\\n")
+
+
 class UserError(Exception):
-    """Wrong input. The message states in one line: file or key, expectation, finding and advice."""
+    """Wrong input. The message states in one line: file or key, expectation, finding and advice.
+
+    Line breaks in it (of a file's name, of another library's message) are shown as by :func:`one_line`.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 class Skip(UserError):
@@ -18,6 +30,18 @@ class Skip(UserError):
 
 class Missing(UserError):
     """Data that aren't on this machine."""
+
+
+class Several(UserError):
+    """Several errors, each a line of the message."""
+
+    def __init__(self, message: str) -> None:
+        Exception.__init__(self, message)
+
+    @classmethod
+    def of(cls, head: str, errors: Iterable[object]) -> Several:
+        """Return the error of a first line and of indented lines."""
+        return cls("\n  ".join([head, *(one_line(str(error)) for error in errors)]))
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "") -> UserError:

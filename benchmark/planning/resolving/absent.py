@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from diadbench.benchmark.planning.grids.grid_shape import DatasetSpec, MethodSpec
 from diadbench.benchmark.planning.resolving.resolve import ResolvedMethod
-from diadbench.common.errors import Missing, Skip, UserError
+from diadbench.common.errors import Missing, Several, Skip, UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.counts import published
 from diadbench.datasets.facts.known_sets import CATALOG as DATASETS
@@ -105,6 +105,6 @@ class Problems:
         if len(found) == 1:
             raise found[0]
         if found:
-            told = "".join(f"\n  ({place}) {error}" for place, error in enumerate(found, 1))
-            rest = "\n  --skip-missing runs what is there" if missing and not self._wrong else ""
-            raise UserError(f"{len(found)} things stand in the way:{told}{rest}")
+            lines = [f"({place}) {error}" for place, error in enumerate(found, 1)]
+            lines += ["--skip-missing runs what is there"] if missing and not self._wrong else []
+            raise Several.of(f"{len(found)} things stand in the way:", lines)
