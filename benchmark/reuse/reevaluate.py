@@ -36,9 +36,12 @@ from diadbench.benchmark.reuse.class_results import ClassResults
 from diadbench.benchmark.reuse.kept_maps import KeptMaps, updates
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
+from diadbench.common.processes.memory import give_back
 from diadbench.datasets.base import Dataset, Part
 from diadbench.datasets.decoding.data_module import DataModule
 
+#: Bytes of maps that the evaluator of a class keeps in memory: a process a core computes one, and the maps lie on disk.
+MEMORY = 32 << 20
 #: Sums over the same scores in another order differ by less than this.
 ROUNDING = 1e-13
 ProgressCall = Callable[[int, int, str], None]
@@ -191,6 +194,7 @@ def compute_class(task: Task, name: str) -> str:
         results.save(name, _result(task, name))
     except UserError as error:
         return str(error)
+    give_back()
     return ""
 
 
@@ -213,7 +217,8 @@ def _evaluator(task: Task, spill: Path) -> Evaluator:
     """Return an evaluator of all classes with the cell's normal images."""
     dataset, _ = _opened(task)
     protocol = get_protocol(task.protocol)
-    evaluator = make_evaluator(dataset, protocol, spill, thresholds=task.source.config.get("thresholds", True))
+    thresholds = task.source.config.get("thresholds", True)
+    evaluator = make_evaluator(dataset, protocol, spill, thresholds=thresholds, memory=MEMORY)
     for place, summary in normal_again(task.source, protocol, len(dataset.classes)).items():
         evaluator.set_normal(place, summary)
     return evaluator

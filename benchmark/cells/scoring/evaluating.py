@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import Batch
 
 
-def make_evaluator(dataset: Dataset, protocol: Protocol, spill: Path, *, thresholds: bool = True) -> Evaluator:
+#: Bytes of maps that an evaluator keeps in memory.
+MEMORY = 256 << 20
+
+
+def make_evaluator(
+    dataset: Dataset, protocol: Protocol, spill: Path, *, thresholds: bool = True, memory: int = MEMORY
+) -> Evaluator:
     """Return the evaluator of a dataset's test images, class after class; large maps are written to ``spill``.
 
-    ``thresholds`` says whether the tables of thresholds and of all classes as one set are made.
+    ``thresholds`` says whether the tables of thresholds and of all classes as one set are made; ``memory`` bounds the
+    bytes of maps in memory, and with them the pixels that are ranked at a time.
     """
     return Evaluator(
         dataset.classes,
@@ -29,6 +36,7 @@ def make_evaluator(dataset: Dataset, protocol: Protocol, spill: Path, *, thresho
         grouped=True,
         spill_dir=spill,
         decisions=thresholds,
+        memory=memory,
     )
 
 

@@ -16,8 +16,10 @@ from diadbench.benchmark.metrics.exact.spill import Budget, DiskArray
 
 #: Number of pixels (of 8 bytes) that are buffered before they are charged to the budget or written to the file.
 PENDING = 1 << 20
-#: Number of pixels ranked at a time; each range is one more pass over the maps. About 60 bytes a pixel: 1 GB.
+#: Most pixels ranked at a time; each range is one more pass over the maps. About 60 bytes a pixel: 1 GB.
 RANGE = 1 << 24
+#: Bytes of the budget for each pixel of a range: the default budget of 256 MB allows the most.
+_BYTES_OF_BUDGET = 16
 #: The edges of ranges are chosen among this many bins of float32, by their upper bits.
 _BIN_BITS = 16
 
@@ -69,8 +71,12 @@ class Bag:
         self._pending = self._charged = 0
 
     def ranges(self, most: int | None = None) -> Iterator[Iterable[Piece]]:
-        """Yield ascending ranges of about ``most`` pixels, each as a list of pieces. The bag keeps its pixels."""
-        most = RANGE if most is None else most
+        """Yield ascending ranges of about ``most`` pixels, each as a list of pieces. The bag keeps its pixels.
+
+        By default a range is as large as the budget allows, between :data:`PENDING` and :data:`RANGE` pixels.
+        """
+        if most is None:
+            most = min(RANGE, max(PENDING, self._budget.limit // _BYTES_OF_BUDGET)) if self._budget else RANGE
         if self._files:
             assert self._budget is not None
             self._write(self._budget)
