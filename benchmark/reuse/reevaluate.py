@@ -36,7 +36,7 @@ from diadbench.benchmark.reuse.class_results import ClassResults
 from diadbench.benchmark.reuse.kept_maps import KeptMaps, updates
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_text
-from diadbench.common.processes.memory import give_back
+from diadbench.common.processes.freed import give_back
 from diadbench.datasets.base import Dataset, Part
 from diadbench.datasets.decoding.data_module import DataModule
 
