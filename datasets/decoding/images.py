@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import zlib
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from diadbench.datasets.decoding.deep_pixels import (
     what_tiff_is,
     wide_values,
 )
-from diadbench.datasets.decoding.lookalikes import differs
+from diadbench.datasets.decoding.lookalikes import differs, other_content
 
 #: Suffixes of the image files that adapters look for, in lower case.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -33,6 +34,13 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
 }
+#: Files and folders that Windows, macOS, Linux and network drives (Synology, QNAP) put beside data, in lower case.
+_OF_SYSTEMS = frozenset(
+    (
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "system volume information", "$recycle.bin"),
+        *("__macosx", "icon\r", "lost+found", "@eadir", "@recycle", "#recycle", "__pycache__"),
+    )
+)
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: Marks a union of several files in a mask's path: it is followed by ``<folder>/`` and then by each file's name.
 SEVERAL = "\x1f"
@@ -60,8 +68,10 @@ def inside(root: Path | str, relative: str) -> Path:
 
 
 def read_bytes(path: Path | str) -> bytes:
-    """Return the content of a file. Raises UserError when it is missing, empty or unreadable."""
+    """Return the content of a file. Raises UserError when it is missing, empty, unreadable, or no regular file."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # Reading a pipe would wait for ever.
+            raise UserError(f"{path}: {_kind(path)}; expected a file: remove it, or name the file that is meant")
         content = Path(path).read_bytes()
     except FileNotFoundError as error:
         like = differs(path)
@@ -71,6 +81,10 @@ def read_bytes(path: Path | str) -> bytes:
     if not content:
         raise UserError(f"{path}: the file is empty (0 bytes); get it again")
     return content
+
+
+def _kind(path: Path | str) -> str:
+    return "a folder" if os.path.isdir(path) else "a pipe, a socket or a device"
 
 
 def read_image(path: Path | str, depth: int = 16) -> npt.NDArray[np.uint8]:
@@ -125,8 +139,8 @@ def has_image_suffix(name: str) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file belongs to the operating system (``.DS_Store``, ``._000.png``, ``Thumbs.db``), not to the data."""
-    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
+    """Whether a file or folder belongs to a system (``.DS_Store``, ``._000.png``, ``Thumbs.db``), not to the data."""
+    return name.startswith(".") or name.lower() in _OF_SYSTEMS
 
 
 def open_image(content: bytes, path: Path | str) -> Image.Image:
@@ -150,7 +164,8 @@ def open_image(content: bytes, path: Path | str) -> Image.Image:
             image.info.update(format=image.format, signed=signed_pixels(image))
             return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: {what_tiff_is(content) or 'not an image of a known format'}") from error
+        known = what_tiff_is(content) or other_content(content)
+        raise UserError(f"{path}: {known or 'not an image of a known format; convert it, or get it again'}") from error
     except Image.DecompressionBombError as error:
         raise UserError(
             f"{path}: too large ({error}); make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS for trusted files"
