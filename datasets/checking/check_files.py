@@ -16,7 +16,7 @@ from diadbench.datasets.checking.mask_findings import MASK_CAUSES, check_signs
 from diadbench.datasets.checking.pixel_findings import check_pixels
 from diadbench.datasets.decoding.deep_pixels import bits_used, traits_of
 from diadbench.datasets.decoding.fingerprint import digest_of
-from diadbench.datasets.decoding.images import decode_image, inside, is_union, read_bytes
+from diadbench.datasets.decoding.images import decode_image, inside, is_union, placed, read_bytes
 from diadbench.datasets.decoding.mask_files import read_mask_file
 from diadbench.datasets.decoding.masks import RULES, MaskFacts, mask_facts, other_size, resize_mask
 from diadbench.datasets.decoding.reading import depth_for
@@ -55,14 +55,16 @@ def check_files(
 
     def image(relative: str) -> None:
         path = inside(dataset.root, relative)
-        content = read_bytes(path)
+        with placed(dataset.place_of, relative):
+            content = read_bytes(path)
         bits[relative], traits[relative] = bits_used(content, path), traits_of(content)
         height, width = decode_image(content, path, dataset.reading.bit_depth or 16).shape[:2]
         sizes[relative], digests[relative] = (height, width), digest_of(content)
 
     def mask(relative: str) -> None:
         path = inside(dataset.mask_root, relative)
-        found = read_mask_file(path, dataset.reading)
+        with placed(dataset.place_of, relative):
+            found = read_mask_file(path, dataset.reading)
         traits[relative] = "" if is_union(path) else traits_of(read_bytes(path))
         mask_sizes[relative] = (found.values.shape[0], found.values.shape[1])
         masks[relative] = mask_facts(found, {rule: resize_mask(found.values, size, rule) for rule in RULES})

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +18,7 @@ from diadbench.common.cache.disk_space import writing
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_with
 from diadbench.datasets.decoding.deep_pixels import bits_used, traits_of
-from diadbench.datasets.decoding.images import SEVERAL, inside, is_union, mask_files, read_bytes
+from diadbench.datasets.decoding.images import SEVERAL, inside, is_union, mask_files, placed, read_bytes
 from diadbench.datasets.decoding.reading import HALF, depth_for
 from diadbench.datasets.decoding.workers import Problems, Progress, cores, partial_progress, run_all
 from diadbench.datasets.table import COLUMNS
@@ -86,9 +86,13 @@ class Digests:
         root: Directory that paths are relative to.
         cache: Cache directory; digests are kept in ``<cache>/digests``.
         workers: Threads that read.
+        place_of: Where a path is listed, for the error of a missing file.
     """
 
-    def __init__(self, root: Path, cache: Path, workers: int = 1) -> None:
+    def __init__(
+        self, root: Path, cache: Path, workers: int = 1, place_of: Callable[[str], str] = lambda path: ""
+    ) -> None:
+        self._place_of = place_of
         self._root = root
         self._cache = cache
         self._workers = workers
@@ -123,7 +127,8 @@ class Digests:
 
         def read(i: int) -> None:
             before = self._stat(todo[i])
-            content = read_bytes(inside(self._root, todo[i]))
+            with placed(self._place_of, todo[i]):
+                content = read_bytes(inside(self._root, todo[i]))
             found[todo[i]] = digest = digest_of(content)
             bits, traits = bits_used(content, todo[i]), traits_of(content)
             self._remember(todo[i], bits, traits)
@@ -245,7 +250,7 @@ def read_contents(
     traits: dict[str, str] = {}
     for name, root in columns.items():
         paths = dataset.samples[name].tolist()
-        reader = Digests(root, cache, workers)
+        reader = Digests(root, cache, workers, dataset.place_of)
         digests = iter(reader.of([path for path in paths if path], problems, progress))
         found[name] = [next(digests) if path else "" for path in paths]
         bits = reader.bits if name == "image" else bits

@@ -6,6 +6,8 @@ import io
 import os
 import stat
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -46,6 +48,10 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 SEVERAL = "\x1f"
 
 
+class NoFile(UserError):
+    """A path leads to no file: nothing is there, or a folder, or a pipe."""
+
+
 def inside(root: Path | str, relative: str) -> Path:
     """Return ``root/relative``, refusing paths that leave the root: absolute paths, ``..``, symlinks that point out.
 
@@ -71,11 +77,12 @@ def read_bytes(path: Path | str) -> bytes:
     """Return the content of a file. Raises UserError when it is missing, empty, unreadable, or no regular file."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # Reading a pipe would wait for ever.
-            raise UserError(f"{path}: {_kind(path)}; expected a file: remove it, or name the file that is meant")
+            kind = "a folder" if os.path.isdir(path) else "a pipe, a socket or a device"
+            raise NoFile(f"{path}: can't be read (it is {kind}); expected a file: remove it, or name the file meant")
         content = Path(path).read_bytes()
     except FileNotFoundError as error:
         like = differs(path)
-        raise UserError(f"{path}: file not found" + (f"; {like}" if like else "")) from error
+        raise NoFile(f"{path}: file not found" + (f"; {like}" if like else "")) from error
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from error
     if not content:
@@ -83,8 +90,14 @@ def read_bytes(path: Path | str) -> bytes:
     return content
 
 
-def _kind(path: Path | str) -> str:
-    return "a folder" if os.path.isdir(path) else "a pipe, a socket or a device"
+@contextmanager
+def placed(place_of: Callable[[str], str], relative: str) -> Iterator[None]:
+    """Add to the error of a missing file where it is listed, by ``place_of`` of its path in the sample table."""
+    try:
+        yield
+    except NoFile as error:
+        place = place_of(relative)
+        raise UserError(f"{error}; listed in {place}" if place else str(error)) from error
 
 
 def read_image(path: Path | str, depth: int = 16) -> npt.NDArray[np.uint8]:

@@ -132,7 +132,7 @@ def _match(root: Path, base: str, layouts: Sequence[Layout], names: Sequence[str
     for layout in layouts:
         if not layout.form and layout.matches(folder):
             return Found(layout, base, None, (*sets, *others))
-        fitting = [one for one in sets if one.form == layout.form]
+        fitting = [one for one in sets if one.form == layout.form and not one.aside]
         if fitting:
             return Found(layout, base, fitting[0], (*(one for one in sets if one is not fitting[0]), *others))
     return None
