@@ -117,6 +117,7 @@ class Folder(LayoutDataset):
             has_masks=has_masks,
             beside=(),
             hint=hint,
+            takes_normal=True,
         )
         values = None if isinstance(masks, bool) else masks
         super().__init__(root, classes=classes, layout=layout, masks=values, bit_depth=bit_depth)
