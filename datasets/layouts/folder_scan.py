@@ -138,17 +138,15 @@ class MaskFinder:
             self._taken[found] = image
         return found
 
-    def check_second(self, images: Sequence[str]) -> None:
-        """Refuse a mask that was not taken and by its name belongs to an image that has one (``000_mask_2.png``).
+    def second(self, images: Sequence[str]) -> list[str]:
+        """Return the masks that were not taken and by their names belong to images that have one (``000_mask_2.png``).
 
         Args:
             images: All images, after :meth:`find` was asked for each of them.
-
-        Raises:
-            UserError: The message names both masks.
         """
+        found = []
         stems = {stem_of(image).rpartition("/")[2] for image in images}
-        masks = {stem_of(image).rpartition("/")[2]: mask for mask, image in self._taken.items()}
+        owners = {stem_of(image).rpartition("/")[2] for image in self._taken.values()}
         for place in list(self._pairs):
             folder = f"{self._folder}/{place}" if place else self._folder
             for entry in entries(inside(self._root, folder)):
@@ -156,11 +154,9 @@ class MaskFinder:
                 if path in self._taken or is_dir(entry) or not has_image_suffix(entry.name):
                     continue
                 owner = max((one for one in stems if _is_of(stem, one)), key=len, default="")
-                if owner in masks:
-                    raise UserError(
-                        f"{Path(self._root, path)}: a second mask of the image {owner}, which has {masks[owner]}; keep "
-                        f"one, or put all masks of the image into a folder {owner}{self._suffixes[0]}"
-                    )
+                if owner in owners:
+                    found.append(path)
+        return found
 
     def _in(self, place: str) -> dict[str, str]:
         if place not in self._pairs:

@@ -191,8 +191,7 @@ def test_rows(root: Path, folder: str, mask_folder: str, name: str, defect: str,
     """Yield the rows of one folder of test images of a class: normal ones, or one kind of defect with its masks.
 
     Raises:
-        UserError: An anomalous image without a mask, or with two, two images that would share one, a file that is no
-            image.
+        UserError: An anomalous image without a mask, two images that would share one, a file that is no image.
     """
     files = image_files(root, folder)
     masks = MaskFinder(root, mask_folder, layout.mask_suffixes)
@@ -211,8 +210,6 @@ def test_rows(root: Path, folder: str, mask_folder: str, name: str, defect: str,
             raise masks.missing(Path(root, folder, file), file, layout.hint)
         seen[stem_of(file)] = file
         yield f"{folder}/{file}", mask, name, "test", 1, defect
-    if layout.has_masks:
-        masks.check_second(files)
 
 
 def unread_folders(folder: Path, *, layout: MvtecLayout, only: Sequence[str] | None = None) -> list[str]:
@@ -222,10 +219,26 @@ def unread_folders(folder: Path, *, layout: MvtecLayout, only: Sequence[str] | N
     for name in subfolders(folder, ""):
         if any((folder / name / split).is_dir() for split in splits):
             inner = [one for one in subfolders(folder, name) if one not in (*splits, layout.masks, *layout.beside)]
-            lines += [_unread(folder, f"{name}/{one}") for one in inner if only is None or name in only]
+            wanted = only is None or name in only
+            lines += [_unread(folder, f"{name}/{one}") for one in inner if wanted]
+            lines += second_masks(folder, name, layout) if wanted else []
         else:
             lines.append(_unread(folder, name) or _empty(folder, name))
     return [line for line in lines if line]
+
+
+def second_masks(root: Path, name: str, layout: MvtecLayout, order: Order = "class") -> list[str]:
+    """Return a line for each mask of a class that isn't read because its image has another one."""
+    if not layout.has_masks:
+        return []
+    lines = []
+    for kind in subfolders(root, _top(layout.test, name, order)):
+        images, masks = (_place(one, kind, name, order) for one in (layout.test, layout.masks))
+        finder = MaskFinder(root, masks, layout.mask_suffixes)
+        files = image_files(root, images) if kind not in layout.normal else []
+        taken = [finder.find(file) for file in files]
+        lines += [f"{shown(path)}, a second mask of an image, was not read" for path in finder.second(files) if taken]
+    return lines
 
 
 def _empty(root: Path, folder: str) -> str:

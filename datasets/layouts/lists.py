@@ -250,6 +250,7 @@ def _pair(group: dict[str, list[ListFile]]) -> ListSet:
         expected = name.replace(there, missing).replace(there.title(), missing.title())
         problem = f"{chosen[0].path}: lists the {there} samples, and no list of {missing} samples lies beside it; "
         problem += f"expected {expected}: add it, or name the layout to read the folders: layout=..."
+        problem = chosen[0].error or problem
     return ListSet(chosen, _form(chosen[0]), problem)
 
 
