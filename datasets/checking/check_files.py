@@ -25,7 +25,7 @@ from diadbench.datasets.findings import CheckReport
 
 Size = tuple[int, int]
 #: An image is told whose greatest value needs this many bits fewer than the depth: below a quarter of the range.
-_DARKER = 2
+FEWER_BITS = 2
 
 
 def check_files(
@@ -116,7 +116,7 @@ def check_depth(dataset: Dataset, report: CheckReport, bits: Mapping[int, int]) 
 
 def _check_mixed_depths(report: CheckReport, bits: Mapping[int, int], depth: int) -> None:
     """Add a finding if some images lie below a quarter of the range: images of another camera, or dark ones."""
-    darker = {used: count for used, count in bits.items() if used <= depth - _DARKER}
+    darker = {used: count for used, count in bits.items() if used <= depth - FEWER_BITS}
     if not darker:
         return
     some = f"{sum(darker.values()):,} of {counted(sum(bits.values()), '16-bit image')}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -10,6 +12,47 @@ from diadbench.common.wording import counted
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.findings import CheckReport
 
+#: Trait of an image outside any dataset whose values use far fewer bits than the images of the model.
+DARK = "dark"
+
+
+class Told(NamedTuple):
+    """What is told of images with a trait: the kind of finding, its texts for one and for more images, and advice."""
+
+    kind: str
+    texts: tuple[str, str]
+    advice: str
+
+
+def _space(name: str) -> Told:
+    text = f"is {name}, converted to RGB without a colour profile"
+    return Told(
+        "colour-space",
+        (f"image {text}", f"images {text.replace('is ', 'are ', 1)}"),
+        "colours may differ from those of the other images; convert all images alike",
+    )
+
+
+_TOLD = {
+    "alpha": Told(
+        "alpha",
+        (
+            "image has transparent pixels: its alpha channel is dropped",
+            "images have transparent pixels: their alpha channels are dropped",
+        ),
+        "what an editor hides is seen by the methods; paste such images onto one background where that isn't meant",
+    ),
+    "cmyk": _space("CMYK"),
+    "lab": _space("Lab"),
+    DARK: Told(
+        "mixed-depths",
+        (
+            "16-bit image lies below a quarter of the range that the model's images use, and is read dark",
+            "16-bit images lie below a quarter of the range that the model's images use, and are read dark",
+        ),
+        "scale them to that range",
+    ),
+}
 #: Datasets of photos from everywhere, of which some are grey as published.
 _PHOTOS = ("coco_ad",)
 
@@ -27,29 +70,20 @@ def check_pixels(dataset: Dataset, table: pd.DataFrame, report: CheckReport, tra
     if not any(traits.values()):
         return
     images = list(dict.fromkeys(table["image"]))
-    _tell(
-        dataset,
-        report,
-        "alpha",
-        _having("alpha", images, traits),
-        (
-            "image has transparent pixels: its alpha channel is dropped",
-            "images have transparent pixels: their alpha channels are dropped",
-        ),
-        "what an editor hides is seen by the methods; paste such images onto one background where that isn't meant",
-    )
-    for trait, space in (("cmyk", "CMYK"), ("lab", "Lab")):
-        texts = f"image is {space}, converted to RGB without a colour profile"
-        _tell(
-            dataset,
-            report,
-            "colour-space",
-            _having(trait, images, traits),
-            (texts, texts.replace("image is", "images are")),
-            "colours may differ from those of the other images; convert all images alike",
-        )
+    for trait, told in _TOLD.items():
+        _tell(dataset, report, told.kind, _having(trait, images, traits), told.texts, told.advice)
     _check_turned(dataset, table, report, traits)
     _check_grey(dataset, table, report, traits)
+
+
+def trait_notes(traits: Iterable[str]) -> list[str]:
+    """Return notes on the traits of images that belong to no dataset: those of :func:`check_pixels` on one image each.
+
+    Args:
+        traits: Traits of each image (:func:`~diadbench.datasets.decoding.deep_pixels.traits_of`).
+    """
+    counts = Counter(trait for one in traits for trait in one.split())
+    return [counted(counts[trait], *told.texts) for trait, told in _TOLD.items() if counts[trait]]
 
 
 def _having(trait: str, paths: Iterable[str], traits: Mapping[str, str]) -> list[str]:

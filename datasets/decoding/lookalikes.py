@@ -95,6 +95,11 @@ def shown(name: Path | str) -> str:
     return text.replace("\n", "\\n").replace("\r", "\\r")
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a file name, as Python reads it from the disk, is UTF-8."""
+    return not any(0xD800 <= ord(letter) <= 0xDFFF for letter in name)
+
+
 def check_encoding(folder: Path | str, name: str) -> None:
     """Refuse a file name that isn't UTF-8, because it can't be written into tables and caches.
 
