@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 
 from diadbench.benchmark.cells.provenance import pick_device
-from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size, evaluation_size
+from diadbench.benchmark.cells.scoring.answering import answered
+from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size
 from diadbench.benchmark.cells.scratch import kept_model
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.cell_code import load_model
@@ -236,10 +237,9 @@ def _predict_batch(
     if whole:
         images = to_tensor(np.stack([read[place] for place in whole]))
         with torch.inference_mode():
-            prediction = method.predict(images.to(pick_device(config["device"])))
-        found = at_evaluation_size(prediction.anomaly_map.float().cpu(), images, evaluation_size(config)).numpy()
+            answer = answered(method, images, pick_device(config["device"]), evaluation_size(config))
         for row, place in enumerate(whole):
-            _note(entries[place], float(prediction.score[row]), found[row], maps)
+            _note(entries[place], float(answer.scores[row]), answer.maps[row].numpy(), maps)
     kept.keep(entries, maps)
 
 

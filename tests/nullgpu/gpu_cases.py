@@ -14,8 +14,10 @@ import torch
 from gpu_recorder import Recorder
 
 from diadbench.benchmark.cells.provenance import seed_everything
-from diadbench.benchmark.cells.scoring.reading_ahead import answered
-from diadbench.methods.base import Method, RunContext
+from diadbench.benchmark.cells.scoring.answering import answered, brought
+from diadbench.benchmark.metrics import get_protocol
+from diadbench.benchmark.metrics.exact.pooling import map_scores
+from diadbench.methods.base import Method, Prediction, RunContext
 from diadbench.methods.registry import get_class
 
 SCRATCH = tempfile.TemporaryDirectory(prefix="diadbench-gpu-case-")
@@ -122,14 +124,47 @@ def trained(
 
 
 def predicted(recorder: Recorder, one: Method, images: torch.Tensor) -> Any:
-    """Predict a batch three times, as a cell does: the copies of the results belong to it."""
+    """Predict a batch three times, as a cell does: resizing, pooling and the copies of the results belong to it."""
     images = images.pin_memory()
+    size, protocol = (images.shape[2] + 16, images.shape[3]), get_protocol("diad")
     with torch.inference_mode():
         for _ in range(3):
             recorder.step("predict")
-            answered(one, images, torch.device("cuda"))
+            found = answered(one, images, torch.device("cuda"), size, protocol)
+            assert found.pooled is not None, "the maps were pooled on the GPU"
         recorder.step("predict again")
     return one.predict(images.to("cuda"))
+
+
+def cell(recorder: Recorder, method: str, options: dict[str, Any], size: int = 64, **grid: Any) -> None:
+    """Run a grid of one cell in this process; report what it says of itself."""
+    from diadbench.benchmark.planning.grid import parse_grid
+    from diadbench.benchmark.records.store import RunDirectory
+    from diadbench.benchmark.runs.runner import run_grid
+    from tests.helpers.real_run import InProcess
+
+    toy = {"options": {"size": size, "train": 4, "test_good": 20, "test_bad": 20}}
+    values = {"methods": {"one": {"method": method, "options": options}}, "datasets": {"toy": toy}}
+    path = Path(SCRATCH.name) / "run"
+    run_grid(
+        parse_grid({"name": "run", "image_size": size, "device": "cuda", **values, **grid}),
+        path,
+        engine=InProcess(),
+        quiet=True,
+    )
+    ended = next(iter(RunDirectory(path).cells()))
+    recorder.facts |= {key: ended.status.get(key) for key in ("state", "reason", "extras", "notes", "peak_memory")}
+
+
+def pooling(recorder: Recorder) -> None:
+    """Report how far the image scores of maps that are pooled on the GPU lie from those of a CPU."""
+    maps = torch.rand(4, 256, 256, generator=torch.Generator().manual_seed(0))
+    for name in ("diad", "uniad", "ader+pooled21"):
+        protocol = get_protocol(name)
+        found = brought(Prediction(maps.cuda(), maps.amax((1, 2)).cuda()), maps[:, None], None, protocol)
+        assert found.pooled is not None
+        expected = torch.from_numpy(map_scores(maps.numpy(), protocol))
+        recorder.facts[name] = float((found.pooled - expected).abs().max())
 
 
 def precision(recorder: Recorder) -> None:
