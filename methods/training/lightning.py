@@ -81,7 +81,7 @@ def train_module(
     module.strict_loading = keep_frozen
     shares = Shares(max(run.devices, 1), run.split)
     shares.check(budget.batch_size)
-    add_notes(run, shares)
+    add_notes(run, shares, module)
     parts = budget.accumulate * shares.split
     order = BatchOrder(len(train), budget.batch_size, run.seed, whole_epochs=budget.whole_epochs)
     on_gpu = run.device.type == "cuda"

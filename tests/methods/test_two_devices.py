@@ -13,6 +13,7 @@ from diadbench.methods.authoring.small_data import small_train
 from diadbench.methods.base import RunContext
 from diadbench.methods.registry import get_class
 from diadbench.methods.training import draws
+from tests.helpers.shared_draem import SharedDraem
 
 UNIAD: dict[str, Any] = {
     "backbone": "tf_efficientnet_lite0",
@@ -41,6 +42,7 @@ DIAD: dict[str, Any] = {
     "backbone": "tf_efficientnet_lite0",
     "backbone_weights": "random",
 }
+DRAEM: dict[str, Any] = {"steps": 3, "width": 4, "segmentation_width": 4, "batch_size": 4, "lr": 1e-3}
 CASES = [
     pytest.param("uniad", UNIAD, {"devices": 2}, marks=pytest.mark.slow),
     pytest.param("diad", DIAD, {"devices": 2}, marks=pytest.mark.slow),
@@ -49,10 +51,12 @@ CASES = [
 ]
 
 
-def fitted(root: Path, name: str, options: dict[str, Any], **more: Any) -> tuple[dict[str, Tensor], RunContext]:
+def fitted(
+    root: Path, name: str | type[Any], options: dict[str, Any], **more: Any
+) -> tuple[dict[str, Tensor], RunContext]:
     (root / "run").mkdir(parents=True)
     run = RunContext(0, torch.device("cpu"), (64, 64), ("a", "b"), root / "run", root.parent / "cache", **more)
-    method = get_class(name)(**options)
+    method = (get_class(name) if isinstance(name, str) else name)(**options)
     method.fit(small_train(2, images=5), run)
     return {key: value.detach().clone() for key, value in method.fitted().state_dict().items()}, run  # type: ignore[attr-defined]
 
@@ -77,6 +81,27 @@ def test_a_divided_batch_trains_as_the_whole(
     other, run = fitted(tmp_path / "other", name, options, **divided)
     assert any("same images" in note and "noise" in note for note in run.notes)
     assert far_apart(one, other) < 0.01
+
+
+@pytest.mark.parametrize(
+    "divided",
+    [pytest.param({"devices": 2}, marks=pytest.mark.slow), pytest.param({"split": 2}, marks=pytest.mark.slow)],
+)
+def test_draem_paints_the_same_anomalies_into_the_same_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divided: dict[str, int]
+) -> None:
+    found, weights = [], []
+    for name, more in (("one", {}), ("other", divided)):
+        monkeypatch.setenv("DIADBENCH_TEST_LOG", str(tmp_path / f"{name}.log"))
+        trained, _ = fitted(tmp_path / name, SharedDraem, DRAEM, **more)
+        weights.append(trained)
+        lines = [line.split() for line in (tmp_path / f"{name}.log").read_text().splitlines()]
+        found.append([(int(step), int(rank), digests) for step, rank, *digests in lines])
+    assert len(found[0]) == len(found[1]) == 3 * 4, "the configuration's images a step, not twice as many"
+    assert sorted((step, digests) for step, _, digests in found[0]) == sorted((s, d) for s, _, d in found[1])
+    assert {rank for _, rank, _ in found[1]} == set(range(divided.get("devices", 1)))
+    assert any(digests[0] != digests[1] for _, _, digests in found[0]), "something was painted"
+    assert far_apart(*weights) < 0.01
 
 
 def test_other_noise_would_be_seen(tmp_path: Path) -> None:
