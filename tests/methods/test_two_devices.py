@@ -83,10 +83,8 @@ def test_a_divided_batch_trains_as_the_whole(
     assert far_apart(one, other) < 0.01
 
 
-@pytest.mark.parametrize(
-    "divided",
-    [pytest.param({"devices": 2}, marks=pytest.mark.slow), pytest.param({"split": 2}, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("divided", [{"devices": 2}, {"split": 2}])
 def test_draem_paints_the_same_anomalies_into_the_same_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divided: dict[str, int]
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_options import PADIM
 from gpu_recorder import Recorder
 
 from diadbench.benchmark.cells.provenance import seed_everything
@@ -165,6 +166,29 @@ def pooling(recorder: Recorder) -> None:
         assert found.pooled is not None
         expected = torch.from_numpy(map_scores(maps.numpy(), protocol))
         recorder.facts[name] = float((found.pooled - expected).abs().max())
+
+
+def padim(recorder: Recorder) -> None:
+    """Report how many images PaDiM got at a time, and whether it ever held the embeddings of all."""
+    from anomalib.models.image.padim.torch_model import PadimModel
+
+    from diadbench.methods.anomalib_models.running_gaussian import RunningGaussian
+    from diadbench.methods.authoring.small_data import small_train
+
+    added: list[int] = []
+    append = RunningGaussian.append
+
+    def counted(self: RunningGaussian, embeddings: torch.Tensor) -> None:
+        append(self, embeddings)
+        added.append(len(embeddings))
+
+    def at_once(self: Any) -> None:  # called again on the null GPU, where a model's mark that it is fitted reads 0
+        if self.memory_bank:
+            raise RuntimeError(f"embeddings of {len(self.memory_bank)} batches were kept")
+
+    RunningGaussian.append, PadimModel.fit = counted, at_once  # type: ignore[method-assign]
+    get_class("padim")(**PADIM).fit(small_train(2, images=8), context(64))
+    recorder.facts["added"] = added
 
 
 def precision(recorder: Recorder) -> None:
