@@ -180,7 +180,7 @@ def settings_for(
     part: Part, train: TrainData, cell: dict[str, Any], device: torch.device, scratch: Scratch, progress: Any
 ) -> RunContext:
     """Seed everything and return the run's settings as the method sees them. Each part starts from the same seed."""
-    seed_everything(cell["seed"], cell["method"])
+    seed_everything(cell["seed"], cell["method"], tf32=cell.get("tf32", True))
     directory = scratch.directory(part.name)
     return RunContext(
         seed=cell["seed"],

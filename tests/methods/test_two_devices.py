@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from diadbench.benchmark.cells.provenance import seed_everything
 from diadbench.methods.authoring.small_data import small_train
 from diadbench.methods.base import RunContext
 from diadbench.methods.registry import get_class
 from diadbench.methods.training import draws
+from diadbench.methods.training.lightning import Budget, train_module
 from tests.helpers.shared_draem import SharedDraem
 
 UNIAD: dict[str, Any] = {
@@ -131,3 +136,48 @@ def test_a_share_takes_its_rows_of_the_whole_batchs_numbers() -> None:
     finally:
         draws.end_training()
     assert draws.rows(3) == (0, 1, 2)
+
+
+class ToldSettings(pl.LightningModule):
+    """Writes down how its process computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(3, 1)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        with open(os.environ["DIADBENCH_TEST_LOG"], "a", encoding="utf-8") as file:
+            file.write(json.dumps([self.global_rank, *settings()]) + "\n")
+        loss: Tensor = self.net(batch["image"].mean((2, 3))).square().mean()
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.5)
+
+
+def settings() -> list[Any]:
+    backends = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    return [*backends, *strict, fills, torch.get_num_threads()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tf32", [True, False])
+def test_both_processes_compute_as_the_cell_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tf32: bool) -> None:
+    monkeypatch.setenv("DIADBENCH_TEST_LOG", str(tmp_path / "log"))
+    strict, before = settings()[2:4], settings()
+    try:
+        seed_everything(0, "draem", tf32=tf32)
+        torch.set_num_threads(before[-1] + 1)
+        own = settings()
+        (tmp_path / "run").mkdir()
+        run = RunContext(0, torch.device("cpu"), (64, 64), ("a", "b"), tmp_path / "run", tmp_path / "cache", devices=2)
+        train_module(ToldSettings(), small_train(2, images=2), run, Budget(2, 2))
+    finally:
+        torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[:2]
+        torch.utils.deterministic.fill_uninitialized_memory = before[4]  # type: ignore[attr-defined]
+        torch.set_num_threads(before[-1])
+    found = [json.loads(line) for line in (tmp_path / "log").read_text(encoding="utf-8").splitlines()]
+    assert sorted(found) == sorted([rank, *own] for rank in (0, 0, 1, 1))

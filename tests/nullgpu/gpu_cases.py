@@ -214,7 +214,7 @@ def main() -> None:
     """Run one case and print what it reports; an error is a report too."""
     case, options = sys.argv[1], json.loads(sys.argv[2])
     torch.backends.cuda.enable_cudnn_sdp(False)  # its graphs can't be answered; flash and efficient attention can
-    seed_everything(0)
+    seed_everything(0, "")
     recorder = Recorder()
     try:
         globals()[case](recorder, **options)
