@@ -18,12 +18,10 @@ from diadbench.benchmark.cells.scoring.reading_ahead import answered
 from diadbench.methods.base import Method, RunContext
 from diadbench.methods.registry import get_class
 
-SCRATCH = tempfile.TemporaryDirectory(prefix="diadbench-gpu-case-")
-
 
 def context(size: int, device: str = "cuda", **more: Any) -> RunContext:
     """Return a run's settings with directories of its own."""
-    root = Path(tempfile.mkdtemp(dir=SCRATCH.name))
+    root = Path(tempfile.mkdtemp())  # in the directory that `run_case` removes
     (root / "run").mkdir()
     names = ("stripes0", "stripes1")
     return RunContext(0, torch.device(device), (size, size), names, root / "run", root / "cache", **more)
@@ -163,7 +161,6 @@ def main() -> None:
         traceback.print_exc()
         recorder.facts["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
     print("RESULT " + json.dumps(recorder.report()), flush=True)
-    SCRATCH.cleanup()
 
 
 if __name__ == "__main__":
