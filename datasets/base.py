@@ -155,6 +155,10 @@ class Dataset(ABC):
         """Return files of the dataset that by design belong to no sample. Known after :meth:`index` has run."""
         return frozenset()
 
+    def place_of(self, path: str) -> str:
+        """Return the list and the line that name a path of the sample table; ``""`` where no list does."""
+        return ""
+
     def own_checks(self, report: CheckReport) -> None:
         """Add findings that only this dataset's adapter can make to a report; called after the table is made."""
         return

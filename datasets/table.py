@@ -20,7 +20,7 @@ A dataset may add its own columns (``xyz`` in MVTec-3D), which only code for tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -167,12 +167,20 @@ def _check_duplicates(table: pd.DataFrame, place: str) -> None:
         raise UserError(f"{place}: {row['image']} is listed twice in class {row['class']!r}; remove one entry")
 
 
-def _check_splits(table: pd.DataFrame, order: Iterable[str], place: str) -> None:
+def _check_splits(table: pd.DataFrame, order: Sequence[str], place: str) -> None:
     there = set(zip(table["class"], table["split"]))
     for name in order:
         for split, what in (("train", "training"), ("test", "test")):
             if (name, split) not in there:
-                raise UserError(f"{place}: class {name!r} has no {what} images; add them or leave it out of classes")
+                like = [
+                    one
+                    for one in order
+                    if one != name and "".join(one.lower().split()) == "".join(name.lower().split())
+                ]
+                hint = f"; there is {like[0]!r} too: two spellings of one class?" if like else ""
+                raise UserError(
+                    f"{place}: class {name!r} has no {what} images{hint}; add them or leave it out of classes"
+                )
 
 
 def _check_samples(table: pd.DataFrame, place: str) -> None:

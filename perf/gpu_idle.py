@@ -222,7 +222,7 @@ def predicted(method: Any, images: Any, chosen: argparse.Namespace) -> dict[str,
     """Predict batches as a cell does."""
     import torch
 
-    from diadbench.benchmark.cells.scoring.reading_ahead import answered
+    from diadbench.benchmark.cells.scoring.answering import answered
 
     steps, roof = Steps(), Roofline()
     torch.cuda.reset_peak_memory_stats()

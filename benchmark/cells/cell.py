@@ -20,6 +20,7 @@ from diadbench.benchmark.cells.keep import Keeper
 from diadbench.benchmark.cells.loggers import make_loggers
 from diadbench.benchmark.cells.predicting import PartScorer
 from diadbench.benchmark.cells.provenance import environment, pick_device, seed_everything
+from diadbench.benchmark.cells.scoring.batch_by_memory import batch_for
 from diadbench.benchmark.cells.scoring.calibrating import Calibration, calibrated_on, save_normal
 from diadbench.benchmark.cells.scoring.evaluating import make_evaluator
 from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size, size_notes
@@ -97,7 +98,9 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
             method = None if whole else fit_or_load(partial(make, cell), train, run, checkpoint, scratch, scored)
         scorer.announce(method)
         with phases("calibrate"):
-            Calibration(cell, dataset, train, run, evaluator).calibrate(method, again=again)
+            scorer.batch_size = batch_for(method, cell, test, run)
+            normal = Calibration(cell, dataset, train, run, evaluator, scorer.batch_size)
+            normal.calibrate(method, again=again)
         phases.keep()
         with phases("predict"):
             scorer.restore()
@@ -177,7 +180,7 @@ def settings_for(
     part: Part, train: TrainData, cell: dict[str, Any], device: torch.device, scratch: Scratch, progress: Any
 ) -> RunContext:
     """Seed everything and return the run's settings as the method sees them. Each part starts from the same seed."""
-    seed_everything(cell["seed"], cell["method"])
+    seed_everything(cell["seed"], cell["method"], tf32=cell.get("tf32", True))
     directory = scratch.directory(part.name)
     return RunContext(
         seed=cell["seed"],

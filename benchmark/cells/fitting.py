@@ -74,7 +74,7 @@ def _loaded(
         shutil.rmtree(checkpoint)
         run.notes.clear()
         run.extras.clear()
-        seed_everything(run.seed)
+        seed_everything(run.seed, scratch.config.get("method", ""), tf32=scratch.config.get("tf32", True))
         return None
     scratch.recall(checkpoint, run)
     tell(scored, run)

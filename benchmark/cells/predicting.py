@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from diadbench.benchmark.cells.provenance import random_state, set_random_state
+from diadbench.benchmark.cells.scoring.answering import Answer, answered
+from diadbench.benchmark.cells.scoring.batch_by_memory import answered_in_parts
 from diadbench.benchmark.cells.scoring.calibrating import normal_rows
 from diadbench.benchmark.cells.scoring.evaluating import evaluate_batch
-from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size, evaluation_size
-from diadbench.benchmark.cells.scoring.reading_ahead import Beside, answered, pinned, read_ahead
-from diadbench.benchmark.cells.scoring.scored_batches import Arrays, Predictions, tensors
+from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size
+from diadbench.benchmark.cells.scoring.reading_ahead import Beside, pinned, read_ahead
+from diadbench.benchmark.cells.scoring.scored_batches import POOLED, Arrays, Predictions, tensors
 from diadbench.benchmark.metrics.class_result import ClassResult
 from diadbench.methods.base import SampleMethod
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from diadbench.benchmark.cells.keep import Keeper
     from diadbench.benchmark.cells.phases import Phases
     from diadbench.benchmark.metrics import Evaluator
@@ -60,6 +63,8 @@ class PartScorer:
         self._said: tuple[list[str], dict[str, Any]] = ([], {})
         self._done = 0
         self._beside = Beside(in_thread=False)
+        #: Images a batch.
+        self.batch_size = int(self.cell["batch_size"])
 
     def is_whole(self) -> bool:
         """Whether all classes have been scored to their end, so that no model is needed."""
@@ -98,7 +103,7 @@ class PartScorer:
 
     def predict(self, method: Method) -> None:
         """Score all remaining images, class after class."""
-        batches = self.test.batches(self.cell["batch_size"], first=self._done)
+        batches = self.test.batches(self.batch_size, first=self._done)
         on_gpu = self.run.device.type == "cuda"  # on a CPU threads would take the method's time
         if on_gpu:
             batches = read_ahead(pinned(batches))
@@ -119,30 +124,39 @@ class PartScorer:
     def _take(self, method: Method, batch: Batch) -> None:
         found = self.scored.recall(batch.index)
         if found is not None:
-            maps, scores = tensors(found)
+            maps, scores, pooled = tensors(found, self.evaluator.protocol.name)
             self._state = _named(found, "random/")
             self.keeper.keep(batch, maps, scores, None, again=True)
         else:
             if self._state:  # the first new batch: its random numbers go on where the killed process was
                 set_random_state(self._state, self.run.device)
                 self._state = {}
-            maps, scores, reconstruction = self._predicted(method, batch)
-            self.keeper.keep(batch, maps, scores, reconstruction)
+            answer = self._predicted(method, batch)
+            maps, scores, pooled = answer.maps, answer.scores, answer.pooled
+            self.keeper.keep(batch, maps, scores, answer.reconstruction)
             self._say(method)
-            state = {f"random/{key}": value for key, value in random_state(self.run.device).items()}
-            self.scored.keep(batch.index, maps, scores, state)
-        self._beside.do(partial(evaluate_batch, self.evaluator, self.dataset, batch, maps, scores))
+            more = {f"random/{key}": value for key, value in random_state(self.run.device).items()}
+            if pooled is not None:
+                more[f"{POOLED}{self.evaluator.protocol.name}"] = pooled.numpy()
+            self.scored.keep(batch.index, maps, scores, more)
+        self._beside.do(partial(evaluate_batch, self.evaluator, self.dataset, batch, maps, scores, pooled))
 
-    def _predicted(self, method: Method, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _predicted(self, method: Method, batch: Batch) -> Answer:
         if isinstance(method, SampleMethod):  # reading files is no speed of a model
             rows = self.dataset.samples.loc[batch.index.tolist()]
             found = method.predict_samples(rows, evaluation_size(self.cell))
-            return found.anomaly_map, found.score, None
+            return Answer(found.anomaly_map, found.score)
         with self.phases("model"), torch.inference_mode():
-            maps, scores, reconstruction = answered(method, batch.image, self.run.device)
-        self.phases.count("model", len(scores))
-        maps = at_evaluation_size(maps, batch.image, evaluation_size(self.cell))
-        return maps.clone(), scores.clone(), reconstruction
+            answer = self._asked(method, batch.image)
+        self.phases.count("model", len(answer.scores))
+        return replace(answer, maps=answer.maps.clone(), scores=answer.scores.clone())  # tensors that may be changed
+
+    def _asked(self, method: Method, images: Tensor) -> Answer:
+        size, protocol = evaluation_size(self.cell), self.evaluator.protocol
+        ask = partial(answered, method, device=self.run.device, size=size, protocol=protocol)
+        if self.cell.get("batch_by_memory", False):
+            return answered_in_parts(ask, images, self.run)
+        return ask(images)
 
     def _finish(self, name: str) -> None:
         """Compute the metrics of a class and keep them in place of its maps."""

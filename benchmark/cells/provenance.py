@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diadbench.benchmark.cells.determinism import be_deterministic
+from diadbench.benchmark.cells.determinism import be_deterministic, set_tf32
 from diadbench.common.errors import Skip
 from diadbench.version import __version__
 
@@ -40,13 +40,14 @@ PACKAGES = (
 )
 
 
-def seed_everything(seed: int, method: str = "") -> None:
-    """Seed Python, numpy and torch, and ask torch for deterministic algorithms.
+def seed_everything(seed: int, method: str, *, tf32: bool = True) -> None:
+    """Seed Python, numpy and torch, and set how torch computes: deterministic algorithms, TF32.
 
     Args:
         seed: From 0 to 2**64 - 1; numpy gets it modulo 2**32.
         method: Name of the method that runs next; see
             :func:`~diadbench.benchmark.cells.determinism.be_deterministic`.
+        tf32: See :func:`~diadbench.benchmark.cells.determinism.set_tf32`.
     """
     import numpy as np
     import torch
@@ -56,6 +57,7 @@ def seed_everything(seed: int, method: str = "") -> None:
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     be_deterministic(method)
+    set_tf32(tf32)
 
 
 def random_state(device: torch.device) -> dict[str, NDArray[Any]]:

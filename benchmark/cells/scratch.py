@@ -38,7 +38,8 @@ class Scratch:
 
     def __init__(self, directory: Path, identity: str, config: dict[str, Any] | None = None) -> None:
         self._cell = directory
-        self._config = config or {}
+        #: The configuration of the cell.
+        self.config = config or {}
         owner = directory / OWNER
         #: Whether an earlier process of the cell has written files here.
         self.resumed = owner.is_file() and owner.read_text(encoding="utf-8") == identity
@@ -62,7 +63,7 @@ class Scratch:
         own = {"classes": run.class_names, "image_size": run.image_size, "notes": run.notes, "extras": run.extras}
         with atomic_directory(checkpoint) as temporary:
             method.save(temporary)
-            keep(temporary, replace(cell_origin(self._config), **_tuples(own)))
+            keep(temporary, replace(cell_origin(self.config), **_tuples(own)))
 
     def recall(self, checkpoint: Path, run: RunContext) -> None:
         """Restore the notes and values that the method gave when it was fitted."""

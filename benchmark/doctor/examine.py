@@ -147,7 +147,16 @@ def _tried(
     """Try the methods, what is cheap first; speeds are kept for ``--dry-run``."""
     threads = _threads(grid, device)
     wanted = [
-        Wanted(label, each.identity, each.options, grid.size_for(grid.methods[label]), grid.batch_size, device, threads)
+        Wanted(
+            label,
+            each.identity,
+            each.options,
+            grid.size_for(grid.methods[label]),
+            grid.test_batch,
+            device,
+            threads,
+            grid.tf32,
+        )
         for label, each in methods.items()
     ]
     ordered = cheap_first(wanted)

@@ -57,11 +57,12 @@ def main(words: list[str] | None = None) -> int:
 def _try(asked: dict[str, Any], out: Path, folder: Path) -> None:
     import torch
 
+    from diadbench.benchmark.cells.provenance import seed_everything
     from diadbench.methods.authoring.small_data import SmallData, normal_images
     from diadbench.methods.base import RunContext
 
     torch.set_num_threads(asked["threads"])
-    torch.manual_seed(0)
+    seed_everything(0, asked["method"], tf32=asked["tf32"])  # as a cell computes
     device, (height, width) = torch.device(asked["device"]), asked["image_size"]
     images = normal_images(asked["images"], 0, size=max(height, width))[:, :, :height, :width].contiguous()
     _keep_no_checkpoint()

@@ -50,6 +50,7 @@ class Wanted:
         batch_size: Test images a batch.
         device: Where it runs.
         threads: CPU threads.
+        tf32: Whether a GPU may use TF32.
     """
 
     label: str
@@ -59,6 +60,7 @@ class Wanted:
     batch_size: int
     device: str
     threads: int
+    tf32: bool = True
 
 
 def can_be_tried(name: str) -> bool:
@@ -97,7 +99,7 @@ def try_method(wanted: Wanted, limit: float) -> tuple[Finding, Speed | None]:
         asked = {
             **{"method": wanted.name, "options": options, "image_size": wanted.image_size, "images": images},
             **{"batch_size": 1 if one else min(wanted.batch_size, images)},
-            **{"device": wanted.device, "threads": wanted.threads},
+            **{"device": wanted.device, "threads": wanted.threads, "tf32": wanted.tf32},
         }
         file.write_text(json.dumps(asked), encoding="utf-8")
         why = _run(file, limit, free)

@@ -87,17 +87,18 @@ class Evaluator:
         """Whether thresholds are set, so that :meth:`calibrate` is needed."""
         return self.decisions or any(named(key).family.normal for key in self.protocol.further)
 
-    def calibrate(self, class_id: Any, anomaly_map: Any, score: Any) -> None:
+    def calibrate(self, class_id: Any, anomaly_map: Any, score: Any, pooled: Any = None) -> None:
         """Add normal training or validation images, from which thresholds are set; before a class's last test image.
 
         Args:
             class_id: ``(B,)`` integers: positions in ``classes``.
             anomaly_map: ``(B,H,W)`` maps of the size that test images have; ``None``: the method gives none.
             score: ``(B,)`` the method's own image scores; ``None``: the maximum of the map.
+            pooled: As for :meth:`update`.
         """
         ids = checked_ids(class_id, len(self.classes))
         maps = None if anomaly_map is None else compared_maps(as_maps(anomaly_map), self.protocol)
-        scores = checked_scores(score, maps, len(ids), self.protocol)
+        scores = checked_scores(score, maps, len(ids), self.protocol, pooled)
         for one in dict.fromkeys(ids.tolist()):
             at = ids == one
             self._decider.add_normal(one, None if maps is None else as_floats(maps[at]), scores[at])
@@ -121,6 +122,7 @@ class Evaluator:
         index: Any = None,
         *,
         borrow: bool = False,
+        pooled: Any = None,
     ) -> None:
         """Add a batch of ``B`` images, given as tensors on any device or as arrays.
 
@@ -134,6 +136,9 @@ class Evaluator:
             index: ``(B,)`` integers: names of the images in the results; ``None`` counts on.
             borrow: The maps don't change until ``compute``, so they are not copied (memory maps opened with
                 mode ``r`` are never copied).
+            pooled: ``(B,)`` image scores of the maps under a protocol whose rule is ``pooled``, where they have been
+                computed on a GPU (:func:`~diadbench.benchmark.metrics.exact.pooling.pooled_scores`); ``None``: they
+                are computed here.
 
         Raises:
             UserError: Shapes that don't fit, masks or labels that are not 0/1, an unknown class id.
@@ -148,7 +153,7 @@ class Evaluator:
             masks = compared_masks(masks, self.protocol)
         if maps is not None and self.protocol.changes_maps:
             maps, borrow = compared_maps(maps, self.protocol), True  # new arrays, which nothing else changes
-        scores = checked_scores(score, maps, len(ids), self.protocol)
+        scores = checked_scores(score, maps, len(ids), self.protocol, pooled)
         labels = checked_labels(label, masks, len(ids), self.protocol)
         names = checked_names(sample_id, len(ids), needed=self.samples)
         if index is None:

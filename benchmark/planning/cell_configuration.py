@@ -57,7 +57,8 @@ def configuration_of(
         "evaluation_size": list(grid.evaluated_at),
         "resize": grid.resize,
         "protocol": grid.protocol,
-        "batch_size": grid.batch_size,
+        "batch_size": grid.test_batch,
+        "batch_by_memory": grid.batch_size is None and bool(method.info.get("batch_invariant")),
         "device": grid.device,
         "devices": grid.devices,
         "tf32": grid.tf32,
@@ -110,7 +111,7 @@ def _decided_by_machine(grid: Grid, method: ResolvedMethod, compute: dict[str, A
     """Return the settings of the machine that affect a cell's results."""
     found: dict[str, Any] = {}
     if not method.info.get("batch_invariant"):
-        found["batch_size"] = grid.batch_size
+        found["batch_size"] = grid.test_batch
     if compute["gpu"]:
         found["tf32"] = grid.tf32
     else:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diadbench import methods
-from diadbench.benchmark.cells.determinism import set_tf32
 from diadbench.benchmark.cells.provenance import pick_device, seed_everything
 from diadbench.benchmark.planning.grids.paths import kept_in
 from diadbench.benchmark.planning.resolving.resolve import code_behind
@@ -38,8 +37,7 @@ def load_model(
         UserError: The code behind the method has changed since the cell was run.
     """
     config = record.config
-    seed_everything(config["seed"], config["method"])
-    set_tf32(config.get("tf32", True))
+    seed_everything(config["seed"], config["method"], tf32=config.get("tf32", True))
     run = RunContext(
         seed=config["seed"],
         device=pick_device(config["device"]),

@@ -13,6 +13,7 @@ from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
 from diadbench.common.wording import some
 from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, is_hidden
+from diadbench.datasets.decoding.lookalikes import is_utf8
 
 #: The file that marks a directory of predictions, and the key that only this file has.
 MARK, MARK_KEY = "predictions.json", "predicted_by"
@@ -35,8 +36,11 @@ class Photo:
     image: str
 
     def state(self) -> list[int]:
-        """Return size and date of the file, which identify the same picture. Raises OSError."""
-        found = self.path.stat()
+        """Return size and date of the file, which identify the same picture; -1 for a file that isn't there."""
+        try:
+            found = self.path.stat()
+        except OSError:  # a link that leads nowhere, or removed meanwhile; reading it gives the reason
+            return [-1, -1]
         return [found.st_size, found.st_mtime_ns]
 
 
@@ -47,7 +51,7 @@ class Photos:
     Attributes:
         photos: The images, in order of their names; each file once.
         passed_over: Number of files left out, by reason: ``hidden``, ``no image``, ``folders of
-            predictions``.
+            predictions``, ``with a name that isn't UTF-8``.
     """
 
     photos: list[Photo] = field(default_factory=list)
@@ -116,6 +120,11 @@ def _below(top: Path, out: Path, passed_over: Counter[str]) -> Iterator[Path]:
             below.clear()
             continue
         visited.add(real)
+        strange = [name for name in (*names, *below) if not is_utf8(name)]
+        names, below[:] = (
+            [name for name in names if name not in strange],
+            [name for name in below if name not in strange],
+        )
         shown = [name for name in names if not is_hidden(name)]
         images = sorted(filter(has_image_suffix, shown))
         written = PICTURES if real == own or holds_predictions(Path(folder)) else ()
@@ -123,6 +132,7 @@ def _below(top: Path, out: Path, passed_over: Counter[str]) -> Iterator[Path]:
             "hidden": sum(map(is_hidden, (*below, *names))),
             "no image": len(shown) - len(images),
             "folders of predictions": sum(name in written for name in below),
+            "with a name that isn't UTF-8": len(strange),
         }
         passed_over.update({reason: count for reason, count in left.items() if count})
         below[:] = sorted(name for name in below if not is_hidden(name) and name not in written)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 
 from diadbench.benchmark.cells.provenance import pick_device
-from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size, evaluation_size
+from diadbench.benchmark.cells.scoring.answering import answered
+from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size
 from diadbench.benchmark.cells.scratch import kept_model
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.cell_code import load_model
@@ -33,7 +34,10 @@ from diadbench.benchmark.reuse.predictions import Entry, Predictions
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_json, write_with
 from diadbench.common.wording import counted, some
-from diadbench.datasets.decoding.images import read_image, resize_image
+from diadbench.datasets.checking.check_files import FEWER_BITS
+from diadbench.datasets.checking.pixel_findings import DARK, trait_notes
+from diadbench.datasets.decoding.deep_pixels import bits_used, traits_of
+from diadbench.datasets.decoding.images import decode_image, read_bytes, resize_image
 from diadbench.methods.base import no_progress
 from diadbench.methods.features.origin import add
 from diadbench.methods.features.origin import kept as origin_beside
@@ -42,8 +46,16 @@ if TYPE_CHECKING:
     from diadbench.methods.base import Method
 
 Pixels = npt.NDArray[np.uint8]
+
 #: Threads that read images ahead of the model.
 READERS = 4
+
+
+class Picture(NamedTuple):
+    """An image at the model's size, ``uint8 (H,W,3)``, and the traits of its file."""
+
+    pixels: Pixels
+    traits: str
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,7 @@ def predict_images(
         if len(broken) == len(found.photos):
             raise UserError(_none_is_readable(broken))
         paint_all(kept, found.photos, progress, config["bit_depth"])
+        notes += trait_notes(str(entry.get("traits", "")) for entry in kept.entries.values())
         made = Predicted(
             out, placed(_table(kept), normal, chosen), chosen, normal, broken, dict(found.passed_over), notes
         )
@@ -207,13 +220,15 @@ def _predict_missing(
 def _read_ahead(batches: list[list[Photo]], config: dict[str, Any]) -> Iterator[tuple[list[Photo], list[Any]]]:
     """Yield each batch with its images at the model's size, or the error of reading one; reads one batch ahead."""
 
-    def read(photo: Photo) -> Pixels | UserError:
+    def read(photo: Photo) -> Picture | UserError:
         try:
-            return resize_image(
-                read_image(photo.path, config["bit_depth"]), tuple(config["image_size"]), config["resize"]
-            )
+            content = read_bytes(photo.path)
+            native = decode_image(content, photo.path, config["bit_depth"])
         except UserError as error:
             return error
+        dark = 0 < bits_used(content, photo.path) <= config["bit_depth"] - FEWER_BITS
+        traits = f"{traits_of(content)} {DARK if dark else ''}".strip()
+        return Picture(resize_image(native, tuple(config["image_size"]), config["resize"]), traits)
 
     with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
         waiting = pool.map(read, batches[0]) if batches else iter(())
@@ -232,14 +247,15 @@ def _predict_batch(
     for entry, pixels in zip(entries, read, strict=True):
         if isinstance(pixels, UserError):
             entry["broken"] = str(pixels)
+        elif pixels.traits:
+            entry["traits"] = pixels.traits
     maps: dict[str, npt.NDArray[np.float32]] = {}
     if whole:
-        images = to_tensor(np.stack([read[place] for place in whole]))
+        images = to_tensor(np.stack([read[place].pixels for place in whole]))
         with torch.inference_mode():
-            prediction = method.predict(images.to(pick_device(config["device"])))
-        found = at_evaluation_size(prediction.anomaly_map.float().cpu(), images, evaluation_size(config)).numpy()
+            answer = answered(method, images, pick_device(config["device"]), evaluation_size(config))
         for row, place in enumerate(whole):
-            _note(entries[place], float(prediction.score[row]), found[row], maps)
+            _note(entries[place], float(answer.scores[row]), answer.maps[row].numpy(), maps)
     kept.keep(entries, maps)
 
 

@@ -18,8 +18,9 @@ from PIL import Image
 
 from diadbench import datasets
 from diadbench.benchmark.cells.provenance import pick_device
+from diadbench.benchmark.cells.scoring.answering import answered
 from diadbench.benchmark.cells.scoring.calibrating import load_normal
-from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size, evaluation_size
+from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size
 from diadbench.benchmark.metrics import get_protocol
 from diadbench.benchmark.metrics.decisions.threshold_rules import ThresholdRule, threshold_rule
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
@@ -187,11 +188,11 @@ class _Object:
         small = resize_image(native, tuple(self.config["image_size"]), self.config["resize"])
         tensor = to_tensor(small[None])
         with torch.inference_mode():
-            prediction = self.model.predict(tensor.to(pick_device(self.config["device"])))
-        maps = at_evaluation_size(prediction.anomaly_map.float().cpu(), tensor, evaluation_size(self.config))
+            device, size = pick_device(self.config["device"]), evaluation_size(self.config)
+            answer = answered(self.model, tensor, device, size)
         protocol = get_protocol(self.config["protocol"])
-        score = float(prediction.score[0]) if protocol.score == "method" else float(maps.max())
-        return maps[0].numpy(), score, (int(native.shape[0]), int(native.shape[1]))
+        score = float(answer.scores[0]) if protocol.score == "method" else float(answer.maps.max())
+        return answer.maps[0].numpy(), score, (int(native.shape[0]), int(native.shape[1]))
 
     def _row(self, split: str, path: str, score: float) -> dict[str, Any]:
         return {

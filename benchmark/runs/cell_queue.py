@@ -141,4 +141,5 @@ def _retry(plan: Plan, planned: PlannedCell) -> bool:
     config["attempt"] = 2
     if info.get("batch_invariant"):
         config["batch_size"] = max(config["batch_size"] // 2, 1)
+        config["batch_by_memory"] = False
     return True

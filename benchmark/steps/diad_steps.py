@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 
 from diadbench import datasets
+from diadbench.benchmark.cells.determinism import gpu_notes
 from diadbench.benchmark.cells.provenance import pick_device, seed_everything
 from diadbench.benchmark.cells.scoring.evaluating import evaluate_batch, make_evaluator
 from diadbench.benchmark.cells.scratch import kept_model
@@ -196,9 +197,11 @@ class Steps:
         directory = self.out / "scratch"
         directory.mkdir(parents=True, exist_ok=True)
         threads = torch.get_num_threads()
-        return RunContext(
+        found = RunContext(
             self.seed, self.device, self.size, class_names, directory, cache_dir(), threads, progress=self._tell
         )
+        found.notes += gpu_notes("diad", self.device, tf32=True)
+        return found
 
     def _keep(self, method: DiAD, run: RunContext, step: str) -> Made:
         method.save(self.out / step)

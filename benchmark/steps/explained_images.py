@@ -36,14 +36,14 @@ def explained(method: DiAD, batch: Batch, raw: Path, device: torch.device) -> li
     if missing:
         levels, reconstruction = method.explain(batch.image[missing].to(device))
         maps = anomaly_map(levels, method.sigma)
-        scores = image_score(maps, method.pool)
+        found = {
+            "map": maps.float().cpu(),
+            "score": image_score(maps, method.pool).cpu(),
+            "levels": levels.float().cpu(),
+            "reconstruction": reconstruction.clamp(0, 1).float().cpu(),
+        }
         for place, i in enumerate(missing):
-            values = {
-                "map": maps[place].float().cpu().numpy(),
-                "score": scores[place].cpu().numpy(),
-                "levels": levels[place].float().cpu().numpy(),
-                "reconstruction": reconstruction[place].clamp(0, 1).float().cpu().numpy(),
-            }
+            values = {name: each[place].numpy() for name, each in found.items()}
             write_with(paths[i], partial(_save_arrays, values))
     return [_load_arrays(path) for path in paths]
 

@@ -13,6 +13,7 @@ from diadbench.common.wording import counted
 from diadbench.datasets.base import SAMPLE_MARKER, Dataset
 from diadbench.datasets.checking.check_extras import check_extras
 from diadbench.datasets.checking.check_files import check_depth, check_duplicates, check_files, check_masks
+from diadbench.datasets.checking.pixel_findings import check_pixels
 from diadbench.datasets.decoding.masks import MaskFacts
 from diadbench.datasets.decoding.workers import Progress
 from diadbench.datasets.facts.counts import Counts, published
@@ -90,6 +91,7 @@ def data_notes(
     masks: Mapping[str, MaskFacts],
     size: tuple[int, int],
     bits: Mapping[int, int],
+    traits: Mapping[str, str],
 ) -> tuple[str, ...]:
     """Return the notes on a dataset's files for tables: those of the findings of :func:`check`.
 
@@ -99,9 +101,11 @@ def data_notes(
         masks: Facts of each mask, by its path in the table.
         size: Evaluation size ``(H, W)``.
         bits: Number of images by the bits that the greatest value of each needs; only images of 16-bit files.
+        traits: Traits of the images and masks that have some, by their paths in the table.
     """
     report = CheckReport(dataset.info.name, dataset.info.title, str(dataset.root))
     check_depth(dataset, report, bits)
+    check_pixels(dataset, dataset.samples, report, traits)
     check_table(dataset, dataset.samples, report)
     check_masks(dataset, dataset.samples, report, masks, size)
     check_duplicates(dataset, dataset.samples, report, digests)

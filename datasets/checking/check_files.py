@@ -13,18 +13,19 @@ from diadbench.common.wording import counted
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.checking.leaks import as_published, leaks
 from diadbench.datasets.checking.mask_findings import MASK_CAUSES, check_signs
-from diadbench.datasets.decoding.deep_pixels import bits_used
+from diadbench.datasets.checking.pixel_findings import check_pixels
+from diadbench.datasets.decoding.deep_pixels import bits_used, traits_of
 from diadbench.datasets.decoding.fingerprint import digest_of
-from diadbench.datasets.decoding.images import decode_image, inside, read_bytes
+from diadbench.datasets.decoding.images import decode_image, inside, is_union, placed, read_bytes
 from diadbench.datasets.decoding.mask_files import read_mask_file
-from diadbench.datasets.decoding.masks import RULES, MaskFacts, mask_facts, resize_mask
+from diadbench.datasets.decoding.masks import RULES, MaskFacts, mask_facts, other_size, resize_mask
 from diadbench.datasets.decoding.reading import depth_for
 from diadbench.datasets.decoding.workers import Problems, Progress, cores, run_all
 from diadbench.datasets.findings import CheckReport
 
 Size = tuple[int, int]
 #: An image is told whose greatest value needs this many bits fewer than the depth: below a quarter of the range.
-_DARKER = 2
+FEWER_BITS = 2
 
 
 def check_files(
@@ -50,16 +51,21 @@ def check_files(
     mask_sizes: dict[str, Size] = {}
     masks: dict[str, MaskFacts] = {}
     bits: dict[str, int] = {}
+    traits: dict[str, str] = {}
 
     def image(relative: str) -> None:
         path = inside(dataset.root, relative)
-        content = read_bytes(path)
-        bits[relative] = bits_used(content, path)
+        with placed(dataset.place_of, relative):
+            content = read_bytes(path)
+        bits[relative], traits[relative] = bits_used(content, path), traits_of(content)
         height, width = decode_image(content, path, dataset.reading.bit_depth or 16).shape[:2]
         sizes[relative], digests[relative] = (height, width), digest_of(content)
 
     def mask(relative: str) -> None:
-        found = read_mask_file(inside(dataset.mask_root, relative), dataset.reading)
+        path = inside(dataset.mask_root, relative)
+        with placed(dataset.place_of, relative):
+            found = read_mask_file(path, dataset.reading)
+        traits[relative] = "" if is_union(path) else traits_of(read_bytes(path))
         mask_sizes[relative] = (found.values.shape[0], found.values.shape[1])
         masks[relative] = mask_facts(found, {rule: resize_mask(found.values, size, rule) for rule in RULES})
 
@@ -80,6 +86,7 @@ def check_files(
         _check_mask_sizes(dataset, table, report, sizes, mask_sizes)
         check_masks(dataset, table, report, masks, size)
     check_depth(dataset, report, Counter(used for used in bits.values() if used))
+    check_pixels(dataset, table, report, traits)
     check_duplicates(dataset, table, report, digests)
 
 
@@ -109,7 +116,7 @@ def check_depth(dataset: Dataset, report: CheckReport, bits: Mapping[int, int]) 
 
 def _check_mixed_depths(report: CheckReport, bits: Mapping[int, int], depth: int) -> None:
     """Add a finding if some images lie below a quarter of the range: images of another camera, or dark ones."""
-    darker = {used: count for used, count in bits.items() if used <= depth - _DARKER}
+    darker = {used: count for used, count in bits.items() if used <= depth - FEWER_BITS}
     if not darker:
         return
     some = f"{sum(darker.values()):,} of {counted(sum(bits.values()), '16-bit image')}"
@@ -143,11 +150,10 @@ def _check_mask_sizes(
 ) -> None:
     for image, mask in table[["image", "mask"]].itertuples(index=False):
         if image in images and mask in masks and images[image] != masks[mask]:
-            found, expected = _wide(masks[mask]), _wide(images[image])
             report.add(
                 "error",
                 "mask-size",
-                f"mask of {found} for an image of {expected}",
+                other_size(masks[mask], images[image]),
                 dataset.mask_root / mask,
                 "get the pair again",
                 note="",  # A run refuses it.

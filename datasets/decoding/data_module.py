@@ -211,7 +211,8 @@ class DataModule:
         paths = self.samples["mask"].to_numpy()
         masks = {str(paths[row]): facts for row, facts in self._mask_facts()}
         digests = dict(zip(self.samples["image"], self._digests(Problems())["image"], strict=True))
-        return data_notes(self.dataset, digests, masks, self.mask_size, self._contents(Problems()).bits)
+        contents = self._contents(Problems())
+        return data_notes(self.dataset, digests, masks, self.mask_size, contents.bits, contents.traits)
 
     # -- plans: the content of each array ---------------------------------------------------------------------
 

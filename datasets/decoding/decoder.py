@@ -21,6 +21,7 @@ from diadbench.datasets.decoding.fingerprint import (
 from diadbench.datasets.decoding.images import (
     decode_image,
     inside,
+    placed,
     read_bytes,
     resize_image,
 )
@@ -91,7 +92,8 @@ class Decoder:
             path = inside(root, paths[i])
             if column == "xyz":
                 return _resized_xyz(path, (height, width))
-            content = read_bytes(path)
+            with placed(self.dataset.place_of, paths[i]):
+                content = read_bytes(path)
             if digests[i] is not None and digest_of(content) != digests[i]:
                 raise UserError(f"{path}: changed while it was read; run again")
             native = decode_image(content, path, bits)
@@ -132,7 +134,8 @@ class Decoder:
 
         def make(i: int) -> tuple[npt.NDArray[Any], list[Any]]:
             path = inside(root, paths[i])
-            mask, facts = read_resized(path, sizes[i], self.mask_size, self.mask_rule, reading)
+            with placed(self.dataset.place_of, paths[i]):
+                mask, facts = read_resized(path, sizes[i], self.mask_size, self.mask_rule, reading)
             if normal[i] and facts.positive:
                 raise UserError(f"{path}: a mask with anomalous pixels for a sample that is labelled normal")
             return packed(mask), [facts.positive, bool(mask.any()), *astuple(facts.signs)]

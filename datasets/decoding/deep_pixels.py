@@ -1,4 +1,4 @@
-"""Read pixels of more than 8 bits, and detect files with unread pixels: several pages, more channels, signed values."""
+"""Read pixels of more than 8 bits, and detect what of a file is not read as it stands: pages, channels, alpha."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from diadbench.common.errors import UserError
 
 #: Pillow's modes of grey images with more than 8 bits.
 WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+#: Pillow's modes with an alpha channel.
+_WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 #: Formats whose further frames are a preview of the first (phones), not data.
 _PREVIEWS = ("MPO",)
@@ -49,6 +51,37 @@ def bits_used(content: bytes, path: Path | str) -> int:
             return max(1, int(wide_values(content, image, path).max()).bit_length())
     except Exception:  # The file is broken in some way, which is reported where it is decoded.
         return 0
+
+
+def traits_of(content: bytes) -> str:
+    """Return how a file's pixels differ from plain RGB, as names separated by spaces; ``""`` for a plain file.
+
+    - ``alpha``: the alpha channel, which is dropped, isn't opaque everywhere.
+    - ``cmyk``, ``lab``: another colour space, which is converted without a colour profile.
+    - ``turned``: the EXIF orientation turns or mirrors the image.
+    - ``grey``: one channel of grey values.
+
+    A file that can't be decoded gives ``""``, because decoding reports the reason.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            mode = image.mode
+            turned = int(image.getexif().get(_ORIENTATION, 1)) != 1
+            alpha = (mode in _WITH_ALPHA or "transparency" in image.info) and not _is_opaque(image)
+    except Exception:  # The file is broken in some way, which is reported where it is decoded.
+        return ""
+    found = {
+        "alpha": alpha,
+        "cmyk": mode == "CMYK",
+        "lab": mode == "LAB",
+        "turned": turned,
+        "grey": mode in ("1", "L", "LA", *WIDE_MODES),
+    }
+    return " ".join(name for name, is_so in found.items() if is_so)
+
+
+def _is_opaque(image: Image.Image) -> bool:
+    return int(np.asarray(image.convert("RGBA"))[..., 3].min(initial=255)) == 255
 
 
 def wide_values(content: bytes, image: Image.Image, path: Path | str) -> Wide:

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +17,8 @@ from filelock import FileLock
 from diadbench.common.cache.disk_space import writing
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_with
-from diadbench.datasets.decoding.deep_pixels import bits_used
-from diadbench.datasets.decoding.images import SEVERAL, inside, is_union, mask_files, read_bytes
+from diadbench.datasets.decoding.deep_pixels import bits_used, traits_of
+from diadbench.datasets.decoding.images import SEVERAL, inside, is_union, mask_files, placed, read_bytes
 from diadbench.datasets.decoding.reading import HALF, depth_for
 from diadbench.datasets.decoding.workers import Problems, Progress, cores, partial_progress, run_all
 from diadbench.datasets.table import COLUMNS
@@ -42,12 +42,17 @@ class Stat(NamedTuple):
     inode: int
 
 
+#: Columns of the file of digests.
+_COLUMNS = ["path", *Stat._fields, "digest", "bits", "traits"]
+
+
 class Known(NamedTuple):
-    """Remembered facts of a file: its state then, the digest of its content, and the bits that its values use."""
+    """Remembered facts of a file: its state then, its content's digest, the bits that its values use, its traits."""
 
     stat: Stat
     digest: str
     bits: int
+    traits: str
 
 
 class Contents(NamedTuple):
@@ -56,10 +61,12 @@ class Contents(NamedTuple):
     Attributes:
         digests: For each column of paths, the digests of its files, row by row; ``None`` for an unreadable file.
         bits: Number of images by the bits that the greatest value of each needs; only images of 16-bit files.
+        traits: Traits (:func:`traits_of`) of the images and masks that have some, by their paths in the table.
     """
 
     digests: dict[str, list[str | None]]
     bits: Mapping[int, int]
+    traits: Mapping[str, str]
 
 
 def digest_of(content: bytes) -> str:
@@ -79,9 +86,13 @@ class Digests:
         root: Directory that paths are relative to.
         cache: Cache directory; digests are kept in ``<cache>/digests``.
         workers: Threads that read.
+        place_of: Where a path is listed, for the error of a missing file.
     """
 
-    def __init__(self, root: Path, cache: Path, workers: int = 1) -> None:
+    def __init__(
+        self, root: Path, cache: Path, workers: int = 1, place_of: Callable[[str], str] = lambda path: ""
+    ) -> None:
+        self._place_of = place_of
         self._root = root
         self._cache = cache
         self._workers = workers
@@ -89,6 +100,8 @@ class Digests:
         self._path = cache / "digests" / f"{name}.parquet"
         #: Bits that each image file of wide values uses, see :func:`bits_used`; filled by :meth:`of`.
         self.bits: dict[str, int] = {}
+        #: Traits of each file that has some, see :func:`traits_of`; filled by :meth:`of`.
+        self.traits: dict[str, str] = {}
 
     def of(self, relatives: Sequence[str], problems: Problems, progress: Progress | None = None) -> list[str | None]:
         """Return the digest of each file; ``None`` for a file that can't be read, which is added to ``problems``.
@@ -107,22 +120,30 @@ class Digests:
         for file in files:
             stat = self._stat(file)
             if stat is not None and file in known and known[file].stat == stat:
-                found[file], self.bits[file] = known[file].digest, known[file].bits
+                found[file] = known[file].digest
+                self._remember(file, known[file].bits, known[file].traits)
             else:
                 todo.append(file)
 
         def read(i: int) -> None:
             before = self._stat(todo[i])
-            content = read_bytes(inside(self._root, todo[i]))
+            with placed(self._place_of, todo[i]):
+                content = read_bytes(inside(self._root, todo[i]))
             found[todo[i]] = digest = digest_of(content)
-            self.bits[todo[i]] = bits = bits_used(content, todo[i])
+            bits, traits = bits_used(content, todo[i]), traits_of(content)
+            self._remember(todo[i], bits, traits)
             if before is not None and before == self._stat(todo[i]) and is_settled(before):
-                fresh[todo[i]] = Known(before, digest, bits)
+                fresh[todo[i]] = Known(before, digest, bits, traits)
 
         run_all(read, len(todo), self._workers, problems, progress)
         if fresh:
             self._save(fresh)
         return [_joined(name, parts, found) for name, parts in ((name, expanded[name]) for name in relatives)]
+
+    def _remember(self, file: str, bits: int, traits: str) -> None:
+        self.bits[file] = bits
+        if traits:
+            self.traits[file] = traits
 
     def _files(self, relative: str, problems: Problems) -> list[str] | None:
         try:
@@ -141,16 +162,16 @@ class Digests:
     def _load(self) -> dict[str, Known]:
         try:
             table = pd.read_parquet(self._path)
-            columns = [table[name].tolist() for name in ("path", *Stat._fields, "digest", "bits")]
+            columns = [table[name].tolist() for name in _COLUMNS]
         except (OSError, ValueError, KeyError):  # missing, of an earlier version, or written by another user
             return {}
-        return {path: Known(Stat(*stat), digest, bits) for path, *stat, digest, bits in zip(*columns)}
+        return {path: Known(Stat(*stat), digest, bits, traits) for path, *stat, digest, bits, traits in zip(*columns)}
 
     def _save(self, fresh: dict[str, Known]) -> None:
         with writing(self._cache), _locked(self._path):
             merged = {**self._load(), **fresh}  # Another process may have written since.
-            rows = [(path, *one.stat, one.digest, one.bits) for path, one in merged.items()]
-            table = pd.DataFrame(rows, columns=["path", *Stat._fields, "digest", "bits"])
+            rows = [(path, *one.stat, one.digest, one.bits, one.traits) for path, one in merged.items()]
+            table = pd.DataFrame(rows, columns=_COLUMNS)
             write_with(self._path, lambda name: table.to_parquet(name, index=False))
 
 
@@ -226,13 +247,15 @@ def read_contents(
         columns["xyz"] = dataset.root
     found: dict[str, list[str | None]] = {}
     bits: dict[str, int] = {}
+    traits: dict[str, str] = {}
     for name, root in columns.items():
         paths = dataset.samples[name].tolist()
-        reader = Digests(root, cache, workers)
+        reader = Digests(root, cache, workers, dataset.place_of)
         digests = iter(reader.of([path for path in paths if path], problems, progress))
         found[name] = [next(digests) if path else "" for path in paths]
         bits = reader.bits if name == "image" else bits
-    return Contents(found, Counter(used for used in bits.values() if used))
+        traits |= reader.traits if name != "xyz" else {}
+    return Contents(found, Counter(used for used in bits.values() if used), traits)
 
 
 def fingerprint(dataset: Dataset, channels: Sequence[str] = ("rgb",), progress: Progress | None = None) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +26,7 @@ from diadbench.datasets.decoding.deep_pixels import (
     what_tiff_is,
     wide_values,
 )
-from diadbench.datasets.decoding.lookalikes import differs
+from diadbench.datasets.decoding.lookalikes import differs, other_content
 
 #: Suffixes of the image files that adapters look for, in lower case.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -33,9 +36,20 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
 }
+#: Files and folders that Windows, macOS, Linux and network drives (Synology, QNAP) put beside data, in lower case.
+_OF_SYSTEMS = frozenset(
+    (
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "system volume information", "$recycle.bin"),
+        *("__macosx", "icon\r", "lost+found", "@eadir", "@recycle", "#recycle", "__pycache__"),
+    )
+)
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: Marks a union of several files in a mask's path: it is followed by ``<folder>/`` and then by each file's name.
 SEVERAL = "\x1f"
+
+
+class NoFile(UserError):
+    """A path leads to no file: nothing is there, or a folder, or a pipe."""
 
 
 def inside(root: Path | str, relative: str) -> Path:
@@ -60,17 +74,30 @@ def inside(root: Path | str, relative: str) -> Path:
 
 
 def read_bytes(path: Path | str) -> bytes:
-    """Return the content of a file. Raises UserError when it is missing, empty or unreadable."""
+    """Return the content of a file. Raises UserError when it is missing, empty, unreadable, or no regular file."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # Reading a pipe would wait for ever.
+            kind = "a folder" if os.path.isdir(path) else "a pipe, a socket or a device"
+            raise NoFile(f"{path}: can't be read (it is {kind}); expected a file: remove it, or name the file meant")
         content = Path(path).read_bytes()
     except FileNotFoundError as error:
         like = differs(path)
-        raise UserError(f"{path}: file not found" + (f"; {like}" if like else "")) from error
+        raise NoFile(f"{path}: file not found" + (f"; {like}" if like else "")) from error
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from error
     if not content:
         raise UserError(f"{path}: the file is empty (0 bytes); get it again")
     return content
+
+
+@contextmanager
+def placed(place_of: Callable[[str], str], relative: str) -> Iterator[None]:
+    """Add to the error of a missing file where it is listed, by ``place_of`` of its path in the sample table."""
+    try:
+        yield
+    except NoFile as error:
+        place = place_of(relative)
+        raise UserError(f"{error}; listed in {place}" if place else str(error)) from error
 
 
 def read_image(path: Path | str, depth: int = 16) -> npt.NDArray[np.uint8]:
@@ -125,8 +152,8 @@ def has_image_suffix(name: str) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file belongs to the operating system (``.DS_Store``, ``._000.png``, ``Thumbs.db``), not to the data."""
-    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
+    """Whether a file or folder belongs to a system (``.DS_Store``, ``._000.png``, ``Thumbs.db``), not to the data."""
+    return name.startswith(".") or name.lower() in _OF_SYSTEMS
 
 
 def open_image(content: bytes, path: Path | str) -> Image.Image:
@@ -150,7 +177,8 @@ def open_image(content: bytes, path: Path | str) -> Image.Image:
             image.info.update(format=image.format, signed=signed_pixels(image))
             return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: {what_tiff_is(content) or 'not an image of a known format'}") from error
+        known = what_tiff_is(content) or other_content(content)
+        raise UserError(f"{path}: {known or 'not an image of a known format; convert it, or get it again'}") from error
     except Image.DecompressionBombError as error:
         raise UserError(
             f"{path}: too large ({error}); make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS for trusted files"

@@ -1,10 +1,11 @@
-"""Explain why a file isn't found although its name seems to exist: the difference is invisible."""
+"""Explain why a file isn't found although its name seems to exist, and what lies under a name that means another."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
 from pathlib import Path
+from urllib.parse import unquote
 
 from diadbench.common.errors import UserError
 
@@ -12,7 +13,8 @@ from diadbench.common.errors import UserError
 def differs(path: Path | str) -> str:
     """Return the difference between a missing path and a name in its folder that looks the same; ``""`` for none.
 
-    Upper and lower case, composed and decomposed letters (NFC, NFD), and leading and trailing spaces are compared.
+    Upper and lower case, composed and decomposed letters (NFC, NFD), leading and trailing spaces, ``%20`` for a space,
+    and the suffix are compared.
     """
     place = Path(path)
     if not place.parent.is_dir():
@@ -24,7 +26,15 @@ def differs(path: Path | str) -> str:
     for name in sorted(names):
         if name != place.name and _plain(name) == _plain(place.name):
             return f"there is {shown(name)!r}, which differs in {_what(place.name, name)}: rename it, or mend the list"
-    return ""
+    other = next((name for name in sorted(names) if _is_other_format(name, place.name)), "")
+    return (
+        f"there is {shown(other)!r}, of another format: mend the list, or get the files that it names" if other else ""
+    )
+
+
+def _is_other_format(name: str, missing: str) -> bool:
+    stem, suffix = os.path.splitext(name)
+    return bool(suffix) and suffix != os.path.splitext(missing)[1] and stem == os.path.splitext(missing)[0]
 
 
 def _folder_differs(place: Path) -> str:
@@ -35,7 +45,7 @@ def _folder_differs(place: Path) -> str:
 
 
 def _plain(name: str) -> str:
-    stem, suffix = os.path.splitext(unicodedata.normalize("NFC", name).casefold().strip())
+    stem, suffix = os.path.splitext(unicodedata.normalize("NFC", unquote(name)).casefold().strip())
     return stem.strip() + suffix
 
 
@@ -45,6 +55,8 @@ def _what(listed: str, found: str) -> str:
         first = unicodedata.is_normalized("NFC", listed)
         listed_as, found_as = forms if first else forms[::-1]
         return f"the form of its letters: {listed_as} where it is listed, {found_as} on the disk"
+    if unquote(listed) == found:
+        return "characters written as in a web address (%20)"
     if listed.casefold() == found.casefold():
         return "upper and lower case"
     if "".join(listed.split()) == "".join(found.split()):
@@ -52,10 +64,40 @@ def _what(listed: str, found: str) -> str:
     return "case, spaces or the form of its letters"
 
 
+#: What a file is by its first bytes, with advice, where it is neither an image nor a list.
+_CONTENTS = (
+    (b"version https://git-lfs", "a git-LFS pointer, not the file itself; fetch it with `git lfs pull`"),
+    (b"<svg", "an SVG drawing; convert it to PNG"),
+    (b"<!doctype", "a web page (HTML), not the file itself; download it again"),
+    (b"<html", "a web page (HTML), not the file itself; download it again"),
+    (b"<?xml", "XML, such as a server's error message; download the file again"),
+    (b"pk\3\4", "a zip archive; unpack it"),
+    (b"\x1f\x8b", "a gzip archive; unpack it"),
+    (b"\xfd7zxz", "an xz archive; unpack it"),
+    (b"%pdf", "a PDF file; export its images"),
+    (b"\x93numpy", "an array of NumPy (.npy); save it as PNG"),
+    (b"\xff\x0a", "a JPEG XL image; convert it to PNG"),
+)
+_HEIF = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+
+
+def other_content(content: bytes) -> str:
+    """Return what a file is that is no image or list, by its first bytes, with advice; ``""`` if that isn't known."""
+    head = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIF:
+        return "a HEIC image, as iPhones write it; convert it to PNG or JPEG"
+    return next((text for start, text in _CONTENTS if head.startswith(start)), "")
+
+
 def shown(name: Path | str) -> str:
     """Return a path as one printable line: bytes that are not UTF-8 become ``\\xd5``."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return text.replace("\n", "\\n").replace("\r", "\\r")
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file name, as Python reads it from the disk, is UTF-8."""
+    return not any(0xD800 <= ord(letter) <= 0xDFFF for letter in name)
 
 
 def check_encoding(folder: Path | str, name: str) -> None:

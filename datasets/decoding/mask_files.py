@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diadbench.common.errors import UserError
-from diadbench.datasets.decoding.images import is_union, mask_files, open_image, read_bytes
+from diadbench.datasets.decoding.images import NoFile, is_union, mask_files, open_image, read_bytes
 from diadbench.datasets.decoding.mask_signs import Signs, is_soft, signs_of
 from diadbench.datasets.decoding.reading import HALF, Reading
 
@@ -56,7 +56,7 @@ def read_mask_file(path: Path | str, reading: Reading | None = None) -> MaskFile
     """
     files = mask_files(path) if is_union(path) else [Path(path)]
     if not files:
-        raise UserError(f"{path}: a mask directory without images")
+        raise NoFile(f"{path}: a mask directory without images")
     reading = reading or Reading()
     parts = [_Part.read(file, reading) for file in files]
     for file, part in zip(files, parts):

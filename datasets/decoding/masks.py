@@ -121,10 +121,17 @@ def read_resized(
     found = read_mask_file(path, reading)
     values = found.values
     if image_size is not None and values.shape != tuple(image_size):
-        there, expected = f"{values.shape[1]}x{values.shape[0]}", f"{image_size[1]}x{image_size[0]}"
-        raise UserError(f"{path}: mask of {there} for an image of {expected}; they must have the same size")
+        about = other_size((values.shape[0], values.shape[1]), image_size)
+        raise UserError(f"{path}: {about}; they must have the same size")
     mask = resize_mask(values, size, rule)
     return mask, mask_facts(found, {rule: mask})
+
+
+def other_size(mask: tuple[int, int], image: tuple[int, int]) -> str:
+    """Describe a mask whose size, ``(H,W)``, is not that of its image."""
+    turned = mask == tuple(image[::-1])
+    hint = " (width and height are exchanged: one of the two is turned, perhaps by its EXIF orientation)"
+    return f"mask of {mask[1]}x{mask[0]} for an image of {image[1]}x{image[0]}{hint if turned else ''}"
 
 
 def mask_facts(found: MaskFile, resized: Mapping[MaskRule, Mask]) -> MaskFacts:

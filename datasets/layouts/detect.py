@@ -34,7 +34,7 @@ from diadbench.datasets.layouts.layout_search import (
 from diadbench.datasets.layouts.layout_search import joined as joined
 from diadbench.datasets.layouts.layout_search import mvtec_like as mvtec_like
 from diadbench.datasets.layouts.layout_search import rebased as rebased
-from diadbench.datasets.layouts.lists import FORMS, ListSet, list_sets
+from diadbench.datasets.layouts.lists import FORMS, ListSet, foreign_lists, list_sets
 
 
 class LayoutDataset(Dataset):
@@ -143,6 +143,15 @@ class LayoutDataset(Dataset):
         where = "" if _is_below(found.lists.folder, self.root) else ", one level above the root"
         return f"list {paths} ({FORMS[found.lists.form]}, layout {found.layout.name}{where})"
 
+    def place_of(self, path: str) -> str:
+        """Return the list and the line that name a path of the sample table; ``""`` where no list does."""
+        return self._places.get(path, "")
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        found = self.found
+        return {} if found.lists is None else found.lists.places(self.root, found.layout.train)
+
     @property
     def unread(self) -> tuple[str, ...]:
         """Return a line for each part of the data that was not read: other lists, folders with images."""
@@ -150,6 +159,8 @@ class LayoutDataset(Dataset):
         lines = [f"list {one.names} {_where(one.folder, self.root)} was not read" for one in self._different()]
         if found.lists is None:
             lines += found.layout.unread(self.root / found.base)
+        for name in foreign_lists(self.root / found.base):
+            lines.append(f"{shown(name)}, by its name a list, is of a format that isn't read (CSV and JSON are)")
         return tuple(lines)
 
     def _different(self) -> Iterator[ListSet]:

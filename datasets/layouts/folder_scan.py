@@ -125,6 +125,7 @@ class MaskFinder:
     def __init__(self, root: Path, folder: str, suffixes: Sequence[str]) -> None:
         self._root, self._folder, self._suffixes = root, folder, suffixes
         self._pairs: dict[str, dict[str, str]] = {}
+        self._taken: dict[str, str] = {}
 
     def find(self, image: str, *, alone: bool = True) -> str:
         """Return the mask of an image (relative to the folder of images), or ``""``.
@@ -132,8 +133,30 @@ class MaskFinder:
         ``alone``: No other image of this kind has its name, so its mask may also lie above its own folder.
         """
         place, _, name = stem_of(image).rpartition("/")
-        found = self._in(place).get(name, "")
-        return found or (self._in("").get(name, "") if place and alone else "")
+        found = self._in(place).get(name, "") or (self._in("").get(name, "") if place and alone else "")
+        if found:
+            self._taken[found] = image
+        return found
+
+    def second(self, images: Sequence[str]) -> list[str]:
+        """Return the masks that were not taken and by their names belong to images that have one (``000_mask_2.png``).
+
+        Args:
+            images: All images, after :meth:`find` was asked for each of them.
+        """
+        found = []
+        stems = {stem_of(image).rpartition("/")[2] for image in images}
+        owners = {stem_of(image).rpartition("/")[2] for image in self._taken.values()}
+        for place in list(self._pairs):
+            folder = f"{self._folder}/{place}" if place else self._folder
+            for entry in entries(inside(self._root, folder)):
+                path, stem = f"{folder}/{entry.name}", stem_of(entry.name)
+                if path in self._taken or is_dir(entry) or not has_image_suffix(entry.name):
+                    continue
+                owner = max((one for one in stems if _is_of(stem, one)), key=len, default="")
+                if owner in owners:
+                    found.append(path)
+        return found
 
     def _in(self, place: str) -> dict[str, str]:
         if place not in self._pairs:
@@ -154,14 +177,26 @@ class MaskFinder:
             known = [name for name in subfolders(folder.parent.parent, "") if _alike(name, folder.parent.name)]
             return f"; found {known[0]} (rename it; dataset folder takes mask_dir={known[0]} too)" if known else ""
         stem = stem.rpartition("/")[2]
-        near = [name for entry in entries(folder) if (name := stem_of(entry.name)).startswith(stem)]
-        suffix = near[0][len(stem) :] if near else ""
+        names = [entry.name for entry in entries(folder) if _is_of(stem_of(entry.name), stem)]
+        near = [stem_of(name) for name in names if has_image_suffix(name)]
+        if not near:
+            return f"; found {names[0]}, not an image of a known format (convert it to PNG)" if names else ""
+        if len(near) > 1:
+            return (
+                f"; found {near[0]} and {near[1]} (put all masks of the image into a folder {stem}{self._suffixes[0]})"
+            )
+        suffix = near[0][len(stem) :]
         return f"; found {near[0]} (rename it; dataset folder takes mask_suffix={suffix} too)" if suffix else ""
 
 
+def _is_of(mask: str, image: str) -> bool:
+    """Whether a mask by its stem may belong to an image: it begins with the image's stem as a whole word."""
+    return mask.startswith(image) and (mask == image or not mask[len(image)].isalnum())
+
+
 def _alike(name: str, expected: str) -> bool:
-    plain = name.lower().replace("_", "").replace("-", "").replace(" ", "")
-    return name != expected and plain in (expected.lower().replace("_", ""), "groundtruth", "gt", "mask", "masks")
+    plain = name.lower().replace("-", "_").replace(" ", "_")
+    return name != expected and (plain == expected.lower() or plain in MASK_FOLDERS)
 
 
 def contradicting_mask(root: Path, mask: str) -> str:

@@ -28,6 +28,8 @@ from diadbench.datasets.layouts.folder_scan import entries as entries
 from diadbench.datasets.layouts.folder_scan import pair_by_stem as pair_by_stem
 
 _COUNTED = 1000
+#: Usual names of folders with normal images, in lower case.
+NORMAL_NAMES = ("good", "ok", "normal")
 #: ``(image, mask, class, split, label, defect)``.
 Row = tuple[str, str, str, str, int, str]
 #: Where the folder of a class lies: ``<class>/train/good`` (MVTec-AD), ``train/<class>/good`` (outer),
@@ -52,6 +54,7 @@ class MvtecLayout:
         has_masks: Whether anomalous test images must have masks.
         beside: Additional folders of a class in published datasets, which are not read by default.
         hint: Advice for missing masks, for the error text.
+        takes_normal: Whether an option gives the name of the folder with normal images, for the error text.
     """
 
     normal: tuple[str, ...] = ("good",)
@@ -62,6 +65,7 @@ class MvtecLayout:
     has_masks: bool = True
     beside: tuple[str, ...] = ("validation", "valid", "calibration")
     hint: str = "add it; for image metrics only, use dataset folder with masks=false"
+    takes_normal: bool = False
 
 
 def mvtec_layout(
@@ -140,6 +144,7 @@ def class_rows(root: Path, name: str, layout: MvtecLayout, order: Order = "class
     top = _top(layout.test, name, order)
     no_loose_images(root, top, f"{root / top}/<{layout.normal[0]} or defect>")
     for kind in subfolders(root, top):
+        _check_kind(root / top / kind, kind, layout)
         images, masks = (_place(one, kind, name, order) for one in (layout.test, layout.masks))
         if (root / images).is_dir():
             yield from test_rows(root, images, masks, name, kind, layout)
@@ -151,6 +156,7 @@ def _train_rows(root: Path, name: str, layout: MvtecLayout, order: Order) -> Ite
         top = _top(split, name, order)
         no_loose_images(root, top, str(root / top / layout.normal[0]))
         for kind in subfolders(root, top):
+            _check_kind(root / top / kind, kind, layout)
             if kind not in layout.normal:
                 raise UserError(
                     f"{root / top / kind}: training images must be normal; expected only {layout.normal[0]}/"
@@ -162,6 +168,13 @@ def _train_rows(root: Path, name: str, layout: MvtecLayout, order: Order) -> Ite
     if empty:
         expected = root / _place(layout.train[0], layout.normal[0], name, order)
         raise UserError(f"class {name!r} has no training images; expected them in {expected}")
+
+
+def _check_kind(place: Path, kind: str, layout: MvtecLayout) -> None:
+    """Refuse a folder of normal images under another name, whose images would count as anomalous. Raises UserError."""
+    if kind not in layout.normal and kind.lower() in NORMAL_NAMES:
+        option = f", or set normal={kind}" if layout.takes_normal else ""
+        raise UserError(f"{place}: by its name normal images; expected a folder {layout.normal[0]}: rename it{option}")
 
 
 def _top(split: str, name: str, order: Order) -> str:
@@ -206,10 +219,30 @@ def unread_folders(folder: Path, *, layout: MvtecLayout, only: Sequence[str] | N
     for name in subfolders(folder, ""):
         if any((folder / name / split).is_dir() for split in splits):
             inner = [one for one in subfolders(folder, name) if one not in (*splits, layout.masks, *layout.beside)]
-            lines += [_unread(folder, f"{name}/{one}") for one in inner if only is None or name in only]
+            wanted = only is None or name in only
+            lines += [_unread(folder, f"{name}/{one}") for one in inner if wanted]
+            lines += second_masks(folder, name, layout) if wanted else []
         else:
-            lines.append(_unread(folder, name))
+            lines.append(_unread(folder, name) or _empty(folder, name))
     return [line for line in lines if line]
+
+
+def second_masks(root: Path, name: str, layout: MvtecLayout, order: Order = "class") -> list[str]:
+    """Return a line for each mask of a class that isn't read because its image has another one."""
+    if not layout.has_masks:
+        return []
+    lines = []
+    for kind in subfolders(root, _top(layout.test, name, order)):
+        images, masks = (_place(one, kind, name, order) for one in (layout.test, layout.masks))
+        finder = MaskFinder(root, masks, layout.mask_suffixes)
+        files = image_files(root, images) if kind not in layout.normal else []
+        taken = [finder.find(file) for file in files]
+        lines += [f"{shown(path)}, a second mask of an image, was not read" for path in finder.second(files) if taken]
+    return lines
+
+
+def _empty(root: Path, folder: str) -> str:
+    return "" if any((root / folder).iterdir()) else f"the folder {shown(folder)} is empty"
 
 
 def _unread(root: Path, folder: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -13,13 +15,16 @@ import pandas as pd
 from diadbench.common.errors import UserError
 from diadbench.common.wording import some
 from diadbench.datasets.decoding.lookalikes import shown
-from diadbench.datasets.layouts.folder_scan import subfolders
-from diadbench.datasets.layouts.folders import MvtecLayout, mvtec_layout, unread_folders
+from diadbench.datasets.layouts.folder_scan import entries, subfolders
+from diadbench.datasets.layouts.folders import NORMAL_NAMES, MvtecLayout, mvtec_layout, unread_folders
 from diadbench.datasets.layouts.indices import below
 from diadbench.datasets.layouts.lists import ListSet, list_sets
 
 #: Maximum depth of the data below the root, because archives and users add folders.
 DEPTH = 2
+#: Folders of a level that are looked into for a hint where the data are.
+_MOST_FOLDERS = 100
+_ARCHIVE = re.compile(r"\.(?:zip|tar|tgz|rar|7z|tar\.(?:gz|xz|bz2|zst))$", re.IGNORECASE)
 
 
 def _nothing(folder: Path) -> list[str]:
@@ -101,7 +106,26 @@ def find_layout(
             return found[0]
     expected = " or ".join(dict.fromkeys(layout.about for layout in layouts))
     there = some(sorted(shown(entry.name) for entry in root.iterdir()), most=6, room=80) or "nothing"
-    raise UserError(f"{root}: {missing}; expected {expected}; found {there}")
+    hint = _hint(root, layouts, names, depth)
+    raise UserError(f"{root}: {missing}; expected {expected}; found {there}{hint and f'; {hint}'}")
+
+
+def _hint(root: Path, layouts: Sequence[Layout], names: Sequence[str], depth: int) -> str:
+    """Return where the data seem to be: above the root, deeper below it, or in an archive; ``""`` if unknown."""
+    here = Path(os.path.abspath(root))
+    packed = [entry.name for entry in entries(root) if _ARCHIVE.search(entry.name)]
+    if packed:
+        return f"unpack {shown(packed[0])}"
+    for up in list(here.parents)[:3]:
+        inner = here.relative_to(up)
+        known = inner.parts[0] in names if names else {"train", "test"} & {*inner.parts, *subfolders(here, "")}
+        if known and any(layout.matches(up) for layout in layouts if not layout.form):
+            return f"this is a folder within the data: give {up} as root"
+    for level in range(depth + 1, depth + 4):
+        for base in islice(folders_below(root, level), _MOST_FOLDERS):
+            if _match(root, base, layouts, names) is not None:
+                return f"the data lie in {root / base}: give this as root"
+    return ""
 
 
 def _without_folders_of_the_list(root: Path, found: list[Found]) -> list[Found]:
@@ -132,7 +156,7 @@ def _match(root: Path, base: str, layouts: Sequence[Layout], names: Sequence[str
     for layout in layouts:
         if not layout.form and layout.matches(folder):
             return Found(layout, base, None, (*sets, *others))
-        fitting = [one for one in sets if one.form == layout.form]
+        fitting = [one for one in sets if one.form == layout.form and not one.aside]
         if fitting:
             return Found(layout, base, fitting[0], (*(one for one in sets if one is not fitting[0]), *others))
     return None
@@ -171,10 +195,17 @@ def mvtec_like(
 
     def matches(folder: Path) -> bool:
         places = [f"{split}/{normal}" for split in (layout.train[0], layout.test) for normal in layout.normal]
-        return any((folder / one / place).is_dir() for one in known for place in places)
+        if any((folder / one / place).is_dir() for one in known for place in places):
+            return True
+        return any(_has_normal(folder / one / split) for one in known for split in (layout.train[0], layout.test))
 
     about = f"<class>/{layout.train[0]}/{layout.normal[0]}, <class>/{layout.test}, <class>/{layout.masks}"
     return Layout(name, about, matches, read, flag, unread=partial(unread_folders, layout=layout, only=wanted))
+
+
+def _has_normal(folder: Path) -> bool:
+    """Whether a folder has one with a usual name of normal images, which reading it then refuses or accepts."""
+    return folder.is_dir() and any(name.lower() in NORMAL_NAMES for name in subfolders(folder, ""))
 
 
 def ader(train: Sequence[str] = ("train",)) -> Layout:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from diadbench.common.errors import UserError
+from diadbench.datasets.decoding.lookalikes import other_content
 from diadbench.datasets.layouts.list_records import KEYS, USUAL_NAMES, Entry, no_key_twice, parsed_json, value_of
 from diadbench.datasets.layouts.list_records import rest_of_name as rest_of_name
 from diadbench.datasets.layouts.list_records import split_of_name as split_of_name
@@ -69,6 +70,8 @@ def read_text(path: Path) -> str:
         UserError: The file can't be read, is empty, or is in another encoding (with the line).
     """
     try:
+        if not path.is_file() and path.exists():  # Reading a pipe would wait for ever.
+            raise UserError(f"{path}: can't be read (it is no regular file)")
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"{path}: file not found") from error
@@ -111,18 +114,30 @@ def _encoding(content: bytes) -> str:
 @functools.lru_cache(maxsize=64)
 def _read(path: Path, mtime_ns: int, size: int) -> ListFile:
     usual = path.name.lower() in USUAL_NAMES
+    if not path.is_file():
+        return ListFile(path, "broken" if usual else "other", error=f"{path}: can't be read (it is no regular file)")
     try:
         if not usual and size > HEAD and not _may_be_list(_head(path)):
             return ListFile(path, "other")
         text = read_text(path)
     except UserError as error:
-        return ListFile(path, "broken" if usual else "other", error=str(error))
+        text = _read_loosely(path)  # A list in another encoding is a list.
+        form = "broken" if usual or looks_like_list(text, path) else "other"
+        return ListFile(path, form, error=str(error), words=_words_of_text(text))
     try:
         form, entries = _parsed(text, path)
     except UserError as error:
         form = "broken" if usual or looks_like_list(text, path) else "other"
         return ListFile(path, form, error=str(error), words=_words_of_text(text))
     return ListFile(path, form, tuple(entries), words=_words(entries))
+
+
+def _read_loosely(path: Path) -> str:
+    """Return what can be read of a file in an unknown encoding, for ASCII words in it; ``""`` if nothing can."""
+    try:
+        return path.read_bytes().decode("latin-1")
+    except OSError:
+        return ""
 
 
 def _head(path: Path) -> str:
@@ -152,7 +167,24 @@ def _words_of_text(text: str) -> frozenset[str]:
 
 def _parsed(text: str, path: Path) -> tuple[str, list[Entry]]:
     """Return the form of a text (``other`` if it is no list) and its records. Raises UserError with the line."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _without_remarks(text.replace("\r\n", "\n").replace("\r", "\n"))
     if text.lstrip()[:1] in ("{", "["):
         return parsed_json(text, path)
+    known = other_content(text[:64].encode())
+    if known:
+        raise UserError(f"{path}: {known}")
+    if path.suffix.lower().startswith(".json"):
+        first = next((line for line in text.split("\n") if line.strip()), "")
+        number = text[: text.find(first)].count("\n") + 1
+        raise UserError(f"{path}: line {number}: broken JSON; expected {{ or [, found {first.strip()[:40]!r}")
     return parsed_table(text, path)
+
+
+def _without_remarks(text: str) -> str:
+    """Return a text whose first lines are blank if they are remarks (``#``, ``//``) or Excel's ``sep=;``."""
+    lines = text.split("\n")
+    for i, line in enumerate(lines):
+        if line.strip() and not re.match(r"\s*(?:#|//|sep=.$)", line, re.IGNORECASE):
+            break
+        lines[i] = ""
+    return "\n".join(lines)

@@ -19,7 +19,7 @@ from diadbench.common.cache.usage import mark_used
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, write_with
 from diadbench.common.wording import counted
-from diadbench.datasets.decoding.images import SEVERAL, has_image_suffix, inside, read_image
+from diadbench.datasets.decoding.images import SEVERAL, SUFFIXES, has_image_suffix, inside, read_image
 from diadbench.datasets.decoding.lookalikes import differs
 from diadbench.datasets.decoding.mask_files import read_mask
 from diadbench.datasets.layouts.folder_scan import MASK_FOLDERS, subfolders
@@ -76,6 +76,7 @@ def _bases(root: Path, folder: Path, first: Path | None) -> Iterator[Path]:
         if top == root or root in top.parents:
             for one in _folders(top):
                 yield from _folders(one)
+    yield from list(root.absolute().parents)[:2]  # Paths that begin with the root's own name, as in data/mvtec/bottle.
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -106,7 +107,9 @@ def below_root(path: str, root: Path, base: Path, place: str, what: str, *, clim
     """Return a listed path relative to the root. Raises UserError if it leaves the root."""
     relative = _relative(path, root, base, climbs=climbs)
     if relative is None:
-        raise UserError(f"{place}: {what} path {path!r} leaves the data root {root}; refused")
+        raise UserError(
+            f"{place}: {what} path {path!r} leaves the data root {root}; refused: write paths relative to the list"
+        )
     return relative
 
 
@@ -120,7 +123,7 @@ def refuse_leaving(paths: Iterable[tuple[str, str, str]], root: Path, folder: Pa
 def nowhere(row: Row, root: Path, folder: Path) -> UserError:
     """Return the error for a list none of whose images is found."""
     base = folder if folder == root or root in folder.parents else root
-    like = differs(base / row.image)
+    like = next((text for one in _bases(root, folder, None) if (text := differs(one / row.image))), "")
     hint = f"; {like}" if like else ""
     return UserError(f"{row.place}: {row.image} is listed, and not found in {base} or in a folder below{hint}")
 
@@ -162,6 +165,10 @@ def check_pairs(table: pd.DataFrame, places: Sequence[str]) -> None:
         stems.setdefault(posixpath.dirname(image), set()).add(_stem(image))
     wrong = []
     for i, (image, mask) in enumerate(zip(table["image"], table["mask"])):
+        if mask and SEVERAL not in mask and posixpath.splitext(mask)[1] and not has_image_suffix(mask):
+            raise UserError(
+                f"{places[i]}: mask {mask}: not an image of a known format (known: {' '.join(SUFFIXES)}); convert it"
+            )
         if mask and SEVERAL not in mask and _is_anothers(image, mask, stems[posixpath.dirname(image)]):
             wrong.append((places[i], image, mask))
     if wrong:
@@ -175,8 +182,6 @@ def check_pairs(table: pd.DataFrame, places: Sequence[str]) -> None:
 
 def _is_anothers(image: str, mask: str, stems: set[str]) -> bool:
     own = _stem(image)
-    if posixpath.splitext(mask)[1] and not has_image_suffix(mask):
-        return True
     owners = set(_owners(_stem(mask)))
     if own in owners or posixpath.basename(posixpath.dirname(mask)) == own:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ from diadbench.datasets.layouts.list_places import (
 from diadbench.datasets.layouts.list_records import KEYS, Entry, split_of_name, value_of
 
 #: Texts of a label, in lower case.
-NORMAL = ("0", "0.0", "false", "normal", "good")
-ANOMALOUS = ("1", "1.0", "true", "anomaly", "anomalous", "abnormal", "defective", "defect", "bad")
+NORMAL = ("0", "0.0", "false", "normal", "good", "ok")
+ANOMALOUS = ("1", "1.0", "true", "anomaly", "anomalous", "abnormal", "defective", "defect", "bad", "ng", "nok", "ko")
+#: Texts of a split, in lower case.
+_SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 #: How many images of a class are tried to find the folder that a list's paths are relative to.
 _FIRSTS = 3
 
@@ -92,6 +95,8 @@ def _text(entry: Entry, what: str, place: str) -> str:
         raise UserError(f"{place}: {what} {_written(value)}; expected text (key {key!r})")
     if not value.strip() or "\0" in value:
         raise UserError(f"{place}: {what} {value!r} (key {key!r}); expected a name")
+    if re.match(r"[A-Za-z][\w+.-]+://", value):
+        raise UserError(f"{place}: {what} {value[:80]!r} is a web address; download the files and list their paths")
     return value
 
 
@@ -109,9 +114,10 @@ def _split(entry: Entry, file: ListFile, place: str) -> str:
         if split:
             return split
         raise UserError(f"{place}: no split; expected a key 'split', or train or test in the name of the list")
-    if value not in ("train", "test"):
+    named = _SPLITS.get(str(value).strip().lower())
+    if named is None:
         raise UserError(f"{place}: split {value!r}; expected train or test")
-    return str(value)
+    return named
 
 
 def _label(entry: Entry, place: str) -> int:
@@ -143,7 +149,7 @@ def _class(entry: Entry, image: str, place: str) -> str:
     if key:
         if not isinstance(value, str) or not value.strip():
             raise UserError(f"{place}: class {_written(value)}; expected text (key {key!r})")
-        return value
+        return value.strip()
     if entry.cls:
         return entry.cls
     name = class_of_path(image)
@@ -199,6 +205,15 @@ def _check_twice(rows: Sequence[Row]) -> None:
             )
 
 
+def _check_same(classes: Iterable[str], images: Iterable[str], places: Sequence[str]) -> None:
+    """Refuse an image that is listed twice in a class under two spellings of one path (``a/../a/000.png``)."""
+    seen: dict[tuple[str, str], str] = {}
+    for cls, image, place in zip(classes, images, places, strict=True):
+        first = seen.setdefault((cls, image), place)
+        if first is not place:
+            raise UserError(f"{place}: {image} is listed twice in class {cls!r}, first in {first}; remove one")
+
+
 def firsts(rows: Sequence[Row]) -> list[Row]:
     """Return a few samples of each class and split, enough to find the folder that the paths are relative to."""
     found: dict[tuple[str, str], int] = {}
@@ -247,5 +262,6 @@ def table_of(rows: Sequence[Row], root: Path, folder: Path) -> pd.DataFrame:
         made.append((image, united(masks, root), row.cls, row.split, row.label, row.defect))
     table = pd.DataFrame(made, columns=["image", "mask", "class", "split", "label", "defect"])
     table["label"] = table["label"].astype("int8")
+    _check_same(table["class"], table["image"], [row.place for row in rows])
     check_pairs(table, [row.place for row in rows])
     return without_empty_masks(table, root)

@@ -20,6 +20,13 @@ IMAGE_NAME = re.compile(
     r"[^\s\"',;{}\[\]:|]+\.(?:" + "|".join(suffix[1:] for suffix in SUFFIXES) + r")\b", re.IGNORECASE
 )
 _KEY = re.compile(r"[\"'](" + "|".join((*KEYS["image"], *KEYS["label"])) + r")[\"']\s*:")
+#: An object of JSON with paths of images below a split, ``{"train": ["000.png", ...`` or ``{"train": {"bottle": [...``.
+_SPLIT_OF_PATHS = re.compile(
+    r"[\"'](?:train|test)[\"']\s*:\s*(?:\{\s*[\"'][^\"']*[\"']\s*:\s*)?\[\s*[\"'][^\"'\n]*\.(?:"
+    + "|".join(suffix[1:] for suffix in SUFFIXES)
+    + r")[\"']",
+    re.IGNORECASE,
+)
 
 
 def looks_like_list(text: str, path: Path) -> bool:
@@ -27,6 +34,8 @@ def looks_like_list(text: str, path: Path) -> bool:
     if any(_is_header(_first_fields(text, one)) for one in _DELIMITERS):
         return True
     if text.lstrip()[:1] not in ("{", "[") and _names_images(text, path):
+        return True
+    if _SPLIT_OF_PATHS.search(text):
         return True
     keys = set(_KEY.findall(text[:HEAD]))
     return bool(IMAGE_NAME.search(text)) and bool(keys & {*KEYS["image"]}) and bool(keys & {*KEYS["label"]})

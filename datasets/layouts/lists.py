@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,7 +14,7 @@ import pandas as pd
 
 from diadbench.common.errors import UserError
 from diadbench.common.wording import some
-from diadbench.datasets.layouts.folder_scan import entries, subfolders
+from diadbench.datasets.layouts.folder_scan import entries, is_dir, subfolders
 from diadbench.datasets.layouts.list_files import LIST_SUFFIXES, ListFile, list_file
 from diadbench.datasets.layouts.list_places import below_root, image_base, slashed
 from diadbench.datasets.layouts.list_records import USUAL_NAMES, Entry, rest_of_name, split_of_name, value_of
@@ -25,6 +26,12 @@ PLACES = ("split_csv", "splits", "split", "lists", "list", "meta", "jsons", "jso
 _OTHER_SETTINGS = ("2cls_fewshot.csv", "2cls_highshot.csv")
 #: Maximum number of files of a folder that are examined; those with usual names come first.
 _MOST = 500
+#: Formats of tables and lists that aren't read, and words in the names of lists.
+_FOREIGN = ("xlsx", "xls", "ods", "parquet", "feather", "pkl", "pickle", "npy", "npz", "mat", "yaml", "yml", "xml")
+_PACKED = re.compile(r"(?:.*\.)?(?:csv|tsv|json|jsonl|txt)\.(?:gz|zip|xz|bz2)")
+_LIST_WORDS = frozenset(
+    ("train", "test", "split", "splits", "list", "lists", "meta", "samples", "labels", "annotations", "fold")
+)
 FORMS = {"meta": "ADer's meta.json form", "lines": "JSON records", "csv": "table"}
 
 
@@ -36,11 +43,13 @@ class ListSet:
         files: The files, training first.
         form: ``meta``, ``lines`` or ``csv``; for a broken file, the form that its name suggests.
         problem: Why the list can't be used (its pair is missing); ``""`` for none.
+        aside: Whether it states no split and lies beside a complete list: it never decides, and is reported as unread.
     """
 
     files: tuple[ListFile, ...]
     form: str
     problem: str = ""
+    aside: bool = False
 
     @property
     def folder(self) -> Path:
@@ -61,7 +70,7 @@ class ListSet:
     @property
     def rank(self) -> tuple[bool, bool, str]:
         """Return a sort key with the best list first: complete and with a usual name."""
-        return not all(file.usual for file in self.files), bool(self.problem), self.names
+        return self.aside or not all(file.usual for file in self.files), bool(self.problem), self.names
 
     @property
     def readable(self) -> bool:
@@ -111,6 +120,20 @@ class ListSet:
             check_masks(rows, only)
         return table_of(rows, root, self.folder)
 
+    def places(self, root: Path, train: Sequence[str] = ("train",)) -> dict[str, str]:
+        """Return where each image and mask is listed, ``<file>: line 3``, by its path relative to ``root``.
+
+        Raises:
+            UserError: As :meth:`read`.
+        """
+        rows = rows_of(self.files, train)
+        table = table_of(rows, root, self.folder)
+        found: dict[str, str] = {}
+        for row, image, mask in zip(rows, table["image"], table["mask"], strict=True):
+            found[image] = row.place
+            found.setdefault(mask, row.place)
+        return found
+
     def share_in(self, root: Path) -> Literal["all", "some", "none"]:
         """Return how many of its images lie in ``root``, for a list above the root.
 
@@ -141,11 +164,23 @@ def list_sets(folder: Path) -> list[ListSet]:
     return found
 
 
+def foreign_lists(folder: Path) -> list[str]:
+    """Return the files of a folder that are lists by their names, in a format that isn't read (``split.xlsx``)."""
+    found = []
+    for entry in entries(folder):
+        words, _, suffix = entry.name.lower().partition(".")
+        named = suffix in _FOREIGN and bool(_LIST_WORDS & set(re.split(r"[^a-z]+", words)))
+        if (named or _PACKED.fullmatch(suffix)) and not is_dir(entry):
+            found.append(entry.name)
+    return found
+
+
 def _in_folder(folder: Path) -> list[ListSet]:
     files = [list_file(path) for path in islice(_paths(folder), _MOST)]
     files = [file for file in files if file.form != "other"]
     whole = [ListSet((file,), _form(file)) for file in files if _is_whole(file)]
-    return _joined([*whole, *_pairs([file for file in files if not _is_whole(file)], bool(whole))])
+    sets = [*whole, *_pairs([file for file in files if not _is_whole(file)], bool(whole))]
+    return [*_joined([one for one in sets if not one.aside]), *(one for one in sets if one.aside)]
 
 
 def _joined(sets: list[ListSet]) -> list[ListSet]:
@@ -196,9 +231,10 @@ def _pairs(files: Sequence[ListFile], has_whole: bool) -> Iterator[ListSet]:
     for group in groups.values():
         complete = complete or len(group) == 2
         yield _pair(group)
-    for file in single if not complete else ():
+    for file in single:
         problem = f"{file.path}: a list of samples without splits; expected a key or column `split` (train, test)"
-        yield ListSet((file,), _form(file), f"{problem}; add it, or name the layout to read the folders: layout=...")
+        advice = "add it, or name the layout to read the folders: layout=..."
+        yield ListSet((file,), _form(file), f"{problem}; {advice}", aside=complete)
 
 
 def _pair(group: dict[str, list[ListFile]]) -> ListSet:
@@ -214,6 +250,7 @@ def _pair(group: dict[str, list[ListFile]]) -> ListSet:
         expected = name.replace(there, missing).replace(there.title(), missing.title())
         problem = f"{chosen[0].path}: lists the {there} samples, and no list of {missing} samples lies beside it; "
         problem += f"expected {expected}: add it, or name the layout to read the folders: layout=..."
+        problem = chosen[0].error or problem
     return ListSet(chosen, _form(chosen[0]), problem)
 
 

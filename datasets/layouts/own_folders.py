@@ -13,7 +13,7 @@ import pandas as pd
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.wording import some
 from diadbench.datasets.layouts.folder_scan import MaskFinder, image_files, no_loose_images, stem_of, subfolders
-from diadbench.datasets.layouts.folders import MvtecLayout, Row, class_rows
+from diadbench.datasets.layouts.folders import MvtecLayout, Row, class_rows, second_masks
 from diadbench.datasets.layouts.indices import table_of
 
 # -- one class alone, splits above classes ------------------------------------------------------------------------
@@ -71,6 +71,15 @@ def _outer_classes(root: Path, layout: MvtecLayout) -> list[str]:
 def one_class(root: Path, name: str, layout: MvtecLayout) -> pd.DataFrame:
     """Index the folder of one class with the given name. Raises UserError as :func:`mvtec_layout`."""
     return table_of(list(class_rows(root, name, layout, "single")))
+
+
+def unread_masks(root: Path, layout: MvtecLayout) -> list[str]:
+    """Return a line for each second mask of an image where splits lie above the classes, or of one class."""
+    inner = _inner_classes(root, layout)
+    names = inner or _outer_classes(root, layout)
+    if not names:
+        return second_masks(root, "", layout, "single")
+    return [line for name in names for line in second_masks(root, name, layout, "inner" if inner else "outer")]
 
 
 def split_above(root: Path, layout: MvtecLayout) -> pd.DataFrame:

@@ -28,6 +28,7 @@ from diadbench.datasets.layouts.own_folders import (
     is_split_above,
     one_class,
     split_above,
+    unread_masks,
 )
 
 
@@ -117,6 +118,7 @@ class Folder(LayoutDataset):
             has_masks=has_masks,
             beside=(),
             hint=hint,
+            takes_normal=True,
         )
         values = None if isinstance(masks, bool) else masks
         super().__init__(root, classes=classes, layout=layout, masks=values, bit_depth=bit_depth)
@@ -175,12 +177,14 @@ class Folder(LayoutDataset):
                 lambda folder: is_split_above(folder, own),
                 lambda root, base: split_above(root, own),
                 "splits lie above the classes",
+                unread=partial(unread_masks, layout=own),
             ),
             Layout(
                 "one-class",
                 f"train/{own.normal[0]}",
                 lambda folder: is_one_class(folder, own),
                 lambda root, base: one_class(root, self._root_name(), own),
+                unread=partial(unread_masks, layout=own),
             ),
         ]
 

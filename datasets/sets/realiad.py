@@ -103,7 +103,47 @@ class RealIad(LayoutDataset):
                     raise UserError(f"{jsons / f'{name}.json'}: file not found; Real-IAD's classes are listed there")
             names = [name for name in names if name in self._wanted]
         archive = self._archive(root, base)
+        names = self._with_images(names, root, archive)
         return pd.concat([read_class(jsons / f"{name}.json", name, archive) for name in names], ignore_index=True)
+
+    def _with_images(self, names: list[str], root: Path, archive: str) -> list[str]:
+        """Return the classes with a folder of images: the owner's lists come in one zip, images class by class.
+
+        Raises:
+            UserError: A class that was asked for has none.
+        """
+        self._without = [name for name in names if not (root / archive / name).is_dir()]
+        asked = [name for name in self._without if name in (self._wanted or ())]
+        if asked:
+            raise UserError(
+                f"{root / archive / asked[0]}: no such folder; the class {asked[0]!r} is listed: get its images"
+            )
+        return [name for name in names if name not in self._without]
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Return what was not read; also the classes whose lists are there without a folder of images."""
+        _ = self.samples
+        folder = self._archive(self.root, self.found.base)
+        text = counted(len(self._without), "class is listed and has", "classes are listed and have")
+        told = f"{text} no folder in {folder or 'the root'}: {some(self._without)}"
+        return (*super().unread, *((told,) if self._without else ()))
+
+    _without: Sequence[str] = ()
+
+    def place_of(self, path: str) -> str:
+        """Return the JSON and the record that name a path of the sample table."""
+        archive = self._archive(self.root, self.found.base)
+        name = path.removeprefix(f"{archive}/").partition("/")[0]
+        jsons = self._jsons(self.root / self.found.base) if self.found.layout.name == "owner" else None
+        file = (jsons or self.root / self.found.base) / f"{name}.json"
+        content = load_json(file)
+        prefix = content["meta"].get("prefix", f"{name}/")
+        for split in ("train", "test"):
+            for i, record in enumerate(content[split]):
+                if path in [joined(archive, f"{prefix}{record[key] or ''}") for key in ("image_path", "mask_path")]:
+                    return f"{file}: {split}[{i}]"
+        return ""
 
     def _archive(self, root: Path, base: str) -> str:
         """Return the folder, relative to the root, that holds the class folders of images."""

@@ -150,6 +150,7 @@ MOVED: dict[str, str] = {
     "methods.diad.text": "methods.diad.prompt",
     "methods.diad.weights": "methods.diad.checkpoints",
     "methods.feature_cache": "methods.features.feature_cache",
+    "methods.features.arithmetic": "methods.features.feature_cache",
     "methods.guarded_data": "methods.authoring.guarded_data",
     "methods.hub": "methods.features.hub",
     "methods.lightning": "methods.training.lightning",

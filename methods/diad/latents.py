@@ -19,8 +19,7 @@ from diadbench.common.cache.arrays import ArrayPlan, CachedArray, batches, build
 from diadbench.methods.base import RunContext
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.reconstruct import normalise
-from diadbench.methods.features.arithmetic import arithmetic
-from diadbench.methods.features.feature_cache import SHARD_IMAGES, described
+from diadbench.methods.features.feature_cache import SHARD_IMAGES, arithmetic, described
 from diadbench.methods.training.feeding import as_float, kept
 
 if TYPE_CHECKING:

@@ -16,7 +16,14 @@ from diadbench.common.errors import Skip, UserError
 from diadbench.common.files import read_json
 from diadbench.common.wording import some
 from diadbench.methods.features.hub import hub_access, no_network
-from diadbench.methods.features.weight_files import SUFFIXES, WRAPPERS, State, read_state
+from diadbench.methods.features.weight_files import (
+    SUFFIXES,
+    WRAPPERS,
+    State,
+    has_weight_suffix,
+    parts_of,
+    read_state,
+)
 
 RANDOM_NOTE = "random backbone weights"
 _FOLDER_FILES = ("model.safetensors", "pytorch_model.bin", "model.pth")
@@ -82,12 +89,12 @@ def _hub_state(name: str) -> State:
 
 def _weights_file(weights: str) -> Path:
     path = Path(weights).expanduser()
-    if path.is_file() and path.suffix in SUFFIXES:
+    if path.is_file() and has_weight_suffix(path):
         return path
     if path.is_dir():
         named = [path / name for name in _FOLDER_FILES if (path / name).is_file()]
-        found = named or sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
-        if named or len(found) == 1:
+        found = named or sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        if named or len(found) == 1 or (found and found == parts_of(found[0])):
             return found[0]
         raise UserError(
             f"backbone weights {path}: expected {' or '.join(_FOLDER_FILES)} in this folder, "
@@ -182,6 +189,7 @@ def _fill(features: nn.Module, whole: Mapping[str, Tensor], state: Mapping[str, 
     Raises:
         UserError: A missing or unexpected key, or a wrong shape.
     """
+    state = _without_prefix(state, whole)
     unexpected = sorted(set(state) - set(whole))
     by_name = {key.replace(".", "_"): value for key, value in state.items()}
     filled: State = {}
@@ -202,6 +210,19 @@ def _fill(features: nn.Module, whole: Mapping[str, Tensor], state: Mapping[str, 
             f"{_some('unexpected', unexpected)}; are these weights of another model?"
         )
     features.load_state_dict(filled, strict=True)
+
+
+def _without_prefix(state: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Drop the prefix that all names have (``model.``, ``backbone.``, as a wrapper adds it) if the names then fit."""
+    first = next(iter(state), "")
+    parts = first.split(".")
+    for i in range(1, len(parts)):
+        prefix = ".".join(parts[:i]) + "."
+        if not all(key.startswith(prefix) for key in state):
+            break
+        if first.removeprefix(prefix) in whole:
+            return {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
 
 
 def _some(what: str, keys: Sequence[str]) -> str:

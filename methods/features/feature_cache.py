@@ -17,7 +17,6 @@ from torch import Tensor
 from diadbench.common.cache.arrays import ArrayPlan, CachedArray, Progress, batches, build, known_row_shape
 from diadbench.common.errors import UserError
 from diadbench.common.wording import counted, some
-from diadbench.methods.features.arithmetic import arithmetic
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -119,3 +118,24 @@ def described(train: TrainData) -> str:
     names = train.class_names
     classes = names[0] if len(names) == 1 else f"{len(names)} classes ({some(names, most=1)})"
     return f"{counted(len(train), 'image')} of {classes} at {train.image_size[0]}x{train.image_size[1]}"
+
+
+def arithmetic(device: torch.device) -> dict[str, Any]:
+    """Return the kind of device and how torch multiplies float32 numbers on it, as JSON values.
+
+    TF32 and bfloat16 products of float32 numbers differ from full ones in the third digit, so features that were
+    computed with them must have another key.
+    """
+    facts: dict[str, Any] = {"device": device.type, "float32_products": torch.get_float32_matmul_precision()}
+    if device.type == "cuda":
+        facts["tf32"] = [_precision(torch.backends.cuda.matmul), _precision(torch.backends.cudnn, "conv")]
+    elif device.type == "cpu":
+        facts["mkldnn"] = [_precision(torch.backends.mkldnn, part) for part in ("matmul", "conv")]
+    return facts
+
+
+def _precision(backend: Any, part: str | None = None) -> str:
+    """Return a backend's precision of float32 products: torch's newer name of it, else whether TF32 is allowed."""
+    chosen = getattr(backend, part, backend) if part else backend
+    found = getattr(chosen, "fp32_precision", None)
+    return str(found if found is not None else getattr(backend, "allow_tf32", "none"))

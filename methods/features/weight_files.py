@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import tarfile
 import types
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,16 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.common.wording import some
-
-#: Tensors by name.
-State = dict[str, Tensor]
+from diadbench.methods.features.unwrapping import WRAPPERS as WRAPPERS
+from diadbench.methods.features.unwrapping import State as State
+from diadbench.methods.features.unwrapping import holds_weights
+from diadbench.methods.features.unwrapping import unwrapped as unwrapped
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".tar")
 #: Entry of an exported checkpoint beside ``state_dict``, for what other programs have no key for. A ``.safetensors``
 #: has it in its metadata under this name, as JSON, and its tensors under names that begin with ``diadbench.``.
 METADATA = "diadbench"
-#: Entries that may hold the tensors of a checkpoint; the first existing one is used.
-WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
-#: Prefixes that wrappers of a module add to each of its names: data-parallel training, torch.compile.
-_PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
+_SHARD = re.compile(r"(.*?)\d{4,6}-of-(\d{4,6})(\.\w+)")
 #: Maximum number of characters of a reason.
 _REASON = 120
 
@@ -68,16 +67,42 @@ def read_checkpoint(
             git-LFS pointer, a cut-off archive, ...) in one line of at most 300 characters besides the path.
     """
     path = Path(path).expanduser()
-    if not path.is_file() or path.suffix not in SUFFIXES:
+    if not path.is_file() or not has_weight_suffix(path):
         found = "a folder" if path.is_dir() else "another kind of file" if path.exists() else "nothing there"
         raise UserError(f"{what} {path}: expected a file ({', '.join(SUFFIXES)}); found {found}")
-    content = _content(path, what, device)
+    content: dict[Any, Any] = {}
+    for part in parts_of(path, what):
+        content |= _content(part, what, device)
     metadata = content.pop(METADATA, {})
     state = unwrapped(content, wrappers)
     if not state:
-        found = f"only {_listed(content)}" if content else "nothing"
+        several = [key for key, value in content.items() if holds_weights(key, value)]
+        found = f"only {_listed(content)}, which are no plain tensors" if content else "nothing"
+        found = f"them in several entries, {_listed(several)}; save one of these alone" if several else found
         raise UserError(f"{what} {path}: expected tensors by name, found {found}")
     return state, metadata if isinstance(metadata, dict) else {}
+
+
+def has_weight_suffix(path: Path) -> bool:
+    """Whether a file may hold weights by its name: a known suffix in any case, or none, as in a hub's cache."""
+    return path.suffix.lower() in ("", *SUFFIXES)
+
+
+def parts_of(path: Path, what: str = "weights") -> list[Path]:
+    """Return the files of sharded weights (``model-00001-of-00002.safetensors``), or the file itself.
+
+    Raises:
+        UserError: One of the files is missing.
+    """
+    shard = _SHARD.fullmatch(path.name)
+    if shard is None:
+        return [path]
+    before, count, after = shard[1], shard[2], shard[3]
+    parts = [path.with_name(f"{before}{i:0{len(count)}}-of-{count}{after}") for i in range(1, int(count) + 1)]
+    for part in parts:
+        if not part.is_file():
+            raise UserError(f"{what} {part}: the file is not there, one of {int(count)} that belong together")
+    return parts
 
 
 def read_tensors(path: Path, device: str = "cpu", *, what: str = "trained weights") -> State:
@@ -94,25 +119,6 @@ def read_tensors(path: Path, device: str = "cpu", *, what: str = "trained weight
     if others or metadata:
         raise UserError(f"{what} {path}: expected tensors by name alone, found {_listed([*others, *(metadata or ())])}")
     return {str(key): value for key, value in content.items()}
-
-
-def unwrapped(content: Mapping[Any, Any], wrappers: Iterable[str] = WRAPPERS) -> State:
-    """Return the tensors of a checkpoint's content.
-
-    Args:
-        content: Tensors by name, or a dictionary that has them in one of its entries.
-        wrappers: Names of that entry; the first existing one is used.
-
-    Returns:
-        The tensors by name. The prefixes ``module.`` (data-parallel training) and ``_orig_mod.`` (torch.compile) are
-        dropped where every name has them. What is no tensor is left out.
-    """
-    inside = next((content[name] for name in wrappers if isinstance(content.get(name), Mapping)), content)
-    state = {str(key): value for key, value in inside.items() if isinstance(value, Tensor)}
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
 
 
 # -- the two formats ------------------------------------------------------------------------------------------------
@@ -263,6 +269,8 @@ def _something_else(path: Path) -> str:
         return "it is JSON text, not the weights"
     if head.startswith(b"PK"):
         return _wrong_archive(path)
+    if len(head) < 512 and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in head):
+        return f"it is text, {start[:40].decode(errors='replace')!r}, not the weights; download the file again"
     return ""
 
 

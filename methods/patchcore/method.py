@@ -24,9 +24,9 @@ from torch import Tensor
 from diadbench.common.errors import UserError
 from diadbench.methods.base import Method, Prediction, RunContext
 from diadbench.methods.catalog import CATALOG
-from diadbench.methods.features.arithmetic import arithmetic
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, backbone_of_run
+from diadbench.methods.features.feature_cache import arithmetic
 from diadbench.methods.features.kept_backbone import keep_backbone, refuse_other_backbone
 from diadbench.methods.features.neighbours import Bank
 from diadbench.methods.features.weights import read_tensor, write_tensors

@@ -48,6 +48,25 @@ class SeedEachStep(pl.Callback):
         draws.end_training()
 
 
+class SameArithmetic(pl.Callback):
+    """Let processes that train together compute as the process that has started them.
+
+    Lightning hands random states and deterministic algorithms on; TF32, the number of threads and whether torch fills
+    new memory are a process's own.
+    """
+
+    def __init__(self) -> None:
+        self._matmul, self._cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        self._threads = torch.get_num_threads()
+        self._fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Set them in this process, before anything is computed."""
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self._matmul, self._cudnn
+        torch.set_num_threads(self._threads)
+        torch.utils.deterministic.fill_uninitialized_memory = self._fills  # type: ignore[attr-defined]
+
+
 class History(pl.Callback):
     """Write the values that the module logs to ``history.csv``: ``step, name, value``.
 

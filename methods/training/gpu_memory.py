@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 
 from diadbench.common.files import write_text
 
-#: Card -> peak in bytes of processes that trained for this one and have ended.
-_CHILDREN: dict[int, int] = {}
+#: Card -> peak in bytes of processes that trained for this one and have ended, and of this one before it was reset.
+_EARLIER: dict[int, int] = {}
 
 
 class TellPeak(pl.Callback):
@@ -45,13 +46,36 @@ def take_in(directory: Path) -> None:
     """Read and remove the files of the processes that trained here."""
     for path in directory.glob("gpu-peak-*.json"):
         for card, peak in json.loads(path.read_text(encoding="utf-8")).items():
-            _CHILDREN[int(card)] = max(_CHILDREN.get(int(card), 0), int(peak))
+            _keep(int(card), int(peak))
         path.unlink()
+
+
+def _keep(card: int, peak: int) -> None:
+    _EARLIER[card] = max(_EARLIER.get(card, 0), peak)
+
+
+def used_by(work: Callable[[], object], device: torch.device) -> int:
+    """Do some work on a GPU; return the peak in bytes that it had allocated beside what was there before.
+
+    The peak of this process (:func:`peaks`) isn't lost.
+    """
+    card = torch.cuda.current_device() if device.index is None else device.index
+    _keep(card, int(torch.cuda.max_memory_allocated(card)))
+    torch.cuda.reset_peak_memory_stats(card)
+    before = int(torch.cuda.memory_allocated(card))
+    work()
+    return int(torch.cuda.max_memory_allocated(card)) - before
+
+
+def room(device: torch.device) -> int:
+    """Return the bytes of a GPU that this process can still allocate: free ones, and its own that are unused."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 def peaks() -> dict[int, int]:
     """Return the peak in bytes that torch had allocated on each card, in this process or one that trained for it."""
-    found: dict[int, int] = dict(_CHILDREN)
+    found: dict[int, int] = dict(_EARLIER)
     if torch.cuda.is_available():
         for card in range(torch.cuda.device_count()):
             found[card] = max(found.get(card, 0), int(torch.cuda.max_memory_allocated(card)))

@@ -28,7 +28,7 @@ from diadbench.methods.features.origin import add
 from diadbench.methods.features.weights import load_weights, save_weights
 from diadbench.methods.training.budget import Budget as Budget
 from diadbench.methods.training.budget import Precision as Precision
-from diadbench.methods.training.callbacks import History, Progress, SeedEachStep
+from diadbench.methods.training.callbacks import History, Progress, SameArithmetic, SeedEachStep
 from diadbench.methods.training.devices import one_device
 from diadbench.methods.training.feeding import BatchOrder, Feeder, Fetch, Images
 from diadbench.methods.training.gpu_memory import TellPeak, take_in
@@ -81,7 +81,7 @@ def train_module(
     module.strict_loading = keep_frozen
     shares = Shares(max(run.devices, 1), run.split)
     shares.check(budget.batch_size)
-    add_notes(run, shares)
+    add_notes(run, shares, module)
     parts = budget.accumulate * shares.split
     order = BatchOrder(len(train), budget.batch_size, run.seed, whole_epochs=budget.whole_epochs)
     on_gpu = run.device.type == "cuda"
@@ -98,6 +98,7 @@ def train_module(
         sync_batchnorm=on_gpu and shares.world > 1,
         gradient_clip_val=budget.clip,
         callbacks=[
+            SameArithmetic(),
             SeedEachStep(run.seed, parts, shares, order),
             *([WeightShares(shares, order.size, parts)] if shares != Shares() else []),
             Checkpoints(path, budget.checkpoint_minutes, parts, keep_frozen=keep_frozen),

@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diadbench.common.errors import UserError
 from diadbench.methods.base import RunContext
@@ -55,18 +55,25 @@ class Shares:
         mine = len(range(count)[rank :: self.world][part :: self.split])
         return mine * self.world * self.split / count
 
-    def notes(self) -> list[str]:
-        """Return notes on how the training differed from that of one device with the whole batch."""
+    def notes(self, module: nn.Module, *, on_gpu: bool) -> list[str]:
+        """Return notes on how the training differed from that of one device with the whole batch.
+
+        Args:
+            module: What is trained.
+            on_gpu: Whether the devices are GPUs, whose batch norms see the whole batch (``SyncBatchNorm``).
+        """
+        norms = any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in module.modules())
         found = []
         if self.world > 1:
             found.append(
                 f"trained on {self.world} devices that share each batch: same images and noise a step as on one "
                 "device, other dropout, sums in another order"
+                + ("; batch norms see each device's share" if norms and not on_gpu else "")
             )
         if self.split > 1:
             found.append(
                 f"training batches divided into {self.split} parts after a try was out of memory: same images a step, "
-                "same noise, other dropout; batch norms see the parts"
+                f"same noise, other dropout{'; batch norms see the parts' if norms else ''}"
             )
         return found
 
@@ -104,6 +111,7 @@ class WeightShares(pl.Callback):
             loss.register_hook(lambda gradient: gradient * weight)  # type: ignore[no-untyped-call]
 
 
-def add_notes(run: RunContext, shares: Shares) -> None:
-    """Add a note on how batches were divided, once."""
-    run.notes.extend(note for note in shares.notes() if note not in run.notes)
+def add_notes(run: RunContext, shares: Shares, module: nn.Module) -> None:
+    """Add a note on how the batches of a module's training were divided, once."""
+    notes = shares.notes(module, on_gpu=run.device.type == "cuda")
+    run.notes.extend(note for note in notes if note not in run.notes)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import math
 import re
-import shutil
-import tempfile
 import textwrap
 import warnings
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import text_to_path
 
 from diadbench.common.files import write_with
+from diadbench.reports.figures.slim_font import register
 from diadbench.reports.tables.escape import clean
 
 #: widths of a column and of a page of a two-column paper, in inches: those of CVPR, which fit IEEE's too
@@ -36,43 +34,13 @@ DPI = 160
 
 
 CJK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Source Han Sans SC", "Arial Unicode MS")
-#: name of the subset of the main font
-SLIM = "diadbench DejaVu"
-#: characters in the subset of the main font: ASCII, Latin-1 and what labels and axes use
-KEPT = [*range(0x20, 0x17F), 0x2013, 0x2014, 0x2018, 0x2019, 0x2022, 0x2026, 0x2212, 0xB1, 0xD7]
 
 
 @lru_cache(maxsize=1)
 def _fonts() -> list[str]:
     """Return DejaVu Sans (subsets first) and, for characters that it lacks, an installed CJK font."""
     names = {font.name for font in font_manager.fontManager.ttflist}
-    folder = Path(tempfile.mkdtemp(prefix="diadbench-font-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for weight in ("normal", "bold"):
-        _slim_font(folder / f"{weight}.ttf", weight)
-    return [SLIM, "DejaVu Sans", *(name for name in CJK if name in names)]
-
-
-def _slim_font(path: Path, weight: str) -> None:
-    """Register a subset of DejaVu Sans, which embeds ten times faster in a PDF."""
-    from fontTools.subset import Options, Subsetter
-    from fontTools.ttLib import TTFont
-
-    whole = font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight=weight))
-    font = TTFont(whole, recalcTimestamp=False)  # the same bytes on every day
-    options = Options()
-    options.layout_features = []
-    options.name_IDs = ["*"]
-    options.glyph_names = True
-    options.drop_tables += ["GPOS", "GSUB", "GDEF", "kern", "FFTM"]
-    subsetter = Subsetter(options=options)
-    subsetter.populate(unicodes=KEPT)
-    subsetter.subset(font)
-    for record in font["name"].names:
-        if record.nameID in (1, 4, 16):
-            record.string = SLIM
-    font.save(path)
-    font_manager.fontManager.addfont(str(path))
+    return [register(), "DejaVu Sans", *(name for name in CJK if name in names)]
 
 
 @contextmanager

@@ -223,7 +223,12 @@ def test_devices_and_batches_where_they_matter(place: Path) -> None:
     plain = config(place)
     assert config(place, batch_size=3)["identity"] == plain["identity"], "the method says that it doesn't matter"
     assert config(place, devices=2)["identity"] == plain["identity"]  # devices share the configuration's batch
+    assert (plain["batch_size"], plain["batch_by_memory"]) == (8, True), "a GPU may take more at a time"
+    assert config(place, batch_size=8)["batch_by_memory"] is False, "the grid says how many"
     edit(place / "code" / "mine.py", ", batch_invariant=True", "")
+    plain = config(place)
+    assert (plain["batch_size"], plain["batch_by_memory"]) == (8, False)
+    assert plain["identity"] == config(place, batch_size=8)["identity"]
     assert config(place, batch_size=3)["identity"] != config(place, batch_size=4)["identity"]
 
 

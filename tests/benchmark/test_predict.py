@@ -95,6 +95,35 @@ def test_hidden_broken_and_other_files_are_passed_over_and_counted(
     assert len(pd.read_csv(tmp_path / "out" / "scores.csv")) == 3
 
 
+def test_a_link_to_nowhere_a_pipe_and_a_strange_name_cost_themselves_alone(
+    cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    picture(photos / "a\nb.png")
+    os.symlink("nowhere.png", photos / "link.png")
+    os.mkfifo(photos / "pipe.png")
+    os.rename(picture(photos / "x.png"), os.fsencode(photos) + b"/\xff.png")
+    for _ in range(2):  # the second time from what is kept
+        out = told(capsys, cell, "--images", photos, "--out", tmp_path / "out")
+        assert "a\\nb.png" in out
+        assert f"broken: {photos / 'link.png'}: file not found" in out
+        assert f"broken: {photos / 'pipe.png'}: can't be read (it is a pipe" in out
+        assert "passed over: 1 with a name that isn't UTF-8, 2 broken" in out
+
+
+def test_pixels_that_are_not_read_as_they_stand_are_told(cell: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    picture(photos / "plain.png")
+    Image.open(photos / "plain.png").convert("CMYK").save(photos / "print.jpg")
+    Image.fromarray(GENERATOR.integers(0, 255, (40, 40, 4), dtype=np.uint8)).save(photos / "cut_out.png")
+    Image.fromarray(GENERATOR.integers(0, 1024, (40, 40), dtype=np.uint16)).save(photos / "camera.png")
+    for _ in range(2):
+        notes = predict_images(cell, photos, tmp_path / "out").notes
+        assert "1 image has transparent pixels: its alpha channel is dropped" in notes
+        assert "1 image is CMYK, converted to RGB without a colour profile" in notes
+        assert any("16-bit image lies below a quarter of the range" in note for note in notes)
+
+
 def test_its_own_output_is_never_read(cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos = tmp_path / "photos"
     picture(photos / "line A" / "a.png")

@@ -9,11 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 
 from diadbench.benchmark.cells import predicting
-from diadbench.benchmark.cells.scoring.reading_ahead import WAITING, Beside, answered, read_ahead
-from diadbench.methods.base import Prediction
+from diadbench.benchmark.cells.scoring.reading_ahead import WAITING, Beside, read_ahead
 from tests.helpers.real_run import make_run
 
 
@@ -37,18 +35,6 @@ def test_the_thread_ends_when_nobody_asks_for_more() -> None:
     assert next(batches) == 0
     batches.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name == "read ahead"]
-
-
-def test_answers_are_the_methods() -> None:
-    class Fixed:
-        def predict(self, images: torch.Tensor) -> Prediction:
-            return Prediction(images.mean(1), images.amax((1, 2, 3)), images)
-
-    images = torch.rand(3, 3, 8, 8)
-    maps, scores, reconstruction = answered(Fixed(), images, torch.device("cpu"))  # type: ignore[arg-type]
-    assert torch.equal(maps, images.mean(1))
-    assert torch.equal(scores, images.amax((1, 2, 3)))
-    assert reconstruction is not None
 
 
 @pytest.mark.parametrize("in_thread", [False, True])

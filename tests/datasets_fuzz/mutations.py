@@ -100,6 +100,16 @@ def other_pixels(world: World, draw: Draw) -> None:
         "four channels": lambda: (_tiff(np.dstack([rgb, grey]), photometric="rgb"), rgb, 0),
         "five channels": lambda: (_channels(grey, 5), np.dstack([grey] * 3), 0),
         "animated": lambda: (_animated(rgb), rgb, 0),
+        "grey, half transparent": lambda: (
+            encoded(Image.fromarray(np.dstack([grey, alpha // 2]), "LA")),
+            _three(grey),
+            0,
+        ),
+        "a palette, transparent": lambda: (_see_through(rgb), rgb, 40),
+        "web page": lambda: (b"<!DOCTYPE html><html>404</html>", rgb, 0),
+        "git-LFS pointer": lambda: (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", rgb, 0),
+        "heic": lambda: (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64), rgb, 0),
+        "one pixel": lambda: (encoded(rgb[:1, :1]), rgb, 0),
         "gif": lambda: (encoded(Image.fromarray(rgb), ".gif"), rgb, 40),  # a palette of 256 colours
         "cmyk": lambda: (encoded(Image.fromarray(rgb).convert("CMYK"), ".jpg", quality=100), rgb, 40),
     }
@@ -110,6 +120,15 @@ def other_pixels(world: World, draw: Draw) -> None:
     for same in world.samples:  # an image of COCO is a sample of several splits
         if same.image == one.image:
             same.pixels, same.tolerance = pixels, tolerance
+
+
+def _three(grey: Array) -> Array:
+    return np.dstack([grey] * 3)
+
+
+def _see_through(rgb: Array) -> bytes:
+    image = Image.fromarray(rgb).convert("P", palette=Image.Palette.ADAPTIVE)
+    return encoded(image, transparency=int(np.asarray(image)[0, 0]))
 
 
 def _tiff(values: Array, **options: Any) -> bytes:
@@ -206,6 +225,12 @@ def _palette(mask: Array) -> Image.Image:
     return image
 
 
+def _array_file(mask: Array) -> bytes:
+    out = io.BytesIO()
+    np.save(out, mask)
+    return out.getvalue()
+
+
 MASKS: dict[str, Callable[[Array, Truth], bytes]] = {
     "one bit": lambda mask, one: encoded(Image.fromarray(mask)),
     "palette": lambda mask, one: encoded(_palette(mask)),
@@ -227,6 +252,8 @@ MASKS: dict[str, Callable[[Array, Truth], bytes]] = {
     "trimap": lambda mask, one: encoded(_trimap(mask)),
     "the photo": lambda mask, one: encoded(one.pixels),
     "another size": lambda mask, one: encoded(np.pad(mask.astype(np.uint8) * 255, 3)),
+    "array": lambda mask, one: _array_file(mask),
+    "git-LFS pointer": lambda mask, one: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
     "pages": lambda mask, one: _tiff(np.stack([mask, ~mask]).astype(np.uint8) * 255, photometric="minisblack"),
 }
 
@@ -256,6 +283,12 @@ _JUNK = {
     "log.csv": b"step,loss\n1,0.5\n",
     "empty.png": b"",
     "weights.pth": b"x",
+    "Icon\r": b"",
+    "ehthumbs.db": b"x",
+    "split.xlsx": b"PK\3\4",
+    "train.csv.gz": b"\x1f\x8b",
+    "annotations.yaml": b"names: [a]\n",
+    "images.zip": b"PK\3\4",
 }
 
 
@@ -325,6 +358,44 @@ def _deeper(world: World, relative: str, lot: str) -> str:
     return new.as_posix()
 
 
+def second_mask(world: World, draw: Draw) -> None:
+    """Another mask of an image, with other pixels, beside its own."""
+    one, path = _some_mask(world, draw)
+    name = draw(st.sampled_from(["{}_2{}", "{}-old{}", "{} (1){}"])).format(path.stem, path.suffix)
+    assume(one.anomalous is not None and not path.with_name(name).exists())
+    assert one.anomalous is not None
+    world.write(path.with_name(name), encoded((~one.anomalous).astype(np.uint8) * 255))
+
+
+def thumbnails(world: World, draw: Draw) -> None:
+    """The folder of thumbnails or of deleted files that a system puts among the images."""
+    one = _some_image(world, draw)
+    name = draw(st.sampled_from(["@eaDir", "#recycle", "$RECYCLE.BIN", ".ipynb_checkpoints", "__MACOSX"]))
+    world.done.append(name)
+    world.write(world.path(one.image).parent / name / "000.png", encoded(one.pixels))
+
+
+def piped(world: World, draw: Draw) -> None:
+    """A named pipe in place of an image: reading it waits for ever."""
+    path = world.path(_some_image(world, draw).image)
+    path.unlink()
+    os.mkfifo(path)
+
+
+def other_case(world: World, draw: Draw) -> None:
+    """A folder of images gets another case, or the name of its kind in another word."""
+    folder = Path(_some_image(world, draw).image).parent
+    assume(str(folder) != ".")
+    words = {"good": ["Good", "OK", "normal"], "ok": ["OK", "good"], "OK": ["ok", "good"]}
+    name = draw(st.sampled_from([*words.get(folder.name, []), folder.name.swapcase()]))
+    assume(name != folder.name and not world.path(str(folder.parent / name)).exists())
+    world.done.append(f"{folder} -> {name}")
+    world.path(str(folder)).rename(world.path(str(folder.parent / name)))
+    for one in world.samples:
+        if Path(one.image).parent == folder:
+            one.image = str(folder.parent / name / Path(one.image).name)
+
+
 def linked(world: World, draw: Draw) -> None:
     """An image is a link: to a file beside it, out of the root, to nowhere or to itself."""
     one = _some_image(world, draw)
@@ -391,6 +462,12 @@ TEXTS: dict[str, Callable[[str], bytes]] = {
     "cut off": lambda text: text[: len(text) * 2 // 3].encode(),
     "empty": lambda text: b"",
     "null": lambda text: re.sub(r'"(label|anomaly)": 0', r'"\1": null', text).encode(),
+    "a remark first": lambda text: ("# split of May\n" + text).encode(),
+    "utf-32": lambda text: text.encode("utf-32"),
+    "another encoding": lambda text: text.replace("good", "瓶子").encode("gbk"),
+    "web page": lambda text: b"<!DOCTYPE html><html>404</html>",
+    "git-LFS pointer": lambda text: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+    "conflict": lambda text: (text + "<<<<<<< HEAD\n").encode(),
     "latin-1": lambda text: text.replace("good", "gööd").encode("latin-1", "replace"),
 }
 
@@ -423,6 +500,10 @@ MUTATIONS: dict[str, Mutation] = {
         junk,
         renamed,
         nested,
+        second_mask,
+        thumbnails,
+        piped,
+        other_case,
         linked,
         upper_suffix,
         other_text,
@@ -432,4 +513,4 @@ MUTATIONS: dict[str, Mutation] = {
 }
 #: Those that a set without such a thing can't have.
 NEEDS_LIST = ("other_text", "list_gone", "list_copied")
-NEEDS_MASK = ("mask_gone", "mask_cut_off", "other_mask", "one_mask_for_all")
+NEEDS_MASK = ("mask_gone", "second_mask", "mask_cut_off", "other_mask", "one_mask_for_all")

@@ -406,8 +406,8 @@ CASES = [
         "visa",
         "owner",
         "index",
-        r"1cls.csv: line 2: label 'ok'",
-        lambda root: edit_text(root / CSV, ",normal,", ",ok,"),
+        r"1cls.csv: line 2: label 'fine'",
+        lambda root: edit_text(root / CSV, ",normal,", ",fine,"),
     ),
     Case(
         "2cls for 1cls",

@@ -118,6 +118,17 @@ def test_the_methods_train_on_two_devices(tmp_path: Path, method: str, options: 
 
 
 @pytest.mark.slow
+def test_draem_on_two_devices_is_the_configuration_of_one_and_says_what_differs(tmp_path: Path) -> None:
+    options = {**DRAEM, "batch_size": 4}
+    one, two = (Training(tmp_path / str(n), "draem", options, devices=n).finish() for n in (1, 2))
+    for key in ("configuration", "identity", "decides"):
+        assert one[key] == two[key]
+    (told,) = set(two["notes"]) - set(one["notes"])
+    assert "trained on 2 devices that share each batch" in told
+    assert "batch norms" in told
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_training_goes_on_from_its_checkpoint(tmp_path: Path, how: signal.Signals, devices: int) -> None:

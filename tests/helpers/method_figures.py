@@ -63,7 +63,7 @@ def _figures(name: str) -> list[float]:
     test = torch.cat([anomalous_images(2, class_id, size=SIZE)[0] for class_id in range(2)])
     method = get_class(name)(**SMALL_OPTIONS.get(name, BRIDGED.get(name, {})))
     with tempfile.TemporaryDirectory() as place:
-        seed_everything(0)
+        seed_everything(0, "")
         run = RunContext(
             seed=0,
             device=torch.device("cpu"),

@@ -56,6 +56,21 @@ def test_every_image_is_in_one_share_and_weights_make_the_mean(whole_epochs: boo
             assert float(total) == pytest.approx(float(values[indices].mean()), rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("shares", "on_gpu", "told"),
+    [
+        (Shares(world=2), False, "batch norms see each device's share"),
+        (Shares(world=2), True, ""),
+        (Shares(split=2), True, "batch norms see the parts"),
+    ],
+)
+def test_what_batch_norms_see_is_told_where_there_are_any(shares: Shares, on_gpu: bool, told: str) -> None:
+    (plain,) = shares.notes(nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(1, 4)), on_gpu=on_gpu)
+    (normed,) = shares.notes(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), on_gpu=on_gpu)
+    assert "batch norms" not in plain
+    assert normed == (f"{plain}; {told}" if told else plain)
+
+
 def test_more_devices_than_images_are_refused() -> None:
     with pytest.raises(UserError, match=r"devices: 4, but a batch of the training has 2 images"):
         Shares(world=4).check(2)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from diadbench.benchmark.cells.provenance import seed_everything
 from diadbench.methods.authoring.small_data import small_train
 from diadbench.methods.base import RunContext
 from diadbench.methods.registry import get_class
 from diadbench.methods.training import draws
+from diadbench.methods.training.lightning import Budget, train_module
+from tests.helpers.shared_draem import SharedDraem
 
 UNIAD: dict[str, Any] = {
     "backbone": "tf_efficientnet_lite0",
@@ -41,6 +47,7 @@ DIAD: dict[str, Any] = {
     "backbone": "tf_efficientnet_lite0",
     "backbone_weights": "random",
 }
+DRAEM: dict[str, Any] = {"steps": 3, "width": 4, "segmentation_width": 4, "batch_size": 4, "lr": 1e-3}
 CASES = [
     pytest.param("uniad", UNIAD, {"devices": 2}, marks=pytest.mark.slow),
     pytest.param("diad", DIAD, {"devices": 2}, marks=pytest.mark.slow),
@@ -49,10 +56,12 @@ CASES = [
 ]
 
 
-def fitted(root: Path, name: str, options: dict[str, Any], **more: Any) -> tuple[dict[str, Tensor], RunContext]:
+def fitted(
+    root: Path, name: str | type[Any], options: dict[str, Any], **more: Any
+) -> tuple[dict[str, Tensor], RunContext]:
     (root / "run").mkdir(parents=True)
     run = RunContext(0, torch.device("cpu"), (64, 64), ("a", "b"), root / "run", root.parent / "cache", **more)
-    method = get_class(name)(**options)
+    method = (get_class(name) if isinstance(name, str) else name)(**options)
     method.fit(small_train(2, images=5), run)
     return {key: value.detach().clone() for key, value in method.fitted().state_dict().items()}, run  # type: ignore[attr-defined]
 
@@ -77,6 +86,25 @@ def test_a_divided_batch_trains_as_the_whole(
     other, run = fitted(tmp_path / "other", name, options, **divided)
     assert any("same images" in note and "noise" in note for note in run.notes)
     assert far_apart(one, other) < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("divided", [{"devices": 2}, {"split": 2}])
+def test_draem_paints_the_same_anomalies_into_the_same_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divided: dict[str, int]
+) -> None:
+    found, weights = [], []
+    for name, more in (("one", {}), ("other", divided)):
+        monkeypatch.setenv("DIADBENCH_TEST_LOG", str(tmp_path / f"{name}.log"))
+        trained, _ = fitted(tmp_path / name, SharedDraem, DRAEM, **more)
+        weights.append(trained)
+        lines = [line.split() for line in (tmp_path / f"{name}.log").read_text().splitlines()]
+        found.append([(int(step), int(rank), digests) for step, rank, *digests in lines])
+    assert len(found[0]) == len(found[1]) == 3 * 4, "the configuration's images a step, not twice as many"
+    assert sorted((step, digests) for step, _, digests in found[0]) == sorted((s, d) for s, _, d in found[1])
+    assert {rank for _, rank, _ in found[1]} == set(range(divided.get("devices", 1)))
+    assert any(digests[0] != digests[1] for _, _, digests in found[0]), "something was painted"
+    assert far_apart(*weights) < 0.01
 
 
 def test_other_noise_would_be_seen(tmp_path: Path) -> None:
@@ -108,3 +136,48 @@ def test_a_share_takes_its_rows_of_the_whole_batchs_numbers() -> None:
     finally:
         draws.end_training()
     assert draws.rows(3) == (0, 1, 2)
+
+
+class ToldSettings(pl.LightningModule):
+    """Writes down how its process computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(3, 1)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        with open(os.environ["DIADBENCH_TEST_LOG"], "a", encoding="utf-8") as file:
+            file.write(json.dumps([self.global_rank, *settings()]) + "\n")
+        loss: Tensor = self.net(batch["image"].mean((2, 3))).square().mean()
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.5)
+
+
+def settings() -> list[Any]:
+    backends = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    return [*backends, *strict, fills, torch.get_num_threads()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tf32", [True, False])
+def test_both_processes_compute_as_the_cell_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tf32: bool) -> None:
+    monkeypatch.setenv("DIADBENCH_TEST_LOG", str(tmp_path / "log"))
+    strict, before = settings()[2:4], settings()
+    try:
+        seed_everything(0, "draem", tf32=tf32)
+        torch.set_num_threads(before[-1] + 1)
+        own = settings()
+        (tmp_path / "run").mkdir()
+        run = RunContext(0, torch.device("cpu"), (64, 64), ("a", "b"), tmp_path / "run", tmp_path / "cache", devices=2)
+        train_module(ToldSettings(), small_train(2, images=2), run, Budget(2, 2))
+    finally:
+        torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[:2]
+        torch.utils.deterministic.fill_uninitialized_memory = before[4]  # type: ignore[attr-defined]
+        torch.set_num_threads(before[-1])
+    found = [json.loads(line) for line in (tmp_path / "log").read_text(encoding="utf-8").splitlines()]
+    assert sorted(found) == sorted([rank, *own] for rank in (0, 0, 1, 1))

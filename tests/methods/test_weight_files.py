@@ -61,6 +61,10 @@ def contents(easydict: type[dict[str, Any]]) -> dict[str, Any]:
         "data parallel": {"state_dict": {f"module.{key}": value for key, value in STATE.items()}},
         "compiled": {"model": {f"_orig_mod.module.{key}": value for key, value in STATE.items()}},
         "deepspeed": {"module": STATE},
+        "nested": {"checkpoint": {"state_dict": STATE}, "epoch": 3},
+        "an entry of another name": {"net": STATE, "optimizer": {"momentum": torch.ones(2)}},
+        "averaged weights alone": {"ema": STATE, "step": 1},
+        "a configuration beside": {"model": {"width": 3}, "weights": STATE},
         "parameters": {key: nn.Parameter(value.float()) for key, value in STATE.items()},
     }
 
@@ -107,6 +111,45 @@ def test_a_safetensors_may_begin_with_any_length(start: bytes, tmp_path: Path) -
     path = tmp_path / "x.safetensors"
     path.write_bytes(length.to_bytes(8, "little") + header.ljust(length) + content[8 + len(header) :])
     assert set(read_state(path)) == set(STATE)
+
+
+def test_weights_in_several_entries_are_not_guessed(tmp_path: Path) -> None:
+    torch.save({"teacher": STATE, "student": STATE}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="several entries, teacher, student; save one"):
+        read_state(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("name", ["x.PTH", "3f6b2c"])
+def test_a_suffix_in_capitals_or_none_goes(name: str, tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / name)
+    assert set(read_state(tmp_path / name)) == set(STATE)
+
+
+def test_sharded_weights_are_one_file(tmp_path: Path) -> None:
+    import timm
+
+    state = timm.create_model("resnet10t", pretrained=False).state_dict()
+    names = sorted(state)
+    for i, part in enumerate((names[:9], names[9:]), 1):
+        save_file({key: state[key] for key in part}, tmp_path / f"model-0000{i}-of-00002.safetensors")
+    for i in (1, 2):
+        assert set(read_state(tmp_path / f"model-0000{i}-of-00002.safetensors")) == set(state)
+    load_backbone("resnet10t", weights=str(tmp_path), out_indices=(1,))
+    (tmp_path / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(UserError, match=r"00002-of-00002.safetensors: the file is not there, one of 2"):
+        read_state(tmp_path / "model-00001-of-00002.safetensors")
+
+
+@pytest.mark.parametrize("prefix", ["model.", "backbone.", "model.module."])
+def test_a_prefix_of_all_names_is_dropped_from_a_backbone(prefix: str, tmp_path: Path) -> None:
+    import timm
+
+    state = timm.create_model("resnet10t", pretrained=False).state_dict()
+    torch.save({"state_dict": {prefix + key: value for key, value in state.items()}}, tmp_path / "x.ckpt")
+    load_backbone("resnet10t", weights=str(tmp_path / "x.ckpt"), out_indices=(1,))
+    torch.save({"a." + key: value for key, value in list(state.items())[:3]}, tmp_path / "y.ckpt")
+    with pytest.raises(UserError, match="missing"):
+        load_backbone("resnet10t", weights=str(tmp_path / "y.ckpt"), out_indices=(1,))
 
 
 def test_metadata_comes_back_from_both_formats(tmp_path: Path) -> None:
@@ -218,7 +261,7 @@ def wrong_files(place: Path) -> dict[str, str]:
         "empty.pth": "empty",
         "gzip.bin": "gzip",
         "json.bin": "JSON",
-        "text.ckpt": "neither a safetensors",
+        "text.ckpt": "it is text",
         "bytes.ckpt": "neither a safetensors",
         "cut.ckpt": "cut off",
         "cut.safetensors": "can't be read",

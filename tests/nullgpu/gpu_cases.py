@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_options import PADIM
 from gpu_recorder import Recorder
 
 from diadbench.benchmark.cells.provenance import seed_everything
-from diadbench.benchmark.cells.scoring.reading_ahead import answered
-from diadbench.methods.base import Method, RunContext
+from diadbench.benchmark.cells.scoring.answering import answered, brought
+from diadbench.benchmark.metrics import get_protocol
+from diadbench.benchmark.metrics.exact.pooling import map_scores
+from diadbench.methods.base import Method, Prediction, RunContext
 from diadbench.methods.registry import get_class
-
-SCRATCH = tempfile.TemporaryDirectory(prefix="diadbench-gpu-case-")
 
 
 def context(size: int, device: str = "cuda", **more: Any) -> RunContext:
     """Return a run's settings with directories of its own."""
-    root = Path(tempfile.mkdtemp(dir=SCRATCH.name))
+    root = Path(tempfile.mkdtemp())  # in the directory that `run_case` removes
     (root / "run").mkdir()
     names = ("stripes0", "stripes1")
     return RunContext(0, torch.device(device), (size, size), names, root / "run", root / "cache", **more)
@@ -122,14 +123,70 @@ def trained(
 
 
 def predicted(recorder: Recorder, one: Method, images: torch.Tensor) -> Any:
-    """Predict a batch three times, as a cell does: the copies of the results belong to it."""
+    """Predict a batch three times, as a cell does: resizing, pooling and the copies of the results belong to it."""
     images = images.pin_memory()
+    size, protocol = (images.shape[2] + 16, images.shape[3]), get_protocol("diad")
     with torch.inference_mode():
         for _ in range(3):
             recorder.step("predict")
-            answered(one, images, torch.device("cuda"))
+            found = answered(one, images, torch.device("cuda"), size, protocol)
+            assert found.pooled is not None, "the maps were pooled on the GPU"
         recorder.step("predict again")
     return one.predict(images.to("cuda"))
+
+
+def cell(recorder: Recorder, method: str, options: dict[str, Any], size: int = 64, **grid: Any) -> None:
+    """Run a grid of one cell in this process; report what it says of itself."""
+    from diadbench.benchmark.planning.grid import parse_grid
+    from diadbench.benchmark.records.store import RunDirectory
+    from diadbench.benchmark.runs.runner import run_grid
+    from tests.helpers.real_run import InProcess
+
+    toy = {"options": {"size": size, "train": 4, "test_good": 20, "test_bad": 20}}
+    values = {"methods": {"one": {"method": method, "options": options}}, "datasets": {"toy": toy}}
+    path = Path(SCRATCH.name) / "run"
+    run_grid(
+        parse_grid({"name": "run", "image_size": size, "device": "cuda", **values, **grid}),
+        path,
+        engine=InProcess(),
+        quiet=True,
+    )
+    ended = next(iter(RunDirectory(path).cells()))
+    recorder.facts |= {key: ended.status.get(key) for key in ("state", "reason", "extras", "notes", "peak_memory")}
+
+
+def pooling(recorder: Recorder) -> None:
+    """Report how far the image scores of maps that are pooled on the GPU lie from those of a CPU."""
+    maps = torch.rand(4, 256, 256, generator=torch.Generator().manual_seed(0))
+    for name in ("diad", "uniad", "ader+pooled21"):
+        protocol = get_protocol(name)
+        found = brought(Prediction(maps.cuda(), maps.amax((1, 2)).cuda()), maps[:, None], None, protocol)
+        assert found.pooled is not None
+        expected = torch.from_numpy(map_scores(maps.numpy(), protocol))
+        recorder.facts[name] = float((found.pooled - expected).abs().max())
+
+
+def padim(recorder: Recorder) -> None:
+    """Report how many images PaDiM got at a time, and whether it ever held the embeddings of all."""
+    from anomalib.models.image.padim.torch_model import PadimModel
+
+    from diadbench.methods.anomalib_models.running_gaussian import RunningGaussian
+    from diadbench.methods.authoring.small_data import small_train
+
+    added: list[int] = []
+    append = RunningGaussian.append
+
+    def counted(self: RunningGaussian, embeddings: torch.Tensor) -> None:
+        append(self, embeddings)
+        added.append(len(embeddings))
+
+    def at_once(self: Any) -> None:  # called again on the null GPU, where a model's mark that it is fitted reads 0
+        if self.memory_bank:
+            raise RuntimeError(f"embeddings of {len(self.memory_bank)} batches were kept")
+
+    RunningGaussian.append, PadimModel.fit = counted, at_once  # type: ignore[method-assign]
+    get_class("padim")(**PADIM).fit(small_train(2, images=8), context(64))
+    recorder.facts["added"] = added
 
 
 def precision(recorder: Recorder) -> None:
@@ -155,7 +212,7 @@ def main() -> None:
     """Run one case and print what it reports; an error is a report too."""
     case, options = sys.argv[1], json.loads(sys.argv[2])
     torch.backends.cuda.enable_cudnn_sdp(False)  # its graphs can't be answered; flash and efficient attention can
-    seed_everything(0)
+    seed_everything(0, "")
     recorder = Recorder()
     try:
         globals()[case](recorder, **options)
@@ -163,7 +220,6 @@ def main() -> None:
         traceback.print_exc()
         recorder.facts["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
     print("RESULT " + json.dumps(recorder.report()), flush=True)
-    SCRATCH.cleanup()
 
 
 if __name__ == "__main__":

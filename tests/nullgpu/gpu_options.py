@@ -25,6 +25,7 @@ UNIAD: dict[str, Any] = {
 }
 DRAEM: dict[str, Any] = {"steps": 4, "width": 16, "batch_size": 8}
 LITE: dict[str, Any] = {"backbone": "resnet18", "weights": "random"}
+PADIM: dict[str, Any] = {**LITE, "n_features": 8, "batch_size": 2}
 #: name -> (method, options, image size)
 METHODS: dict[str, tuple[str, dict[str, Any], int]] = {
     "diad": ("diad", DIAD, 64),

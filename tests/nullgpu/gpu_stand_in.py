@@ -49,9 +49,10 @@ def built() -> Path:
     digest = hashlib.sha256(torch.__version__.encode())
     for name in SOURCES:
         digest.update((HERE / name).read_bytes())
-    place = Path(tempfile.gettempdir()) / f"diadbench-nullgpu-{os.getuid()}-{digest.hexdigest()[:16]}"
+    place = ROOT / "build" / f"nullgpu-{digest.hexdigest()[:16]}"  # `make clean` removes it
     if not (place / "libnullgpu.so").is_file():
-        fresh = Path(tempfile.mkdtemp(prefix="diadbench-nullgpu-", dir=tempfile.gettempdir()))
+        place.parent.mkdir(exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix="nullgpu-", dir=place.parent))
         command = ["bash", str(HERE / "build.sh"), str(fresh)]
         subprocess.run(command, check=True, env={**os.environ, "PYTHON": sys.executable}, capture_output=True)
         try:
@@ -97,9 +98,10 @@ def run_case(case: str, *, timeout: float = 500, gpu: dict[str, Any] | None = No
         AssertionError: The child ended without a report.
     """
     command = [sys.executable, "-P", str(HERE / "gpu_cases.py"), case, json.dumps(options)]
-    done = subprocess.run(
-        command, env=environment(**(gpu or {})), capture_output=True, text=True, timeout=timeout, cwd=ROOT
-    )
+    # The child, the processes that train with it and a child that crashes leave nothing: what they make lies in here.
+    with tempfile.TemporaryDirectory(prefix="diadbench-gpu-case-", ignore_cleanup_errors=True) as scratch:
+        seen = {**environment(**(gpu or {})), "TMPDIR": scratch}
+        done = subprocess.run(command, env=seen, capture_output=True, text=True, timeout=timeout, cwd=ROOT)
     for line in done.stdout.splitlines():
         if line.startswith("RESULT "):
             found: dict[str, Any] = json.loads(line.removeprefix("RESULT "))

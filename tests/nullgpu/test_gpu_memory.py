@@ -19,6 +19,13 @@ def test_a_small_card_is_out_of_memory_and_parts_of_the_batch_fit() -> None:
 
 
 @pytest.mark.slow
+def test_padim_keeps_a_mean_and_a_covariance_on_a_gpu_not_all_embeddings() -> None:
+    found = run_case("padim")
+    assert "error" not in found, found["error"]
+    assert found["added"] == [2] * 8
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(is_real(), reason="two GPUs are not sure to be there")
 def test_out_of_memory_in_one_of_two_processes() -> None:
     gpu = {"gigabytes": 0.6, "count": 2}

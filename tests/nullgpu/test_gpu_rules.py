@@ -13,7 +13,7 @@ from diadbench.benchmark.cells.provenance import seed_everything
 from diadbench.methods.diad import config
 from diadbench.methods.diad.networks.card import KEPT, RECOMPUTED, place, standing
 from diadbench.methods.diad.networks.model import DiADModel
-from diadbench.methods.features.arithmetic import arithmetic
+from diadbench.methods.features.feature_cache import arithmetic
 from diadbench.methods.training.lightning import Budget
 
 

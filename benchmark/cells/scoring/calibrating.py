@@ -18,7 +18,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from diadbench.benchmark.cells.scoring.evaluation_size import at_evaluation_size, evaluation_size
+from diadbench.benchmark.cells.scoring.answering import answered
+from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size
+from diadbench.benchmark.cells.scoring.reading_ahead import pinned_images, read_ahead
 from diadbench.benchmark.metrics.decisions.normal_scores import NormalSummary
 from diadbench.common.files import write_with
 from diadbench.datasets.decoding.images import inside, read_image, resize_image
@@ -45,6 +47,7 @@ class Calibration:
         train: Training images of the part.
         run: The run as the method sees it. Its scratch directory keeps the scores for a cell that is killed later.
         evaluator: Receives the scores and maps.
+        batch_size: Images a batch.
     """
 
     cell: dict[str, Any]
@@ -52,6 +55,7 @@ class Calibration:
     train: TrainData
     run: RunContext
     evaluator: Evaluator
+    batch_size: int
 
     def calibrate(self, method: Method | None, *, again: bool) -> None:
         """Score the part's normal images.
@@ -79,13 +83,15 @@ class Calibration:
         size, done = evaluation_size(self.cell), 0
         if isinstance(method, SampleMethod):
             return self._take_answers(method, name, position)
+        batches = self._batches(name)
+        if self.run.device.type == "cuda":
+            batches = read_ahead(pinned_images(batches))
         with _same_random_numbers(), torch.inference_mode():
-            for images in self._batches(name):
-                prediction = method.predict(images.to(self.run.device))
-                maps, scores = prediction.anomaly_map.float().cpu(), prediction.score.float().cpu()
-                maps = at_evaluation_size(maps, images, size)
-                self.evaluator.calibrate(np.full(len(scores), position), maps, scores)
-                done += len(scores)
+            for images in batches:
+                answer = answered(method, images, self.run.device, size, self.evaluator.protocol)
+                ids = np.full(len(images), position)
+                self.evaluator.calibrate(ids, answer.maps, answer.scores, answer.pooled)
+                done += len(images)
                 self.run.progress(done, done, f"normal images of {name}")
 
     def _take_answers(self, method: SampleMethod, name: str, position: int) -> None:
@@ -93,7 +99,7 @@ class Calibration:
         rows = self._rows(name)
         if not method.has_answers(rows):
             return
-        step = int(self.cell["batch_size"])
+        step = self.batch_size
         for start in range(0, len(rows), step):
             found = method.predict_samples(rows.iloc[start : start + step], evaluation_size(self.cell))
             self.evaluator.calibrate(np.full(len(found.score), position), found.anomaly_map, found.score)
@@ -106,7 +112,7 @@ class Calibration:
         return self.dataset.samples.loc[self.train.index[chosen_rows(self.train, name)].tolist()]
 
     def _batches(self, name: str) -> Iterator[Tensor]:
-        step = int(self.cell["batch_size"])
+        step = self.batch_size
         paths = self.dataset.validation_images(name)
         if paths and tuple(self.cell["method_info"]["channels"]) == ("rgb",):
             for start in range(0, len(paths), step):

@@ -40,8 +40,18 @@ def make_evaluator(
     )
 
 
-def evaluate_batch(evaluator: Evaluator, dataset: Dataset, batch: Batch, maps: Tensor, scores: Tensor) -> None:
-    """Feed a batch's maps ``(B,H,W)`` and image scores ``(B,)`` to the evaluator, at the evaluation size."""
+def evaluate_batch(
+    evaluator: Evaluator,
+    dataset: Dataset,
+    batch: Batch,
+    maps: Tensor,
+    scores: Tensor,
+    pooled: Tensor | None = None,
+) -> None:
+    """Feed a batch's maps ``(B,H,W)``, at the evaluation size, and image scores ``(B,)`` to the evaluator.
+
+    ``pooled`` are the image scores of the evaluator's protocol, where a GPU has computed them.
+    """
     rows = dataset.samples.iloc[batch.index.tolist()]
     position = {name: place for place, name in enumerate(dataset.classes)}
     evaluator.update(
@@ -52,6 +62,7 @@ def evaluate_batch(evaluator: Evaluator, dataset: Dataset, batch: Batch, maps: T
         label=batch.label,
         sample_id=list(rows["sample_id"]),
         index=batch.index,
+        pooled=pooled,
     )
 
 

@@ -33,7 +33,7 @@ def at_evaluation_size(maps: Tensor, images: Tensor, size: Size) -> Tensor:
     its batch nor on the number of threads.
 
     Args:
-        maps: ``float32 (B,h,w)`` on the CPU, the size of the images.
+        maps: ``float32 (B,h,w)``, the size of the images; they are resized on their device.
         images: ``(B,C,h,w)``: what the method saw.
         size: ``(H, W)`` wanted.
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from diadbench.benchmark.cells.scoring.answering import brought
 from diadbench.benchmark.cells.scoring.evaluating import evaluate_batch, make_evaluator
-from diadbench.benchmark.cells.scoring.evaluation_size import Size, at_evaluation_size
+from diadbench.benchmark.cells.scoring.evaluation_size import Size
 from diadbench.benchmark.metrics import Evaluation
 from diadbench.methods.base import Prediction, no_progress
 
@@ -63,7 +64,7 @@ def score_in_turn(
         device: Where the methods are.
         batch_size: Images a batch.
         size: ``(H, W)`` of the evaluation; by default that of the images.
-        watch: Called with each name and its maps ``float32 (B,H,W)``, before they are resized.
+        watch: Called with each name and its maps ``float32 (B,H,W)``, at the evaluation size.
         progress: Called as ``progress(done, total, what)``.
     """
     names = list(methods)
@@ -78,10 +79,9 @@ def score_in_turn(
                 timed(methods[name], images)
             found, spent = timed(methods[name], images)
             seconds[name] += spent
-            maps = found.anomaly_map.float().cpu()
-            watch(name, maps)
-            maps = at_evaluation_size(maps, batch.image, size or (maps.shape[1], maps.shape[2]))
-            evaluate_batch(evaluators[name], dataset, batch, maps, found.score.float().cpu())
+            answer = brought(found, batch.image, size, protocol)
+            watch(name, answer.maps)
+            evaluate_batch(evaluators[name], dataset, batch, answer.maps, answer.scores, answer.pooled)
         done += len(images)
         progress(done, len(test), "predict")
     return {name: Turn(each.compute(), seconds[name] / max(done, 1)) for name, each in evaluators.items()}

@@ -1,4 +1,4 @@
-"""While a batch is predicted, read the next one and evaluate the last; copy predictions from the GPU at once."""
+"""While a batch is predicted, read the next one and evaluate the last."""
 
 from __future__ import annotations
 
@@ -11,40 +11,26 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-import torch
-from torch import Tensor
-
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from diadbench.datasets.decoding.data import Batch
-    from diadbench.methods.base import Method
 
 T = TypeVar("T")
 #: Batches that may wait for their evaluation.
 WAITING = 4
 
 
-def answered(method: Method, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return maps ``float32 (B,H,W)`` and scores ``float32 (B,)``, both on the CPU, and the reconstructions.
-
-    On a GPU, maps and scores are copied together, so the host waits only once.
-
-    Args:
-        method: A fitted method.
-        images: ``float32 (B,C,H,W)`` in [0,1], on the CPU. A copy from pinned memory is asynchronous.
-        device: Device of the method.
-    """
-    found = method.predict(images.to(device, non_blocking=True))
-    maps, scores = found.anomaly_map.float(), found.score.float()
-    if maps.device.type == "cpu" or maps.device != scores.device:
-        return maps.cpu(), scores.cpu(), found.reconstruction
-    both = torch.cat([maps.flatten(), scores.flatten()]).cpu()
-    return both[: maps.numel()].view(maps.shape), both[maps.numel() :].view(scores.shape), found.reconstruction
-
-
 def pinned(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Yield batches with their images in pinned memory, from which the copy to a GPU is asynchronous."""
     for batch in batches:
         yield replace(batch, image=batch.image.pin_memory())
+
+
+def pinned_images(batches: Iterator[Tensor]) -> Iterator[Tensor]:
+    """Yield images in pinned memory."""
+    for images in batches:
+        yield images.pin_memory()
 
 
 def read_ahead(batches: Iterator[T]) -> Iterator[T]:

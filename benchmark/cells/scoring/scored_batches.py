@@ -26,6 +26,8 @@ from diadbench.common.files import read_json, write_json
 
 Arrays = dict[str, NDArray[Any]]
 
+#: Prefix of the image scores that a GPU has pooled, before the name of their protocol.
+POOLED = "pooled/"
 #: Exceptions raised by reading a file that is truncated, empty or of another format.
 BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -99,11 +101,16 @@ class Predictions:
         if len(found) < len(places) or any(arrays is None for arrays, _ in found):
             return None
         whole = [(arrays, place) for arrays, place in found if arrays is not None]
-        stacked = {key: np.stack([arrays[key][place] for arrays, place in whole]) for key in ("maps", "scores")}
-        return {**whole[-1][0], **stacked}
+        keys = ["maps", "scores", *(key for key in whole[-1][0] if key.startswith(POOLED))]
+        stacked = {
+            key: np.stack([arrays[key][place] for arrays, place in whole])
+            for key in keys
+            if all(key in arrays for arrays, _ in whole)
+        }
+        return {key: value for key, value in whole[-1][0].items() if key not in keys} | stacked
 
     def keep(self, rows: Tensor, maps: Tensor, scores: Tensor, more: Arrays) -> None:
-        """Keep a scored batch. See :meth:`recall`."""
+        """Keep a scored batch. See :meth:`recall`; of ``more``, what begins with :data:`POOLED` is per image."""
         path = self._directory / f"batch-{int(rows[0])}.npz"
         self._write(path, {"rows": rows.numpy(), "maps": maps.numpy(), "scores": scores.numpy(), **more})
 
@@ -158,6 +165,8 @@ def _read(path: Path) -> Arrays | None:
         return None
 
 
-def tensors(found: Arrays) -> tuple[Tensor, Tensor]:
-    """Return ``(maps, scores)`` as tensors from the arrays of :meth:`Predictions.recall`."""
-    return torch.from_numpy(found["maps"]), torch.from_numpy(found["scores"])
+def tensors(found: Arrays, protocol: str) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return maps, scores and the protocol's pooled scores, if kept, from the arrays of :meth:`Predictions.recall`."""
+    pooled = found.get(f"{POOLED}{protocol}")
+    single = None if pooled is None else torch.from_numpy(pooled)
+    return torch.from_numpy(found["maps"]), torch.from_numpy(found["scores"]), single

@@ -26,10 +26,19 @@ def checked_ids(class_id: Any, classes: int) -> NDArray[np.int64]:
     return ids.astype(np.int64)
 
 
-def checked_scores(score: Any, maps: NDArray[Any] | None, size: int, protocol: Protocol) -> NDArray[np.float64]:
-    """Return ``(size,)`` image scores: the method's own where the protocol takes them, else from the maps, else NaN."""
+def checked_scores(
+    score: Any, maps: NDArray[Any] | None, size: int, protocol: Protocol, pooled: Any = None
+) -> NDArray[np.float64]:
+    """Return ``(size,)`` image scores: the method's own where the protocol takes them, else from the maps, else NaN.
+
+    ``pooled`` holds those from the maps where they are known. Raises UserError if the protocol doesn't pool maps.
+    """
+    if pooled is not None and protocol.score != "pooled":
+        raise UserError(f"pooled scores: protocol {protocol.name} has the rule {protocol.score}; pass none")
     if protocol.score == "method" and score is not None:
         return as_column(score, size, "scores").astype(np.float64)
+    if pooled is not None:
+        return as_column(pooled, size, "pooled scores").astype(np.float64)
     if maps is None or not maps.size:
         return np.full(size, np.nan)
     found = [map_scores(as_floats(block), protocol) for block in blocks(maps)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diadbench.benchmark.metrics.protocols import Protocol
 from diadbench.common.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def map_scores(maps: NDArray[Any], protocol: Protocol) -> NDArray[Any]:
@@ -21,7 +24,9 @@ def map_scores(maps: NDArray[Any], protocol: Protocol) -> NDArray[Any]:
         UserError: The maps are smaller than the poolings need.
     """
     if protocol.score == "pooled":
-        maps = _pooled(maps, protocol)
+        import torch
+
+        return np.asarray(pooled_scores(torch.tensor(maps), protocol).numpy())
     flat = maps.reshape(len(maps), -1)
     if protocol.score == "top":
         return _mean_of_top(flat, protocol.top)
@@ -38,8 +43,14 @@ def _mean_of_top(flat: NDArray[Any], share: float) -> NDArray[np.float64]:
     return np.asarray(np.sort(highest, axis=1).mean(axis=1, dtype=np.float64))
 
 
-def _pooled(maps: NDArray[Any], protocol: Protocol) -> NDArray[Any]:
-    import torch
+def pooled_scores(maps: Tensor, protocol: Protocol) -> Tensor:
+    """Return ``(B,)`` image scores of ``(B,H,W)`` float maps: the maximum after the protocol's poolings.
+
+    They are computed on the maps' device in the maps' precision. A GPU's equal those of a CPU up to rounding.
+
+    Raises:
+        UserError: The maps are smaller than the poolings need.
+    """
     from torch.nn.functional import avg_pool2d
 
     need = 1 + sum(kernel - 1 for kernel in protocol.pooling)
@@ -48,7 +59,7 @@ def _pooled(maps: NDArray[Any], protocol: Protocol) -> NDArray[Any]:
             f"protocol {protocol.name}: its poolings need maps of at least {need}x{need}, found "
             f"{maps.shape[1]}x{maps.shape[2]}; use larger maps, or {protocol.name.partition('+')[0]}+max"
         )
-    pooled = torch.tensor(maps)[:, None]
+    pooled = maps[:, None]
     for kernel in protocol.pooling:
         pooled = avg_pool2d(pooled, kernel, stride=1)
-    return np.asarray(pooled[:, 0].numpy())
+    return pooled.flatten(1).amax(1)

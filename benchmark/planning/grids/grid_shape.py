@@ -17,6 +17,8 @@ from diadbench.common.values.yaml_values import dump
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.train_subset import TrainSubset
 
+#: Test images a batch where a grid doesn't say.
+TEST_BATCH = 8
 #: Key of an entry whose options are complete, so that the read_preset of its name is not applied.
 RESOLVED = "resolved"
 Setting = Literal["multi-class", "one-per-class", "few-shot"]
@@ -97,7 +99,8 @@ class Grid:
             masks come from their native files at it. ``None``: the grid's ``image_size``, whatever a method's own is.
         resize: Resize filter of images: ``bilinear`` or ``bicubic`` (antialiased).
         protocol: Metric conventions.
-        batch_size: Test images a batch.
+        batch_size: Test images a batch. ``None``: 8; on a GPU, for methods whose result doesn't depend on it, as many
+            as its memory takes (``extras.test_batch`` says how many).
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``; ``cuda:1``: the second of the GPUs that
             ``CUDA_VISIBLE_DEVICES`` lets this process see, for all cells (local engine only).
         devices: Devices for one cell, for methods that can use several.
@@ -141,7 +144,7 @@ class Grid:
     evaluation_size: int | list[int] | None = None
     resize: Literal["bilinear", "bicubic"] = "bilinear"
     protocol: str = "exact"
-    batch_size: int = 8
+    batch_size: int | None = None
     device: str = "auto"
     devices: int = 1
     tf32: bool = True
@@ -162,6 +165,11 @@ class Grid:
     note: str = ""
     show: dict[str, Any] = field(default_factory=dict)
     limit: int | None = None
+
+    @property
+    def test_batch(self) -> int:
+        """Return the number of test images a batch, before a GPU's memory is looked at."""
+        return self.batch_size or TEST_BATCH
 
     def cells(self) -> Iterator[Cell]:
         """Yield all cells, dataset by dataset. Each method has the options for the cell's dataset."""

@@ -64,10 +64,12 @@ def _print_json(made: Predicted) -> None:
 
 
 def _print_text(made: Predicted) -> None:
+    from diadbench.datasets.decoding.lookalikes import shown
+
     columns = (made.table[name].tolist()[:SHOWN] for name in ("score", "percentile", "decision", "image"))
     for score, percentile, decision, image in zip(*columns, strict=True):
         place = "" if percentile != percentile else f"{percentile:6.1f} %  "  # NaN: nothing to compare with
-        print(f"{score:12.6g}  {place}{decision:<11}{image}")
+        print(f"{score:12.6g}  {place}{decision:<11}{shown(image)}")
     if len(made.table) > SHOWN:
         print(f"... and {len(made.table) - SHOWN:,} more")
     if made.threshold.value is None:
