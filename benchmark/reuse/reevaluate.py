@@ -42,6 +42,8 @@ from diadbench.datasets.decoding.data_module import DataModule
 
 #: Bytes of maps that the evaluator of a class keeps in memory: a process a core computes one, and the maps lie on disk.
 MEMORY = 32 << 20
+#: Mapped files count as a process's memory for loky, which would end a process as leaking after its first large class.
+_NO_LEAK = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
 #: Sums over the same scores in another order differ by less than this.
 ROUNDING = 1e-13
 ProgressCall = Callable[[int, int, str], None]
@@ -145,7 +147,7 @@ def _computed(pieces: Sequence[tuple[Task, str]]) -> Iterator[tuple[Task, str, s
         return
     from loky import ProcessPoolExecutor
 
-    pool = ProcessPoolExecutor(count, initializer=_begin)
+    pool = ProcessPoolExecutor(count, initializer=_begin, env=_NO_LEAK)
     try:
         asked = {pool.submit(compute_class, *piece): piece for piece in pieces}
         for future in as_completed(asked):
