@@ -20,7 +20,7 @@ from diadbench.datasets.facts.counts import Counts, published
 from diadbench.datasets.findings import CheckReport
 from diadbench.datasets.layouts.roots import find_root
 from diadbench.datasets.lookup import get
-from diadbench.datasets.table import checked, count
+from diadbench.datasets.table import count
 
 #: A dataset with a smaller share of the published images counts as a reduced copy, not as a broken download.
 CUT_DOWN = 0.5
@@ -114,13 +114,12 @@ def data_notes(
 
 def _whole(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> pd.DataFrame | None:
     """Return the checked table. A broken rule becomes a finding, and files are checked nevertheless."""
-    where = str(dataset.root)
     try:
-        return checked(table, dataset.info, where=where)
+        return dataset.checked(table)
     except UserError as error:
         report.add("error", "table", str(error), note="")  # A run refuses it.
     try:
-        whole = table[table["class"].isin(dataset.info.classes or table["class"].unique())]
+        whole = table[table["class"].isin(dataset.wanted or table["class"].unique())]
         return whole.drop_duplicates(["class", "split", "image"]).reset_index(drop=True)
     except (KeyError, TypeError):
         return None

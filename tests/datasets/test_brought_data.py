@@ -266,6 +266,49 @@ def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
     assert "unpack mvtec_anomaly_detection.tar.xz" in read("mvtec", tmp_path / "data", tmp_path / "cache").error
 
 
+def test_own_classes_of_a_list_are_checked_as_they_are_run(brought: tuple[Path, list[Record]], tmp_path: Path) -> None:
+    root, records = brought
+    (root / "bottle").rename(root / "my_part")
+    mine = [
+        one._replace(
+            image=one.image.replace("bottle", "my_part"),
+            mask=one.mask.replace("bottle", "my_part"),
+            cls=one.cls.replace("bottle", "my_part"),
+        )
+        for one in records
+    ]
+    _lists(root, mine)
+    assert "'my_part'" in read("mvtec", root, tmp_path / "cache").error
+    found = read("mvtec", root, tmp_path / "cache", classes=["cable", "my_part"])
+    assert found.numbers == ALL
+    assert "1 class that the published set has not" in found.flags
+
+
+def test_folders_that_no_option_names_and_second_masks_are_told(
+    brought: tuple[Path, list[Record]], tmp_path: Path
+) -> None:
+    root, _ = brought
+    mask = root / "bottle/ground_truth/broken/000_mask.png"
+    mask.with_name("000_mask-2.png").write_bytes(mask.read_bytes())
+    found = read(
+        "folder",
+        root / "bottle",
+        tmp_path / "cache",
+        normal_dir="train/good",
+        abnormal_dir="test/broken",
+        mask_dir="ground_truth/broken",
+        normal_test_dir="test/good",
+    )
+    assert found.numbers is not None
+    assert "broken/000_mask-2.png, a second mask of an image, was not read" in found.flags
+
+
+def test_control_characters_of_a_name_stay_out_of_messages(brought: tuple[Path, list[Record]], tmp_path: Path) -> None:
+    root, _ = brought
+    first_train(root).with_name("a\x1b[31m\nb.png").write_bytes(b"x")
+    assert "a\\x1b[31m\\nb.png" in read("mvtec", root, tmp_path / "cache").error
+
+
 def test_files_of_systems_are_no_data(brought: tuple[Path, list[Record]], tmp_path: Path) -> None:
     root, _ = brought
     good = first_train(root).parent
