@@ -126,7 +126,7 @@ class Dataset(ABC):
         return table if self.limit is None else limited(table, self.limit)
 
     def checked(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return a table of :meth:`index` in its canonical form, with the wanted classes. Raises UserError for a fault."""
+        """Return a table of :meth:`index` in its canonical form, with the wanted classes. Raises UserError."""
         from diadbench.datasets.table import checked
 
         return checked(table, self.info, wanted=self._wanted, where=str(self._root or self.info.name))
