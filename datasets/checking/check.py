@@ -13,7 +13,7 @@ from diadbench.common.wording import counted
 from diadbench.datasets.base import SAMPLE_MARKER, Dataset
 from diadbench.datasets.checking.check_extras import check_extras
 from diadbench.datasets.checking.check_files import check_depth, check_duplicates, check_files, check_masks
-from diadbench.datasets.checking.pixel_findings import check_pixels
+from diadbench.datasets.checking.pixel_findings import check_pixels, check_sizes
 from diadbench.datasets.decoding.masks import MaskFacts
 from diadbench.datasets.decoding.workers import Progress
 from diadbench.datasets.facts.counts import Counts, published
@@ -92,6 +92,7 @@ def data_notes(
     size: tuple[int, int],
     bits: Mapping[int, int],
     traits: Mapping[str, str],
+    sizes: Mapping[str, tuple[int, int]],
 ) -> tuple[str, ...]:
     """Return the notes on a dataset's files for tables: those of the findings of :func:`check`.
 
@@ -102,10 +103,12 @@ def data_notes(
         size: Evaluation size ``(H, W)``.
         bits: Number of images by the bits that the greatest value of each needs; only images of 16-bit files.
         traits: Traits of the images and masks that have some, by their paths in the table.
+        sizes: Native ``(H,W)`` of each image, by its path in the table.
     """
     report = CheckReport(dataset.info.name, dataset.info.title, str(dataset.root))
     check_depth(dataset, report, bits)
     check_pixels(dataset, dataset.samples, report, traits)
+    check_sizes(dataset, dataset.samples, report, sizes)
     check_table(dataset, dataset.samples, report)
     check_masks(dataset, dataset.samples, report, masks, size)
     check_duplicates(dataset, dataset.samples, report, digests)

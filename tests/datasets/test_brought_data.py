@@ -375,6 +375,16 @@ PIXELS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     ),
     "Lab": ("bottle/train/good/000.png", _lab, "1 image is Lab, converted to RGB"),
     "turned, its mask not": (BAD, _turned_square, "1 image is turned by its EXIF orientation, its mask is not"),
+    "one pixel": (
+        "bottle/train/good/000.png",
+        lambda path: Image.new("RGB", (1, 1)).save(path),
+        "1 image has a size far from its class's",
+    ),
+    "a strip": (
+        "bottle/train/good/000.png",
+        lambda path: Image.new("RGB", (4000, 2)).save(path),
+        "1 image has a size far from its class's",
+    ),
     "grey among colour": (
         "bottle/train/good/000.png",
         lambda path: Image.open(path).convert("L").save(path),
