@@ -260,6 +260,32 @@ def test_a_wrong_root_is_told_where_the_data_lie(
         assert f"the data lie in {root}" in read("folder", tmp_path, tmp_path / "cache").error
 
 
+def test_folders_without_splits_are_told_with_their_options(brought: tuple[Path, list[Record]], tmp_path: Path) -> None:
+    root, _ = brought
+    (root / "bottle/train/good").rename(tmp_path / "good")
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    (tmp_path / "good").rename(flat / "ok")
+    (root / "bottle/test/broken").rename(flat / "broken")
+    error = read("folder", flat, tmp_path / "cache").error
+    assert "normal_dir=ok, abnormal_dir=[broken]" in error
+    assert read("folder", flat, tmp_path / "cache", normal_dir="ok", abnormal_dir=["broken"], masks=False).numbers
+
+
+@pytest.mark.parametrize("kind", ["archive", "link"])
+def test_a_class_that_is_an_archive_or_a_dead_link_is_told(
+    kind: str, brought: tuple[Path, list[Record]], tmp_path: Path
+) -> None:
+    root, _ = brought
+    (root / "cable").rename(root / ".cable")
+    if kind == "archive":
+        (root / "cable.tar.xz").write_bytes(b"\xfd7zXZ\0")
+    else:
+        (root / "cable").symlink_to("nowhere")
+    flags = read("mvtec", root, tmp_path / "cache").flags
+    assert ("cable.tar.xz is not unpacked" if kind == "archive" else "cable is a link that leads nowhere") in flags
+
+
 def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/mvtec_anomaly_detection.tar.xz").write_bytes(b"\xfd7zXZ\0")
