@@ -96,9 +96,8 @@ def check_sizes(
         if not there:
             continue
         sides = np.array([sizes[path] for path in there], dtype=np.float64)
-        times = sides / np.median(sides, axis=0)
-        far = ((times > _FAR) | (times < 1 / _FAR)).any(axis=1)
-        odd += [path for path, is_so in zip(there, far.tolist(), strict=True) if is_so]
+        far = np.abs(np.log(sides / np.median(sides, axis=0))).max(axis=1) > np.log(_FAR)
+        odd += [there[i] for i in np.flatnonzero(far)]
     if odd:
         height, width = sizes[odd[0]]
         text = counted(len(odd), "image has a size far from its class's", "images have sizes far from their classes'")
