@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import pandas as pd
 
 from diadbench.common.errors import Missing, UserError
+from diadbench.common.wording import counted
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.reading import Reading
 
@@ -119,10 +120,21 @@ class Dataset(ABC):
     @cached_property
     def samples(self) -> pd.DataFrame:
         """Return the checked sample table: wanted classes in order, train before test, index ``0..n-1``."""
-        from diadbench.datasets.table import checked, limited
+        from diadbench.datasets.table import limited
 
-        table = checked(self.index(), self.info, wanted=self._wanted, where=str(self._root or self.info.name))
+        table = self.checked(self.index())
         return table if self.limit is None else limited(table, self.limit)
+
+    def checked(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table of :meth:`index` in its canonical form, with the wanted classes. Raises UserError."""
+        from diadbench.datasets.table import checked
+
+        return checked(table, self.info, wanted=self._wanted, where=str(self._root or self.info.name))
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Return the classes that are kept: the option ``classes``, else those of the published set; empty for all."""
+        return self._wanted if self._wanted is not None else self.info.classes
 
     def limit_to(self, count: int | None) -> None:
         """Keep at most this many training and test samples of each class (:func:`~diadbench.datasets.table.limited`).
@@ -182,7 +194,8 @@ class Dataset(ABC):
         own = [name for name in self.classes if name in self.info.classes]
         known, there, more = len(self.info.classes), len(own), len(self.classes) - len(own)
         subset: tuple[str, ...] = (f"{there} of {known} classes",) if there < known else ()
-        subset += (f"{more} classes that the published set has not",) if known and more else ()
+        extra = counted(more, "class", "classes")
+        subset += (f"{extra} that the published set has not",) if known and more else ()
         synthetic = self._root is not None and (self._root / SAMPLE_MARKER).is_file()
         few = (
             "" if self.limit is None else f"a quick look: at most {self.limit} training and test samples of each class"

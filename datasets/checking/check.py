@@ -13,14 +13,14 @@ from diadbench.common.wording import counted
 from diadbench.datasets.base import SAMPLE_MARKER, Dataset
 from diadbench.datasets.checking.check_extras import check_extras
 from diadbench.datasets.checking.check_files import check_depth, check_duplicates, check_files, check_masks
-from diadbench.datasets.checking.pixel_findings import check_pixels
+from diadbench.datasets.checking.pixel_findings import check_pixels, check_sizes
 from diadbench.datasets.decoding.masks import MaskFacts
 from diadbench.datasets.decoding.workers import Progress
 from diadbench.datasets.facts.counts import Counts, published
 from diadbench.datasets.findings import CheckReport
 from diadbench.datasets.layouts.roots import find_root
 from diadbench.datasets.lookup import get
-from diadbench.datasets.table import checked, count
+from diadbench.datasets.table import count
 
 #: A dataset with a smaller share of the published images counts as a reduced copy, not as a broken download.
 CUT_DOWN = 0.5
@@ -92,6 +92,7 @@ def data_notes(
     size: tuple[int, int],
     bits: Mapping[int, int],
     traits: Mapping[str, str],
+    sizes: Mapping[str, tuple[int, int]],
 ) -> tuple[str, ...]:
     """Return the notes on a dataset's files for tables: those of the findings of :func:`check`.
 
@@ -102,10 +103,12 @@ def data_notes(
         size: Evaluation size ``(H, W)``.
         bits: Number of images by the bits that the greatest value of each needs; only images of 16-bit files.
         traits: Traits of the images and masks that have some, by their paths in the table.
+        sizes: Native ``(H,W)`` of each image, by its path in the table.
     """
     report = CheckReport(dataset.info.name, dataset.info.title, str(dataset.root))
     check_depth(dataset, report, bits)
     check_pixels(dataset, dataset.samples, report, traits)
+    check_sizes(dataset, dataset.samples, report, sizes)
     check_table(dataset, dataset.samples, report)
     check_masks(dataset, dataset.samples, report, masks, size)
     check_duplicates(dataset, dataset.samples, report, digests)
@@ -114,13 +117,12 @@ def data_notes(
 
 def _whole(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> pd.DataFrame | None:
     """Return the checked table. A broken rule becomes a finding, and files are checked nevertheless."""
-    where = str(dataset.root)
     try:
-        return checked(table, dataset.info, where=where)
+        return dataset.checked(table)
     except UserError as error:
         report.add("error", "table", str(error), note="")  # A run refuses it.
     try:
-        whole = table[table["class"].isin(dataset.info.classes or table["class"].unique())]
+        whole = table[table["class"].isin(dataset.wanted or table["class"].unique())]
         return whole.drop_duplicates(["class", "split", "image"]).reset_index(drop=True)
     except (KeyError, TypeError):
         return None

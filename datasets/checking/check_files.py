@@ -13,7 +13,7 @@ from diadbench.common.wording import counted
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.checking.leaks import as_published, leaks
 from diadbench.datasets.checking.mask_findings import MASK_CAUSES, check_signs
-from diadbench.datasets.checking.pixel_findings import check_pixels
+from diadbench.datasets.checking.pixel_findings import check_pixels, check_sizes
 from diadbench.datasets.decoding.deep_pixels import bits_used, traits_of
 from diadbench.datasets.decoding.fingerprint import digest_of
 from diadbench.datasets.decoding.images import decode_image, inside, is_union, placed, read_bytes
@@ -87,6 +87,7 @@ def check_files(
         check_masks(dataset, table, report, masks, size)
     check_depth(dataset, report, Counter(used for used in bits.values() if used))
     check_pixels(dataset, table, report, traits)
+    check_sizes(dataset, table, report, sizes)
     check_duplicates(dataset, table, report, digests)
 
 

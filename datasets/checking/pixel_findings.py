@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from diadbench.common.wording import counted
@@ -53,6 +54,8 @@ _TOLD = {
         "scale them to that range",
     ),
 }
+#: A side this many times as long or as short as the median of its class is told.
+_FAR = 8
 #: Datasets of photos from everywhere, of which some are grey as published.
 _PHOTOS = ("coco_ad",)
 
@@ -74,6 +77,32 @@ def check_pixels(dataset: Dataset, table: pd.DataFrame, report: CheckReport, tra
         _tell(dataset, report, told.kind, _having(trait, images, traits), told.texts, told.advice)
     _check_turned(dataset, table, report, traits)
     _check_grey(dataset, table, report, traits)
+
+
+def check_sizes(
+    dataset: Dataset, table: pd.DataFrame, report: CheckReport, sizes: Mapping[str, tuple[int, int]]
+) -> None:
+    """Add a finding if a side of some images is far from those of their class: a placeholder, or a strip.
+
+    Args:
+        dataset: The dataset that the paths belong to.
+        table: Sample table.
+        report: Gets the finding.
+        sizes: Native ``(H,W)`` of the images that can be read, by their paths in the table.
+    """
+    odd: list[str] = []
+    for _, paths in table.groupby("class", sort=False)["image"]:
+        there = [path for path in paths if path in sizes]
+        if not there:
+            continue
+        sides = np.array([sizes[path] for path in there], dtype=np.float64)
+        far = np.abs(np.log(sides / np.median(sides, axis=0))).max(axis=1) > np.log(_FAR)
+        odd += [there[i] for i in np.flatnonzero(far)]
+    if odd:
+        height, width = sizes[odd[0]]
+        text = counted(len(odd), "image has a size far from its class's", "images have sizes far from their classes'")
+        where, advice = dataset.root / odd[0], "look at it: a placeholder, or part of an image?"
+        report.add("warning", "odd-size", f"{text} ({width}x{height})", where, advice, note=text)
 
 
 def trait_notes(traits: Iterable[str]) -> list[str]:

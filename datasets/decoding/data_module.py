@@ -211,8 +211,10 @@ class DataModule:
         paths = self.samples["mask"].to_numpy()
         masks = {str(paths[row]): facts for row, facts in self._mask_facts()}
         digests = dict(zip(self.samples["image"], self._digests(Problems())["image"], strict=True))
-        contents = self._contents(Problems())
-        return data_notes(self.dataset, digests, masks, self.mask_size, contents.bits, contents.traits)
+        contents, images = self._contents(Problems()), self._stores[0].rgb
+        native = images.values(np.arange(len(self.samples), dtype=np.int64))
+        sizes = {path: (size[0], size[1]) for path, size in zip(self.samples["image"], native, strict=True)}
+        return data_notes(self.dataset, digests, masks, self.mask_size, contents.bits, contents.traits, sizes)
 
     # -- plans: the content of each array ---------------------------------------------------------------------
 

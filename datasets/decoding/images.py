@@ -202,7 +202,7 @@ def _check_png(content: bytes) -> None:
     while at + 12 <= len(content):
         end = at + 8 + int.from_bytes(view[at : at + 4], "big")
         if (
-            view[at + 4 : at + 8] == b"IDAT"
+            bytes(view[at + 4 : at + 8]) == b"IDAT"
             and zlib.crc32(view[at + 4 : end]).to_bytes(4, "big") != view[end : end + 4]
         ):
             raise ValueError("the checksum of its pixels is wrong")

@@ -90,9 +90,12 @@ def other_content(content: bytes) -> str:
 
 
 def shown(name: Path | str) -> str:
-    """Return a path as one printable line: bytes that are not UTF-8 become ``\\xd5``."""
+    """Return a path, or a text with paths, as one printable line.
+
+    Control characters and bytes that are not UTF-8 become ``\\n``, ``\\x1b`` or ``\\xd5``.
+    """
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return text.replace("\n", "\\n").replace("\r", "\\r")
+    return "".join(letter if letter.isprintable() or letter > "\x9f" else repr(letter)[1:-1] for letter in text)
 
 
 def is_utf8(name: str) -> bool:

@@ -29,6 +29,7 @@ from diadbench.datasets.layouts.layout_search import (
     find_layout,
     folders_below,
     lines,
+    not_there,
     table,
 )
 from diadbench.datasets.layouts.layout_search import joined as joined
@@ -159,6 +160,8 @@ class LayoutDataset(Dataset):
         lines = [f"list {one.names} {_where(one.folder, self.root)} was not read" for one in self._different()]
         if found.lists is None:
             lines += found.layout.unread(self.root / found.base)
+        missing = [name for name in self.wanted if name not in self.classes]
+        lines += not_there(self.root / found.base, missing)
         for name in foreign_lists(self.root / found.base):
             lines.append(f"{shown(name)}, by its name a list, is of a format that isn't read (CSV and JSON are)")
         return tuple(lines)

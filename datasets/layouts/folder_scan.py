@@ -9,7 +9,7 @@ from pathlib import Path
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden
-from diadbench.datasets.decoding.lookalikes import check_encoding
+from diadbench.datasets.decoding.lookalikes import check_encoding, shown
 from diadbench.datasets.decoding.mask_files import read_mask
 
 #: Maximum depth of folders among images, which also ends a link that leads into itself.
@@ -52,8 +52,8 @@ def image_files(root: Path, relative: str, *, beside: Sequence[str] = (), depth:
             continue
         if not has_image_suffix(entry.name):
             raise UserError(
-                f"{Path(root, relative, entry.name)}: not an image of a known format (known: {' '.join(SUFFIXES)}); "
-                "convert it, or move it out of the folder of images"
+                f"{shown(Path(root, relative, entry.name))}: not an image of a known format (known: "
+                f"{' '.join(SUFFIXES)}); convert it, or move it out of the folder of images"
             )
         names.append(entry.name)
     return names

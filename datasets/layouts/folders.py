@@ -220,10 +220,10 @@ def unread_folders(folder: Path, *, layout: MvtecLayout, only: Sequence[str] | N
         if any((folder / name / split).is_dir() for split in splits):
             inner = [one for one in subfolders(folder, name) if one not in (*splits, layout.masks, *layout.beside)]
             wanted = only is None or name in only
-            lines += [_unread(folder, f"{name}/{one}") for one in inner if wanted]
+            lines += [unread_folder(folder, f"{name}/{one}") for one in inner if wanted]
             lines += second_masks(folder, name, layout) if wanted else []
         else:
-            lines.append(_unread(folder, name) or _empty(folder, name))
+            lines.append(unread_folder(folder, name) or _empty(folder, name))
     return [line for line in lines if line]
 
 
@@ -245,7 +245,8 @@ def _empty(root: Path, folder: str) -> str:
     return "" if any((root / folder).iterdir()) else f"the folder {shown(folder)} is empty"
 
 
-def _unread(root: Path, folder: str) -> str:
+def unread_folder(root: Path, folder: str) -> str:
+    """Return a line for a folder with images that are not read; ``""`` if it has none."""
     count = 0
     for _, _, files in os.walk(root / folder):
         count += sum(has_image_suffix(name) and not is_hidden(name) for name in files)

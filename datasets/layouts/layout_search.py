@@ -15,7 +15,7 @@ import pandas as pd
 from diadbench.common.errors import UserError
 from diadbench.common.wording import some
 from diadbench.datasets.decoding.lookalikes import shown
-from diadbench.datasets.layouts.folder_scan import entries, subfolders
+from diadbench.datasets.layouts.folder_scan import MASK_FOLDERS, entries, subfolders
 from diadbench.datasets.layouts.folders import NORMAL_NAMES, MvtecLayout, mvtec_layout, unread_folders
 from diadbench.datasets.layouts.indices import below
 from diadbench.datasets.layouts.lists import ListSet, list_sets
@@ -121,6 +121,8 @@ def _hint(root: Path, layouts: Sequence[Layout], names: Sequence[str], depth: in
         known = inner.parts[0] in names if names else {"train", "test"} & {*inner.parts, *subfolders(here, "")}
         if known and any(layout.matches(up) for layout in layouts if not layout.form):
             return f"this is a folder within the data: give {up} as root"
+    if not names and (option := _named_by_options(root)):
+        return option
     for level in range(depth + 1, depth + 4):
         for base in islice(folders_below(root, level), _MOST_FOLDERS):
             if _match(root, base, layouts, names) is not None:
@@ -181,6 +183,28 @@ def above(root: Path) -> list[tuple[ListSet, bool]]:
     here = Path(os.path.abspath(root))
     shares = [(one, one.share_in(here)) for one in list_sets(here.parent)] if here.parent != here else []
     return [(one, share == "all") for one, share in shares if share != "none"]
+
+
+def _named_by_options(root: Path) -> str:
+    """Return the options for folders of normal and anomalous images without splits, as in anomalib's ``Folder``."""
+    for base in ["", *subfolders(root, "")[:_MOST_FOLDERS]]:
+        there = subfolders(root, base)
+        normal = [name for name in there if name.lower() in NORMAL_NAMES]
+        others = [name for name in there if name not in normal and name.lower() not in MASK_FOLDERS]
+        if normal and others and not {"train", "test"} & set(there):
+            return f"name the folders by options: normal_dir={normal[0]}, abnormal_dir=[{some(others, most=3)}]"
+    return ""
+
+
+def not_there(folder: Path, classes: Sequence[str]) -> list[str]:
+    """Return a line for each of these classes that lies in a folder as an archive, or as a link that leads nowhere."""
+    lines = []
+    for entry in entries(folder):
+        if entry.name in classes and entry.is_symlink() and not os.path.exists(entry.path):
+            lines.append(f"{shown(entry.name)} is a link that leads nowhere, and was not read")
+        elif _ARCHIVE.search(entry.name) and _ARCHIVE.sub("", entry.name) in classes:
+            lines.append(f"{shown(entry.name)} is not unpacked, and was not read")
+    return lines
 
 
 def mvtec_like(

@@ -12,8 +12,9 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.wording import some
+from diadbench.datasets.decoding.lookalikes import shown
 from diadbench.datasets.layouts.folder_scan import MaskFinder, image_files, no_loose_images, stem_of, subfolders
-from diadbench.datasets.layouts.folders import MvtecLayout, Row, class_rows, second_masks
+from diadbench.datasets.layouts.folders import MvtecLayout, Row, class_rows, second_masks, unread_folder
 from diadbench.datasets.layouts.indices import table_of
 
 # -- one class alone, splits above classes ------------------------------------------------------------------------
@@ -155,6 +156,25 @@ def directories(root: Path, title: str, wanted: Directories, only: Sequence[str]
                 raise unknown_name("class", name, found, where=str(root))
         found = [name for name in found if name in only]
     return table_of([row for name in found for row in _directory_rows(root, name, name or title, wanted)])
+
+
+def unread_directories(root: Path, wanted: Directories, only: Sequence[str] | None = None) -> list[str]:
+    """Return a line for each folder with images that no option names, and for each second mask of an image."""
+    lines = []
+    for base in directory_classes(root, wanted):
+        if only is not None and base not in (*only, ""):
+            continue
+        named = {name.split("/")[0] for name in (*wanted.normal, *wanted.abnormal, *wanted.normal_test, *wanted.mask)}
+        places = [f"{base}/{name}" if base else name for name in subfolders(root, base) if name not in named]
+        lines += [line for place in places if (line := unread_folder(root, place))]
+        for mask in wanted.mask if wanted.has_masks else ():
+            finder = MaskFinder(root, f"{base}/{mask}" if base else mask, wanted.suffixes)
+            images = []
+            for folder in wanted.abnormal:
+                place = f"{base}/{folder}" if base else folder
+                images += [name for name in image_files(root, place) if finder.find(name)]
+            lines += [f"{shown(path)}, a second mask of an image, was not read" for path in finder.second(images)]
+    return lines
 
 
 def _directory_rows(root: Path, base: str, name: str, wanted: Directories) -> Iterator[Row]:

@@ -28,6 +28,7 @@ from diadbench.datasets.layouts.own_folders import (
     is_split_above,
     one_class,
     split_above,
+    unread_directories,
     unread_masks,
 )
 
@@ -157,7 +158,8 @@ class Folder(LayoutDataset):
 
         share = f"{wanted.ratio:g} of the normal images held out for the test, seed {wanted.seed}"
         flag = "" if wanted.normal_test else share
-        return Layout("directories", f"a folder {wanted.normal[0]} (normal_dir)", matches, read, flag)
+        unread = partial(unread_directories, wanted=wanted, only=self._wanted)
+        return Layout("directories", f"a folder {wanted.normal[0]} (normal_dir)", matches, read, flag, unread=unread)
 
     def _folder_layouts(self) -> list[Layout]:
         own, wanted = self._folders, self._wanted

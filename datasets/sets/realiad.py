@@ -124,10 +124,14 @@ class RealIad(LayoutDataset):
     def unread(self) -> tuple[str, ...]:
         """Return what was not read; also the classes whose lists are there without a folder of images."""
         _ = self.samples
+        there = self.samples["class"].unique()
         folder = self._archive(self.root, self.found.base)
         text = counted(len(self._without), "class is listed and has", "classes are listed and have")
         told = f"{text} no folder in {folder or 'the root'}: {some(self._without)}"
-        return (*super().unread, *((told,) if self._without else ()))
+        bare = [name for name in self.info.classes if name not in there and (self.root / folder / name).is_dir()]
+        bare = bare if self._wanted is None else []
+        lists = f"{counted(len(bare), 'class has', 'classes have')} images and no list: {some(bare)}"
+        return (*super().unread, *((told,) if self._without else ()), *((lists,) if bare else ()))
 
     _without: Sequence[str] = ()
 

@@ -260,10 +260,79 @@ def test_a_wrong_root_is_told_where_the_data_lie(
         assert f"the data lie in {root}" in read("folder", tmp_path, tmp_path / "cache").error
 
 
+def test_folders_without_splits_are_told_with_their_options(brought: tuple[Path, list[Record]], tmp_path: Path) -> None:
+    root, _ = brought
+    (root / "bottle/train/good").rename(tmp_path / "good")
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    (tmp_path / "good").rename(flat / "ok")
+    (root / "bottle/test/broken").rename(flat / "broken")
+    error = read("folder", flat, tmp_path / "cache").error
+    assert "normal_dir=ok, abnormal_dir=[broken]" in error
+    assert read("folder", flat, tmp_path / "cache", normal_dir="ok", abnormal_dir=["broken"], masks=False).numbers
+
+
+@pytest.mark.parametrize("kind", ["archive", "link"])
+def test_a_class_that_is_an_archive_or_a_dead_link_is_told(
+    kind: str, brought: tuple[Path, list[Record]], tmp_path: Path
+) -> None:
+    root, _ = brought
+    (root / "cable").rename(root / ".cable")
+    if kind == "archive":
+        (root / "cable.tar.xz").write_bytes(b"\xfd7zXZ\0")
+    else:
+        (root / "cable").symlink_to("nowhere")
+    flags = read("mvtec", root, tmp_path / "cache").flags
+    assert ("cable.tar.xz is not unpacked" if kind == "archive" else "cable is a link that leads nowhere") in flags
+
+
 def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/mvtec_anomaly_detection.tar.xz").write_bytes(b"\xfd7zXZ\0")
     assert "unpack mvtec_anomaly_detection.tar.xz" in read("mvtec", tmp_path / "data", tmp_path / "cache").error
+
+
+def test_own_classes_of_a_list_are_checked_as_they_are_run(brought: tuple[Path, list[Record]], tmp_path: Path) -> None:
+    root, records = brought
+    (root / "bottle").rename(root / "my_part")
+    mine = [
+        one._replace(
+            image=one.image.replace("bottle", "my_part"),
+            mask=one.mask.replace("bottle", "my_part"),
+            cls=one.cls.replace("bottle", "my_part"),
+        )
+        for one in records
+    ]
+    _lists(root, mine)
+    assert "'my_part'" in read("mvtec", root, tmp_path / "cache").error
+    found = read("mvtec", root, tmp_path / "cache", classes=["cable", "my_part"])
+    assert found.numbers == ALL
+    assert "1 class that the published set has not" in found.flags
+
+
+def test_folders_that_no_option_names_and_second_masks_are_told(
+    brought: tuple[Path, list[Record]], tmp_path: Path
+) -> None:
+    root, _ = brought
+    mask = root / "bottle/ground_truth/broken/000_mask.png"
+    mask.with_name("000_mask-2.png").write_bytes(mask.read_bytes())
+    found = read(
+        "folder",
+        root / "bottle",
+        tmp_path / "cache",
+        normal_dir="train/good",
+        abnormal_dir="test/broken",
+        mask_dir="ground_truth/broken",
+        normal_test_dir="test/good",
+    )
+    assert found.numbers is not None
+    assert "broken/000_mask-2.png, a second mask of an image, was not read" in found.flags
+
+
+def test_control_characters_of_a_name_stay_out_of_messages(brought: tuple[Path, list[Record]], tmp_path: Path) -> None:
+    root, _ = brought
+    first_train(root).with_name("a\x1b[31m\nb.png").write_bytes(b"x")
+    assert "a\\x1b[31m\\nb.png" in read("mvtec", root, tmp_path / "cache").error
 
 
 def test_files_of_systems_are_no_data(brought: tuple[Path, list[Record]], tmp_path: Path) -> None:
@@ -332,6 +401,16 @@ PIXELS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     ),
     "Lab": ("bottle/train/good/000.png", _lab, "1 image is Lab, converted to RGB"),
     "turned, its mask not": (BAD, _turned_square, "1 image is turned by its EXIF orientation, its mask is not"),
+    "one pixel": (
+        "bottle/train/good/000.png",
+        lambda path: Image.new("RGB", (1, 1)).save(path),
+        "1 image has a size far from its class's",
+    ),
+    "a strip": (
+        "bottle/train/good/000.png",
+        lambda path: Image.new("RGB", (4000, 2)).save(path),
+        "1 image has a size far from its class's",
+    ),
     "grey among colour": (
         "bottle/train/good/000.png",
         lambda path: Image.open(path).convert("L").save(path),

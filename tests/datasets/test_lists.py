@@ -546,7 +546,7 @@ def test_extra_classes_of_a_known_set(root: Path) -> None:
     assert get("mvtec", folder, classes=["bottle"]).classes == ("bottle",)
     dataset = get("mvtec", folder, classes=["my_part", "bottle"])
     assert dataset.classes == ("my_part", "bottle")
-    assert "1 classes that the published set has not" in dataset.flags
+    assert "1 class that the published set has not" in dataset.flags
     with pytest.raises(UserError, match="did you mean my_part"):
         _ = get("mvtec", folder, classes=["my_prt"]).samples
     both = [lines(one + two) for one, two in zip(records(), records("my_part"))]
