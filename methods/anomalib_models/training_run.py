@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -34,8 +35,9 @@ class NormalImages(pl.LightningDataModule):
     Validation uses training images, so no model sees a test image or an anomaly here.
     """
 
-    def __init__(self, train: TrainData, batch_size: int, seed: int) -> None:
+    def __init__(self, train: TrainData, batch_size: int, seed: int, *, on_gpu: bool = False) -> None:
         super().__init__()
+        self._collate = partial(_collate, pinned=on_gpu)
         self.train_batch_size = batch_size
         self.eval_batch_size = batch_size
         self._train = train
@@ -45,11 +47,11 @@ class NormalImages(pl.LightningDataModule):
         """Return batches shuffled by the seed; a last batch of one image is dropped if possible (batch norms fail)."""
         alone = len(self._train) % self.train_batch_size == 1 and len(self._train) > self.train_batch_size > 1
         order = Shuffled(len(self._train), self.train_batch_size, drop_last=alone, seed=self._seed)
-        return DataLoader(self._train, batch_sampler=order, generator=order.generator, collate_fn=_collate)
+        return DataLoader(self._train, batch_sampler=order, generator=order.generator, collate_fn=self._collate)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return batches in order."""
-        return DataLoader(self._train, batch_size=self.eval_batch_size, collate_fn=_collate)
+        return DataLoader(self._train, batch_size=self.eval_batch_size, collate_fn=self._collate)
 
 
 @quiet_lightning()
@@ -94,7 +96,7 @@ def train_model(
     if once and checkpoint_minutes != MINUTES:
         run.notes.append(f"checkpoint_minutes {checkpoint_minutes:g} not used: the model passes once over the images")
     path = run.directory / "anomalib.ckpt"
-    data = NormalImages(train, batch_size, run.seed)
+    data = NormalImages(train, batch_size, run.seed, on_gpu=run.device.type == "cuda")
     arguments: dict[str, Any] = {
         "accelerator": "gpu" if run.device.type == "cuda" else run.device.type,
         "devices": one_device(run.device),
@@ -137,8 +139,10 @@ def _schedule_by_step(model: Any) -> None:
     model.configure_optimizers = by_step
 
 
-def _collate(samples: list[dict[str, Tensor]]) -> ImageBatch:
+def _collate(samples: list[dict[str, Tensor]], *, pinned: bool = False) -> ImageBatch:
+    """Return anomalib's batch; from pinned memory Lightning copies the images to a GPU without waiting."""
     images = torch.stack([sample["image"] for sample in samples])
+    images = images.pin_memory() if pinned else images
     return ImageBatch(
         image=images,
         gt_label=torch.zeros(len(images), dtype=torch.bool),

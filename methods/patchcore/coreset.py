@@ -171,7 +171,7 @@ class _State:
         offset = centres.square().sum(1)
         first = len(self.picks)
         for begin, block in _blocks(points, len(picks), _BLOCK if self.squared.device.type == "cpu" else _GPU_BLOCK):
-            rows = block.to(device).float()
+            rows = _sent(block, device).float()
             partial, which = torch.addmm(offset, rows, centres.T, alpha=-2).min(1)
             squared = (partial + rows.square().sum(1)).clamp_min_(0).to(self.squared.device)
             if (~torch.isfinite(squared)).any():
@@ -243,6 +243,13 @@ def _placed(points: Points, device: torch.device) -> Points:
             return points
         there[begin : begin + len(block)] = block.pin_memory().to(device, non_blocking=True)
     return there
+
+
+def _sent(block: Tensor, device: torch.device | str) -> Tensor:
+    """Return a block on a device; one that is streamed to a GPU goes through pinned memory, so nobody waits for it."""
+    if torch.device(device).type == "cuda" and block.device.type == "cpu":
+        block = block.pin_memory()
+    return block.to(device, non_blocking=True)
 
 
 def _rows(points: Points, indices: NDArray[np.int64]) -> Tensor:

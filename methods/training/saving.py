@@ -98,6 +98,10 @@ def steps_done(path: Path, module: pl.LightningModule) -> int:
     return int(state["global_step"])
 
 
+#: Seconds and most steps between two sums by which processes that train together agree on a checkpoint.
+AGREE_SECONDS, AGREE_STEPS = 1.0, 64
+
+
 class Checkpoints(pl.Callback):
     """Save between two steps: at an interval, after SIGTERM, and at the end.
 
@@ -115,7 +119,8 @@ class Checkpoints(pl.Callback):
         self._keep_frozen = keep_frozen
         self._path, self._parts = path, parts
         self._interval = minutes * 60
-        self._last = time.monotonic()
+        self._last = self._asked = time.monotonic()
+        self._every = self._left = 1  # steps from one sum to the next, and those left
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Restore our signal handlers after Lightning; start the interval."""
@@ -124,17 +129,17 @@ class Checkpoints(pl.Callback):
             defer_for_good()
         else:
             take_back()
-        self._last = time.monotonic()
+        self._last = self._asked = time.monotonic()
+        self._every = self._left = 1
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         """Save when it is due. Raises Terminated if a signal has come, after the checkpoint is on disk."""
         if batch_idx % self._parts:
             return
         ending = is_pending()
-        if trainer.world_size > 1:  # All processes save together, so they must agree.
-            ending, due = self._agree(trainer, ending), self._agree(trainer, self._due())
-        else:
-            due = self._due()
+        due = self._due()
+        if trainer.world_size > 1:
+            ending, due = self._agreed(trainer, ending=ending, due=due)
         if due or ending:
             self._save(trainer, wait=ending)
         if ending:
@@ -143,9 +148,23 @@ class Checkpoints(pl.Callback):
     def _due(self) -> bool:
         return time.monotonic() - self._last > self._interval
 
-    @staticmethod
-    def _agree(trainer: pl.Trainer, value: bool) -> bool:
-        return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
+    def _agreed(self, trainer: pl.Trainer, *, ending: bool, due: bool) -> tuple[bool, bool]:
+        """Return whether any process has to end, and whether a checkpoint is due in any: all of them save together.
+
+        They ask each other with one sum about once a second, because each sum makes the host wait for the GPU. The
+        sum also tells all of them the same pace, from which follows the step before which they ask next.
+        """
+        self._left -= 1
+        if self._left > 0:
+            return False, False
+        now = time.monotonic()
+        told = [int(ending), int(due), int(1e6 * (now - self._asked))]  # sums of integers are the same everywhere
+        sums = trainer.strategy.reduce(torch.tensor(told, device=trainer.strategy.root_device), reduce_op="sum")
+        ends, dues, microseconds = (int(value) for value in sums.tolist())
+        step = microseconds / 1e6 / trainer.world_size / self._every
+        self._every = self._left = max(1, min(AGREE_STEPS, int(min(AGREE_SECONDS, self._interval) / max(step, 1e-6))))
+        self._asked = now
+        return ends > 0, dues > 0
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Save the end of the training, and wait until it is on disk.

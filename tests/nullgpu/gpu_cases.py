@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from gpu_options import PADIM
-from gpu_recorder import Recorder
+from gpu_recorder import Recorder, counters
 
 from diadbench.benchmark.cells.provenance import seed_everything
 from diadbench.benchmark.cells.scoring.answering import answered, brought
@@ -186,7 +186,7 @@ def padim(recorder: Recorder) -> None:
 
     RunningGaussian.append, PadimModel.fit = counted, at_once  # type: ignore[method-assign]
     get_class("padim")(**PADIM).fit(small_train(2, images=8), context(64))
-    recorder.facts["added"] = added
+    recorder.facts |= {"added": added, "pinned": counters().get("h2d_pinned")}
 
 
 def precision(recorder: Recorder) -> None:

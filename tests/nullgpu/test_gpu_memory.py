@@ -23,6 +23,7 @@ def test_padim_keeps_a_mean_and_a_covariance_on_a_gpu_not_all_embeddings() -> No
     found = run_case("padim")
     assert "error" not in found, found["error"]
     assert found["added"] == [2] * 8
+    assert is_real() or found["pinned"] >= 8, "the images of each batch come from pinned memory"
 
 
 @pytest.mark.slow

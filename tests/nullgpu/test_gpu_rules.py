@@ -10,6 +10,7 @@ from gpu_stand_in import ROOT, is_real, run_case
 
 from diadbench.benchmark.cells.determinism import STRICT, gpu_notes, set_tf32
 from diadbench.benchmark.cells.provenance import seed_everything
+from diadbench.common.errors import UserError
 from diadbench.methods.diad import config
 from diadbench.methods.diad.networks.card import KEPT, RECOMPUTED, place, standing
 from diadbench.methods.diad.networks.model import DiADModel
@@ -56,8 +57,9 @@ def test_tf32_is_one_option_and_part_of_the_keys_of_caches() -> None:
         (32, True, True, (48, 1)),
         (24, True, True, (24, 2)),
         (24, True, False, (12, 4)),
-        (19, True, True, (12, 4)),
-        (24, False, False, (12, 4)),
+        (20, True, True, (6, 8)),  # 12 images need 19.5 GB beside the libraries
+        (19, True, True, (1, 48)),
+        (24, False, False, (6, 8)),  # 12 images whose activations are all kept would need 23.2 GB beside the libraries
     ],
 )
 def test_a_batch_is_as_large_as_the_card_allows(
@@ -69,6 +71,30 @@ def test_a_batch_is_as_large_as_the_card_allows(
     placed = place(model, budget, (256, 256), int(gigabytes * 1e9), recompute=asked, half=half)
     assert (placed.budget.batch_size, placed.budget.accumulate) == expected
     assert placed.recompute is (asked and gigabytes < 40)
+
+
+@pytest.mark.parametrize(
+    ("side", "gigabytes", "expected"), [(512, 24, (12, 4)), (768, 24, (4, 12)), (512, 80, (24, 2))]
+)
+def test_a_batch_of_large_images_is_divided_where_it_does_not_fit(
+    side: int, gigabytes: int, expected: tuple[int, int]
+) -> None:
+    with torch.device("meta"):
+        model = DiADModel(config.size("sd15"))
+    budget = Budget(10, 12, 4, precision="bf16-mixed")
+    placed = place(model, budget, (side, side), int(gigabytes * 1e9), recompute=True, half=True).budget
+    assert (placed.batch_size, placed.accumulate) == expected
+    assert placed.batch_size * placed.accumulate == 48, "the step is the configuration's"
+
+
+def test_networks_that_do_not_fit_are_refused_with_what_would() -> None:
+    with torch.device("meta"):
+        model = DiADModel(config.size("sd15"))
+    budget = Budget(10, 12, 4, precision="bf16-mixed")
+    with pytest.raises(UserError, match=r"18\.4 GB without an image, this GPU has 16\.0; set optimizer: adafactor"):
+        place(model, budget, (256, 256), int(16e9), recompute=True, half=True)
+    placed = place(model, budget, (256, 256), int(16e9), recompute=True, optimizer="adafactor", half=True)
+    assert (placed.budget.batch_size, placed.budget.accumulate) == (12, 4)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from diadbench.common.errors import UserError
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.training.budget import Budget, Precision
 
@@ -23,6 +24,8 @@ MOMENTS = {"adamw": 8.0, "adamw8bit": 2.1, "adafactor": 2.26}
 CAST = 2.0
 #: Share of a card's memory that is used for planning; the rest is for the allocator and the libraries.
 USABLE = 0.88
+#: Share of a card's memory above which a batch is sure not to fit, so that it is divided.
+FULL = 0.95
 #: Memory in GB from which activations are kept if they fit.
 LARGE = 40e9
 
@@ -50,7 +53,7 @@ def place(
     optimizer: str = "adamw",
     half: bool = False,
 ) -> Placement:
-    """Choose the largest batch that fits, and keep activations on a card with much memory.
+    """Choose the largest share of a step that fits, and keep activations on a card with much memory.
 
     Args:
         model: The networks; their memory and that of their optimiser are counted.
@@ -60,12 +63,26 @@ def place(
         recompute: The option ``checkpointing``; with ``False`` blocks are never recomputed.
         optimizer: A name of :data:`MOMENTS`.
         half: Whether the frozen half of the UNet is in half precision.
+
+    Raises:
+        UserError: The networks alone don't fit.
     """
     share = image[0] * image[1] / 256**2 * model.config.channels[0] / 320 * (1 if "32" not in budget.precision else 2)
-    room = USABLE * memory - standing(model, optimizer, budget.precision, half=half)
+    standing_bytes = standing(model, optimizer, budget.precision, half=half)
+    if standing_bytes > memory:
+        raise UserError(
+            f"diad: weights, gradients and moments of {optimizer} take {standing_bytes / 1e9:.1f} GB without an image, "
+            f"this GPU has {memory / 1e9:.1f}; set optimizer: adafactor and frozen_precision: bfloat16 (another "
+            "configuration, with other results), or a smaller size"
+        )
+    room = USABLE * memory - standing_bytes
     keeps = not recompute or (memory >= LARGE and KEPT * share * budget.batch_size <= room)
-    most = int(room / ((KEPT if keeps else RECOMPUTED) * share))
-    return Placement(_merged(budget, most), recompute=not keeps)
+    each = (KEPT if keeps else RECOMPUTED) * share
+    if standing_bytes + budget.batch_size * each > FULL * memory:
+        placed = _divided(budget, int((FULL * memory - standing_bytes) / each))
+    else:
+        placed = _merged(budget, int(room / each))
+    return Placement(placed, recompute=not keeps)
 
 
 def standing(model: DiADModel, optimizer: str, precision: Precision, *, half: bool) -> float:
@@ -84,6 +101,12 @@ def _merged(budget: Budget, most: int) -> Budget:
     factors = [n for n in range(budget.accumulate, 0, -1) if budget.accumulate % n == 0]
     factor = next((n for n in factors if n * budget.batch_size <= most), 1)
     return replace(budget, batch_size=budget.batch_size * factor, accumulate=budget.accumulate // factor)
+
+
+def _divided(budget: Budget, most: int) -> Budget:
+    """Return a budget whose batches are parts of the configuration's, of at most ``most`` images."""
+    part = max((n for n in range(1, most + 1) if budget.batch_size % n == 0), default=1)
+    return replace(budget, batch_size=part, accumulate=budget.accumulate * (budget.batch_size // part))
 
 
 def memory_of(device: torch.device) -> int:
