@@ -1,4 +1,4 @@
-"""Silence Lightning's messages on available devices, installable packages and numbers of workers."""
+"""Silence Lightning's messages on devices, packages and workers, and warnings about its own use of old functions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
 _LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric")
+#: Calls that torch will drop and that Lightning makes itself. Warnings about an author's own files stay.
+_OWN_MODULES = r"lightning\.(pytorch|fabric)\."
 
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Restrict Lightning's loggers to warnings, and suppress its guesses at mistakes; also usable as a decorator.
+    """Restrict Lightning's loggers to warnings, and suppress its guesses at mistakes and its own deprecated calls.
 
-    Afterwards the former settings are restored.
+    Also usable as a decorator. Afterwards the former settings are restored.
     """
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.level for logger in loggers]
@@ -25,6 +27,7 @@ def quiet_lightning() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PossibleUserWarning)
+            warnings.filterwarnings("ignore", category=FutureWarning, module=_OWN_MODULES)
             yield
     finally:
         for logger, level in zip(loggers, before, strict=True):

@@ -11,6 +11,7 @@ from diadbench.reports.paper.latex import breakable, metric_latex, note
 from diadbench.reports.paper.latex_rows import Column, Rows, write_rows
 from diadbench.reports.paper.layout import PAGE_ROWS
 from diadbench.reports.paper.references import source_key
+from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.figure_arithmetic import check_published
 from diadbench.reports.tables.escape import latex
 from diadbench.reports.tables.labels import MAIN, Metric
@@ -75,6 +76,8 @@ def _interval(low: float, high: float, digits: int) -> str:
 
 def published_latex(table: pd.DataFrame, *, digits: int = 1) -> str:
     """Return the published rows of methods and datasets in this run, with our results below each."""
+    told = disagreements(records(table))
+    table = table.assign(told=[told.get(place, "") for place in range(len(table))])
     shown = table[table["ours"] != ""] if len(table) else table
     if shown.empty:
         return ""
@@ -85,7 +88,7 @@ def published_latex(table: pd.DataFrame, *, digits: int = 1) -> str:
     for (dataset, method), group in shown.head(PAGE_ROWS).groupby(["our_dataset", "ours"], sort=False):
         groups[len(stub)] = _words(f"{dataset}, {method}")
         for row in records(group):
-            said = "; ".join(filter(None, [str(row["note"]), *check_published(row)]))
+            said = "; ".join(filter(None, [str(row["note"]), *check_published(row), str(row["told"])]))
             if said and said not in notes:
                 notes.append(said)
             mark = rf"\diadmark{{{notes.index(said) + 1}}}" if said else ""

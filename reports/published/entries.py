@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
-from diadbench.reports.published.comparable import dataset_key, setting_of
+from diadbench.reports.published.comparable import dataset_key, disagreements, setting_of
 from diadbench.reports.published.figure_arithmetic import check_published
 from diadbench.reports.published.published_files import VALUES, load_published
 from diadbench.reports.tables.escape import squeeze
@@ -56,10 +56,12 @@ def with_published(
 
 
 def _candidates(rows: pd.DataFrame, results: pd.DataFrame, datasets: Mapping[str, set[str]]) -> pd.DataFrame:
-    """Return the published rows for the datasets and the setting of the results."""
+    """Return the published rows for the results, and in the column ``told`` what other sources print against each."""
     every = set().union(*datasets.values())
     setting = str(results["setting"].iloc[0])
-    return rows[rows["dataset"].map(dataset_key).isin(every) & (rows["setting"].map(setting_of) == setting)]
+    kept = rows[rows["dataset"].map(dataset_key).isin(every) & (rows["setting"].map(setting_of) == setting)]
+    told = disagreements(records(kept))
+    return kept.assign(told=[told.get(place, "") for place in range(len(kept))])
 
 
 def _unknown(wanted: str, rows: pd.DataFrame) -> UserError:
@@ -130,7 +132,8 @@ class _Insertion:
         place = re.sub(r" L\d+$", "", str(row["source_ref"]))
         parts = [f"published, not run here: {row['source']}" + (f" ({place})" if place else ""), str(row["note"])]
         parts += check_published(row)
-        parts += [f"other sources print other figures: diadbench published list --method {row['method']}"] * others
+        told = str(row["told"]) or "there are other rows" * others
+        parts += [f"{told}: diadbench published list --method {row['method']}"] * bool(told)
         text = "; ".join(filter(None, parts))
         if text not in self._notes:
             self._notes.append(text)

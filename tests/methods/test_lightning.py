@@ -8,6 +8,7 @@ import importlib
 import inspect
 import logging
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from diadbench.methods.diad.method import DiAD
 from diadbench.methods.draem import Draem
 from diadbench.methods.training import saving
 from diadbench.methods.training.lightning import BatchOrder, Budget, LightningMethod, Stage, Stages, train_module
+from diadbench.methods.training.quiet import quiet_lightning
 from diadbench.methods.training.saving import CheckpointWriter
 from diadbench.methods.uniad import UniAD
 
@@ -215,8 +217,30 @@ def test_training_says_nothing_of_its_own(
     run = RunContext(0, torch.device("cpu"), (8, 8), ("a",), tmp_path, tmp_path)
     train_module(Net(), Images(), run, Budget(2, 2))
     assert "".join(capfd.readouterr()) == ""
-    assert [str(one.message) for one in recwarn if issubclass(one.category, PossibleUserWarning)] == []
+    assert [str(one.message) for one in recwarn if issubclass(one.category, (PossibleUserWarning, FutureWarning))] == []
     assert logger.level == before
+
+
+def test_warnings_about_lightnings_own_calls_are_silent_and_those_about_a_method_are_not() -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with quiet_lightning():
+            for module in (
+                "lightning.pytorch._pytree",
+                "lightning.fabric.x",
+                "my_method",
+                "lightning_bolts.x",
+            ):
+                warnings.warn_explicit("old", FutureWarning, "x.py", 1, module=module)
+                warnings.warn_explicit(module, UserWarning, "x.py", 1, module=module)
+    assert [str(one.message) for one in told] == [
+        "lightning.pytorch._pytree",
+        "lightning.fabric.x",
+        "old",
+        "my_method",
+        "old",
+        "lightning_bolts.x",
+    ]
 
 
 # -- the base of methods that train ---------------------------------------------------------------------------------

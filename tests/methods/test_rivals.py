@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -69,6 +70,7 @@ PRESETS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
         {"backbone": "vit_base_patch16_dinov3.lvd1689m", "layers": [3, 6, 9, 11], "k_image": 150, "pos_radius": 1},
     ),
 }
+CONFIGS = Path(str(files("diadbench.configs") / "methods"))
 #: learning rates of the authors' code: those of the optimizer, and what the schedule ends with
 RATES = {"Dinomaly": (2e-3, 2e-4), "InpFormer": (1e-3, 1e-4)}
 
@@ -97,6 +99,12 @@ def test_presets_resolve_to_the_authors_settings(tmp_path: Path) -> None:
         assert not chosen.refusal
         transform = getattr(chosen.pre_processor, "transform", None)
         assert find_place(transform, (size, size)).size == (seen, seen)
+
+
+def test_every_rival_that_is_packaged_is_checked_here() -> None:
+    packaged = {path.stem: path.read_text(encoding="utf-8") for path in CONFIGS.glob("*.yaml")}
+    bridged = {name for name, text in packaged.items() if "\nmethod: anomalib:" in f"\n{text}"}
+    assert bridged == set(PRESETS)
 
 
 def test_weights_are_named_with_tags_that_timm_has() -> None:

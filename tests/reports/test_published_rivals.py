@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from openpyxl import load_workbook
 
 from diadbench.cli import main
 from diadbench.common.errors import UserError
-from diadbench.reports import load_published
+from diadbench.reports import build, load_published
 from diadbench.reports.published.comparable import dataset_key, disagreements, same_setting, setting_of
 from diadbench.reports.published.figure_arithmetic import check_published
 from diadbench.reports.published.literature import add
@@ -112,3 +114,19 @@ def test_no_figure_is_shipped_in_two_files() -> None:
             }
         )
     assert keys[0] & keys[1] == set()
+
+
+def test_rows_that_contradict_each_other_say_so_in_every_summary(demo: Path, tmp_path: Path) -> None:
+    """Both sources of a method in one table: each row's note gives the figures of the other."""
+    wanted = ["ViTAD@ADer benchmark", "ViTAD@ADer method README"]
+    written = build(demo, out=tmp_path / "report", show={"published": wanted})
+    assert written
+    for name in ("tables/summary.tex", "tables/summary.md", "index.html"):
+        text = re.sub(r"\s+|\\allowbreak|[\\{}$_~]", "", (tmp_path / "report" / name).read_text(encoding="utf-8"))
+        assert "contradictedby99.4" in text, name
+        assert "contradictedby99.3" in text, name
+    sheets = load_workbook(tmp_path / "report" / "results.xlsx", read_only=True)
+    for sheet in ("Summary", "Published"):
+        text = " ".join(str(value) for row in sheets[sheet].iter_rows(values_only=True) for value in row if value)
+        assert "contradicted by 99.4" in text, sheet
+        assert "contradicted by 99.3" in text, sheet
