@@ -144,7 +144,7 @@ def cell(recorder: Recorder, method: str, options: dict[str, Any], size: int = 6
 
     toy = {"options": {"size": size, "train": 4, "test_good": 20, "test_bad": 20}}
     values = {"methods": {"one": {"method": method, "options": options}}, "datasets": {"toy": toy}}
-    path = Path(SCRATCH.name) / "run"
+    path = Path(tempfile.mkdtemp()) / "run"
     run_grid(
         parse_grid({"name": "run", "image_size": size, "device": "cuda", **values, **grid}),
         path,
