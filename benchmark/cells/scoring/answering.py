@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -67,13 +67,15 @@ def brought(found: Prediction, images: Tensor, size: Size | None = None, protoco
     # A protocol that crops, resizes or blurs maps before it pools them does so in the evaluator.
     if protocol is not None and protocol.score == "pooled" and not protocol.changes_maps:
         parts.append(pooled_scores(maps, protocol))
-    flat, single, *pooled = torch.cat(parts).cpu().split([len(part) for part in parts])
-    return Answer(flat.view(maps.shape), single.view(scores.shape), next(iter(pooled), None), found.reconstruction)
+    whole, pixels, images_end = torch.cat(parts).cpu(), maps.numel(), maps.numel() + scores.numel()
+    pooled = whole[images_end:] if len(parts) > 2 else None
+    flat, single = whole[:pixels].view(maps.shape), whole[pixels:images_end].view(scores.shape)
+    return Answer(flat, single, pooled, found.reconstruction)
 
 
 def joined(answers: Sequence[Answer]) -> Answer:
     """Return the answers for the parts of a batch as one; what a part lacks the whole lacks."""
-    found: dict[str, Tensor | None] = {}
+    found: dict[str, Any] = {}
     for field in fields(Answer):
         values = [getattr(each, field.name) for each in answers]
         found[field.name] = None if any(value is None for value in values) else torch.cat(values)
