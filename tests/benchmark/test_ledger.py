@@ -48,7 +48,7 @@ def test_a_runner_adds_each_cell(run: RunDirectory) -> None:
     found, said = load_results(run.path), states(run)
     pd.testing.assert_frame_equal(found, from_cells(run))
     assert said == states(run)
-    assert set(found.loc[found["state"] == "error", "reason"]) == {'it, "fails"\nhere'}
+    assert set(found.loc[found["state"] == "error", "reason"]) == {r'it, "fails"\nhere'}
 
 
 def test_results_csv_says_the_same(run: RunDirectory) -> None:
