@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -137,17 +138,31 @@ class RealIad(LayoutDataset):
 
     def place_of(self, path: str) -> str:
         """Return the JSON and the record that name a path of the sample table."""
+        if self.found.layout.name != "owner":
+            return super().place_of(path)
         archive = self._archive(self.root, self.found.base)
         name = path.removeprefix(f"{archive}/").partition("/")[0]
-        jsons = self._jsons(self.root / self.found.base) if self.found.layout.name == "owner" else None
-        file = (jsons or self.root / self.found.base) / f"{name}.json"
+        if name not in self._places_of_classes:  # Many files may be missing, and a class has thousands of records.
+            self._places_of_classes[name] = self._places_in(name, archive)
+        return self._places_of_classes[name].get(path, "")
+
+    @cached_property
+    def _places_of_classes(self) -> dict[str, dict[str, str]]:
+        return {}
+
+    def _places_in(self, name: str, archive: str) -> dict[str, str]:
+        """Return where the JSON of a class names each image and mask, by its path relative to the root."""
+        base = self.root / self.found.base
+        file = (self._jsons(base) or base) / f"{name}.json"
         content = load_json(file)
         prefix = content["meta"].get("prefix", f"{name}/")
-        for split in ("train", "test"):
-            for i, record in enumerate(content[split]):
-                if path in [joined(archive, f"{prefix}{record[key] or ''}") for key in ("image_path", "mask_path")]:
-                    return f"{file}: {split}[{i}]"
-        return ""
+        return {
+            joined(archive, f"{prefix}{record[key]}"): f"{file}: {split}[{i}]"
+            for split in ("train", "test")
+            for i, record in enumerate(content[split])
+            for key in ("mask_path", "image_path")
+            if record[key]
+        }
 
     def _archive(self, root: Path, base: str) -> str:
         """Return the folder, relative to the root, that holds the class folders of images."""

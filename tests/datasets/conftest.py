@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diadbench.datasets.samples import make_sample
+from diadbench.datasets.samples.paint import Record
+
 sys.path.insert(0, str(Path(__file__).parent))  # lists_maker
 MakeTree = Callable[..., Path]
 
@@ -50,3 +53,10 @@ def make_tree(tmp_path: Path) -> MakeTree:
         return root
 
     return make
+
+
+@pytest.fixture
+def brought(tmp_path: Path) -> tuple[Path, list[Record]]:
+    """A sample of two classes of MVTec-AD, and its records."""
+    root = tmp_path / "data"
+    return root, make_sample("mvtec", root, classes=["bottle", "cable"], size=24)
