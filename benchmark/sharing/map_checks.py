@@ -14,6 +14,7 @@ from diadbench import datasets
 from diadbench.benchmark.cells.cell import open_data
 from diadbench.benchmark.cells.scoring.evaluating import make_evaluator
 from diadbench.benchmark.metrics import get_protocol
+from diadbench.benchmark.metrics.names import metric_info
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.benchmark.reuse.kept_maps import KeptMaps, updates
 from diadbench.benchmark.reuse.reevaluate import normal_again
@@ -23,7 +24,7 @@ from diadbench.benchmark.sharing.verify_findings import Finding
 from diadbench.common.errors import UserError
 from diadbench.datasets.lookup import TABLE
 
-#: How far figures from maps that were kept as float16, or that a GPU has pooled, may lie from the cell's own.
+#: How far figures may lie from a cell's own: of maps that were kept as float16, or of images that a GPU has pooled.
 HALF = 5e-3
 EXACT = 1e-9
 
@@ -64,10 +65,11 @@ def _compared(record: CellRecord, root: str | None) -> Iterator[tuple[str, str]]
     known = metrics_of(record).set_index(["class", "metric"])["value"]
     device = str((record.status.get("environment") or {}).get("device", ""))
     on_gpu = protocol.score == "pooled" and device.startswith("cuda")  # scores that are alike but for rounding
-    slack = HALF if on_gpu or record.status["kept_maps"].get("dtype") == "float16" else EXACT
+    half = record.status["kept_maps"].get("dtype") == "float16"
     for row in _again(record, config, dataset, data).to_dict("records"):
         own = float(known.get((row["class"], row["metric"]), np.nan))
-        if differ(own, float(row["value"]), slack):
+        rounded = half or (on_gpu and metric_info(row["metric"]).level in ("image", "sample"))
+        if differ(own, float(row["value"]), HALF if rounded else EXACT):
             yield "map", f"{row['metric']} of {row['class']} is {own}, its maps give {row['value']}"
 
 

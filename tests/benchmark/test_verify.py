@@ -217,6 +217,24 @@ def test_whatever_is_changed_is_found(run: Path, what: str) -> None:
     assert any(told in text for text in found), found
 
 
+def test_what_a_gpu_has_pooled_leaves_pixels_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Image scores that a GPU has pooled are rounded in another way; its pixel figures stand as they are."""
+    monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
+    methods, data = ["One"], {"parts": ["nut", "bolt"]}
+    values = {"protocol": "diad", "image_size": 64}
+    make_run(tmp_path / "run", methods=methods, datasets=data, seeds=[0], images=6, keep_maps="float32", **values)
+    cell = tmp_path / "run" / CELL
+    status = json.loads((cell / "status.json").read_text(encoding="utf-8"))
+    edit(cell / "status.json", environment={**status["environment"], "device": "cuda"})
+    assert not maps_found(tmp_path / "run")
+    better_metric(cell)
+    assert any("p_ap of nut is" in text for text in maps_found(tmp_path / "run"))
+
+
+def maps_found(run: Path) -> list[str]:
+    return [str(finding) for finding in verify(run, {}).findings if finding.kind == "map"]
+
+
 def test_pixels_are_checked_without_the_data(run: Path, tmp_path: Path) -> None:
     edit_metric(run / CELL, "class", "p_auroc", 0.9)
     found = [str(finding) for finding in verify(run, {"parts": str(tmp_path / "gone")}).findings]
