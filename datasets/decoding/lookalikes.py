@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import printable
 
 
 def differs(path: Path | str) -> str:
@@ -90,12 +91,8 @@ def other_content(content: bytes) -> str:
 
 
 def shown(name: Path | str) -> str:
-    """Return a path, or a text with paths, as one printable line.
-
-    Control characters and bytes that are not UTF-8 become ``\\n``, ``\\x1b`` or ``\\xd5``.
-    """
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() or letter > "\x9f" else repr(letter)[1:-1] for letter in text)
+    """Return a path, or a text with paths, as one printable line (:func:`~diadbench.common.wording.printable`)."""
+    return printable(os.fspath(name))
 
 
 def is_utf8(name: str) -> bool:

@@ -13,7 +13,6 @@ from diadbench.common.cache.disk_space import writing as writing
 from diadbench.common.cache.shards import Array, Put
 from diadbench.common.errors import UserError
 from diadbench.common.wording import some
-from diadbench.datasets.decoding.lookalikes import shown
 
 #: Makes row ``i`` of a cached array, and a plain value that is stored with it.
 Make = Callable[[int], tuple[Array, Any]]
@@ -28,7 +27,7 @@ class Problems:
 
     def add(self, error: BaseException) -> None:
         """Add one error."""
-        text = shown(str(error)) or type(error).__name__
+        text = str(error) or type(error).__name__
         if text not in self.messages:
             self.messages.append(text)
 

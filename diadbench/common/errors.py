@@ -6,18 +6,19 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from diadbench.common.wording import some
+from diadbench.common.wording import printable, some
 
 
 def one_line(text: str) -> str:
-    """Return a text as one line: a line break becomes ``\\n``, or a space where the next line is indented."""
-    return re.sub(r"\r?\n\s+", " ", text).replace("\r", "\\r").replace("\n", "\\n")
+    """Return a text as one printable line: a line break is a space where the next line is indented, else ``\\n``."""
+    return printable(re.sub(r"\r?\n\s+", " ", text))
 
 
 class UserError(Exception):
     """Wrong input. The message states in one line: file or key, expectation, finding and advice.
 
-    Line breaks in it (of a file's name, of another library's message) are shown as by :func:`one_line`.
+    Line breaks and control characters in it (of a file's name, of another library's message) are shown as by
+    :func:`one_line`.
     """
 
     def __init__(self, message: object = "") -> None:

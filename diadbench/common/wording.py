@@ -27,6 +27,19 @@ def some(items: Iterable[object], *, sep: str = ", ", most: int = 12, room: int 
     return sep.join(shown) + (f"{sep.rstrip(', ')} and {hidden:,} more" if hidden else "")
 
 
+def printable(text: str) -> str:
+    """Return a text with control characters, and bytes of a file's name that are not UTF-8, as ``\\n`` or ``\\xd5``."""
+    return "".join(map(_printable, text))
+
+
+def _printable(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # how Python holds such a byte
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    if letter < " " or "\x7f" <= letter <= "\x9f" or "\ud800" <= letter <= "\udfff":
+        return repr(letter)[1:-1]
+    return letter
+
+
 def counted(count: int, one: str, more: str = "") -> str:
     """Return a number with its noun: ``1 mask``, ``3,200 masks``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from pathlib import Path
 
@@ -11,6 +12,11 @@ import pytest
 from diadbench.common.errors import Missing, Several, Skip, UserError
 from diadbench.datasets.checking.check import check
 from tests.datasets.test_bit_depth import batch, deep, png, write_set
+
+
+def test_no_byte_and_no_control_character_reaches_a_terminal() -> None:
+    error = UserError(f"a\x1b[31m {os.fsdecode(bytes([0xD5]))} \ud83d é 瓶\u200b")
+    assert str(error) == "a\\x1b[31m \\xd5 \\ud83d é 瓶\u200b"
 
 
 @pytest.mark.parametrize("kind", [UserError, Skip, Missing])
