@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from diadbench.benchmark.planning.grid import load_grid
+from diadbench.benchmark.planning.grids.grid_shape import Grid
 from diadbench.benchmark.planning.plan import make_plan
 from diadbench.benchmark.planning.planned import PlannedCell
 from diadbench.benchmark.records.identity import digest
@@ -55,10 +56,10 @@ def main() -> None:
     options = parser.parse_args()
     grid = load_grid(options.grid)
     first = next(iter(grid.methods))
-    cells = make_plan(grid, RunDirectory(options.out, must_exist=False)).cells
-    trained = {id(each): group[0] for group in by_training(cells).values() for each in group}
+    cells, trained = planned(grid, options.out)
     if not (options.measured_only or options.table_only):
         run_grid(grid, options.out, only=list(dict.fromkeys(each.cell.method.label for each in trained.values())))
+        cells, trained = planned(grid, options.out)  # records keep the states that they have read
     rows: list[dict[str, Any]] = []
     for place in dict.fromkeys((each.cell.dataset.label, each.cell.seed) for each in cells):
         here = {
@@ -79,6 +80,12 @@ def main() -> None:
 
 
 Entries = dict[str, tuple[PlannedCell, CellRecord]]
+
+
+def planned(grid: Grid, out: Path) -> tuple[list[PlannedCell], dict[int, PlannedCell]]:
+    """Return the planned cells, and for each, by its ``id``, the cell whose model it takes."""
+    cells = make_plan(grid, RunDirectory(out, must_exist=False)).cells
+    return cells, {id(each): group[0] for group in by_training(cells).values() for each in group}
 
 
 def measured(
