@@ -142,8 +142,10 @@ class MaskFinder:
         """Return the masks that were not taken and by their names belong to images that have one (``000_mask_2.png``).
 
         Args:
-            images: All images, after :meth:`find` was asked for each of them.
+            images: All images.
         """
+        for image in images:
+            self.find(image)
         found = []
         stems = {stem_of(image).rpartition("/")[2] for image in images}
         owners = {stem_of(image).rpartition("/")[2] for image in self._taken.values()}

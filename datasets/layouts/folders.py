@@ -236,8 +236,7 @@ def second_masks(root: Path, name: str, layout: MvtecLayout, order: Order = "cla
         images, masks = (_place(one, kind, name, order) for one in (layout.test, layout.masks))
         finder = MaskFinder(root, masks, layout.mask_suffixes)
         files = image_files(root, images) if kind not in layout.normal else []
-        taken = [finder.find(file) for file in files]
-        lines += [f"{shown(path)}, a second mask of an image, was not read" for path in finder.second(files) if taken]
+        lines += [f"{shown(path)}, a second mask of an image, was not read" for path in finder.second(files)]
     return lines
 
 

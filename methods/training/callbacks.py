@@ -6,7 +6,7 @@ import csv
 import pickle
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
@@ -48,23 +48,50 @@ class SeedEachStep(pl.Callback):
         draws.end_training()
 
 
+#: torch defines it as a property of the module when it is imported, so type checkers don't know it.
+_FILL = "fill_uninitialized_memory"
+
+
+class Arithmetic(NamedTuple):
+    """The settings of a process that decide how torch computes in it, besides deterministic algorithms.
+
+    Attributes:
+        matmul_tf32: Whether products of float32 matrices may use TF32.
+        cudnn_tf32: Whether convolutions of float32 numbers may use TF32.
+        fills: Whether torch fills new memory under deterministic algorithms.
+        threads: CPU threads.
+    """
+
+    matmul_tf32: bool
+    cudnn_tf32: bool
+    fills: bool
+    threads: int
+
+    @classmethod
+    def now(cls) -> Arithmetic:
+        """Return those of this process."""
+        tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        return cls(*tf32, getattr(torch.utils.deterministic, _FILL), torch.get_num_threads())
+
+    def set(self) -> None:
+        """Set them in this process."""
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self.matmul_tf32, self.cudnn_tf32
+        setattr(torch.utils.deterministic, _FILL, self.fills)
+        torch.set_num_threads(self.threads)
+
+
 class SameArithmetic(pl.Callback):
     """Let processes that train together compute as the process that has started them.
 
-    Lightning hands random states and deterministic algorithms on; TF32, the number of threads and whether torch fills
-    new memory are a process's own.
+    Lightning hands random states and deterministic algorithms on; what :class:`Arithmetic` has is a process's own.
     """
 
     def __init__(self) -> None:
-        self._matmul, self._cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        self._threads = torch.get_num_threads()
-        self._fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+        self._arithmetic = Arithmetic.now()
 
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         """Set them in this process, before anything is computed."""
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self._matmul, self._cudnn
-        torch.set_num_threads(self._threads)
-        torch.utils.deterministic.fill_uninitialized_memory = self._fills  # type: ignore[attr-defined]
+        self._arithmetic.set()
 
 
 class History(pl.Callback):

@@ -132,8 +132,9 @@ class _Insertion:
         place = re.sub(r" L\d+$", "", str(row["source_ref"]))
         parts = [f"published, not run here: {row['source']}" + (f" ({place})" if place else ""), str(row["note"])]
         parts += check_published(row)
-        told = str(row["told"]) or "there are other rows" * others
-        parts += [f"{told}: diadbench published list --method {row['method']}"] * bool(told)
+        told = str(row["told"]) or ("there are other rows" if others else "")
+        if told:
+            parts.append(f"{told}: diadbench published list --method {row['method']}")
         text = "; ".join(filter(None, parts))
         if text not in self._notes:
             self._notes.append(text)

@@ -18,14 +18,16 @@ from diadbench.benchmark.metrics.exact.pooling import map_scores, pooled_scores
 from diadbench.common.errors import UserError
 from diadbench.methods.base import Prediction, RunContext
 from diadbench.methods.diad.score_maps import image_score
+from tests.helpers.pixel_mean import PixelMean
 
 CPU = torch.device("cpu")
 
 
-class Fixed:
+class Fixed(PixelMean):
     """Predicts colours; more than ``most`` images at a time are out of memory."""
 
     def __init__(self, most: int = 1000) -> None:
+        super().__init__()
         self.most = most
         self.asked: list[int] = []
 
@@ -42,12 +44,12 @@ def context(path: Path) -> RunContext:
 
 def test_answers_are_the_methods() -> None:
     images = torch.rand(3, 3, 8, 8)
-    found = answered(Fixed(), images, CPU)  # type: ignore[arg-type]
+    found = answered(Fixed(), images, CPU)
     assert torch.equal(found.maps, images.mean(1))
     assert torch.equal(found.scores, images.amax((1, 2, 3)))
     assert found.reconstruction is not None
     assert found.pooled is None, "the evaluator pools maps of a CPU"
-    resized = answered(Fixed(), images, CPU, (16, 12))  # type: ignore[arg-type]
+    resized = answered(Fixed(), images, CPU, (16, 12))
     assert resized.maps.shape == (3, 16, 12)
 
 
@@ -91,14 +93,14 @@ def test_kept_pooled_scores_count_for_their_protocol_alone(tmp_path: Path) -> No
 
 def test_a_batch_that_is_out_of_memory_is_divided_and_it_is_said(tmp_path: Path) -> None:
     method, run, images = Fixed(most=3), context(tmp_path), torch.rand(10, 3, 8, 8)
-    found = answered_in_parts(lambda part: answered(method, part, CPU), images, run)  # type: ignore[arg-type]
-    whole = answered(Fixed(), images, CPU)  # type: ignore[arg-type]
+    found = answered_in_parts(lambda part: answered(method, part, CPU), images, run)
+    whole = answered(Fixed(), images, CPU)
     for name in ("maps", "scores", "reconstruction"):
         assert torch.equal(getattr(found, name), getattr(whole, name))
     assert method.asked == [10, 5, 3, 2, 5, 3, 2]
     assert run.extras == {"test_batch_divided": 3}
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        answered_in_parts(lambda part: answered(Fixed(most=0), part, CPU), images, run)  # type: ignore[arg-type]
+        answered_in_parts(lambda part: answered(Fixed(most=0), part, CPU), images, run)
 
 
 def test_other_errors_are_not_taken_for_memory(tmp_path: Path) -> None:

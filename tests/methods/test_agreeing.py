@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from torch import Tensor
@@ -47,9 +48,10 @@ def trained(clock: SimpleNamespace, group: Group, minutes: float, step: float, s
     trainer: Any = SimpleNamespace(world_size=2, strategy=group, global_step=0)
     trainer.save_checkpoint = lambda path: written.append(trainer.global_step)
     callback = Checkpoints(Path("x.ckpt"), minutes, 1)
-    callback.on_train_start(trainer, None)  # type: ignore[arg-type]
+    module = pl.LightningModule()
+    callback.on_train_start(trainer, module)
     for trainer.global_step in range(steps):
-        callback.on_train_batch_start(trainer, None, None, trainer.global_step)  # type: ignore[arg-type]
+        callback.on_train_batch_start(trainer, module, None, trainer.global_step)
         clock.seconds += step
     return written, callback
 

@@ -17,6 +17,7 @@ from diadbench.methods.authoring.small_data import small_train
 from diadbench.methods.base import RunContext
 from diadbench.methods.registry import get_class
 from diadbench.methods.training import draws
+from diadbench.methods.training.callbacks import Arithmetic
 from diadbench.methods.training.lightning import Budget, train_module
 from tests.helpers.shared_draem import SharedDraem
 
@@ -156,28 +157,24 @@ class ToldSettings(pl.LightningModule):
 
 
 def settings() -> list[Any]:
-    backends = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    return [*backends, *strict, fills, torch.get_num_threads()]
+    return [*strict, *Arithmetic.now()]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tf32", [True, False])
 def test_both_processes_compute_as_the_cell_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tf32: bool) -> None:
     monkeypatch.setenv("DIADBENCH_TEST_LOG", str(tmp_path / "log"))
-    strict, before = settings()[2:4], settings()
+    strict, before = settings()[:2], Arithmetic.now()
     try:
         seed_everything(0, "draem", tf32=tf32)
-        torch.set_num_threads(before[-1] + 1)
+        torch.set_num_threads(before.threads + 1)
         own = settings()
         (tmp_path / "run").mkdir()
         run = RunContext(0, torch.device("cpu"), (64, 64), ("a", "b"), tmp_path / "run", tmp_path / "cache", devices=2)
         train_module(ToldSettings(), small_train(2, images=2), run, Budget(2, 2))
     finally:
         torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[:2]
-        torch.utils.deterministic.fill_uninitialized_memory = before[4]  # type: ignore[attr-defined]
-        torch.set_num_threads(before[-1])
+        before.set()
     found = [json.loads(line) for line in (tmp_path / "log").read_text(encoding="utf-8").splitlines()]
     assert sorted(found) == sorted([rank, *own] for rank in (0, 0, 1, 1))

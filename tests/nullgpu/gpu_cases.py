@@ -9,6 +9,7 @@ import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from gpu_options import PADIM
@@ -184,8 +185,8 @@ def padim(recorder: Recorder) -> None:
         if self.memory_bank:
             raise RuntimeError(f"embeddings of {len(self.memory_bank)} batches were kept")
 
-    RunningGaussian.append, PadimModel.fit = counted, at_once  # type: ignore[method-assign]
-    get_class("padim")(**PADIM).fit(small_train(2, images=8), context(64))
+    with patch.object(RunningGaussian, "append", counted), patch.object(PadimModel, "fit", at_once):
+        get_class("padim")(**PADIM).fit(small_train(2, images=8), context(64))
     recorder.facts |= {"added": added, "pinned": counters().get("h2d_pinned")}
 
 
