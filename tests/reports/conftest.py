@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ import pytest
 from filelock import FileLock
 
 from diadbench.reports import build
+from diadbench.reports.figures import share
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 
@@ -25,6 +27,14 @@ def _module(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _figures_are_drawn_here() -> Iterator[None]:
+    """Start no processes for figures where a test doesn't ask for them: pytest-xdist's have the cores already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(share, "MANY", sys.maxsize)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,7 @@ def test_several_processes_draw_what_one_draws(
     from diadbench.reports.tables.source import Source
 
     monkeypatch.setattr(share, "MANY", 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
     with share.Drawing(Source.load(demo), tmp_path) as drawing:
         found = drawing.finish()
     files = {path.name: path.read_bytes() for drawn in found.values() for path in drawn.files}
@@ -67,6 +68,7 @@ def test_what_a_killed_process_leaves_is_drawn_here(
     from diadbench.reports.tables.source import Source
 
     monkeypatch.setattr(share, "MANY", 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
     with share.Drawing(Source.load(demo), tmp_path) as drawing:
         assert drawing._pool is not None
         drawing._asked[0].result()  # the processes are at work
@@ -87,6 +89,7 @@ def test_no_process_goes_on_when_the_report_is_interrupted(
     from diadbench.reports.tables.source import Source
 
     monkeypatch.setattr(share, "MANY", 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
     with contextlib.suppress(KeyboardInterrupt), share.Drawing(Source.load(demo), tmp_path) as drawing:
         assert drawing._pool is not None
         drawing._asked[0].result()
