@@ -1,4 +1,4 @@
-"""What all tests share: no waiting for disks, and cells without a process of their own where the process isn't tested."""
+"""What all tests share: no waiting for disks, and cells that need no process of their own."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from diadbench import datasets
+from diadbench.benchmark.planning.grid import load_grid
 from diadbench.reports import build
 from diadbench.reports.figures import share
 
@@ -43,6 +45,25 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...,
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIADBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield _module("real_run").make_run
+
+
+@pytest.fixture(scope="session")
+def _drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images that the grid ``demo`` draws: the set's own lock lets one process of pytest-xdist draw them."""
+    place = tmp_path_factory.getbasetemp()
+    place = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "toy of demo"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIADBENCH_CACHE", str(place))
+        made = datasets.get("toy", **load_grid("demo").datasets["toy"].options)
+        assert len(made.samples) == 608
+    return place
+
+
+@pytest.fixture
+def toy_of_demo(_drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the test a cache of its own that has nothing but these images: to draw them takes seconds."""
+    shutil.copytree(_drawn / "toy", tmp_path / "cache" / "toy")
+    monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")
