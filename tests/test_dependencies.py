@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -35,6 +36,7 @@ def declared(*extras: str) -> set[str]:
     return {normal(re.split(r"[\[<>=!~ ;]", entry)[0]) for entry in entries}
 
 
+@functools.cache
 def imported() -> dict[str, str]:
     """Return ``{top name of a package: a file that imports it}``."""
     found: dict[str, str] = {}
@@ -46,12 +48,14 @@ def imported() -> dict[str, str]:
     return {name: where for name, where in found.items() if name not in {*sys.stdlib_module_names, "diadbench", ""}}
 
 
+@functools.cache
+def homes() -> dict[str, list[str]]:
+    """Return ``{import name: distributions}``, which takes half a second."""
+    return {name: list(found) for name, found in packages_distributions().items()}
+
+
 def distributions(name: str) -> set[str]:
-    return (
-        {normal(DISTRIBUTIONS[name])}
-        if name in DISTRIBUTIONS
-        else {*map(normal, packages_distributions().get(name, [name]))}
-    )
+    return {normal(DISTRIBUTIONS[name])} if name in DISTRIBUTIONS else {*map(normal, homes().get(name, [name]))}
 
 
 def test_whatever_is_imported_is_declared() -> None:

@@ -21,6 +21,7 @@ from diadbench.datasets.checking.check import check
 from diadbench.datasets.decoding import data_module, decoder
 from diadbench.datasets.samples import make_sample
 
+pytestmark = pytest.mark.usefixtures("cells_in_this_process")
 SIZE = 16
 
 
@@ -130,7 +131,7 @@ def test_the_notes_stand_under_the_printed_table(format: str, run: Path, capsys:
 
 
 def test_another_protocol_says_what_its_own_rule_does_to_masks(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_core: None
 ) -> None:
     """A mask of one pixel is gone by nearest neighbour; DiAD's rule lets it grow. The old note must not stay."""
     monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))

@@ -29,6 +29,7 @@ from diadbench.datasets.sets.folder import Folder
 from diadbench.reports import build
 from diadbench.reports.figures.gallery import pictures
 
+pytestmark = pytest.mark.usefixtures("cells_in_this_process", "one_core")
 METHOD = f"{Path(__file__).parents[1] / 'helpers' / 'pixel_mean.py'}:PixelMean"
 OWN = (24, 20)  # of one of the methods; the images' own is 48 x 60
 SIZE = (40, 56)

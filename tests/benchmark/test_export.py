@@ -22,6 +22,7 @@ from diadbench.cli import main
 from diadbench.methods import diad
 from diadbench.methods.diad.checkpoints import origin_in
 
+pytestmark = pytest.mark.usefixtures("cells_in_this_process")
 DIAD = {"size": "tiny", "weights": "random", "autoencoder_steps": 1, "train_steps": 1, "batch_size": 2, "steps": 2}
 DIAD |= {"accumulate": 1, "autoencoder_batch_size": 2, "autoencoder_accumulate": 1, "backbone_weights": "package"}
 DIAD |= {"backbone": "tf_efficientnet_lite0"}

@@ -61,7 +61,7 @@ def test_its_grid_is_read(old_run: Path) -> None:
     assert len(RunDirectory(old_run).cells()) == 8
 
 
-def test_kept_maps_are_evaluated_again(old_run: Path) -> None:
+def test_kept_maps_are_evaluated_again(old_run: Path, one_core: None) -> None:
     made, _ = evaluate_run(old_run, "exact", None, lambda done, total, what: None)
     for seed in (0, 1):
         cell = f"cells/toy/mean-image/multi-class/seed{seed}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 import torch.multiprocessing
@@ -32,7 +35,8 @@ def test_what_led_to_an_error_counts() -> None:
     assert is_out_of_memory(error)
 
 
-def test_a_process_that_trains_for_this_one() -> None:
+def test_a_process_that_trains_for_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # torch leaves the error's file where it is
     with pytest.raises(torch.multiprocessing.ProcessRaisedException) as caught:
         torch.multiprocessing.start_processes(fail, nprocs=1, start_method="fork")
     assert is_out_of_memory(caught.value)

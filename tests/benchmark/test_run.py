@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from diadbench.benchmark.records.store import RunDirectory
 from diadbench.benchmark.reuse.predict import predict_images
 from diadbench.cli import main
 from diadbench.common.errors import UserError
+from tests.helpers.real_run import local_engine_in_process
 
 METHOD = f"{Path(__file__).parents[1] / 'helpers' / 'pixel_mean.py'}:PixelMean"
 
@@ -55,6 +57,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+@pytest.fixture
+def in_process() -> Iterator[None]:
+    with local_engine_in_process():
+        yield
+
+
 def grid(data: Path, **changes: Any) -> dict[str, Any]:
     return {
         "name": "small",
@@ -78,9 +86,9 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("finished")
     os.environ["DIADBENCH_CACHE"] = str(place / "cache")
     methods = {"mean": {"method": METHOD}, "raises": {"method": METHOD, "options": {"trouble": "raise"}}}
-    diadbench.run(
-        grid(data, methods=methods, keep_maps="float32", settings=["multi-class", "one-per-class"]), place / "run"
-    )
+    settings = ["multi-class", "one-per-class"]
+    with local_engine_in_process():
+        diadbench.run(grid(data, methods=methods, keep_maps="float32", settings=settings), place / "run")
     return place / "run"
 
 
@@ -153,7 +161,7 @@ def test_predict_on_unknown_images(finished: Path, data: Path, tmp_path: Path) -
         predict_images(finished / "cells/parts/raises/multi-class/seed0", data / "nut", tmp_path / "x")
 
 
-def test_evaluate_again_from_kept_maps(finished: Path, tmp_path: Path) -> None:
+def test_evaluate_again_from_kept_maps(finished: Path, tmp_path: Path, one_core: None) -> None:
     assert main(["evaluate", str(finished), "--protocol", "exact", "--out", str(tmp_path / "again")]) == 0
     columns = ["method", "setting", "class", "metric", "value"]
     before, after = diadbench.load_results(finished), diadbench.load_results(tmp_path / "again")
@@ -171,6 +179,7 @@ def test_nothing_is_run_twice(data: Path, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(first, second)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_options_of_one_dataset_reach_its_cell_alone(data: Path, tmp_path: Path) -> None:
     place = {"dataset": "folder", "root": str(data)}
     method = {"method": METHOD, "options": {"seconds": 0.0}, "by_dataset": {"b": {"scale": 2.0}}}
@@ -183,6 +192,7 @@ def test_options_of_one_dataset_reach_its_cell_alone(data: Path, tmp_path: Path)
         diadbench.run(grid(data, methods={"mean": wrong}, datasets={"a": place}), tmp_path / "wrong", quiet=True)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_overwrite_policies(data: Path, tmp_path: Path) -> None:
     changed = grid(data, methods={"mean": {"method": METHOD, "options": {"scale": 2.0}}})
     diadbench.run(grid(data), tmp_path / "run", quiet=True)
@@ -196,6 +206,7 @@ def test_overwrite_policies(data: Path, tmp_path: Path) -> None:
     assert fits(tmp_path) == 3
 
 
+@pytest.mark.usefixtures("in_process")
 def test_changed_data_are_noticed(data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "data"
     shutil.copytree(data, copy)
@@ -209,6 +220,7 @@ def test_changed_data_are_noticed(data: Path, tmp_path: Path) -> None:
     assert not before["value"].equals(after["value"])
 
 
+@pytest.mark.usefixtures("in_process")
 def test_moved_data_are_the_same_data(data: Path, tmp_path: Path) -> None:
     diadbench.run(grid(data), tmp_path / "run", quiet=True)
     shutil.copytree(data, tmp_path / "elsewhere")
@@ -241,7 +253,8 @@ def test_out_of_memory_is_tried_again_with_half_the_batch(data: Path, tmp_path: 
     status = run.directory.cell(*key).status
     assert state == "done"
     assert run.results()["flags"].str.contains("second try with 4 test images a batch").all()
-    calm = diadbench.run(grid(data, batch_size=4), tmp_path / "calm", quiet=True).results()
+    with local_engine_in_process():
+        calm = diadbench.run(grid(data, batch_size=4), tmp_path / "calm", quiet=True).results()
     assert run.results()["value"].tolist() == calm["value"].tolist()
     done = status["finished"]
     diadbench.run(hungry, tmp_path / "run", quiet=True)

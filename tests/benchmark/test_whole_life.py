@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from diadbench.benchmark.records.identity import Wanted
 from diadbench.benchmark.records.store import RunDirectory, results_of
 from diadbench.benchmark.runs.status import left_over_note, states
 from diadbench.common.errors import UserError
+from tests.helpers.real_run import local_engine_in_process
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 KEYS = ["dataset", "method", "setting", "seed", "class", "scope", "metric"]
@@ -75,9 +77,10 @@ def fits(home: Path) -> int:
     return sum(line.startswith("fit ") for line in log.read_text().splitlines()) if log.exists() else 0
 
 
-def run(home: Path, *, overwrite: Any = "failed", **changes: Any) -> RunDirectory:
+def run(home: Path, *, overwrite: Any = "failed", processes: bool = False, **changes: Any) -> RunDirectory:
     path = write_grid(home, **changes)
-    found = diadbench.run(path, home / "run", overwrite=overwrite, quiet=True)
+    with contextlib.nullcontext() if processes else local_engine_in_process():
+        found = diadbench.run(path, home / "run", overwrite=overwrite, quiet=True)
     assert not found.failed
     return RunDirectory(found.path)
 
@@ -295,13 +298,13 @@ def test_a_changed_helper_runs_the_cell_again(home: Path) -> None:
         "self.scale = scale\n", "self.scale = scale * scaling.FACTOR\n"
     )
     (home / "pixel_mean.py").write_text(text)
-    before = run(home)
+    before = run(home, processes=True)
     threshold = before.results().set_index(["class", "metric"])["value"]
     (home / "scaling.py").write_text('"""How much."""\nFACTOR = 1.0  # still\n')
-    run(home)
+    run(home, processes=True)
     assert fits(home) == 1
     (home / "scaling.py").write_text("FACTOR = 3.0\n")
-    after = run(home)
+    after = run(home, processes=True)
     assert fits(home) == 2
     assert Wanted.of(after.cell("parts", "mean", "multi-class", 0).config).decides["code"]["scaling"]
     assert after.results().set_index(["class", "metric"])["value"].index.equals(threshold.index)

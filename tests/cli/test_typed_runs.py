@@ -19,6 +19,7 @@ from diadbench.common.errors import UserError
 from diadbench.datasets.table import limited
 from tests.helpers.real_run import make_run, write_images
 
+pytestmark = pytest.mark.usefixtures("cells_in_this_process")
 MINE = """
 import torch
 from diadbench.methods.base import Method, MethodInfo, Prediction

@@ -462,6 +462,7 @@ def _as_a_run_does(root: Path, tmp_path: Path) -> None:
     DataModule(get("folder", root), 24).prepare()
 
 
+@pytest.mark.usefixtures("cells_in_this_process")
 def test_a_run_says_what_it_read_and_which_masks_are_empty(tmp_path: Path) -> None:
     root = tmp_path / "data"
     mvtec_class(root, "bottle")

@@ -17,7 +17,10 @@ import yaml
 from engine_tools import wait_for
 from safetensors.torch import load_file
 
+from diadbench.benchmark.planning.grid import load_grid
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
+from diadbench.benchmark.runs.runner import run_grid
+from tests.helpers.real_run import InProcess
 
 SMALL = f"{Path(__file__).resolve().parents[1] / 'helpers' / 'small_net.py'}:SmallNet"
 LITE = {"backbone": "tf_efficientnet_lite0"}
@@ -78,12 +81,14 @@ class Training:
         return load_file(next(self.cell.directory.glob("checkpoint/*/weights.safetensors")))
 
 
-def test_loggers_by_configuration(tmp_path: Path) -> None:
+def test_loggers_by_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow's own SQLite store and TensorBoard's event files, beside the ``history.csv`` that is always there."""
     options = {"steps": 4, "batch_size": 2}
     training = Training(tmp_path / "logged", SMALL, options, logger=["csv", "mlflow", "tensorboard"])
-    training.environment.pop("MLFLOW_TRACKING_URI", None)
-    training.finish()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("DIADBENCH_CACHE", training.environment["DIADBENCH_CACHE"])
+    run_grid(load_grid(training.grid), training.run, engine=InProcess(), quiet=True)
+    assert training.cell.state == "done", training.cell.status
     with contextlib.closing(sqlite3.connect(training.run / "mlflow.db")) as store:
         logged = store.execute("select value from metrics where key = 'loss' order by step").fetchall()
         assert store.execute("select name from runs").fetchall() == [("toy/one/multi-class/seed0/all",)]

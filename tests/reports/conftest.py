@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,10 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from diadbench import datasets
+from diadbench.benchmark.planning.grid import load_grid
 from diadbench.reports import build
+from diadbench.reports.figures import share
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 
@@ -27,12 +31,39 @@ def _module(name: str) -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _figures_are_drawn_here() -> Iterator[None]:
+    """Start no processes for figures where a test doesn't ask for them: pytest-xdist's have the cores already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(share, "MANY", sys.maxsize)
+        yield
+
+
 @pytest.fixture(scope="session")
 def make_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
     """Return the function that runs a small grid; its cells share a cache of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIADBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield _module("real_run").make_run
+
+
+@pytest.fixture(scope="session")
+def _drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images that the grid ``demo`` draws: the set's own lock lets one process of pytest-xdist draw them."""
+    place = tmp_path_factory.getbasetemp()
+    place = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "toy of demo"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIADBENCH_CACHE", str(place))
+        made = datasets.get("toy", **load_grid("demo").datasets["toy"].options)
+        assert len(made.samples) == 608
+    return place
+
+
+@pytest.fixture
+def toy_of_demo(_drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the test a cache of its own that has nothing but these images: to draw them takes seconds."""
+    shutil.copytree(_drawn / "toy", tmp_path / "cache" / "toy")
+    monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")

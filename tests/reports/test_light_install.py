@@ -91,6 +91,7 @@ def test_metrics_and_reports_work_without_them(tmp_path: Path) -> None:
     [(["run", "demo", "--out", "RUN"], "torch"), (["doctor", "demo"], "psutil"), (["methods", "info", "diad"], "")],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
+@pytest.mark.usefixtures("toy_of_demo")
 def test_a_command_that_needs_one_says_so_in_one_line(tmp_path: Path, words: list[str], package: str) -> None:
     code = f"from diadbench.cli import main\nsys.exit(main({[str(tmp_path / w) if w == 'RUN' else w for w in words]}))"
     done = python(code)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from openpyxl import load_workbook
 
 from diadbench.reports import aggregate, load_results, prepare
+from diadbench.reports.figures import share
+from diadbench.reports.figures.draw import Drawn
+from diadbench.reports.tables.source import Source
 
 
 def test_every_artefact_exists(report: dict[str, Path]) -> None:
@@ -41,33 +46,56 @@ def test_the_workbook_agrees_with_the_results(report: dict[str, Path], demo: Pat
     assert seen == 5 * 3 * 4
 
 
-def test_several_processes_draw_what_one_draws(
-    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report: dict[str, Path]
-) -> None:
-    from diadbench.reports.figures import share
-    from diadbench.reports.tables.source import Source
+@pytest.fixture(scope="module")
+def few(make_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """A run of few figures of each kind, with what is hard to send: no masks, a cell without a result, a note."""
+    run = make_run(
+        tmp_path_factory.mktemp("few") / "run",
+        methods=("DiAD", "UniAD", "padim"),
+        datasets={"visa": ["candle", "cashew"], "elpv": ["mono"]},
+        seeds=(0, 1),
+        without_masks=["elpv"],
+        ends={("visa", "padim", 1): {"exhausts": "out of memory: 12.1 GiB asked for"}},
+        notes={"DiAD": "procedural images"},
+        trains="UniAD",
+        images=8,
+    )
+    return Source.load(run.path)
 
+
+@pytest.fixture
+def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let other processes draw, however few figures there are."""
     monkeypatch.setattr(share, "MANY", 1)
-    with share.Drawing(Source.load(demo), tmp_path) as drawing:
-        found = drawing.finish()
-    files = {path.name: path.read_bytes() for drawn in found.values() for path in drawn.files}
-    alone = {
-        path.name: path.read_bytes()
-        for name, path in report.items()
-        if name.startswith("figures/") and name != "figures/captions.txt"
-    }
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+
+
+@pytest.fixture(scope="module")
+def alone(few: Source, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the bytes of all figures, drawn by one process."""
+    with share.Drawing(few, tmp_path_factory.mktemp("alone")) as drawing:
+        assert drawing._pool is None
+        return contents(drawing.finish())
+
+
+def contents(found: dict[str, Drawn]) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for drawn in found.values() for path in drawn.files}
+
+
+@pytest.mark.usefixtures("_two_cores")
+def test_several_processes_draw_what_one_draws(few: Source, alone: dict[str, bytes], tmp_path: Path) -> None:
+    for kind in ("bars", "heatmap", "pareto", "curves", "ranks", "histograms", "training", "qualitative"):
+        assert any(name.startswith(kind) for name in alone), kind
+    with share.Drawing(few, tmp_path) as drawing:
+        assert drawing._pool is not None
+        files = contents(drawing.finish())
     assert [name for name in alone if files.get(name) != alone[name]] == []
     assert len(files) == len(alone)
 
 
-def test_what_a_killed_process_leaves_is_drawn_here(
-    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report: dict[str, Path]
-) -> None:
-    from diadbench.reports.figures import share
-    from diadbench.reports.tables.source import Source
-
-    monkeypatch.setattr(share, "MANY", 1)
-    with share.Drawing(Source.load(demo), tmp_path) as drawing:
+@pytest.mark.usefixtures("_two_cores")
+def test_what_a_killed_process_leaves_is_drawn_here(few: Source, alone: dict[str, bytes], tmp_path: Path) -> None:
+    with share.Drawing(few, tmp_path) as drawing:
         assert drawing._pool is not None
         drawing._asked[0].result()  # the processes are at work
         processes = list(drawing._pool._processes.values())
@@ -75,19 +103,12 @@ def test_what_a_killed_process_leaves_is_drawn_here(
         for process in processes:
             os.kill(process.pid, signal.SIGKILL)
         found = drawing.finish()
-    assert {path.name for drawn in found.values() for path in drawn.files} == {
-        path.name for path in report.values() if path.suffix in (".pdf", ".png")
-    }
+    assert contents(found).keys() == alone.keys()
 
 
-def test_no_process_goes_on_when_the_report_is_interrupted(
-    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from diadbench.reports.figures import share
-    from diadbench.reports.tables.source import Source
-
-    monkeypatch.setattr(share, "MANY", 1)
-    with contextlib.suppress(KeyboardInterrupt), share.Drawing(Source.load(demo), tmp_path) as drawing:
+@pytest.mark.usefixtures("_two_cores")
+def test_no_process_goes_on_when_the_report_is_interrupted(few: Source, tmp_path: Path) -> None:
+    with contextlib.suppress(KeyboardInterrupt), share.Drawing(few, tmp_path) as drawing:
         assert drawing._pool is not None
         drawing._asked[0].result()
         processes = list(drawing._pool._processes.values())

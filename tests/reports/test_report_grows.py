@@ -161,8 +161,8 @@ def test_nothing_is_left_behind_when_the_report_takes_the_place(own: Path) -> No
     assert before == (page_of(own).read_text(encoding="utf-8") if page_of(own).exists() else "")
 
 
-def test_cheap_methods_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
+@pytest.mark.usefixtures("toy_of_demo")
+def test_cheap_methods_come_first(tmp_path: Path) -> None:
     plan = make_plan(load_grid("demo"), RunDirectory(tmp_path / "run", must_exist=False), "failed", missing="show")
     turn = in_turn(plan.cells, plan.grid.first)
     names = list(dict.fromkeys(planned.cell.method.label for planned in turn))

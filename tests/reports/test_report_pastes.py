@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from diadbench.reports import build, cut, load_results, prepare, to_latex
+from diadbench.reports import Table, build, cut, load_results, prepare, to_latex
 
 CLASSES = {
     "article": r"\documentclass{article}",
@@ -87,28 +87,32 @@ def test_a_table_of_a_report_pastes(tables: dict[str, str], name: str, kind: str
     assert_it_pastes(tables[name], kind, tmp_path)
 
 
-@NEEDS_LATEX
-@pytest.mark.parametrize("kind", CLASSES)
-@pytest.mark.parametrize("two_columns", [False, True])
-def test_any_cut_pastes_whatever_its_width(
-    make_run: Callable[..., Any], two_columns: bool, kind: str, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def wide_cuts(make_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Table]:
+    """Return cuts of eleven methods, one of them with a long name: ``{name: table}``."""
     names = ["DiAD", "A method with a very long name (num_neighbors=2, width=64)", *(f"method_{n}" for n in range(9))]
-    run = make_run(
-        tmp_path / "run", methods=names, datasets={"toy": ["a", "a_class_of_a_long_name"]}, seeds=(0, 1), images=8
-    )
-    results = prepare(load_results(run.path), show={"ours": ["DiAD"]})
+    place = tmp_path_factory.mktemp("wide") / "run"
+    run = make_run(place, methods=names, datasets={"toy": ["a", "a_class_of_a_long_name"]}, seeds=(0, 1), images=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIADBENCH_PUBLISHED", str(place.with_name("none.csv")))
+        results = prepare(load_results(run.path), show={"ours": ["DiAD"]})
     cuts = {
         "by_class": {"rows": ["class"], "columns": ["method"], "metrics": ["i_auroc"]},
         "turned": {"rows": ["metric"], "columns": ["method"]},
         "of_seeds": {"rows": ["method", "seed"], "columns": ["metric"]},
         "both": {"rows": ["method"], "columns": ["class", "metric"]},
     }
-    for name, wanted in cuts.items():
-        text = to_latex(
-            cut(results, name=name, caption=name, **wanted), two_columns=two_columns, colours=name == "both"
-        )
-        assert_it_pastes(text, kind, tmp_path / name)
+    return {name: cut(results, name=name, caption=name, **wanted) for name, wanted in cuts.items()}
+
+
+@NEEDS_LATEX
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("two_columns", [False, True])
+def test_any_cut_pastes_whatever_its_width(
+    wide_cuts: dict[str, Table], two_columns: bool, kind: str, tmp_path: Path
+) -> None:
+    for name, table in wide_cuts.items():
+        assert_it_pastes(to_latex(table, two_columns=two_columns, colours=name == "both"), kind, tmp_path / name)
 
 
 def test_notes_stand_once_in_a_document(tables: dict[str, str]) -> None:
