@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from diadbench.common.wording import counted
 from diadbench.datasets.decoding.lookalikes import shown
 
 Severity = Literal["error", "warning", "note"]
@@ -118,8 +119,8 @@ class CheckReport:
     def verdict(self) -> str:
         """Return the last line: whether the dataset passes, with the numbers of findings."""
         errors, warnings = len(self.of("error")), len(self.of("warning"))
-        opened = f"{self.files:,} files opened"
-        return f"{'ok' if self.ok else 'NOT ok'}: {errors} errors, {warnings} warnings, {opened}"
+        opened = f"{counted(self.files, 'file')} opened"
+        return f"{'ok' if self.ok else 'NOT ok'}: {counted(errors, 'error')}, {counted(warnings, 'warning')}, {opened}"
 
 
 def _counted(note: str, n: int) -> str:

@@ -110,8 +110,8 @@ class DataModule:
     def fingerprint(self) -> str:
         """Return the digest of the sample table and of the contents of all its files.
 
-        It is the same on another machine, below another root, and for recreated files. Nothing is decoded for it, and
-        files that were read before and haven't changed are not read again.
+        It is the same on another machine, below another root, and for recreated files. Only images with alpha or with
+        16 bits are decoded for it, and files that were read before and haven't changed are not read again.
 
         Raises:
             UserError: Files are missing, empty or unreadable: the first few by name, and how many.

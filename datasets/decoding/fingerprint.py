@@ -259,9 +259,10 @@ def read_contents(
 
 
 def fingerprint(dataset: Dataset, channels: Sequence[str] = ("rgb",), progress: Progress | None = None) -> str:
-    """Return the digest of a dataset's table and of the contents of its files. Imports no torch, decodes nothing.
+    """Return the digest of a dataset's table and of the contents of its files. Imports no torch.
 
-    It is :attr:`diadbench.datasets.decoding.data_module.DataModule.fingerprint`.
+    It is :attr:`diadbench.datasets.decoding.data_module.DataModule.fingerprint`. Only images with alpha or with 16 bits
+    are decoded, for what is told of them.
 
     Raises:
         UserError: Files are missing, empty or unreadable: the first few by name, and how many.

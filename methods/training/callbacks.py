@@ -17,6 +17,7 @@ from diadbench.methods.base import RunContext, no_progress
 from diadbench.methods.training import draws
 from diadbench.methods.training.budget import Budget
 from diadbench.methods.training.feeding import BatchOrder, mix
+from diadbench.methods.training.gpu_memory import tell
 from diadbench.methods.training.sharing import Shares
 
 #: Approximate number of points of a training curve.
@@ -92,6 +93,30 @@ class SameArithmetic(pl.Callback):
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         """Set them in this process, before anything is computed."""
         self._arithmetic.set()
+
+
+class TellPeak(pl.Callback):
+    """Write the peak of a process's card for the process that waits for it.
+
+    Args:
+        directory: Directory that the processes share.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Write the peak at the end of the training."""
+        self._write(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        """Write the peak if the training failed, when it is most useful."""
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        device = trainer.strategy.root_device
+        if trainer.world_size > 1 and device.type == "cuda":
+            tell(self._directory, trainer.global_rank, device)
 
 
 class History(pl.Callback):

@@ -1,4 +1,7 @@
-"""Peak GPU memory of a cell on each of its cards, including memory of other processes that train for it."""
+"""Peak GPU memory of a cell on each of its cards, including memory of other processes that train for it.
+
+Every cell imports this module, so it imports no Lightning.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 
 from diadbench.common.files import write_text
@@ -16,30 +18,10 @@ from diadbench.common.files import write_text
 _EARLIER: dict[int, int] = {}
 
 
-class TellPeak(pl.Callback):
-    """Write the peak of a process's card for the process that waits for it.
-
-    Args:
-        directory: Directory that the processes share.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Write the peak at the end of the training."""
-        self._write(trainer)
-
-    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        """Write the peak if the training failed, when it is most useful."""
-        self._write(trainer)
-
-    def _write(self, trainer: pl.Trainer) -> None:
-        device = trainer.strategy.root_device
-        if trainer.world_size == 1 or device.type != "cuda":
-            return
-        peak = {str(device.index or 0): int(torch.cuda.max_memory_allocated(device))}
-        write_text(self._directory / f"gpu-peak-{trainer.global_rank}.json", json.dumps(peak))
+def tell(directory: Path, rank: int, device: torch.device) -> None:
+    """Write the peak of this process's GPU for the process that waits for it, which calls :func:`take_in`."""
+    peak = {str(device.index or 0): int(torch.cuda.max_memory_allocated(device))}
+    write_text(directory / f"gpu-peak-{rank}.json", json.dumps(peak))
 
 
 def take_in(directory: Path) -> None:

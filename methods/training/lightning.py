@@ -28,10 +28,10 @@ from diadbench.methods.features.origin import add
 from diadbench.methods.features.weights import load_weights, save_weights
 from diadbench.methods.training.budget import Budget as Budget
 from diadbench.methods.training.budget import Precision as Precision
-from diadbench.methods.training.callbacks import History, Progress, SameArithmetic, SeedEachStep
+from diadbench.methods.training.callbacks import History, Progress, SameArithmetic, SeedEachStep, TellPeak
 from diadbench.methods.training.devices import one_device
 from diadbench.methods.training.feeding import BatchOrder, Feeder, Fetch, Images
-from diadbench.methods.training.gpu_memory import TellPeak, take_in
+from diadbench.methods.training.gpu_memory import take_in
 from diadbench.methods.training.quiet import quiet_lightning
 from diadbench.methods.training.saving import Checkpoints, CheckpointWriter, steps_done
 from diadbench.methods.training.sharing import Shares, WeightShares, add_notes

@@ -127,3 +127,19 @@ def test_each_requirement_has_a_line_with_its_command() -> None:
     assert told_of_missing_package(ImportError("cannot import name", name="torch")) is None
     required = {normal(re.split(r"[\[<>=!~ ;]", text)[0]) for text in importlib.metadata.requires("diadbench") or []}
     assert {normal(name) for name in DISTRIBUTIONS.values()} <= required
+
+
+def test_a_cell_and_a_later_evaluation_import_no_trainer(tmp_path: Path) -> None:
+    """Each cell is a process, whose start all methods would pay for: half as much memory again, and seconds."""
+    code = """
+import sys
+from tests.helpers.real_run import make_run
+make_run(sys.argv[1], methods=["Two"], datasets={"parts": ["nut"]}, seeds=[0], keep_maps="float32")
+import diadbench.benchmark.reuse.predict, diadbench.benchmark.reuse.reevaluate
+heavy = ("lightning", "anomalib", "diffusers", "timm", "matplotlib", "torchvision", "ray")
+print("FOUND", [name for name in heavy if name in sys.modules])
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DIADBENCH_CACHE": str(tmp_path / "cache")}
+    words = [sys.executable, "-c", code, str(tmp_path / "run")]
+    found = subprocess.run(words, env=environment, check=True, capture_output=True, text=True, encoding="utf-8")
+    assert found.stdout.splitlines()[-1] == "FOUND []"
