@@ -151,6 +151,7 @@ MOVED: dict[str, str] = {
     "methods.diad.weights": "methods.diad.checkpoints",
     "methods.feature_cache": "methods.features.feature_cache",
     "methods.features.arithmetic": "methods.features.feature_cache",
+    "methods.features.resident": "methods.training.resident",
     "methods.guarded_data": "methods.authoring.guarded_data",
     "methods.hub": "methods.features.hub",
     "methods.lightning": "methods.training.lightning",

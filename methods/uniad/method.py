@@ -18,7 +18,7 @@ from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.feature_cache import build_cache
 from diadbench.methods.features.origin import add, notes_of
-from diadbench.methods.features.resident import features_for
+from diadbench.methods.training.resident import features_for
 from diadbench.methods.training.cuda_graph import GraphedModule
 from diadbench.methods.training.feeding import Fetch, ImagesAlone
 from diadbench.methods.training.lightning import Budget, LightningMethod, Precision, Stage, Stages, count_parameters

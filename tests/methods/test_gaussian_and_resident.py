@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from diadbench.methods.authoring.small_data import small_train
 from diadbench.methods.features.feature_cache import build_cache
 from diadbench.methods.features.gaussian import blur
-from diadbench.methods.features.resident import CachedFeatures, features_for
+from diadbench.methods.training.resident import CachedFeatures, features_for
 
 
 @pytest.mark.parametrize("size", [(64, 64), (30, 50), (7, 5)])
