@@ -20,7 +20,7 @@ from diadbench.methods.base import RunContext
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.reconstruct import normalise
 from diadbench.methods.features.feature_cache import SHARD_IMAGES, arithmetic, described
-from diadbench.methods.training.feeding import as_float, kept
+from diadbench.methods.features.stored_images import as_float, images_on, kept
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -48,7 +48,7 @@ def posteriors(
     place = (run.directory if own else run.cache_dir) / "latents" / _key(model, train, run.device)
 
     def encode(chosen: list[int]) -> npt.NDArray[np.float32]:
-        return _encode(model, train.images(chosen).to(run.device))
+        return _encode(model, images_on(train, chosen, run.device))
 
     plan = ArrayPlan(
         place,

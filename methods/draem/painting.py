@@ -22,7 +22,8 @@ from diadbench.methods.draem.operations import cutting, resampled, turning
 from diadbench.methods.draem.perlin import THRESHOLD, octaves
 from diadbench.methods.draem.synthesis import NORMAL, TURN, Pairs
 from diadbench.methods.draem.textures import FolderTextures
-from diadbench.methods.training.feeding import as_float, kept, mix
+from diadbench.methods.features.stored_images import as_float, kept
+from diadbench.methods.training.feeding import mix
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData

@@ -17,6 +17,7 @@ from torch import Tensor
 from diadbench.common.cache.arrays import ArrayPlan, CachedArray, Progress, batches, build, known_row_shape
 from diadbench.common.errors import UserError
 from diadbench.common.wording import counted, some
+from diadbench.methods.features.stored_images import images_on
 
 if TYPE_CHECKING:
     from diadbench.datasets.decoding.data import TrainData
@@ -77,10 +78,10 @@ def build_cache(
     """Open the cache of these images and this network; compute it first if it is missing or incomplete.
 
     Args:
-        extract: Maps images ``float32 (B,3,H,W)`` in [0,1] (CPU) to features ``(B,C,h,w)`` on any device.
+        extract: Maps images ``float32 (B,3,H,W)`` in [0,1] on ``device`` to features ``(B,C,h,w)`` on any device.
         train: The images.
         directory: Directory of the caches; several processes may share it.
-        device: Device on which ``extract`` computes.
+        device: Device on which ``extract`` computes; images reach a GPU without waiting.
         batch_size: Images at a time.
         shard_images: Images of a shard, which a killed build loses at most.
         progress: Called with the number of images done.
@@ -92,7 +93,7 @@ def build_cache(
     place = directory / cache_key(train, device, **facts)
 
     def half(chosen: list[int]) -> npt.NDArray[np.float16]:
-        features = extract(train.images(chosen)).half().cpu()
+        features = extract(images_on(train, chosen, device)).half().cpu()
         if not torch.isfinite(features).all():
             raise UserError("feature cache: features don't fit half precision (above 65504 or not finite); turn it off")
         return features.numpy()
@@ -100,7 +101,7 @@ def build_cache(
     plan = ArrayPlan(
         place,
         len(train),
-        known_row_shape(place) or tuple(extract(train.images([0])).shape[1:]),
+        known_row_shape(place) or tuple(extract(images_on(train, [0], device)).shape[1:]),
         "float16",
         batches(half, batch_size),
         what="features",

@@ -29,6 +29,7 @@ from diadbench.methods.features.backbones import Backbone, backbone_of_run
 from diadbench.methods.features.feature_cache import arithmetic
 from diadbench.methods.features.kept_backbone import keep_backbone, refuse_other_backbone
 from diadbench.methods.features.neighbours import Bank
+from diadbench.methods.features.stored_images import images_on
 from diadbench.methods.features.weights import read_tensor, write_tensors
 from diadbench.methods.patchcore.coreset import greedy_coreset
 from diadbench.methods.patchcore.patch_features import EMBEDDINGS, SMOOTHERS
@@ -121,7 +122,7 @@ class PatchCore(Method):
         scratch = run.directory / f"patchcore-{digest(facts)}"
 
         def features(chosen: list[int]) -> Tensor:
-            return self._features(train.images(chosen).to(run.device)).flatten(2).transpose(1, 2)
+            return self._features(images_on(train, chosen, run.device)).flatten(2).transpose(1, 2)
 
         patches = project_patches(
             features,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from diadbench.methods.features.stored_images import as_float, kept
 from diadbench.methods.training.sharing import Shares, rank_and_world
 
 if TYPE_CHECKING:
@@ -131,17 +132,6 @@ class ImagesAlone:
     def __call__(self, indices: Tensor) -> Tensor:
         """Return ``float32 (B,3,H,W)`` in [0,1] of positions ``int64 (B,)``."""
         return self.finish(self.read(indices))
-
-
-def kept(train: TrainData, indices: Tensor) -> Tensor:
-    """Return images as they are stored; training data of other classes may only have converted ones."""
-    read: Callable[[Tensor], Tensor] = getattr(train, "kept", train.images)
-    return read(indices)
-
-
-def as_float(images: Tensor) -> Tensor:
-    """Return images as ``float32``: bytes are divided by 255, other types are already in their own units."""
-    return images.to(torch.float32).div_(255) if images.dtype == torch.uint8 else images
 
 
 @dataclass(frozen=True)

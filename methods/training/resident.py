@@ -48,7 +48,8 @@ class ResidentFeatures:
         self._table = torch.empty(cache.array.shape, dtype=torch.float16, device=device)
         for begin in range(0, len(cache), BLOCK):
             block = np.arange(begin, min(begin + BLOCK, len(cache)))
-            self._table[begin : begin + len(block)] = torch.from_numpy(cache.array.gather(block)).to(device)
+            rows = torch.from_numpy(cache.array.gather(block)).pin_memory()
+            self._table[begin : begin + len(block)] = rows.to(device, non_blocking=True)
 
     def __call__(self, indices: Tensor) -> Tensor:
         """Return ``float32 (B,C,h,w)`` of positions ``int64 (B,)``, on the GPU."""

@@ -18,11 +18,11 @@ from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.feature_cache import build_cache
 from diadbench.methods.features.origin import add, notes_of
-from diadbench.methods.training.resident import features_for
 from diadbench.methods.training.cuda_graph import GraphedModule
 from diadbench.methods.training.feeding import Fetch, ImagesAlone
 from diadbench.methods.training.lightning import Budget, LightningMethod, Precision, Stage, Stages, count_parameters
 from diadbench.methods.training.optimizers import can_fuse_on_gpu
+from diadbench.methods.training.resident import features_for
 from diadbench.methods.uniad.head import HeadConfig, PositionKind, UniADHead
 from diadbench.methods.uniad.official import (
     LoadReport,
@@ -275,7 +275,7 @@ class UniAD(LightningMethod["_Module"]):
             return ImagesAlone(train)
         assert self.backbone is not None
         cache = build_cache(
-            lambda images: self._features(images.to(run.device)),
+            self._features,
             train,
             run.cache_dir / "features",
             run.device,

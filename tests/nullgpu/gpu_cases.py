@@ -94,6 +94,16 @@ def method(
     }
 
 
+def passes(recorder: Recorder, name: str, options: dict[str, Any], size: int = 64, images: int = 40) -> None:
+    """Fit; each batch of a pass over the training images is a time of the phase that the progress names."""
+    from diadbench.methods.authoring.small_data import small_train
+
+    seed_everything(0, name)
+    run = context(size, progress=lambda done, total, what: recorder.step("fit" if done == total else what))
+    with recorder.on():
+        get_class(name)(**options).fit(small_train(2, images=images, size=size), run)
+
+
 def trained(
     recorder: Recorder,
     name: str,

@@ -45,6 +45,24 @@ def test_a_batch_of_patchcore_waits_for_little() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "what", "images"), [("uniad", "features", 40), ("diad", "latents", 40)] + [("patchcore", "images", 8)]
+)
+def test_a_pass_over_the_training_images_does_not_wait_for_their_copies(name: str, what: str, images: int) -> None:
+    """Images are sent as bytes from pinned memory; only the results of a batch are waited for."""
+    method, options, size = METHODS[name]
+    batch = {"batch_size": 2} if name == "patchcore" else {}
+    found = run_case("passes", name=method, options={**options, **batch}, size=size, images=images)
+    assert "error" not in found, found["error"]
+    phase = found["phases"][what]
+    assert phase["times"] >= 2
+    sent = {line: count for line, count in phase["copy_lines"].items() if line.startswith("to the GPU")}
+    assert any("images_on" in line for line in sent), "the recorder sees the copies"
+    assert not [line for line in sent if "pinned" not in line], sent
+    assert phase["mean"]["waits"] <= 1, phase["syncs_lines"]
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(is_real(), reason="only the null GPU counts launches")
 @pytest.mark.parametrize("name", LAUNCHES)
 def test_a_step_starts_few_kernels(name: str) -> None:
