@@ -46,7 +46,7 @@ def test_a_batch_of_patchcore_waits_for_little() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "what", "images"), [("uniad", "features", 40), ("diad", "latents", 40)] + [("patchcore", "images", 8)]
+    ("name", "what", "images"), [("uniad", "features", 40), ("diad", "latents", 40), ("patchcore", "images", 8)]
 )
 def test_a_pass_over_the_training_images_does_not_wait_for_their_copies(name: str, what: str, images: int) -> None:
     """Images are sent as bytes from pinned memory; only the results of a batch are waited for."""
