@@ -60,3 +60,12 @@ def brought(tmp_path: Path) -> tuple[Path, list[Record]]:
     """A sample of two classes of MVTec-AD, and its records."""
     root = tmp_path / "data"
     return root, make_sample("mvtec", root, classes=["bottle", "cable"], size=24)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """MVTec-AD's folders with five training images; no list yet."""
+    from lists_maker import mvtec_class
+
+    mvtec_class(tmp_path / "data/mvtec_anomaly_detection", "bottle")
+    return tmp_path / "data"

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from diadbench.datasets import get
+from diadbench.datasets.table import count
+
 Record = dict[str, Any]
+#: A function that writes records as the text of a list.
+Write = Callable[[list[Record]], str]
+#: Images of a listed class: for training, normal and anomalous ones of the test.
+LISTED = [3, 2, 3]
 
 
 def paint(path: Path, seed: int, *, defect: bool = False, size: int = 24) -> None:
@@ -63,3 +71,8 @@ def write_lists(folder: Path, train: str, test: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "train.json").write_text(train)
     (folder / "test.json").write_text(test)
+
+
+def counted(name: str, root: Path, **options: Any) -> list[int]:
+    """Return how many images of the first class are for training, normal and anomalous."""
+    return [int(n) for n in count(get(name, root, **options).samples).to_numpy()[0]]
