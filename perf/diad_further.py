@@ -193,14 +193,13 @@ def markdown(table: pd.DataFrame, entries: Sequence[str], first: str) -> str:
     columns = [key for key in METRICS if table[key].notna().any()]
     heads = ["entry", "calls", *(METRICS[key] for key in columns), f"image AU-ROC, minus that of {first}", "cost"]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
-    by_entry = table.set_index("entry")
+    rows = {row["entry"]: row for row in table.to_dict("records")}
     for entry in entries:
-        if entry in by_entry.index:
-            row = by_entry.loc[entry]
+        if (row := rows.get(entry)) is not None:
             cells = [_figure(row, key, entry in front.get(key, ())) for key in columns]
             cells += [_figure(row, "gain", False, "+"), f"{row['cost']:.2f}"]
             lines.append(f"| {entry} | {int(row['calls'])} | {' | '.join(cells)} |")
-    one = by_entry.loc[first]
+    one = rows[first]
     said = f"A cost of 1 was {one['seconds']:.3f} CPU seconds an image ({int(one['seeds'])} seeds), one thread."
     return "\n".join([*lines, "", said]) + "\n"
 
