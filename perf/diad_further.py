@@ -229,7 +229,7 @@ def picture(table: pd.DataFrame, folder: Path) -> None:
     dataset = str(table["dataset"].iloc[0])
     looks = styles(table["entry"].unique())
     with style():
-        figure = new_figure(PAGE, 3.6)
+        figure = new_figure(PAGE, 3.6 if len(found) > 1 else 4.8)
         panels = list(figure.subplots(1, len(found), squeeze=False)[0])
         for axes, (metric, points, front) in zip(panels, found):
             for entry, x, y in points.itertuples():
