@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diadbench.common.plugins import entry_points, load_class
+from diadbench.common.errors import UserError
+from diadbench.common.plugins import entry_points, load_class, target_of
 from diadbench.methods.catalog import CATALOG
 
 if TYPE_CHECKING:
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
 
 GROUP = "diadbench.methods"
 TABLE: dict[str, str] = {name: entry.target for name, entry in CATALOG.items()}
+#: What there is in place of methods that people ask for, by the name without signs in small letters.
+INSTEAD: dict[str, str] = {
+    "simplenet": "anomalib 2.7.0 has no SimpleNet; there is SuperSimpleNet, another method: the preset supersimplenet",
+    "dinomaly2": "anomalib's use_context_recentering is another variant; there is Dinomaly: the preset dinomaly",
+    "mambaad": "neither here nor in anomalib; `diadbench published list` has its figures",
+    "rd": "it goes by the name rd4ad (a preset)",
+    "reversedistillation": "it goes by the name rd4ad (a preset) or anomalib:ReverseDistillation",
+    "inpformer": "it goes by the name inp-former (a preset) or anomalib:InpFormer",
+}
 
 
 def names() -> list[str]:
@@ -25,5 +35,20 @@ def get_class(name: str) -> type[Method]:
         from diadbench.methods.anomalib_models.bridge import bridge
 
         return bridge(name.removeprefix("anomalib:"))
+    if not target_of(name, TABLE, GROUP) and (told := _instead(name)):
+        raise UserError(f"unknown method {name!r}: {told}")
     found: type[Method] = load_class("method", name, TABLE, GROUP)
     return found
+
+
+def _instead(name: str) -> str:
+    """Return what there is in place of a method that people know by this name; ``""`` if nobody does."""
+    from diadbench.methods.anomalib_models.names import model_names
+
+    plain = _plain(name)
+    model = next((model for model in model_names() if _plain(model) == plain), None)
+    return INSTEAD.get(plain) or (f"it goes by the name anomalib:{model}" if model else "")
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))

@@ -2,8 +2,9 @@
 
 Entries of the grid that differ in options of prediction alone share a training: only the first of them is run, and its
 model scores the test images under all their options, batch by batch in turn. Started again, it goes on with what is
-missing. Prints the table of docs/diad.md: means and standard deviations over the seeds, and the cost of one image as a
-multiple of the first entry's in the same process. Bold: no entry of that data set is both better and cheaper.
+missing. Prints a table for each data set: means and standard deviations over the seeds, and the cost of one image as a
+multiple of the first entry's in the same process. Bold: no entry of that data set is both better and cheaper. With
+``--write`` the tables of these data sets in docs/diad.md are replaced, and no others.
 
     python perf/diad_further.py --out runs/diad-further
     python perf/diad_further.py --out runs/diad-further --write docs/diad.md --picture docs/pictures
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,10 +39,10 @@ from diadbench.reports.figures.palette import styles
 from diadbench.reports.figures.style import GREY, PAGE, new_figure, save, style
 from diadbench.reports.figures.tradeoff import name_points, pareto_front
 
-BEGIN, END = "<!-- further table: perf/diad_further.py -->", "<!-- end of further table -->"
+BEGIN, END = "<!-- further table: perf/diad_further.py {} -->", "<!-- end of further table -->"
 COLUMNS = ("dataset", "entry", "seed", "cost", "seconds", "calls")
 FRONTS = ("i_auroc", "p_auroc")
-METRICS = {"i_auroc": "image AU-ROC", "p_auroc": "pixel AU-ROC", "aupro": "AU-PRO"}
+METRICS = {"i_auroc": "image AU-ROC", "i_ap": "image AP", "p_auroc": "pixel AU-ROC", "aupro": "AU-PRO"}
 
 
 def main() -> None:
@@ -51,8 +51,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/diad-further"), help="the run directory")
     parser.add_argument("--measured-only", action="store_true", help="train nothing")
     parser.add_argument("--table-only", action="store_true", help="score nothing, take what is there")
-    parser.add_argument("--write", type=Path, help="Markdown file whose table is replaced")
-    parser.add_argument("--picture", type=Path, help="folder for diad-further.png")
+    parser.add_argument("--write", type=Path, help="Markdown file whose tables are replaced")
+    parser.add_argument("--picture", type=Path, help="folder for diad-further-DATASET.png")
     options = parser.parse_args()
     grid = load_grid(options.grid)
     first = next(iter(grid.methods))
@@ -71,12 +71,13 @@ def main() -> None:
     if not rows:
         raise SystemExit(f"{options.out}: no model is trained there")
     table = summary(pd.DataFrame(rows).reindex(columns=[*COLUMNS, *METRICS]), first)
-    text = markdown(table, list(grid.methods), first)
-    print(text)
-    if options.write:
-        replace_table(options.write, text)
-    if options.picture:
-        picture(table, options.picture)
+    for dataset, part in table.groupby("dataset", sort=False):
+        text = markdown(part, list(grid.methods), first)
+        print(f"{dataset}:\n{text}")
+        if options.write:
+            replace_table(options.write, str(dataset), text)
+        if options.picture:
+            picture(part, options.picture)
 
 
 Entries = dict[str, tuple[PlannedCell, CellRecord]]
@@ -177,42 +178,34 @@ def summary(rows: pd.DataFrame, first: str) -> pd.DataFrame:
     return table.join(spread).join(grouped["seed"].nunique().rename("seeds")).reset_index()
 
 
-def fronts(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, pd.DataFrame]]:
-    """Yield data set and metric, points (``x`` cost, ``y`` metric in percent, by entry) and those on the front."""
-    for (dataset, part), metric in itertools.product(table.groupby("dataset", sort=False), FRONTS):
-        points = pd.DataFrame({"x": part["cost"].to_numpy(), "y": 100 * part[metric].to_numpy()}, part["entry"])
+def fronts(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    """Yield each metric of a data set, points (``x`` cost, ``y`` percent, by entry) and those on the front."""
+    for metric in FRONTS:
+        points = pd.DataFrame({"x": table["cost"].to_numpy(), "y": 100 * table[metric].to_numpy()}, table["entry"])
         points = points.dropna()
         if len(points):
-            yield str(dataset), metric, points, pareto_front(points)
+            yield metric, points, pareto_front(points)
 
 
 def markdown(table: pd.DataFrame, entries: Sequence[str], first: str) -> str:
-    """Return the table: a row an entry, the columns of each data set beside each other; bold: on the front."""
-    front = {(dataset, metric): set(found.index) for dataset, metric, _, found in fronts(table)}
-    names = list(dict.fromkeys(table["dataset"]))
-    columns = [(name, key) for name in names for key in METRICS if table[table["dataset"] == name][key].notna().any()]
-    heads = [f"{name}: {METRICS[key]}" for name, key in columns]
-    heads += [f"{name}: {what}" for name in names for what in ("image, minus that of " + first, "cost")]
-    lines = [f"| entry | calls | {' | '.join(heads)} |", "| --- " * (len(heads) + 2) + "|"]
-    by_entry = table.set_index(["dataset", "entry"], drop=False)
+    """Return the table of one data set: a row an entry; bold: on the front."""
+    front = {metric: set(found.index) for metric, _, found in fronts(table)}
+    columns = [key for key in METRICS if table[key].notna().any()]
+    heads = ["entry", "calls", *(METRICS[key] for key in columns), f"image AU-ROC, minus that of {first}", "cost"]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    rows = {row["entry"]: row for row in table.to_dict("records")}
     for entry in entries:
-        found = {name: by_entry.loc[(name, entry)] for name in names if (name, entry) in by_entry.index}
-        if not found:
-            continue
-        cells = [_figure(found.get(name), key, entry in front.get((name, key), ())) for name, key in columns]
-        for name in names:
-            cells.append(_figure(found.get(name), "gain", False, "+"))
-            cells.append(f"{found[name]['cost']:.2f}" if name in found else "-")
-        lines.append(f"| {entry} | {int(next(iter(found.values()))['calls'])} | {' | '.join(cells)} |")
-    ones = table[table["entry"] == first].set_index("dataset")[["seconds", "seeds"]]
-    said = ", ".join(
-        f"{row.seconds:.3f} CPU seconds an image on {row.Index} ({row.seeds} seeds)" for row in ones.itertuples()
-    )
-    return "\n".join([*lines, "", f"A cost of 1 was {said}, one thread."]) + "\n"
+        if (row := rows.get(entry)) is not None:
+            cells = [_figure(row, key, entry in front.get(key, ())) for key in columns]
+            cells += [_figure(row, "gain", False, "+"), f"{row['cost']:.2f}"]
+            lines.append(f"| {entry} | {int(row['calls'])} | {' | '.join(cells)} |")
+    one = rows[first]
+    said = f"A cost of 1 was {one['seconds']:.3f} CPU seconds an image ({int(one['seeds'])} seeds), one thread."
+    return "\n".join([*lines, "", said]) + "\n"
 
 
 def _figure(row: Any, key: str, on_front: bool, sign: str = "") -> str:
-    if row is None or np.isnan(row[key]):
+    if np.isnan(row[key]):
         return "-"
     fewer = f" ({int(row['seeds'])} seed{'s' if row['seeds'] > 1 else ''})" if row["seeds"] < 3 else ""
     spread = "" if np.isnan(row[f"{key} std"]) else f" ± {row[f'{key} std']:.3f}"
@@ -220,23 +213,25 @@ def _figure(row: Any, key: str, on_front: bool, sign: str = "") -> str:
     return f"**{text}**" if on_front else text
 
 
-def replace_table(path: Path, text: str) -> None:
-    """Put the table between its marks in a Markdown file."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+def replace_table(path: Path, dataset: str, text: str) -> None:
+    """Put the table of a data set between its marks in a Markdown file."""
+    begin = BEGIN.format(dataset)
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
     _, mark, after = rest.partition(END)
     if not mark:
-        raise SystemExit(f"{path}: expected the lines {BEGIN} and {END}")
-    write_text(path, f"{before}{BEGIN}\n{text}{END}{after}")
+        raise SystemExit(f"{path}: expected the lines {begin} and {END}")
+    write_text(path, f"{before}{begin}\n{text}{END}{after}")
 
 
 def picture(table: pd.DataFrame, folder: Path) -> None:
-    """Draw quality against cost, a panel a data set and metric, as ``diad-further.png``; a line joins the front."""
+    """Draw quality against cost of one data set, a panel a metric; a line joins the front."""
     found = list(fronts(table))
+    dataset = str(table["dataset"].iloc[0])
     looks = styles(table["entry"].unique())
     with style():
-        figure = new_figure(PAGE, 3.6)
+        figure = new_figure(PAGE, 3.6 if len(found) > 1 else 4.8)
         panels = list(figure.subplots(1, len(found), squeeze=False)[0])
-        for axes, (dataset, metric, points, front) in zip(panels, found):
+        for axes, (metric, points, front) in zip(panels, found):
             for entry, x, y in points.itertuples():
                 axes.plot(x, y, looks[entry].marker, color=looks[entry].colour, markersize=5)
             axes.plot(
@@ -246,9 +241,9 @@ def picture(table: pd.DataFrame, folder: Path) -> None:
             axes.set(xlabel="Cost of an image (diad: 1)", ylabel=f"{METRICS[metric]} (%)", title=dataset)
             axes.grid()
         figure.draw_without_rendering()  # computes the layout, so that positions on paper are known
-        for axes, (_, _, points, _) in zip(panels, found):
+        for axes, (_, points, _) in zip(panels, found):
             name_points(axes, points, frozenset())
-        pdf, _ = save(figure, folder, "diad-further")
+        pdf, _ = save(figure, folder, f"diad-further-{dataset}")
         pdf.unlink()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from diadbench.common.errors import unknown_name
 from diadbench.methods.anomalib_models.components import model_class
-from diadbench.methods.anomalib_models.method import OWN, AnomalibMethod
+from diadbench.methods.anomalib_models.method import LATER, OWN, AnomalibMethod
 from diadbench.methods.anomalib_models.method import LrInterval as LrInterval
 from diadbench.methods.anomalib_models.names import CITATIONS, model_names
 from diadbench.methods.anomalib_models.options import options_of
@@ -50,6 +50,7 @@ def bridge(name: str) -> type[AnomalibMethod]:
         version=VERSION,
         packages=("anomalib",),
         technical=("checkpoint_minutes",),
+        later=LATER,
     )
     signature = inspect.Signature([*OWN, *model_options])
     made = type(

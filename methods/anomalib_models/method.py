@@ -47,8 +47,13 @@ OWN = (
     inspect.Parameter("crop", inspect.Parameter.KEYWORD_ONLY, default=True, annotation=bool),
     inspect.Parameter("tag", inspect.Parameter.KEYWORD_ONLY, default="", annotation=str),
     inspect.Parameter("lr_interval", inspect.Parameter.KEYWORD_ONLY, default="model", annotation=LrInterval),
+    inspect.Parameter("drop_last", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool),
+    inspect.Parameter("adam_betas", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=list[float] | None),
+    inspect.Parameter("adam_eps", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=float | None),
     inspect.Parameter("checkpoint_minutes", inspect.Parameter.KEYWORD_ONLY, default=5.0, annotation=float),
 )
+#: Those that came later, with the values that change nothing (``MethodInfo.later``).
+LATER = (("drop_last", False), ("adam_betas", None), ("adam_eps", None))
 
 
 class AnomalibMethod(Method):
@@ -67,6 +72,9 @@ class AnomalibMethod(Method):
             the border has the image's lowest score. ``false``: the whole image is resized to the crop's size.
         tag: Tag of timm's weights from the hub, for models whose network can't be named with one: ``tv_in1k``.
         lr_interval: ``step``: the learning rate follows its schedule at every step; ``model``: as the model says.
+        drop_last: Leave out the smaller last batch of an epoch, unless it is the only one.
+        adam_betas: The two decay rates of the model's Adam; ``None``: the model's own.
+        adam_eps: What the model's Adam adds to the root of the squared gradients; ``None``: the model's own.
         checkpoint_minutes: Minutes between two checkpoints of a training; 0: before every step. Models that pass once
             over the images write none.
     """
@@ -75,6 +83,9 @@ class AnomalibMethod(Method):
     crop: bool = True
     tag: str = ""
     lr_interval: LrInterval = "model"
+    drop_last: bool = False
+    adam_betas: list[float] | None = None
+    adam_eps: float | None = None
     checkpoint_minutes: float = 5.0
 
     def __init__(self, **options: Any) -> None:
@@ -94,6 +105,9 @@ class AnomalibMethod(Method):
         self.crop = bool(complete["crop"])
         self.tag = str(complete["tag"])
         self.lr_interval = complete["lr_interval"]
+        self.drop_last = bool(complete["drop_last"])
+        self.adam_betas = complete["adam_betas"]
+        self.adam_eps = complete["adam_eps"]
         self.checkpoint_minutes = float(complete["checkpoint_minutes"])
         check_minutes("checkpoint_minutes", self.checkpoint_minutes)
         self.options = options
@@ -103,11 +117,16 @@ class AnomalibMethod(Method):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse an unlimited training, and a tag with weights that aren't the hub's."""
+        """Refuse an unlimited training, a tag with weights that aren't the hub's, and numbers that no Adam takes."""
         if options.get("max_epochs") == -1 and options.get("max_steps") == -1:
             raise UserError("max_epochs and max_steps are both -1, so training would never end; give one of them")
         if options.get("tag") and options.get("weights") != "hub":
             raise UserError(f"tag {options['tag']!r} names weights of the hub, but weights is {options['weights']!r}")
+        betas, eps = options.get("adam_betas"), options.get("adam_eps")
+        if betas is not None and not (len(betas) == 2 and all(0 <= beta < 1 for beta in betas)):
+            raise UserError(f"adam_betas must be two numbers of at least 0 and below 1, found {betas}")
+        if eps is not None and not eps > 0:
+            raise UserError(f"adam_eps must be above 0, found {eps}")
 
     # -- the model ------------------------------------------------------------------------------------------
 
@@ -132,7 +151,8 @@ class AnomalibMethod(Method):
         self._place = place_of(model, run.image_size)
         add(run.notes, input_notes(self.model_name, self._place, chosen.refusal, crop=self.crop))
         add(run.notes, cropped_inside(self.model_name, model, self._place))
-        add(run.notes, departure_notes(self.model_name, {**vars(self), **self.options}))
+        defaults = {name: option.default for name, option in inspect.signature(type(self)).parameters.items()}
+        add(run.notes, departure_notes(self.model_name, {**defaults, **vars(self), **self.options}))
         return model
 
     def _untrained(self, cls: Any, arguments: dict[str, Any]) -> Any:
@@ -193,9 +213,16 @@ class AnomalibMethod(Method):
                 max_epochs=self.max_epochs,
                 max_steps=self.max_steps,
                 every_step=self.lr_interval == "step",
+                drop_last=self.drop_last,
+                adam=self._adam(),
                 checkpoint_minutes=self.checkpoint_minutes,
             )
             self._model = self._model.to(run.device).eval()
+
+    def _adam(self) -> dict[str, Any]:
+        """Return the settings of the optimizer that are not left to the model."""
+        betas = None if self.adam_betas is None else tuple(self.adam_betas)
+        return {name: value for name, value in (("betas", betas), ("eps", self.adam_eps)) if value is not None}
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Prediction:

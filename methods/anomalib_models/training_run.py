@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from anomalib import LearningType
 from anomalib.data import ImageBatch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from diadbench.common.errors import UserError
@@ -35,18 +37,22 @@ class NormalImages(pl.LightningDataModule):
     Validation uses training images, so no model sees a test image or an anomaly here.
     """
 
-    def __init__(self, train: TrainData, batch_size: int, seed: int, *, on_gpu: bool = False) -> None:
+    def __init__(
+        self, train: TrainData, batch_size: int, seed: int, *, on_gpu: bool = False, drop_last: bool = False
+    ) -> None:
         super().__init__()
         self._collate = partial(_collate, pinned=on_gpu)
         self.train_batch_size = batch_size
         self.eval_batch_size = batch_size
         self._train = train
         self._seed = seed
+        self._drop_last = drop_last
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches shuffled by the seed; a last batch of one image is dropped if possible (batch norms fail)."""
-        alone = len(self._train) % self.train_batch_size == 1 and len(self._train) > self.train_batch_size > 1
-        order = Shuffled(len(self._train), self.train_batch_size, drop_last=alone, seed=self._seed)
+        count, size = len(self._train), self.train_batch_size
+        drop = count > size and (self._drop_last or count % size == 1 < size)
+        order = Shuffled(count, size, drop_last=drop, seed=self._seed)
         return DataLoader(self._train, batch_sampler=order, generator=order.generator, collate_fn=self._collate)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -64,6 +70,8 @@ def train_model(
     max_epochs: int,
     max_steps: int,
     every_step: bool = False,
+    drop_last: bool = False,
+    adam: Mapping[str, Any] | None = None,
     checkpoint_minutes: float = MINUTES,
 ) -> None:
     """Train ``model`` as anomalib's Engine would; a run that was killed resumes from its last checkpoint.
@@ -81,11 +89,15 @@ def train_model(
         max_steps: Maximum number of steps; -1: no limit.
         every_step: Update the learning rate at every step. By default Lightning updates it once per epoch, and
             anomalib's models don't change this, although some of their schedules count steps.
+        drop_last: Leave out the smaller last batch of an epoch, unless it is the only one.
+        adam: Settings of the optimizer to replace: ``betas``, ``eps``.
         checkpoint_minutes: Minutes between two checkpoints; 0: before every step.
 
     Raises:
         Terminated: SIGTERM has come; a checkpoint has been written.
     """
+    if adam:
+        _set_adam(model, adam)
     if every_step:
         _schedule_by_step(model)
     own = dict(model.trainer_arguments)
@@ -96,7 +108,7 @@ def train_model(
     if once and checkpoint_minutes != MINUTES:
         run.notes.append(f"checkpoint_minutes {checkpoint_minutes:g} not used: the model passes once over the images")
     path = run.directory / "anomalib.ckpt"
-    data = NormalImages(train, batch_size, run.seed, on_gpu=run.device.type == "cuda")
+    data = NormalImages(train, batch_size, run.seed, on_gpu=run.device.type == "cuda", drop_last=drop_last)
     arguments: dict[str, Any] = {
         "accelerator": "gpu" if run.device.type == "cuda" else run.device.type,
         "devices": one_device(run.device),
@@ -137,6 +149,34 @@ def _schedule_by_step(model: Any) -> None:
         return found[0], [{"scheduler": schedule, "interval": "step"} for schedule in found[1]]
 
     model.configure_optimizers = by_step
+
+
+def _set_adam(model: Any, settings: Mapping[str, Any]) -> None:
+    """Replace settings of the model's optimizers."""
+    configure = model.configure_optimizers
+    told = " and ".join(f"adam_{name}" for name in settings)
+
+    def changed() -> Any:
+        found = configure()
+        groups = [group for optimizer in _optimizers(found) for group in optimizer.param_groups]
+        if not groups or any(name not in group for group in groups for name in settings):
+            raise UserError(f"anomalib:{type(model).__name__}: it isn't trained with Adam; leave out {told}")
+        for group in groups:
+            group.update(settings)
+        return found
+
+    model.configure_optimizers = changed
+
+
+def _optimizers(found: Any) -> list[Optimizer]:
+    """Return the optimizers in what a Lightning module's ``configure_optimizers`` returns."""
+    if isinstance(found, Optimizer):
+        return [found]
+    if isinstance(found, Mapping):
+        return _optimizers(found.get("optimizer"))
+    if isinstance(found, list | tuple):
+        return [optimizer for entry in found for optimizer in _optimizers(entry)]
+    return []
 
 
 def _collate(samples: list[dict[str, Tensor]], *, pinned: bool = False) -> ImageBatch:

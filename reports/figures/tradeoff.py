@@ -123,7 +123,9 @@ def pareto_front(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def name_points(axes: Axes, points: pd.DataFrame, ours: frozenset[str]) -> None:
-    """Write the name of each point where it overlaps no point, name or front; a line leads to a distant name.
+    """Write the name of each point where it overlaps no point, name or front.
+
+    A line leads to a name that is distant, or nearer to another point than to its own.
 
     Args:
         axes: Axes after layout.
@@ -144,6 +146,8 @@ def name_points(axes: Axes, points: pd.DataFrame, ours: frozenset[str]) -> None:
         size = text_width(label(name), SIZE, weight) * 72, SIZE * 1.15
         box, far = _place(at[number], size, taken, inside)
         taken.append(box)
+        gaps = [_gap(box, place) for place in at]
+        far = far or min(gaps) < gaps[number]
         x, y = (box.x0 + box.x1) / 2 - at[number][0], (box.y0 + box.y1) / 2 - at[number][1]
         line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.5} if far else None
         axes.annotate(
@@ -173,6 +177,12 @@ def _place(at: Floats, size: tuple[float, float], taken: list[Bbox], inside: Bbo
         found.append((20 * covered + 40 * outside + gap + 0.01 * ring, box, gap > 13))
     _, box, far = min(found, key=lambda entry: entry[0])
     return box, far
+
+
+def _gap(box: Bbox, place: Floats) -> float:
+    """Return the distance of a point from a box."""
+    x, y = (max(low - at, 0.0, at - high) for low, at, high in zip(box.min, place, box.max))
+    return float(np.hypot(x, y))
 
 
 def _common(one: Bbox, other: Bbox) -> float:

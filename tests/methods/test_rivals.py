@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,17 +13,27 @@ import pytest
 import timm
 import torch
 
-from diadbench.benchmark.planning.grid import load_grid
+from diadbench.benchmark.planning.grid import load_grid, method_presets
 from diadbench.benchmark.planning.plan import make_plan
+from diadbench.benchmark.planning.resolving.resolve import resolve_method
+from diadbench.benchmark.records.identity import deciding_options
 from diadbench.benchmark.records.store import RunDirectory
+from diadbench.cli import main
 from diadbench.common.errors import UserError
 from diadbench.methods.anomalib_models.bridge import bridge
 from diadbench.methods.anomalib_models.departures import DEPARTURES, READ_IN, departure_notes, departures_table
 from diadbench.methods.anomalib_models.input_size import choose_input
+from diadbench.methods.anomalib_models.names import model_names
 from diadbench.methods.anomalib_models.place import find_place
-from diadbench.methods.anomalib_models.training_run import _schedule_by_step
+from diadbench.methods.anomalib_models.training_run import (
+    NormalImages,
+    _optimizers,
+    _schedule_by_step,
+    _set_adam,
+)
 from diadbench.methods.authoring.small_data import small_train
 from diadbench.methods.base import RunContext
+from diadbench.methods.registry import INSTEAD
 
 #: preset -> model, size of the images, size of the model's input, options that are the authors' settings
 PRESETS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
@@ -36,6 +47,12 @@ PRESETS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
             "max_epochs": -1,
             "batch_size": 16,
             "bottleneck_dropout": 0.2,
+            "decoder_depth": 8,
+            "remove_class_token": False,
+            "use_context_recentering": False,
+            "lr_interval": "step",
+            "drop_last": True,
+            "adam_eps": 1e-10,
         },
     ),
     "inp-former": (
@@ -48,29 +65,83 @@ PRESETS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
             "max_steps": -1,
             "batch_size": 16,
             "inp_num": 6,
+            "remove_class_token": True,
+            "lr_interval": "step",
+            "drop_last": True,
         },
     ),
     "rd4ad": (
         "ReverseDistillation",
         256,
         256,
-        {"backbone": "wide_resnet50_2", "tag": "tv_in1k", "max_epochs": 200, "batch_size": 16},
+        {
+            "backbone": "wide_resnet50_2",
+            "tag": "tv_in1k",
+            "layers": ["layer1", "layer2", "layer3"],
+            "anomaly_map_mode": "add",
+            "max_epochs": 200,
+            "batch_size": 16,
+            "drop_last": False,
+            "adam_betas": [0.5, 0.999],
+        },
     ),
     "supersimplenet": (
         "Supersimplenet",
         256,
         256,
-        {"backbone": "wide_resnet50_2.tv_in1k", "max_epochs": 300, "batch_size": 32, "perlin_threshold": 0.2},
+        {
+            "backbone": "wide_resnet50_2.tv_in1k",
+            "layers": ["layer2", "layer3"],
+            "max_epochs": 300,
+            "batch_size": 32,
+            "drop_last": False,
+            "perlin_threshold": 0.2,
+            "supervised": False,
+            "adapt_cls_features": True,
+        },
     ),
-    "anomalydino": ("AnomalyDINO", 448, 448, {"encoder_name": "vit_small_patch14_dinov2.lvd142m", "num_neighbours": 1}),
+    "anomalydino": (
+        "AnomalyDINO",
+        448,
+        448,
+        {"encoder_name": "vit_small_patch14_dinov2.lvd142m", "num_neighbours": 1, "coreset_subsampling": False},
+    ),
     "rad": (
         "Rad",
         512,
         448,
-        {"backbone": "vit_base_patch16_dinov3.lvd1689m", "layers": [3, 6, 9, 11], "k_image": 150, "pos_radius": 1},
+        {
+            "backbone": "vit_base_patch16_dinov3.lvd1689m",
+            "layers": [3, 6, 9, 11],
+            "layer_weights": None,  # equal ones
+            "k_image": 150,
+            "use_positional_bank": True,
+            "pos_radius": 1,
+            "max_ratio": 0.01,
+        },
     ),
 }
 CONFIGS = Path(str(files("diadbench.configs") / "methods"))
+#: What is laid over a preset to train it here, and the authors' optimizer: its name, what its groups have, the clip.
+_STABLE = {"betas": (0.9, 0.999), "weight_decay": 1e-4, "amsgrad": True, "eps": 1e-10}
+_VIT = {"encoder_name": "vit_small_patch14_reg4_dinov2", "max_steps": 300}
+_RESNET = {"backbone": "resnet18"}
+TRAINED: dict[str, tuple[dict[str, Any], str, list[dict[str, Any]], float]] = {
+    "dinomaly": (_VIT, "StableAdamW", [_STABLE], 0.1),
+    "inp-former": ({**_VIT, "max_epochs": -1}, "StableAdamW", [_STABLE], 0.1),
+    "rd4ad": (
+        {**_RESNET, "tag": ""},
+        "Adam",
+        [{"lr": 5e-3, "betas": (0.5, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}],
+        0,
+    ),
+    "supersimplenet": (
+        _RESNET,
+        "AdamW",
+        [{"lr": 1e-4, "weight_decay": 1e-2}, {"lr": 2e-4, "weight_decay": 1e-5}],
+        0,
+    ),
+}
 #: learning rates of the authors' code: those of the optimizer, and what the schedule ends with
 RATES = {"Dinomaly": (2e-3, 2e-4), "InpFormer": (1e-3, 1e-4)}
 
@@ -99,6 +170,131 @@ def test_presets_resolve_to_the_authors_settings(tmp_path: Path) -> None:
         assert not chosen.refusal
         transform = getattr(chosen.pre_processor, "transform", None)
         assert find_place(transform, (size, size)).size == (seen, seen)
+
+
+@pytest.mark.parametrize("name", list(TRAINED))
+def test_a_preset_is_trained_with_the_authors_optimizer_and_constants(name: str, run: RunContext) -> None:
+    small, optimizer_name, groups, clip = TRAINED[name]
+    method = bridge(PRESETS[name][0])(**{**method_presets()[name]["options"], **small, "weights": "random"})
+    model = method._build(run)
+    model._trainer = SimpleNamespace(max_steps=method.max_steps, max_epochs=method.max_epochs)
+    _set_adam(model, method._adam())
+    (optimizer,) = _optimizers(model.configure_optimizers())
+    assert type(optimizer).__name__ == optimizer_name
+    assert len(optimizer.param_groups) == len(groups)
+    for group, expected in zip(optimizer.param_groups, groups):
+        assert {key: group[key] for key in expected} == expected
+    assert model.trainer_arguments.get("gradient_clip_val", 0) == clip
+    if name in CONSTANTS:
+        CONSTANTS[name](model.model)
+
+
+def _two_groups_of_four(model: Any) -> None:
+    assert model.target_layers == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert model.fuse_layer_encoder == model.fuse_layer_decoder == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert len(model.decoder) == 8
+    assert tuple(model.gaussian_blur.kernel.shape[-2:]) == (5, 5)
+
+
+def _dropouts(model: Any) -> set[float]:
+    return {part.p for part in model.bottleneck.modules() if isinstance(part, torch.nn.Dropout)}
+
+
+def _constants_of_dinomaly(model: Any) -> None:
+    _two_groups_of_four(model)
+    assert _dropouts(model) == {0.2}
+    assert (model.loss_fn.p_final, model.loss_fn.p_schedule_steps, model.loss_fn.factor) == (0.9, 1000, 0.1)
+
+
+def _constants_of_inp_former(model: Any) -> None:
+    _two_groups_of_four(model)
+    assert _dropouts(model) == {0.0}
+    assert [tuple(token.shape) for token in model.prototype_token] == [(6, 384)]
+    assert model.loss.power == 3
+
+
+#: What anomalib keeps in its code and no option names.
+CONSTANTS = {"dinomaly": _constants_of_dinomaly, "inp-former": _constants_of_inp_former}
+
+
+def test_the_trainer_takes_what_a_preset_says_of_adam_and_the_last_batch(run: RunContext) -> None:
+    options = {**method_presets()["rd4ad"]["options"], **TRAINED["rd4ad"][0], "weights": "random"}
+    method = bridge("ReverseDistillation")(
+        **{**options, "max_epochs": 1, "batch_size": 4, "adam_eps": 1e-7, "drop_last": True}
+    )
+    method.fit(small_train(2, images=3), run)
+    trainer = method._model.trainer
+    (optimizer,) = trainer.optimizers
+    assert (optimizer.param_groups[0]["betas"], optimizer.param_groups[0]["eps"]) == ((0.5, 0.999), 1e-7)
+    assert trainer.global_step == 1, "six images in batches of four"
+    assert not any("betas" in note for note in run.notes)
+
+
+def test_the_last_batch_is_left_out_unless_it_is_the_only_one() -> None:
+    def batches(count: int, size: int, *, drop_last: bool) -> list[int]:
+        data = NormalImages(small_train(1, images=count), size, 0, drop_last=drop_last)
+        return [len(batch.image) for batch in data.train_dataloader()]
+
+    assert batches(5, 2, drop_last=False) == [2, 2], "batch norms fail on one image"
+    assert batches(6, 4, drop_last=False) == [4, 2]
+    assert batches(6, 4, drop_last=True) == [4]
+    assert batches(4, 4, drop_last=True) == [4]
+    assert batches(3, 4, drop_last=True) == [3], "one image of each of few classes"
+
+
+def test_options_that_came_later_change_no_result_that_was_made_before() -> None:
+    resolved = resolve_method("anomalib:ReverseDistillation", {})
+    deciding = deciding_options(resolved.options, resolved.info)
+    assert not {"drop_last", "adam_betas", "adam_eps"} & set(deciding)
+    mine = {"drop_last": True, "adam_betas": [0.5, 0.999], "adam_eps": 1e-7}
+    resolved = resolve_method("anomalib:ReverseDistillation", dict(mine))
+    assert deciding_options(resolved.options, resolved.info).items() >= mine.items()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"adam_betas": [0.9]}, "two numbers"),
+        ({"adam_betas": [0.9, 1.0]}, "below 1"),
+        ({"adam_eps": 0.0}, "adam_eps must be above 0"),
+    ],
+)
+def test_numbers_that_no_adam_takes_are_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(UserError, match=text):
+        resolve_method("anomalib:Dinomaly", options)
+
+
+def test_a_model_without_adam_refuses_its_settings(run: RunContext) -> None:
+    model = bridge("Rad")(backbone="vit_tiny_patch16_224", weights="random", layers=[1])._build(run)
+    _set_adam(model, {"betas": (0.5, 0.9)})
+    with pytest.raises(UserError, match="anomalib:Rad: it isn't trained with Adam; leave out adam_betas"):
+        model.configure_optimizers()
+
+
+# -- names that people ask for ------------------------------------------------------------------------------------
+
+ASKED = {"SimpleNet": "supersimplenet", "dinomaly-2": "dinomaly", "UniNet": "anomalib:UniNet", "RD": "rd4ad"}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_name_that_is_not_here_says_what_is(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(f"methods: [{name}]\ndatasets: {{toy: {{options: {{train: 1, size: 32}}}}}}\n", encoding="utf-8")
+    for words in (["methods", "info", name], ["run", str(grid), "--out", str(tmp_path / "run"), "--dry-run"]):
+        assert main(words) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert f"unknown method {name!r}: " in told
+        assert ASKED[name] in told
+
+
+def test_what_is_there_instead_is_there() -> None:
+    known = set(method_presets()) | {f"anomalib:{model}" for model in model_names()}
+    named = {word for told in INSTEAD.values() for word in re.findall(r"anomalib:\w+|[\w-]+(?= \(a preset\))", told)}
+    named |= {word for told in INSTEAD.values() for word in re.findall(r"the preset ([\w-]+)", told)}
+    assert len(named) >= 5
+    assert named <= known
+    assert not set(INSTEAD) & known
 
 
 def test_every_rival_that_is_packaged_is_checked_here() -> None:
@@ -238,7 +434,7 @@ def test_departures_are_those_of_the_installed_anomalib() -> None:
     from anomalib.models.image.rad.torch_model import RadModel
     from anomalib.models.image.supersimplenet.torch_model import SupersimplenetModel
 
-    assert set(DEPARTURES) == {model for model, *_ in PRESETS.values()}
+    assert set(DEPARTURES) == {model for model, *_ in PRESETS.values()} | {"FoundAD"}
     assert dinomaly.TRAINING_CONFIG["optimizer"]["eps"] == 1e-8
     assert inp_former.TRAINING_CONFIG["optimizer"]["eps"] == 1e-10
     for module in (dinomaly, inp_former):
@@ -258,4 +454,6 @@ def test_a_note_leaves_out_what_the_options_mend() -> None:
     assert "once an epoch" in plain
     assert "once an epoch" not in mended
     assert "neither resized to 256 nor blurred" in mended
+    assert "context" not in departure_notes("Dinomaly", {"use_context_recentering": False})[0]
+    assert "context" in departure_notes("Dinomaly", {"use_context_recentering": True})[0]
     assert departure_notes("Padim", {}) == []

@@ -12,8 +12,9 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 from torch.nn import functional
 
 from diadbench.benchmark.metrics import Protocol, evaluate, get_protocol
-from diadbench.benchmark.metrics.comparing import compared_maps
+from diadbench.benchmark.metrics.comparing import compared_maps, compared_masks
 from diadbench.common.errors import UserError
+from diadbench.datasets.decoding.masks import resize_mask
 
 
 def seeded(seed, side=128, images=8):
@@ -93,6 +94,27 @@ def test_inp_former_is_dinomaly_with_200_bins(monkeypatch):
     p_auroc, p_ap, aupro = package.auroc_aupr_aupro(values, truth.astype(np.uint8), nstrips=200)
     assert found["i_auroc"] == pytest.approx(expected["i_auroc"], abs=1e-12)
     assert [found[key] for key in ("p_auroc", "p_ap", "aupro")] == pytest.approx([p_auroc, p_ap, aupro], abs=1e-9)
+    for key in ("i_f1max", "p_f1max"):
+        assert found[key] == pytest.approx(expected[key], abs=1e-9), key
+
+
+@pytest.mark.parametrize(("name", "threshold"), [("dinomaly", 0.0), ("inp-former", 0.5)])
+def test_a_masks_way_from_its_file_is_that_of_their_code(name, threshold):
+    """Resized by PIL to 448, the middle 392 cut out, to 256 by nearest neighbour, above 0 or one half."""
+    from PIL import Image
+    from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
+
+    rng = np.random.default_rng(6)
+    native = np.zeros((700, 900), np.uint8)
+    for _ in range(40):
+        y, x, height, width = rng.integers(0, 690), rng.integers(0, 890), *rng.integers(1, 60, 2)
+        native[y : y + height, x : x + width] = 255
+    grey = pil_to_tensor(center_crop(resize(Image.fromarray(native), [448, 448]), [392, 392])).float() / 255
+    expected = functional.interpolate(grey[None], 256, mode="nearest")[0, 0].numpy() > threshold
+    protocol = get_protocol(f"{name}+crop0.875")
+    found = compared_masks(resize_mask(native, (448, 448), protocol.mask_rule)[None], protocol)[0]
+    assert np.array_equal(found, expected)
+    assert 0.05 < expected.mean() < 0.95
 
 
 def test_no_image_depends_on_its_batch():

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from openpyxl import load_workbook
 
 from diadbench.common.errors import UserError
@@ -25,7 +25,7 @@ from diadbench.reports.figures.look import Look
 from diadbench.reports.figures.palette import LINES, MARKERS, styles, styles_of
 from diadbench.reports.figures.qualitative import qualitative, tells_something, with_contour
 from diadbench.reports.figures.style import COLUMN, PAGE, SIZE, SMALL, style
-from diadbench.reports.figures.tradeoff import TICKS, log_ticks, pareto
+from diadbench.reports.figures.tradeoff import TICKS, log_ticks, name_points, pareto
 from diadbench.reports.page.html import page_context
 from diadbench.reports.tables.costs import cost, unlike
 from diadbench.reports.tables.source import Source
@@ -173,6 +173,28 @@ def test_names_of_points_are_pulled_apart() -> None:
               and a.y0 < b.y1 - 1 and b.y0 < a.y1 - 1]  # fmt: skip
     assert len(common) == 0
     assert len(figure.legends) == 0
+
+
+def test_a_line_leads_to_a_name_that_is_nearer_to_another_point() -> None:
+    figure = Figure(figsize=(5, 3))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    near = np.random.default_rng(0).random((14, 2)) * (0.12, 1.2)  # and one far away, so that these are close together
+    points = pd.DataFrame([*near, (1.0, 9.0)], [f"entry {number}" for number in range(15)], ["x", "y"])
+    axes.plot(points["x"], points["y"], "o")
+    figure.draw_without_rendering()
+    name_points(axes, points, frozenset())
+    figure.draw_without_rendering()  # puts the names to their places
+    at = axes.transData.transform(points.to_numpy())
+    nearer = []
+    for text in axes.texts:
+        assert isinstance(text, Annotation)
+        box = Text.get_window_extent(text)
+        gaps = np.hypot(*(np.maximum(np.maximum(box.min - at, at - box.max), 0).T))
+        if gaps.min() < gaps[list(points.index).index(text.get_text())] - 1:
+            nearer.append(text.arrow_patch is not None)
+    assert nearer
+    assert all(nearer)
 
 
 def test_no_name_lies_on_the_line_of_the_front() -> None:

@@ -104,7 +104,6 @@ KNOWN = (
         source="INP-Former's published code: as Dinomaly's, but masks above one half, and pixel AU-ROC, AP and AU-PRO "
         "from ADEval's 200 bins",
         mask_rule="ader",
-        f1="exact",
         pixel_curve="bins",
         pro="bins",
         bins=200,

@@ -129,4 +129,6 @@ def _dry_run(checked: Any, out: str | None, overwrite: Any, budget: str | None, 
     Console().print(plan_table(plan, budget))
     for place, line in enumerate(plan.missing, 1):
         print(f"({place}) {line}")
+    if checked.note:
+        print(f"{checked.name}: {' '.join(checked.note.split())}")
     return 0
