@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from diadbench.reports.tables.escape import clean, csv_text, markdown
 from diadbench.reports.tables.labels import legend
 from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text, marks_text
+
+#: for the tables that fit 80 columns
+NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "header_style": "bold", "pad_edge": False, "padding": (0, 1, 0, 0)}
 
 
 def to_markdown(table: Table) -> str:

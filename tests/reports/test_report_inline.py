@@ -16,6 +16,7 @@ from diadbench.benchmark.planning.grid import load_grid, parse_grid, with_overri
 from diadbench.benchmark.runs import watch
 from diadbench.common.errors import UserError
 from diadbench.reports import cut, load_results, prepare
+from diadbench.reports.inline import summary
 
 PLAIN: dict[str, Any] = {"name": "g", "methods": ["pixel-knn"], "datasets": ["toy"]}
 
@@ -48,6 +49,12 @@ def test_a_run_shows_how_its_cells_ended(run: diadbench.Run) -> None:
     assert "<td>done</td><td>11</td>" in shown
     assert "it &lt;broke&gt;" in shown
     assert "<broke>" not in shown
+
+
+def test_a_cell_without_a_reason_is_told_without_one(run: diadbench.Run) -> None:
+    key = next(iter(run.states))
+    shown = summary({**run.states, key: "waiting"}, run.path, {key: ""})
+    assert f"{' / '.join(map(str, key))}: waiting<" in shown
 
 
 def test_tables_and_comparisons_show_themselves(run: diadbench.Run) -> None:

@@ -190,6 +190,40 @@ def test_compare_and_published_list_fit_80_columns(demo: Path, capsys: pytest.Ca
         assert max(map(len, lines)) <= 80, max(lines, key=len)
 
 
+@pytest.mark.parametrize("columns", [80, 132])
+@pytest.mark.parametrize("rows", ["method", "class", "dataset,method"])
+def test_a_printed_table_fits_the_terminal_with_all_its_figures(
+    demo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int, rows: str
+) -> None:
+    across = "metric" if "dataset" in rows else "method" if rows == "class" else "dataset"
+    words = ["table", str(demo), "--rows", rows, "--columns", across]
+    words += ["--datasets", "visa"] if rows == "class" else []
+    assert main([*words, "--format", "markdown"]) == 0
+    figures = re.findall(r"\d+\.\d", capsys.readouterr().out.partition("Values times")[0])
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what is printed goes to a terminal
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(words) == 0
+    lines = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= columns, max(lines, key=len)
+    assert sorted(re.findall(r"\d+\.\d", "\n".join(lines).partition("Values times")[0])) == sorted(figures)
+    assert "\n".join(lines).count("Values times 100") == 1
+
+
+def test_an_added_row_stands_under_the_dataset_that_it_names_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "mine.csv"
+    rows.write_text("source,method,dataset,setting,i_auroc\nMy paper,Mine,mvtec,multi-class,99.95\n")
+    (tmp_path / "run").mkdir()
+    assert len(add(rows, tmp_path / "run")[0]) == 1
+    assert (
+        main(["published", "list", "--dataset", "mvtec", "--setting", "multi-class", "--run", f"{tmp_path}/run"]) == 0
+    )
+    shown = capsys.readouterr().out
+    assert "mvtec," not in shown, "one heading for both spellings"
+    assert shown.index("Mine") < shown.index("Dinomaly"), "the best comes first"
+
+
 def test_the_effect_size_follows_the_signed_ranks(demo: Path) -> None:
     table = versus(prepare(load_results(demo)), baseline="UniAD", metrics=["i_auroc"])
     assert table["effect"].between(-1, 1).all()
