@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,11 @@ class Run(runner.Run):
     def report(self, **wanted: Any) -> Report:
         """Build the report; see :func:`report`."""
         return report(self.path, **wanted)
+
+    def __repr__(self) -> str:
+        """Return where the run is, and how many of its cells are in which state."""
+        states = ", ".join(f"{count} {state}" for state, count in Counter(self.states.values()).items())
+        return f"Run({str(self.path)!r}: {states or 'no cell'})"
 
     def _repr_html_(self) -> str:
         from diadbench.reports.inline import summary

@@ -154,10 +154,12 @@ def _notes(table: Table, cites: Mapping[str, str], said: Mapping[str, str]) -> l
 
 
 def _told(text: str, published: bool) -> str:
-    """Return a note as a paper prints it: of the figures of other sources, only that there are some."""
-    return (
-        re.sub(r"; (other sources print other figures|there are other rows): .*$", r"; \1", text) if published else text
-    )
+    """Return a note as a paper prints it: other sources' figures only where they contradict, for others that there are."""
+    found = re.search(r"; (other sources print other figures): (.*): diadbench published list .*$", text)
+    if not published or not found:
+        return text
+    against = [part for part in found[2].split(", ") if "contradicted by" in part]
+    return text[: found.start()] + "; " + ": ".join(filter(None, [found[1], ", ".join(against)]))
 
 
 def note(mark: str, text: str, source: str = "") -> str:

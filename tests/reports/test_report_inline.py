@@ -51,6 +51,13 @@ def test_a_run_shows_how_its_cells_ended(run: diadbench.Run) -> None:
     assert "<broke>" not in shown
 
 
+def test_runs_and_tables_are_readable_without_html(run: diadbench.Run) -> None:
+    assert repr(run) == f"Run({str(run.path)!r}: 11 done, 1 error)"
+    shown = repr(run.table(metrics=["i_auroc"]))
+    assert shown.startswith("| method | ")
+    assert "Head(" not in shown
+
+
 def test_a_cell_without_a_reason_is_told_without_one(run: diadbench.Run) -> None:
     key = next(iter(run.states))
     shown = summary({**run.states, key: "waiting"}, run.path, {key: ""})
