@@ -154,7 +154,7 @@ def _notes(table: Table, cites: Mapping[str, str], said: Mapping[str, str]) -> l
 
 
 def _told(text: str, published: bool) -> str:
-    """Return a note as a paper prints it: other sources' figures only where they contradict, for others that there are."""
+    """Return a note as a paper prints it: of the figures of other sources, those that contradict."""
     found = re.search(r"; (other sources print other figures): (.*): diadbench published list .*$", text)
     if not published or not found:
         return text

@@ -145,7 +145,7 @@ def test_one_colour_a_method_everywhere(demo: Path, figures: dict[str, Figure], 
 
 
 def test_lines_of_one_marker_are_of_another_kind() -> None:
-    """In grey, and in a figure with few methods, a marker that two methods share must not be all that tells them apart."""
+    """In grey, two methods with the same marker are told apart by their lines."""
 
     def kind(line: str | tuple[float, tuple[float, ...]]) -> str:
         if isinstance(line, str):
