@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -111,6 +112,16 @@ def to_rich(table: Table) -> RichTable:
     shown.caption = Text("\n".join(lines))
     shown.caption_justify = "left"
     return shown
+
+
+def to_text(table: Table) -> str:
+    """Return the table as it stands in a terminal that is wide enough, without emphasis."""
+    shown = to_rich(table)
+    console = Console(file=io.StringIO(), width=10_000, color_system=None)
+    console.width = max(80, console.measure(shown).maximum)
+    with console.capture() as written:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in written.get().rstrip().splitlines())
 
 
 def _rich_head(head: Head) -> Text:

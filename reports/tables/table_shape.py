@@ -102,10 +102,10 @@ class Table:
         return f"{what} over seeds ({counts[0]} to {counts[-1]} seeds, marked where it differs)."
 
     def __repr__(self) -> str:
-        """Return the table as Markdown, which a terminal shows readably."""
-        from diadbench.reports.tables.plain_text import to_markdown
+        """Return the table as a terminal shows it."""
+        from diadbench.reports.tables.plain_text import to_text
 
-        return to_markdown(self).rstrip()
+        return to_text(self)
 
     def _repr_html_(self) -> str:
         """Return HTML for notebooks: best bold, second best underlined, marks of notes, the notes below."""
