@@ -117,11 +117,12 @@ def to_rich(table: Table) -> RichTable:
 def to_text(table: Table) -> str:
     """Return the table as it stands in a terminal that is wide enough, without emphasis."""
     shown = to_rich(table)
-    console = Console(file=io.StringIO(), width=10_000, color_system=None)
+    written = io.StringIO()
+    # In a notebook rich would show the text beside the result.
+    console = Console(file=written, width=10_000, color_system=None, force_jupyter=False)
     console.width = max(80, console.measure(shown).maximum)
-    with console.capture() as written:
-        console.print(shown)
-    return "\n".join(line.rstrip() for line in written.get().rstrip().splitlines())
+    console.print(shown)
+    return "\n".join(line.rstrip() for line in written.getvalue().rstrip().splitlines())
 
 
 def _rich_head(head: Head) -> Text:
