@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,23 @@ if TYPE_CHECKING:
 warnings.filterwarnings("ignore", message="IProgress not found")
 
 __all__ = ["Run", "compare", "evaluate", "figure", "load_grid", "load_results", "open_run", "report", "run", "table"]
+
+
+#: a run directory, or what :func:`run` and :func:`open_run` return
+AnyRun = str | Path | runner.Run
+
+
+def _paths(runs: Sequence[AnyRun | Sequence[AnyRun]]) -> list[str | Path]:
+    """Return the directories of runs that were given one after the other or as a list."""
+    found: list[str | Path] = []
+    for given in runs:
+        if isinstance(given, runner.Run):
+            found.append(given.path)
+        elif isinstance(given, str | Path):
+            found.append(given)
+        else:
+            found += _paths(given)
+    return found
 
 
 class Run(runner.Run):
@@ -48,6 +66,11 @@ class Run(runner.Run):
     def report(self, **wanted: Any) -> Report:
         """Build the report; see :func:`report`."""
         return report(self.path, **wanted)
+
+    def __repr__(self) -> str:
+        """Return where the run is, and how many of its cells are in which state."""
+        states = ", ".join(f"{count} {state}" for state, count in Counter(self.states.values()).items())
+        return f"Run({str(self.path)!r}: {states or 'no cell'})"
 
     def _repr_html_(self) -> str:
         from diadbench.reports.inline import summary
@@ -107,7 +130,7 @@ def open_run(path: str | Path) -> Run:
 
 
 def table(
-    *runs: str | Path,
+    *runs: AnyRun | Sequence[AnyRun],
     rows: Sequence[str] = ("method",),
     columns: Sequence[str] = ("dataset", "metric"),
     metrics: Sequence[str] | None = None,
@@ -118,7 +141,7 @@ def table(
     """Return a cut of the results of one or several runs; a notebook shows it.
 
     Args:
-        runs: Run directories.
+        runs: Run directories or runs, one after the other or as a list.
         rows: Some of ``method dataset class seed metric``.
         columns: The same.
         metrics: Metric keys; by default the seven and mAD.
@@ -131,12 +154,12 @@ def table(
     """
     from diadbench.reports.tables.source import Source
 
-    source = Source.load(list(runs), protocol=protocol, mix_protocols=mix_protocols, show=show)
+    source = Source.load(_paths(runs), protocol=protocol, mix_protocols=mix_protocols, show=show)
     return source.cut(rows=rows, columns=columns, metrics=metrics)
 
 
 def compare(
-    *runs: str | Path,
+    *runs: AnyRun | Sequence[AnyRun],
     methods: Sequence[str] = (),
     metrics: Sequence[str] = (),
     protocol: str = "",
@@ -147,7 +170,7 @@ def compare(
     """Compare each method with a baseline, class by class; a notebook shows one line per method and metric.
 
     Args:
-        runs: Run directories.
+        runs: Run directories or runs, one after the other or as a list.
         methods: Compare only these, by label or printed name; Holm's correction then counts only these.
         metrics: Metric keys; by default those of the seven and mAD that are available.
         protocol: Use only the results of this protocol.
@@ -161,12 +184,12 @@ def compare(
     from diadbench.reports.tables.source import Source
     from diadbench.reports.terminal import compared_methods
 
-    source = Source.load(list(runs), protocol=protocol, mix_protocols=mix_protocols, show=show)
+    source = Source.load(_paths(runs), protocol=protocol, mix_protocols=mix_protocols, show=show)
     return compared_methods(source, methods, metrics, seed)
 
 
 def figure(
-    *runs: str | Path,
+    *runs: AnyRun | Sequence[AnyRun],
     kind: str,
     metric: str = "",
     dataset: str = "",
@@ -177,7 +200,7 @@ def figure(
     """Return one kind of figure, in the width of a paper's column or page; a notebook shows it.
 
     Args:
-        runs: Run directories.
+        runs: Run directories or runs, one after the other or as a list.
         kind: ``bars``, ``ranks``, ``heatmap``, ``pareto``, ``curves``, ``histograms``, ``training``, ``qualitative``.
         metric: Metric of bars, ranks and heat maps.
         dataset: Dataset of all kinds but bars and ranks; the first by default.
@@ -191,17 +214,17 @@ def figure(
     from diadbench.reports.inline import draw
     from diadbench.reports.tables.source import Source
 
-    source = Source.load(list(runs), protocol=protocol, mix_protocols=mix_protocols, show=show)
+    source = Source.load(_paths(runs), protocol=protocol, mix_protocols=mix_protocols, show=show)
     return draw(source, kind, metric=metric, dataset=dataset)
 
 
 def report(
-    *runs: str | Path, formats: Sequence[str] | None = None, out: str | Path | None = None, **show: Any
+    *runs: AnyRun | Sequence[AnyRun], formats: Sequence[str] | None = None, out: str | Path | None = None, **show: Any
 ) -> Report:
     """Build the report of one or several run directories; return the written files by name.
 
     Args:
-        runs: Run directories.
+        runs: Run directories or runs, one after the other or as a list.
         formats: Some of ``xlsx latex markdown csv figures html``; all by default.
         out: Output directory; ``report`` in the first run directory by default.
         **show: Display settings: ``names={"RevDist": "Ours"}, drop=["toothbrush"], sort="mad"``, and all others of
@@ -213,7 +236,7 @@ def report(
     from diadbench import reports
     from diadbench.reports.inline import Report
 
-    return Report(reports.build(list(runs), formats, out, show=show))
+    return Report(reports.build(_paths(runs), formats, out, show=show))
 
 
 def evaluate(

@@ -131,5 +131,5 @@ def summary(states: Mapping[CellLabels, str], path: Path, reasons: Mapping[CellL
     for state in states.values():
         count[state] = count.get(state, 0) + 1
     lines = [row_of([escaped(state), str(number)]) for state, number in count.items()]
-    said = [f"{' / '.join(map(str, key))}: {states[key]}: {why}" for key, why in reasons.items()]
+    said = [": ".join(filter(None, [" / ".join(map(str, key)), states[key], why])) for key, why in reasons.items()]
     return element(f"Run {path}: {counted(len(states), 'cell')}", lines, said)

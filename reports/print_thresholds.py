@@ -16,6 +16,7 @@ from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
 from diadbench.common.show import Show
 from diadbench.reports.tables.escape import clean, csv_text, markdown
+from diadbench.reports.tables.plain_text import NARROW
 from diadbench.reports.tables.rows.result_rows import records
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.threshold_table import (
@@ -30,7 +31,10 @@ from diadbench.reports.tables.threshold_table import (
 )
 
 FORMATS = ("terminal", "latex", "markdown", "csv")
-_WIDTH = 120
+#: columns of a terminal
+WIDTH = 80
+#: columns of a table that are headings in a terminal
+ABOVE = ("dataset", "level")
 
 
 def print_thresholds(
@@ -77,8 +81,9 @@ def _text(source: Source, table: pd.DataFrame, pooled: pd.DataFrame, form: str) 
     if form == "csv":
         return "\n".join(_csv(*block) for block in (first, second))
     make = _markdown if form == "markdown" else _terminal
-    parts = [make(*first, digits), EXPLANATION, *threshold_notes(source), "", make(*second, digits), POOLED_EXPLANATION]
-    return "\n".join(parts) + "\n"
+    said = str if form == "markdown" else _printed
+    notes = map(said, (EXPLANATION, *threshold_notes(source)))
+    return "\n".join([make(*first, digits), *notes, "", make(*second, digits), said(POOLED_EXPLANATION)]) + "\n"
 
 
 def _csv(table: pd.DataFrame, names: Sequence[str], figures: Sequence[Figure]) -> str:
@@ -106,13 +111,27 @@ def _markdown(table: pd.DataFrame, names: Sequence[str], figures: Sequence[Figur
 
 
 def _terminal(table: pd.DataFrame, names: Sequence[str], figures: Sequence[Figure], digits: int) -> str:
-    shown = RichTable(pad_edge=False)
-    for place, head in enumerate([*names, *(figure.head for figure in figures)]):
-        shown.add_column(Text(head), justify="left" if place < len(names) else "right")
-    for row in records(table):
-        shown.add_row(*map(Text, _cells(row, names, figures, digits)))
+    """Return a table of 80 columns: datasets, and the level of thresholds, are headings; a method stands once below."""
+    above, beside = ([name for name in names if (name in ABOVE) is stands] for stands in (True, False))
+    shown = RichTable(**NARROW)
+    for name in beside:
+        shown.add_column(name, overflow="fold", max_width=17)
+    for figure in figures:
+        shown.add_column(Text(figure.short), justify="right", no_wrap=True)
+    for _, rows in table.groupby(above, sort=False):
+        shown.add_section()
+        method = ""
+        for row in records(rows):
+            if not method:
+                shown.add_row(Text(", ".join(clean(row[name]) for name in above), style="italic"))
+            first, *rest = _cells(row, beside, figures, digits)
+            shown.add_row(*map(Text, ("" if first == method else first, *rest)))
+            method = first
+    return _printed(shown)
+
+
+def _printed(shown: RichTable | str) -> str:
+    """Return what a terminal of 80 columns shows."""
     written = io.StringIO()
-    console = Console(file=written, width=10_000, highlight=False)
-    console.width = max(_WIDTH, console.measure(shown).maximum)
-    console.print(shown)
-    return written.getvalue()
+    Console(file=written, width=WIDTH, highlight=False).print(shown, markup=False)
+    return written.getvalue().rstrip("\n")

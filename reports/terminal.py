@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -18,10 +17,11 @@ from diadbench.common.files import write_text
 from diadbench.common.show import Show
 from diadbench.reports.tables.escape import clean, csv_text, markdown, squeeze
 from diadbench.reports.tables.labels import MAIN, Metric
-from diadbench.reports.tables.plain_text import to_csv, to_markdown, to_rich
+from diadbench.reports.tables.plain_text import NARROW, to_csv, to_markdown, to_rich
 from diadbench.reports.tables.rows.result_rows import printed, records
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.stats import versus
+from diadbench.reports.tables.terminal_panels import terminal_panels
 from diadbench.reports.tables.verdicts import COMPARED, Versus, compared, explained, reasons
 
 FORMATS = ("terminal", "latex", "markdown", "csv", "xlsx")
@@ -63,9 +63,9 @@ def print_table(
 
         text = to_latex(table, colours=colours, two_columns=two_columns, label=source.show.label)
     elif form == "terminal":
-        shown = to_rich(table)
-        console = _console(out, shown)
-        console.print(shown)
+        console = _console(out, to_rich(table))
+        for panel in terminal_panels(table, console):
+            console.print(panel)
         text = console.export_text() if out else ""
     else:
         text = to_markdown(table) if form == "markdown" else to_csv(table)
@@ -162,10 +162,6 @@ def print_comparison(
     _console(None, shown).print(shown)
 
 
-#: for the tables that fit 80 columns
-NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "header_style": "bold", "pad_edge": False, "padding": (0, 1, 0, 0)}
-
-
 def comparison(rows: Sequence[Mapping[str, Any]], digits: int = 1) -> RichTable:
     """Return the result of ``versus`` as a table of 80 columns: a line per row, verdicts as marks, reasons below."""
     shown = RichTable(title=Text(f"Each method against {rows[0]['baseline']}"), title_justify="left", **NARROW)
@@ -214,8 +210,15 @@ def print_published(dataset: str = "", method: str = "", run: str = "", setting:
     _console(None, shown).print(shown)
 
 
-def _heading(row: Mapping[str, Any]) -> str:
-    return ", ".join(filter(None, [str(row["dataset"]), str(row["setting"])]))
+def _headings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return dataset and setting of each row; a dataset goes by its first spelling: ``mvtec`` is ``MVTec AD``."""
+    from diadbench.reports.published.comparable import dataset_key
+
+    spelled: dict[str, str] = {}
+    for row in rows:
+        spelled.setdefault(dataset_key(str(row["dataset"])), str(row["dataset"]))
+    names = (spelled[dataset_key(str(row["dataset"]))] for row in rows)
+    return [", ".join(filter(None, [name, str(row["setting"])])) for name, row in zip(names, rows)]
 
 
 def _size(row: Mapping[str, Any]) -> str:
@@ -225,13 +228,14 @@ def _size(row: Mapping[str, Any]) -> str:
 def _published_order(rows: Sequence[Mapping[str, Any]]) -> list[int]:
     """Return the positions of rows in printed order."""
     best: dict[tuple[str, str], float] = {}
-    for row in rows:
-        key = (_heading(row), squeeze(str(row["method"])))
+    headings = _headings(rows)
+    for heading, row in zip(headings, rows):
+        key = (heading, squeeze(str(row["method"])))
         value = float(row["i_auroc"])
         best[key] = max(best.get(key, 0.0), 0.0 if pd.isna(value) else value)
 
     def order(place: int) -> tuple[Any, ...]:
-        heading, method = _heading(rows[place]), squeeze(str(rows[place]["method"]))
+        heading, method = headings[place], squeeze(str(rows[place]["method"]))
         return heading, -best[heading, method], method
 
     return sorted(range(len(rows)), key=order)
@@ -253,11 +257,11 @@ def published_table(rows: Sequence[Mapping[str, Any]]) -> RichTable:
         shown.add_column(f"{info.base.replace('AU-', '').replace('F1-max', 'F1')}\n{info.level}", justify="right")
     notes: list[str] = []
     last = ""
-    others = disagreements(rows)
+    others, headings = disagreements(rows), _headings(rows)
     for place in _published_order(rows):
         row = rows[place]
-        if _heading(row) != last:
-            last = _heading(row)
+        if headings[place] != last:
+            last = headings[place]
             shown.add_section()
             shown.add_row(Text(clean(last), style="italic"))
         parts = [_size(row), str(row["note"]), *check_published(row), others.get(place, "")]

@@ -44,6 +44,8 @@ def test_a_notebook_is_executed_and_its_code_parses(path: Path) -> None:
     kinds = [output.output_type for cell in cells for output in cell.outputs]
     assert "error" not in kinds
     assert kinds.count("execute_result") >= 4
+    shown = [sum(each.output_type in ("display_data", "execute_result") for each in cell.outputs) for cell in cells]
+    assert max(shown) == 1, "a cell shows its result once"
     assert any("image/png" in str(output.get("data", {})) for cell in cells for output in cell.outputs)
     for cell in cells:
         lines = cell.source.split("\n")

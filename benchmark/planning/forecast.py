@@ -117,7 +117,10 @@ def _key(config: dict[str, Any], names: tuple[str, ...] = _SAME) -> str:
 
     if "train_subset" in config:  # only there, so that what earlier versions remembered is still found
         names = (*names, "train_subset")
-    text = json.dumps({name: config.get(name) for name in names}, sort_keys=True, default=str)
+    known = {name: config.get(name) for name in names}
+    if ".py:" in str(known["method"]):  # a finished cell names the copy of the file that the run keeps
+        known["method"] = str(known["method"]).replace("\\", "/").rpartition("/")[2]
+    text = json.dumps(known, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

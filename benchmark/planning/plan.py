@@ -122,7 +122,8 @@ def make_plan(
 def _waiting(planned: PlannedCell) -> PlannedCell:
     """Return a cell that ``--only`` leaves out: it waits if it has to run, else it is kept."""
     waits = "not in --only" if planned.run or planned.missing else ""
-    return replace(planned, run=False, missing="", waits=waits)
+    why = "" if planned.missing else planned.why  # what it lacks doesn't matter now
+    return replace(planned, run=False, missing="", why=why, waits=waits)
 
 
 def _check_only(grid: Grid, only: Collection[str]) -> None:

@@ -16,10 +16,11 @@ COLOURS = (
 )  # fmt: skip
 #: methods that occur in many reports have a fixed colour
 FIXED = {"diad": 0, "uniad": 1, "patchcore": 2, "draem": 3, "padim": 4, "meanimage": 15, "pixelknn": 9, "globalknn": 5}
-#: 13 markers and 8 lines, so that no two of a hundred methods share both
+#: 13 markers and 8 lines, so that no two of a hundred methods share both; where two of the first 16 share a marker,
+#: their lines are of different kinds
 MARKERS = "osD^vPX*<>hpd"
 LINES: tuple[str | tuple[float, tuple[float, ...]], ...] = (
-    "-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (2, 1)), (0, (7, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)),
+    "-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (2, 1)), (0, (7, 2)), (0, (1, 2)), (0, (5, 1, 1, 1, 1, 1)),
 )  # fmt: skip
 
 

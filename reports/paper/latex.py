@@ -149,8 +149,17 @@ def _notes(table: Table, cites: Mapping[str, str], said: Mapping[str, str]) -> l
     """Return the notes; notes that stand under another table become one reference to it."""
     own = [(mark, text) for mark, text in table.notes if text not in said]
     elsewhere = {said[text]: None for _, text in table.notes if text in said}
-    found = [note(mark, text, table.sources.get(mark, "")) for mark, text in own]
+    found = [note(mark, _told(text, mark in table.sources), table.sources.get(mark, "")) for mark, text in own]
     return [*found, *(rf"Other notes: see Table~\ref{{{label}}}." for label in elsewhere)]
+
+
+def _told(text: str, published: bool) -> str:
+    """Return a note as a paper prints it: of the figures of other sources, those that contradict."""
+    found = re.search(r"; (other sources print other figures): (.*): diadbench published list .*$", text)
+    if not published or not found:
+        return text
+    against = [part for part in found[2].split(", ") if "contradicted by" in part]
+    return text[: found.start()] + "; " + ": ".join(filter(None, [found[1], ", ".join(against)]))
 
 
 def note(mark: str, text: str, source: str = "") -> str:

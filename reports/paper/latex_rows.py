@@ -7,13 +7,25 @@ other in 7 pt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from diadbench.reports.paper.layout import COLUMN_PT, LEAST, PAGE_PT, panels, stub_limit, width
+from diadbench.reports.paper.layout import (
+    COLUMN_PT,
+    COLUMN_SHEETS,
+    LEAST,
+    PAGE_PT,
+    PAGE_SHEETS,
+    Sheet,
+    body_height,
+    font_size,
+    panels,
+    stub_limit,
+    text_height,
+    width,
+)
 
-#: number of rows of all panels together from which each panel has its own environment
-STACKED = 50
 #: commands that a table may use -> their definitions, which the document can give first
 COMMANDS = {
     r"\diadfit": r"""\providecommand{\diadtry}[4]{\sbox0{\setlength{\tabcolsep}{#3}\fontsize{#1}{#2}\selectfont#4}}
@@ -81,19 +93,85 @@ def write_rows(rows: Rows, *, two_columns: bool | None = False) -> str:
         two_columns: ``table*``, over both columns of the page; ``None``: if one column can't hold it in one panel.
     """
     two_columns = len(_panels(rows, COLUMN_PT)) > 1 if two_columns is None else two_columns
-    limit = PAGE_PT if two_columns else COLUMN_PT
-    chosen = _panels(rows, limit)
-    bodies = [_tabular(rows, panel, limit) for panel in chosen]
-    if len(bodies) * len(rows.stub) <= STACKED:
-        bodies = [_stacked_panels(bodies)]
+    limit, sheets = (PAGE_PT, PAGE_SHEETS) if two_columns else (COLUMN_PT, COLUMN_SHEETS)
+    pieces = [Piece(panel, range(len(rows.stub))) for panel in _panels(rows, limit)]
+    if _fits(rows, pieces, rows.notes, limit, sheets):
+        floats = [Float(pieces, rows.notes)]
+    else:
+        floats = _notes_below(
+            [Float([part]) for piece in pieces for part in _short(rows, piece, limit, sheets)], rows, limit, sheets
+        )
     label = rows.label or f"tab:{rows.name}"
     parts = []
-    for number, body in enumerate(bodies, 1):
+    for number, each in enumerate(floats, 1):
         caption = rows.caption if number == 1 else rows.short or rows.caption
-        caption += f" Part {number} of {len(bodies)}." if len(bodies) > 1 else ""
+        caption += f" Part {number} of {len(floats)}." if len(floats) > 1 else ""
         own = label if number == 1 else f"{label}-{number}"
-        parts.append(_environment(caption, own, body, rows.notes if number == len(bodies) else [], two_columns))
+        body = _stacked_panels([_tabular(rows, piece, limit) for piece in each.pieces])
+        parts.append(_environment(caption, own, body, each.notes, two_columns))
     return head_of_file("\n".join(parts), two_columns=two_columns) + "\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Columns and rows of a table that stand in one ``tabular``."""
+
+    panel: tuple[int, ...]
+    rows: range
+
+
+@dataclass(frozen=True)
+class Float:
+    """Pieces below each other in one environment, and the notes below them."""
+
+    pieces: Sequence[Piece]
+    notes: Sequence[str] = ()
+
+
+def _fits(rows: Rows, pieces: Sequence[Piece], notes: Sequence[str], limit: float, sheets: Sequence[Sheet]) -> bool:
+    """Whether pieces below each other, with caption and notes, are no taller than a page of any class."""
+    return all(_height(rows, pieces, notes, limit, sheet) <= sheet.height for sheet in sheets)
+
+
+def _height(rows: Rows, pieces: Sequence[Piece], notes: Sequence[str], limit: float, sheet: Sheet) -> float:
+    stub = [rows.stub_head, *rows.stub]
+    texts = [[*column.heads, *column.cells] for column in rows.columns]
+    sizes = [font_size(stub, [texts[place] for place in piece.panel], sheet.width) for piece in pieces]
+    bodies = sum(
+        (body_height(_tabular(rows, piece, limit)) + _more(rows, piece, limit)) * min(sizes) + 6 for piece in pieces
+    )
+    below = sum(text_height(text, LEAST, sheet.width) for text in notes) + (6 if notes else 0)
+    return bodies + text_height(f"{rows.caption} Table 10: Part 1 of 9.", 10.0, sheet.width) + below
+
+
+def _more(rows: Rows, piece: Piece, limit: float) -> float:
+    """Return the height of the further lines of long first cells, in em."""
+    lines = (math.ceil(width(rows.stub[place], LEAST) / (0.93 * stub_limit(limit))) for place in piece.rows)
+    return 1.2 * sum(count - 1 for count in lines if count > 1)
+
+
+def _short(rows: Rows, piece: Piece, limit: float, sheets: Sequence[Sheet]) -> list[Piece]:
+    """Divide a piece that is taller than a page, between its groups if it can be."""
+    if len(piece.rows) < 2 or _fits(rows, [piece], (), limit, sheets):
+        return [piece]
+    first, stop = piece.rows.start, piece.rows.stop
+    tops = [Piece(piece.panel, range(first, end)) for end in range(first + 1, stop)]
+    fitting = [top for top in tops if _fits(rows, [top], (), limit, sheets)] or tops[:1]
+    whole = [top for top in fitting if top.rows.stop in rows.groups] or fitting
+    top = whole[-1]
+    return [top, *_short(rows, Piece(piece.panel, range(top.rows.stop, stop)), limit, sheets)]
+
+
+def _notes_below(floats: list[Float], rows: Rows, limit: float, sheets: Sequence[Sheet]) -> list[Float]:
+    """Put the notes below the last float; those that its page has no room for stand in floats of their own."""
+    found = list(floats)
+    for note in rows.notes:
+        last = found[-1]
+        if _fits(rows, last.pieces, [*last.notes, note], limit, sheets):
+            found[-1] = Float(last.pieces, [*last.notes, note])
+        else:
+            found.append(Float((), [note]))
+    return found
 
 
 def _panels(rows: Rows, limit: float) -> tuple[tuple[int, ...], ...]:
@@ -103,8 +181,8 @@ def _panels(rows: Rows, limit: float) -> tuple[tuple[int, ...], ...]:
 
 def _stacked_panels(bodies: Sequence[str]) -> str:
     """Return panels below each other in one box, so that they have the same size."""
-    if len(bodies) == 1:
-        return bodies[0]
+    if len(bodies) < 2:
+        return "".join(bodies)
     return "\n".join([r"\begin{tabular}{@{}c@{}}", "\\\\[6pt]\n".join(bodies), r"\end{tabular}"])
 
 
@@ -129,8 +207,7 @@ def _environment(caption: str, label: str, body: str, notes: Sequence[str], two_
             r"\setlength{\abovecaptionskip}{0pt}\setlength{\belowcaptionskip}{4pt}",
             rf"\caption{{{caption}}}",
             rf"\label{{{label}}}",
-            r"\diadfit{%",
-            body + "}",
+            *([r"\diadfit{%", body + "}"] if body else []),
             *below,
             rf"\end{{{environment}}}",
             "",
@@ -138,8 +215,8 @@ def _environment(caption: str, label: str, body: str, notes: Sequence[str], two_
     )
 
 
-def _tabular(rows: Rows, panel: Sequence[int], limit: float) -> str:
-    columns = [rows.columns[place] for place in panel]
+def _tabular(rows: Rows, piece: Piece, limit: float) -> str:
+    columns = [rows.columns[place] for place in piece.panel]
     broken = max(width(text, LEAST) for text in [rows.stub_head, *rows.stub]) > stub_limit(limit)
     # in em, so that it grows with the font size; an em of Computer Modern at 7 pt is 8.2 pt
     first = f"p{{{stub_limit(limit) / 8.2:.1f}em}}" if broken else "l"
@@ -149,13 +226,17 @@ def _tabular(rows: Rows, panel: Sequence[int], limit: float) -> str:
         *_head_lines(rows.stub_head, columns),
         r"\midrule",
     ]
-    for place, stub in enumerate(rows.stub):
-        lines += [r"\midrule"] if place in rows.rules else []
-        if place in rows.groups:
-            lines += [r"\addlinespace"] if place else []
+    begin = piece.rows.start
+    groups = dict(rows.groups)
+    if groups:  # a divided group has its text again
+        groups.setdefault(begin, groups[max(place for place in groups if place <= begin)])
+    for place in piece.rows:
+        lines += [r"\midrule"] if place in rows.rules and place > begin else []
+        if place in groups:
+            lines += [r"\addlinespace"] if place > begin else []
             span = rf"\multicolumn{{{1 + len(columns)}}}{{@{{}}l}}"
-            lines += [rf"{span}{{{line}}} \\" for line in _folded(rows.groups[place], 0.9 * limit)]
-        text = rf"\raggedright {stub}" if broken else stub
+            lines += [rf"{span}{{{line}}} \\" for line in _folded(groups[place], 0.9 * limit)]
+        text = rf"\raggedright {rows.stub[place]}" if broken else rows.stub[place]
         lines.append(" & ".join([text, *(column.cells[place] for column in columns)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 

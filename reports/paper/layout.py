@@ -1,16 +1,30 @@
-"""Estimate the width of text set by LaTeX, to find the columns of a table that fit side by side in 7 pt.
+"""Estimate the width and height of what LaTeX sets, to find the columns and rows of a table that fit on a page in 7 pt.
 
 Widths are estimates from Computer Modern, which is wider than Times, so tables that fit here fit in journal classes.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class Sheet(NamedTuple):
+    """A column or a page of a journal class, in points."""
+
+    width: float
+    height: float
+
 
 #: widths in points that tables are made for: the narrowest column (``article`` with two columns; CVPR and IEEE have
 #: 237 and 252), and the narrowest page (``article`` with one column; CVPR and IEEE have 496 and 516)
 COLUMN_PT, PAGE_PT = 198.0, 343.0
+#: what tables over one column, and over a page, are made for: ``article``, CVPR, IEEE
+COLUMN_SHEETS = (Sheet(COLUMN_PT, 550.0), Sheet(237.0, 639.0), Sheet(252.0, 672.0))
+PAGE_SHEETS = (Sheet(PAGE_PT, 550.0), Sheet(496.0, 639.0), Sheet(516.0, 672.0))
 #: maximum number of rows of a table on one page; a longer table is split
 PAGE_ROWS = 48
 #: smallest font size
@@ -33,6 +47,7 @@ _WIDER = {9.0: 1.03, 8.0: 1.0625, 7.0: 1.14}
 _BOLD = 1.16
 
 
+@lru_cache(maxsize=1 << 16)
 def width(source: str, size: float) -> float:
     """Return the width in points of LaTeX source on one line; of stacked lines, that of the widest."""
     lines = source.removeprefix(r"\shortstack{").split(r"\\")
@@ -41,7 +56,7 @@ def width(source: str, size: float) -> float:
 
 def _line(source: str, size: float) -> float:
     bold = r"\textbf" in source
-    text = re.sub(r"\\cite\{[^}]*\}", "[00]", source)
+    text = re.sub(r"\\cite\{[^}]*\}", "[00]", source.replace(r"\allowbreak{}", ""))
     text = re.sub(r"\\diadunicode\{[^}]*\}\{[^}]*\}", "U+MMMM", text)
     text = re.sub(r"\\diadstd\{([^}]*)\}", "\u2009±\u2009\\1", text).replace(r"\,", "\u2009").replace("~", " ")
     text = re.sub(r"\\cellcolor\{[^}]*\}|\\(?:textbf|textit|underline|diadmark|diadlevel|shortstack)\b", "", text)
@@ -113,3 +128,29 @@ def _packed(parts: Sequence[list[int]], widths: Sequence[float], room: float) ->
         else:
             found.append(list(part))
     return found
+
+
+def font_size(stub: Sequence[str], columns: Sequence[Sequence[str]], limit: float) -> float:
+    r"""Return the size in which ``\diadfit`` sets a panel: the largest of 9, 8 and 7 pt that fits."""
+    for size, gap in ((9.0, 8.0), (8.0, 6.0)):
+        if _stub(stub, size, limit) + sum(each + gap for each in _widths(columns, size)) <= limit:
+            return size
+    return LEAST
+
+
+def body_height(body: str) -> float:
+    """Return the height of a ``tabular`` in em."""
+    return sum(_line_height(line.strip()) for line in body.splitlines())
+
+
+def _line_height(line: str) -> float:
+    if line.startswith((r"\toprule", r"\midrule", r"\bottomrule", r"\cmidrule", r"\addlinespace")):
+        return 0.55
+    if not line.endswith(r"\\"):
+        return 0.0
+    return 1.2 * max(cell.count(r"\\") + 1 for cell in line.removesuffix(r"\\").split(" & "))
+
+
+def text_height(text: str, size: float, limit: float) -> float:
+    """Return the height of a paragraph in points; its lines may be a word shorter than ``limit``."""
+    return 1.2 * size * math.ceil(width(text, size) / (0.93 * limit))

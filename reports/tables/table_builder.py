@@ -118,10 +118,17 @@ class TableBuilder:
         return tuple(row[name] for name in names)
 
     def _present(self, names: list[str]) -> list[tuple[object, ...]]:
-        """Return the existing combinations of ``names``, in the order of their parts; failed cells keep their row."""
+        """Return the existing combinations of ``names``, in their parts' order; cells without a result keep theirs."""
         found = set(tuples(self.table[names]))
         if {"dataset", "method"} >= set(names):
             found |= {tuple(pair[("dataset", "method").index(n)] for n in names) for pair in self.pairs}
+        elif {"dataset", "method", "metric"} >= set(names) and len(names) > 1:
+            others = [name for name in names if name != "metric"]
+            ran = set(tuples(self.table[others]))
+            for pair in self.pairs:
+                parts = dict(zip(("dataset", "method"), pair))
+                if tuple(parts[name] for name in others) not in ran:
+                    found |= {tuple({**parts, "metric": key}[name] for name in names) for key in self.keys}
         place = {name: {value: i for i, value in enumerate(self.orders[name])} for name in names}
         return sorted(found, key=lambda key: tuple(place[name][part] for name, part in zip(names, key)))
 

@@ -63,7 +63,7 @@ class Entry:
         return printed(self.std, self.digits)
 
 
-@dataclass
+@dataclass(repr=False)
 class Table:
     """A table. ``rows[r]`` has one head for each of ``row_names``, ``columns[c]`` one for each of ``column_names``.
 
@@ -100,6 +100,12 @@ class Table:
         if len(counts) == 1:
             return f"{what} over {counts[0]} seeds."
         return f"{what} over seeds ({counts[0]} to {counts[-1]} seeds, marked where it differs)."
+
+    def __repr__(self) -> str:
+        """Return the table as a terminal shows it."""
+        from diadbench.reports.tables.plain_text import to_text
+
+        return to_text(self)
 
     def _repr_html_(self) -> str:
         """Return HTML for notebooks: best bold, second best underlined, marks of notes, the notes below."""

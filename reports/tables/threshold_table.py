@@ -27,27 +27,29 @@ class Figure:
     Attributes:
         key: Column of the table.
         head: Its head; all figures are in percent.
+        short: Its head in a terminal of 80 columns.
     """
 
     key: str
     head: str
+    short: str
 
 
 #: Columns of :func:`threshold_rows`.
 THRESHOLDS = (
-    Figure("own", "F1, own thresholds"),
-    Figure("one", "F1, one threshold"),
-    Figure("f1", "F1, all together"),
-    Figure("precision", "Precision"),
-    Figure("recall", "Recall"),
-    Figure("fpr", "False alarms"),
-    Figure("iou", "IoU"),
+    Figure("own", "F1, own thresholds", "F1\nown"),
+    Figure("one", "F1, one threshold", "F1\none"),
+    Figure("f1", "F1, all together", "F1\nall"),
+    Figure("precision", "Precision", "preci-\nsion"),
+    Figure("recall", "Recall", "recall"),
+    Figure("fpr", "False alarms", "false\nalarms"),
+    Figure("iou", "IoU", "IoU"),
 )
 #: Columns of :func:`pooled_rows`.
 POOLED = (
-    Figure("mean", "Mean over classes"),
-    Figure("pooled", "All classes as one set"),
-    Figure("difference", "Difference"),
+    Figure("mean", "Mean over classes", "mean over\nclasses"),
+    Figure("pooled", "All classes as one set", "all classes\nas one set"),
+    Figure("difference", "Difference", "difference"),
 )
 #: Text before both tables.
 EXPLANATION = (

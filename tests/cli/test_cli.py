@@ -40,6 +40,14 @@ def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
     assert done.stdout
 
 
+def test_columns_of_the_list_of_datasets_do_not_touch(capsys: pytest.CaptureFixture[str]) -> None:
+    from diadbench.datasets.lookup import names
+
+    assert main(["datasets", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == list(names())
+
+
 @pytest.mark.parametrize(("name", "function"), verbs(), ids=lambda value: value if isinstance(value, str) else "")
 def test_every_command_has_help_with_an_example(name: str, function: object) -> None:
     text = build(name, function).format_help()  # type: ignore[arg-type]

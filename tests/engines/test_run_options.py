@@ -221,6 +221,27 @@ def test_past_costs_order_cells_fill_the_budget_and_are_shown(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_method_in_a_file_is_timed_like_any_other(
+    write_grid: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(write_grid(), tmp_path / "run") == 0
+    assert main(["run", write_grid(seeds=[0, 1]), "--dry-run", "--out", str(tmp_path / "other")]) == 0
+    said = capsys.readouterr().out
+    assert "for 2 cells; 0 never timed here" in " ".join(said.split())
+
+
+def test_what_a_waiting_cell_lacks_is_not_told(
+    write_grid: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = {"dataset": "folder", "root": str(tmp_path / "data")}
+    grid = write_grid(datasets={"thing": here, "gone": {"dataset": "folder", "root": str(tmp_path / "nowhere")}})
+    assert main(["run", grid, "--dry-run", "--only", "thing", "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "1 cell to run, 0 kept, 1 not in --only" in said
+    assert "nowhere" not in "".join(said.split())
+    assert "missing" not in said
+
+
 def test_seed_lists_are_read_as_they_are_and_wrong_ones_refused(write_grid: Any) -> None:
     assert load_grid(write_grid(seeds=list(range(2000)))).seeds == list(range(2000))
     for wrong in ([0, 1.5], [0, "one"]):

@@ -16,6 +16,7 @@ from diadbench.benchmark.planning.grid import load_grid, parse_grid, with_overri
 from diadbench.benchmark.runs import watch
 from diadbench.common.errors import UserError
 from diadbench.reports import cut, load_results, prepare
+from diadbench.reports.inline import summary
 
 PLAIN: dict[str, Any] = {"name": "g", "methods": ["pixel-knn"], "datasets": ["toy"]}
 
@@ -50,6 +51,20 @@ def test_a_run_shows_how_its_cells_ended(run: diadbench.Run) -> None:
     assert "<broke>" not in shown
 
 
+def test_runs_and_tables_are_readable_without_html(run: diadbench.Run) -> None:
+    assert repr(run) == f"Run({str(run.path)!r}: 11 done, 1 error)"
+    shown = repr(run.table(metrics=["i_auroc"]))
+    assert shown.count("DiAD") == 1
+    assert "mAU-ROC_I" in shown
+    assert "Head(" not in shown
+
+
+def test_a_cell_without_a_reason_is_told_without_one(run: diadbench.Run) -> None:
+    key = next(iter(run.states))
+    shown = summary({**run.states, key: "waiting"}, run.path, {key: ""})
+    assert f"{' / '.join(map(str, key))}: waiting<" in shown
+
+
 def test_tables_and_comparisons_show_themselves(run: diadbench.Run) -> None:
     table = run.table(metrics=["i_auroc"], ours=["UniAD"], names={"DiAD": "First"}, digits=2)
     shown = table._repr_html_()
@@ -68,6 +83,12 @@ def test_tables_and_comparisons_show_themselves(run: diadbench.Run) -> None:
     assert shown.count("? too few classes") == 1
     assert type(compared[compared["metric"] == "mad"]).__name__ != "Versus" or "<table" in compared.head()._repr_html_()
     assert "<table" in compared[["method", "difference"]]._repr_html_()
+
+
+def test_several_runs_are_paths_or_runs_one_after_the_other_or_a_list(run: diadbench.Run) -> None:
+    given = [(run,), (str(run.path),), ([run.path],), ([run, str(run.path)],), (run, run.path)]
+    tables = {repr(diadbench.table(*runs, metrics=["i_auroc"])) for runs in given}
+    assert len(tables) == 1, "a run that is given twice counts once"
 
 
 def test_figures_show_themselves_and_are_saved(run: diadbench.Run, tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from diadbench.reports import Table, build, cut, load_results, prepare, to_latex
+from diadbench.reports import Table, build, cut, load_results, prepare, to_latex, versus
+from diadbench.reports.paper.comparison_latex import versus_latex
 
 CLASSES = {
     "article": r"\documentclass{article}",
@@ -63,6 +65,7 @@ def compiled(text: str, kind: str, folder: Path) -> str:
 def assert_it_pastes(text: str, kind: str, folder: Path) -> None:
     log = compiled(text, kind, folder)
     assert [line for line in log.splitlines() if line.startswith("Overfull")] == []
+    assert "Float too large" not in log, "a table is taller than the page"
     sizes = {float(size) for size in FONT.findall(log)}
     assert len(sizes) > 1, "the log shows no letters"
     assert min(sizes) >= LEAST, sorted(sizes)
@@ -113,6 +116,41 @@ def test_any_cut_pastes_whatever_its_width(
 ) -> None:
     for name, table in wide_cuts.items():
         assert_it_pastes(to_latex(table, two_columns=two_columns, colours=name == "both"), kind, tmp_path / name)
+
+
+@pytest.fixture(scope="module")
+def tall(demo: Path) -> dict[str, str]:
+    """Return tables of many methods and of long notes: ``{name: text}``."""
+    results = prepare(load_results(demo))
+    many = pd.concat([results.assign(method=results["method"] + f" {copy}") for copy in range(3)])
+    noted = results.assign(flags=results["method"] + ": " + "a note of many words " * 60)
+    tables = {
+        name: cut(frame, rows=["dataset", "method"], columns=["metric"], name=name, caption="Means over classes.")
+        for name, frame in (("many", many), ("noted", noted))
+    }
+    texts = {name: to_latex(table) for name, table in tables.items()}
+    compared = versus_latex(versus(many, baseline=str(many["method"].iloc[0])))
+    return {**texts, "many_wide": to_latex(tables["many"], two_columns=True), "versus": compared}
+
+
+@NEEDS_LATEX
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("name", ["many", "many_wide", "noted", "versus"])
+def test_no_table_is_taller_than_a_page(tall: dict[str, str], name: str, kind: str, tmp_path: Path) -> None:
+    assert_it_pastes(tall[name], kind, tmp_path)
+
+
+def test_a_table_in_parts_has_all_its_rows_and_notes(tall: dict[str, str], demo: Path) -> None:
+    results = load_results(demo)
+    for name in ("many", "noted"):
+        parts = re.findall(r"Part (\d+) of (\d+)\.", tall[name])
+        assert len(parts) > 1
+        assert parts == [(str(number), str(len(parts))) for number in range(1, len(parts) + 1)]
+        assert tall[name].count(r"\label{tab:") == len(parts)
+    heads = len(re.findall(r"^UniAD 1(?:\\diadmark\{.*?\})? & ", tall["many"], re.MULTILINE))
+    assert heads == 3 * results.loc[results["method"] == "UniAD", "dataset"].nunique(), "each dataset, in three panels"
+    for method in results["method"].unique():
+        assert tall["noted"].count(f"{method}: a note of many words") == 1
 
 
 def test_notes_stand_once_in_a_document(tables: dict[str, str]) -> None:

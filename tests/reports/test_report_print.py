@@ -22,7 +22,7 @@ from diadbench.reports.figures.curve_plots import curves
 from diadbench.reports.figures.draw import figures_of, plan
 from diadbench.reports.figures.gallery import gallery_of
 from diadbench.reports.figures.look import Look
-from diadbench.reports.figures.palette import LINES, MARKERS, styles, styles_of
+from diadbench.reports.figures.palette import FIXED, LINES, MARKERS, styles, styles_of
 from diadbench.reports.figures.qualitative import qualitative, tells_something, with_contour
 from diadbench.reports.figures.style import COLUMN, PAGE, SIZE, SMALL, style
 from diadbench.reports.figures.tradeoff import TICKS, log_ticks, name_points, pareto
@@ -142,6 +142,18 @@ def test_one_colour_a_method_everywhere(demo: Path, figures: dict[str, Figure], 
     shown = {"names": {"padim": "Ours"}, "methods": ["padim", "DRAEM"], "sort": "mad"}
     other = styles_of(Source.load(demo, show=shown))
     assert {name: one.colour for name, one in other.items()} == {"Ours": colours["padim"], "DRAEM": colours["DRAEM"]}
+
+
+def test_lines_of_one_marker_are_of_another_kind() -> None:
+    """In grey, two methods with the same marker are told apart by their lines."""
+
+    def kind(line: str | tuple[float, tuple[float, ...]]) -> str:
+        if isinstance(line, str):
+            return "solid"
+        return "dash-dot" if len(line[1]) > 2 else "dots" if line[1][0] <= 1 else "dashes"
+
+    seen = [(style.marker, kind(style.line)) for style in styles([*FIXED, *(f"method {n}" for n in range(8))]).values()]
+    assert len(set(seen)) == len(seen) == 16
 
 
 def test_methods_differ_without_colour() -> None:

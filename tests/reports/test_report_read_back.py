@@ -72,7 +72,7 @@ def test_the_run_is_worth_reading_back(truth: dict[tuple[str, str, str, str], tu
 
 def _printed(value: object) -> str:
     """Return what a spreadsheet shows for a cell of the format 0.0: halves rounded up."""
-    return f"{np.floor(round(value * 10, 6) + 0.5) / 10:.1f}" if isinstance(value, (int, float)) else str(value)
+    return f"{np.floor(round(value * 10, 8) + 0.5) / 10:.1f}" if isinstance(value, (int, float)) else str(value)
 
 
 def _plain(text: object) -> str:

@@ -22,6 +22,7 @@ from diadbench.reports import aggregate, build, cut, load_results, prepare, to_l
 from diadbench.reports.published.literature import add, remove
 from diadbench.reports.published.published_files import load_published
 from diadbench.reports.tables.source import Source
+from diadbench.reports.tables.table_shape import mark_text
 
 SHOW = {
     "names": {"PatchCore": "Ours", "mvtec": "MVTec AD"},
@@ -188,6 +189,59 @@ def test_compare_and_published_list_fit_80_columns(demo: Path, capsys: pytest.Ca
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) > 10
         assert max(map(len, lines)) <= 80, max(lines, key=len)
+
+
+@pytest.mark.parametrize("columns", [80, 132])
+@pytest.mark.parametrize("rows", ["method", "class", "dataset,method"])
+def test_a_printed_table_fits_the_terminal_with_all_its_figures(
+    demo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int, rows: str
+) -> None:
+    across = "metric" if "dataset" in rows else "method" if rows == "class" else "dataset"
+    words = ["table", str(demo), "--rows", rows, "--columns", across]
+    words += ["--datasets", "visa"] if rows == "class" else []
+    assert main([*words, "--format", "markdown"]) == 0
+    figures = re.findall(r"\d+\.\d", capsys.readouterr().out.partition("Values times")[0])
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what is printed goes to a terminal
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(words) == 0
+    lines = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= columns, max(lines, key=len)
+    assert sorted(re.findall(r"\d+\.\d", "\n".join(lines).partition("Values times")[0])) == sorted(figures)
+    assert "\n".join(lines).count("Values times 100") == 1
+
+
+@pytest.mark.parametrize("columns", [["dataset", "metric"], ["metric"], ["dataset"], ["method", "metric"]])
+def test_a_dataset_without_results_keeps_its_place_and_every_mark_stands_somewhere(
+    make_run: Callable[..., Any], tmp_path: Path, columns: list[str]
+) -> None:
+    ends = {("visa", method, 0): {"skips": "the data are not here"} for method in ("DiAD", "UniAD")}
+    run = make_run(
+        tmp_path / "run", methods=["DiAD", "UniAD"], datasets={"mvtec": ["a"], "visa": ["b"]}, seeds=[0], ends=ends
+    )
+    rows = {"dataset metric": ["method"], "metric": ["dataset", "method"], "dataset": ["method", "metric"]}
+    results = prepare(load_results(run.path))
+    table = cut(results, rows=rows.get(" ".join(columns), ["dataset"]), columns=columns, metrics=["i_auroc", "p_ap"])
+    heads = [head for line in (*table.rows, *table.columns) for head in line]
+    entries = [entry for line in table.entries for entry in line]
+    shown = {mark_text(mark) for part in (*heads, *entries) for mark in part.marks}
+    assert {mark for mark, _ in table.notes if mark} == shown
+    assert any("the data are not here" in text for _, text in table.notes)
+    assert "visa" in {head.text for head in heads}
+
+
+def test_an_added_row_stands_under_the_dataset_that_it_names_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "mine.csv"
+    rows.write_text("source,method,dataset,setting,i_auroc\nMy paper,Mine,mvtec,multi-class,99.95\n")
+    (tmp_path / "run").mkdir()
+    assert len(add(rows, tmp_path / "run")[0]) == 1
+    assert (
+        main(["published", "list", "--dataset", "mvtec", "--setting", "multi-class", "--run", f"{tmp_path}/run"]) == 0
+    )
+    shown = capsys.readouterr().out
+    assert "mvtec," not in shown, "one heading for both spellings"
+    assert shown.index("Mine") < shown.index("Dinomaly"), "the best comes first"
 
 
 def test_the_effect_size_follows_the_signed_ranks(demo: Path) -> None:

@@ -109,7 +109,7 @@ def _shown(cell: Any) -> str:
     if not isinstance(cell.value, (int, float)):
         return _plain(cell.value) or "–"
     digits = len((re.match(r"0\.?(0*)", str(cell.number_format)) or ["", ""])[1])
-    return f"{np.floor(round(cell.value * 10**digits, 6) + 0.5) / 10**digits:.{digits}f}"
+    return f"{np.floor(round(cell.value * 10**digits, 8) + 0.5) / 10**digits:.{digits}f}"
 
 
 READ = {

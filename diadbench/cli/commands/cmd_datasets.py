@@ -25,11 +25,13 @@ def list_datasets(*, data_root: str | None = None) -> int:
     from diadbench.datasets.layouts.roots import where
     from diadbench.datasets.lookup import names
 
-    print(f"{'name':<12}{'title':<14}{'classes':>7}  where")
-    for name in names():
+    every = names()
+    wide = max(map(len, every)) + 2
+    print(f"{'name':<{wide}}{'title':<14}{'classes':>7}  where")
+    for name in every:
         known = CATALOG.get(name)
         title, count = (known.info.title, len(known.info.classes)) if known else ("(plug-in)", 0)
-        print(f"{name:<12}{title:<14}{count or '-':>7}  {where(name, data_root)}")
+        print(f"{name:<{wide}}{title:<14}{count or '-':>7}  {where(name, data_root)}")
     return 0
 
 
