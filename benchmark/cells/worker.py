@@ -21,6 +21,7 @@ from typing import Any
 from filelock import Timeout
 
 from diadbench.benchmark.cells import OWNER
+from diadbench.benchmark.records.identity import has_result_of
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common import plugins  # noqa: F401 - processes that train together import this, then the user's file
 from diadbench.common.errors import Skip, UserError
@@ -70,7 +71,7 @@ def _main(argv: list[str] | None) -> int:
 
 def _run(record: CellRecord, since: float, threads: int) -> int:
     cell = record.config
-    if _is_done(record, cell["identity"], since):
+    if _is_done(record, since):
         return EXIT_ENDED
     if record.status["state"] == "done":
         (record.directory / OWNER).unlink(missing_ok=True)  # The cell is run again from scratch.
@@ -170,9 +171,14 @@ class Progress:
             return
 
 
-def _is_done(record: CellRecord, identity: str, since: float) -> bool:
-    status = record.status
-    return status["state"] == "done" and status.get("identity") == identity and status.get("finished", 0.0) >= since
+def _is_done(record: CellRecord, since: float) -> bool:
+    """Whether the cell has the result that cell.yaml asks for; its identity doesn't hold the protocol."""
+    status, cell = record.status, record.config
+    return (
+        status["state"] == "done"
+        and has_result_of(status, cell["identity"], cell["protocol"])
+        and status.get("finished", 0.0) >= since
+    )
 
 
 def _die_with_parent(parent: int) -> None:

@@ -14,13 +14,13 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from filelock import FileLock
 
 from diadbench.benchmark.metrics.names import CURVES
 from diadbench.benchmark.metrics.protocols import get_protocol
 from diadbench.benchmark.records.experiment import configuration, decided
 from diadbench.benchmark.records.identity import Wanted, difference, is_wanted, older_note
+from diadbench.benchmark.records.own_files import load_yaml, own_file
 from diadbench.common.errors import unknown_name
 from diadbench.common.files import read_json, write_json
 from diadbench.common.processes.held import LOOKED_AT, is_held
@@ -66,11 +66,6 @@ def _why_unknown(cell: Path) -> str:
     return f"the file system of {cell} has no locks" if readable else f"{cell / '.lock'} can't be read"
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Return the keys and values of a YAML file that this program wrote; ``{}`` for an empty one."""
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
-
-
 @dataclass(frozen=True)
 class CellRecord:
     """The files of one cell on disk.
@@ -108,7 +103,9 @@ class CellRecord:
         return {**found, "notes": [*found.get("notes", []), note]} if note else found
 
     def _status(self) -> dict[str, Any]:
-        found: dict[str, Any] = read_json(self.directory / "status.json") or {"state": "waiting"}
+        found = read_json(self.directory / "status.json")
+        if not isinstance(found, dict) or "state" not in found:  # not there, or damaged
+            found = {"state": "waiting"}
         if found.get("state") == "done" and not (self.directory / "metrics.csv").is_file():
             return {**found, "state": "killed", "reason": "its metrics.csv is gone; the same command makes it again"}
         if found.get("state") != "running" or (held := self.locked()):
@@ -147,8 +144,9 @@ class CellRecord:
 
     @property
     def run(self) -> Path:
-        """Resolved path of the run directory."""
-        return self.directory.resolve().parents[4]
+        """Resolved path of the run directory; of a cell that was copied elsewhere, that of the folders there."""
+        parents = self.directory.resolve().parents
+        return parents[min(4, len(parents) - 1)]
 
     @property
     def decides(self) -> dict[str, Any]:
@@ -199,7 +197,7 @@ class CellRecord:
         return is_held(self.directory / ".lock")
 
     def metrics(self) -> list[dict[str, str]]:
-        """Rows of ``metrics.csv`` as text; empty unless the cell is done.
+        """Rows of ``metrics.csv`` as text; empty unless the cell is done. Raises UserError if the file is damaged.
 
         Another runner may take the file away after the state was read. Then the cell isn't done any more, and its
         state is read again.
@@ -207,7 +205,8 @@ class CellRecord:
         if self.state != "done":
             return []
         try:
-            with open(self.directory / "metrics.csv", encoding="utf-8", newline="") as file:
+            path = self.directory / "metrics.csv"
+            with own_file(path), open(path, encoding="utf-8", newline="") as file:
                 return list(csv.DictReader(file))
         except FileNotFoundError:
             self.__dict__.pop("status", None)
@@ -224,7 +223,7 @@ class CellRecord:
         path = self.directory / "curves.npz"
         if self.state != "done" or not path.is_file():
             return {}
-        with np.load(path, allow_pickle=False) as arrays:
+        with own_file(path), np.load(path, allow_pickle=False) as arrays:
             found: dict[str, Any] = {str(name): {} for name in arrays["classes"]}
             names = list(found)
             for key in arrays.files:

@@ -65,7 +65,12 @@ def deciding_options(options: Mapping[str, Any], info: Mapping[str, Any]) -> dic
 
 def is_wanted(status: Mapping[str, Any], wanted: Wanted) -> bool:
     """Whether a cell on disk has the wanted identity and protocol."""
-    return status.get("identity") == wanted.identity and status.get("protocol", wanted.protocol) == wanted.protocol
+    return has_result_of(status, wanted.identity, wanted.protocol)
+
+
+def has_result_of(status: Mapping[str, Any], identity: str, protocol: str) -> bool:
+    """Whether a status is that of a cell with this identity, evaluated by this protocol, which no identity holds."""
+    return status.get("identity") == identity and status.get("protocol", protocol) == protocol
 
 
 def difference(status: Mapping[str, Any], config: Mapping[str, Any], wanted: Wanted) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diadbench.benchmark.records.cell_labels import Key, keys_of_grid
-from diadbench.benchmark.records.cell_record import CellRecord, cell_path, cell_place, load_yaml
+from diadbench.benchmark.records.cell_record import CellRecord, cell_path, cell_place
 from diadbench.benchmark.records.identity import Wanted
+from diadbench.benchmark.records.own_files import load_yaml
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, write_json
 
@@ -47,7 +48,7 @@ class RunDirectory:
     @cached_property
     def grid(self) -> dict[str, Any]:
         """Return the resolved ``grid.yaml``."""
-        return load_yaml(self.path / "grid.yaml")
+        return load_yaml(self.path / "grid.yaml", "run the grid's own file into the directory again")
 
     @cached_property
     def kept(self) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from diadbench.benchmark.records.cell_labels import shots_of
 from diadbench.benchmark.records.cell_record import ENDED, FAILED, CellRecord, cell_path
 from diadbench.benchmark.records.columns import CSV_COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS
 from diadbench.benchmark.records.experiment import CODE_OF, EARLIER, run_names
+from diadbench.benchmark.records.own_files import own_file, read_scores
 from diadbench.benchmark.records.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ __all__ = [
     "load_results",
     "metric_info",
     "open_runs",
+    "own_file",
+    "read_scores",
     "results_of",
     "shots_of",
 ]

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from diadbench.benchmark.cells.keep import limits_file, map_file
+from diadbench.benchmark.records.own_files import own_file
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.half import from_half
 
@@ -32,9 +33,11 @@ class KeptMaps:
         for position, name in enumerate(classes):
             path, limits = map_file(directory, position), limits_file(directory, position)
             if path.is_file():
-                self._maps[name] = np.load(path, mmap_mode="r")
+                with own_file(path):
+                    self._maps[name] = np.load(path, mmap_mode="r", allow_pickle=False)
             if limits.is_file():
-                self._limits[name] = np.load(limits)
+                with own_file(limits):
+                    self._limits[name] = np.load(limits, allow_pickle=False)
         self._loss = (CellRecord(directory).status.get("kept_maps") or {}).get("loss")
         test = samples[samples["split"] == "test"]
         self._place = test.groupby("class", sort=False).cumcount()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from diadbench.benchmark.records.own_files import read_scores
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common.errors import UserError, unknown_name
 
@@ -66,7 +67,7 @@ def normal_scores(record: CellRecord, part: str, among: str = "") -> NormalScore
         UserError: The cell has no class of this name.
     """
     path = record.directory / "scores.parquet"
-    table = pd.read_parquet(path) if path.is_file() else pd.DataFrame({"class": [], "label": [], "score": []})
+    table = read_scores(record.directory) if path.is_file() else pd.DataFrame({"class": [], "label": [], "score": []})
     classes = sorted(set(table["class"].astype(str)))
     own = urllib.parse.unquote(part)
     if among and among not in classes:
@@ -75,7 +76,8 @@ def normal_scores(record: CellRecord, part: str, among: str = "") -> NormalScore
     kept = table[(table["label"] == 0) & ((table["class"] == chosen) if chosen else True)]
     column = "method_score" if "method_score" in kept else "score"  # Cells of earlier versions have only one.
     scores = np.sort(kept[column].to_numpy(dtype=np.float64))
-    place = f"{record.dataset}, class {chosen}" if chosen else record.dataset
+    dataset = record.config.get("dataset_label", record.dataset)  # also of a cell that was copied out of its run
+    place = f"{dataset}, class {chosen}" if chosen else dataset
     return NormalScores(scores, f"the {len(scores)} normal test images of {place}")
 
 

@@ -163,6 +163,7 @@ def _none_is_readable(broken: dict[str, str]) -> str:
 
 def _cell(path: Path) -> CellRecord:
     """Return a cell by its directory, or the only finished one of a run. Raises UserError."""
+    path = Path(os.path.abspath(path))  # a cell's labels are the names of the folders above it: think of `predict .`
     if not (path / "grid.yaml").is_file():
         return CellRecord(path)
     done = [cell for cell in RunDirectory(path).cells() if cell.state == "done"]

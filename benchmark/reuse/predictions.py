@@ -146,13 +146,24 @@ def replace_file(path: Path, write: Any) -> None:
 
 
 def _read(path: Path) -> dict[str, Entry]:
-    """Return the entries of a journal by image. A last line that was cut short by a kill is ignored."""
-    found: dict[str, Entry] = {}
-    if path.is_file():
-        for line in path.read_bytes().splitlines():
-            try:
-                entry = json.loads(line)
-                found[entry["image"]] = entry
-            except (ValueError, KeyError, TypeError):
-                continue
-    return found
+    """Return the entries of a journal by image. A line that a kill or a failing disk left broken is ignored."""
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    entries = filter(None, map(_entry_of, lines))
+    return {entry["image"]: entry for entry in entries}
+
+
+#: What an entry holds, and what it holds besides where the image was not broken.
+_ALWAYS = {"image": str, "name": str, "state": list}
+_PREDICTED = dict.fromkeys(("score", "map_min", "map_max"), float)
+
+
+def _entry_of(line: bytes) -> Entry | None:
+    """Return the entry of a line of the journal; ``None`` unless it is a whole one."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict):
+        return None
+    kinds = {**_ALWAYS, **({"broken": str} if "broken" in entry else _PREDICTED)}
+    return entry if all(isinstance(entry.get(key), kind) for key, kind in kinds.items()) else None

@@ -31,6 +31,7 @@ from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size, s
 from diadbench.benchmark.metrics import Evaluation, Evaluator, Protocol, get_protocol
 from diadbench.benchmark.metrics.class_result import ClassResult
 from diadbench.benchmark.metrics.decisions.normal_scores import NormalSummary, no_normal
+from diadbench.benchmark.records.own_files import read_scores
 from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.class_results import ClassResults
 from diadbench.benchmark.reuse.kept_maps import KeptMaps, updates
@@ -205,7 +206,7 @@ def _result(task: Task, name: str) -> ClassResult:
     cell, position = task.source, dataset.classes.index(name)
     spill = task.record.directory / "spill" / str(position)
     evaluator = _evaluator(task, spill)
-    scores = pd.read_parquet(cell.directory / "scores.parquet").set_index("index")
+    scores = read_scores(cell.directory).set_index("index")
     kept = KeptMaps(cell.directory, dataset.classes, dataset.samples)
     _, test = data.part(Part(name, (name,)))
     for update in updates(test, kept, scores, dataset.samples, dataset.classes):
@@ -237,7 +238,7 @@ def finish_cell(task: Task) -> None:
     for name in checked_classes(task):
         evaluator.restore(dataset.classes.index(name), results.read(name))
     evaluation = evaluator.compute()
-    scores = pd.read_parquet(cell.directory / "scores.parquet")
+    scores = read_scores(cell.directory)
     kept = KeptMaps(cell.directory, dataset.classes, dataset.samples)
     # The protocol's rule for masks may change the notes on the data.
     before = [*size_notes(config, get_protocol(cell.config["protocol"])), *cell.status.get("data_notes", [])]

@@ -11,6 +11,7 @@ from diadbench.benchmark.engines.gpus import named_gpu
 from diadbench.benchmark.planning.forecast import remember
 from diadbench.benchmark.planning.plan import Plan, PlannedCell
 from diadbench.benchmark.planning.threads import gpus_of_a_cell
+from diadbench.benchmark.records.identity import is_wanted
 from diadbench.benchmark.records.store import ENDED, FAILED, CellRecord
 from diadbench.benchmark.runs.cell_writing import fresh, record_end, write_cell
 from diadbench.benchmark.runs.directory_opening import disk_errors
@@ -71,7 +72,7 @@ class Queue:
         status = record.status
         return (
             status["state"] in ENDED
-            and status.get("identity") == planned.config["identity"]
+            and is_wanted(status, planned.wanted)
             and status.get("attempt", 1) >= planned.config.get("attempt", 1)
             and status.get("finished", 0.0) >= self.started
         )

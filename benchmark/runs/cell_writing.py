@@ -13,6 +13,7 @@ from filelock import Timeout
 from diadbench.benchmark.engines.base import Outcome
 from diadbench.benchmark.planning.grids.paths import inside_relative
 from diadbench.benchmark.planning.plan import PlannedCell
+from diadbench.benchmark.records.identity import is_wanted
 from diadbench.benchmark.records.store import ENDED, CellRecord
 from diadbench.common.files import write_text
 
@@ -60,8 +61,15 @@ def _head(planned: PlannedCell) -> dict[str, Any]:
 
 
 def write_cell(planned: PlannedCell) -> None:
-    """Write ``cell.yaml``, with paths inside the run directory relative to it."""
+    """Write ``cell.yaml``, with paths inside the run directory relative to it.
+
+    A result of another configuration is removed first: a kill before the cell's process begins must not leave it beside
+    a ``cell.yaml`` that describes another.
+    """
     planned.record.directory.mkdir(parents=True, exist_ok=True)
+    present = fresh(planned)
+    if present.status["state"] in ENDED and not is_wanted(present.status, planned.wanted):
+        present.clear()
     config = inside_relative(planned.config)
     write_text(planned.record.directory / "cell.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 

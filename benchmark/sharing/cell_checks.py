@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import torch
@@ -70,6 +71,9 @@ def _options(record: CellRecord, run: RunDirectory) -> _Found:
     for key in dict.fromkeys([*known, *given]):
         if key not in decides["method_options"] or (key in known and given.get(key) != known[key]):
             yield "options", f"cell.yaml has {key}: {given.get(key)!r}, what decides has {known.get(key)!r}"
+    for key in ("method_info", "dataset_info"):
+        if record.state == "done" and record.status.get(key) != config.get(key):
+            yield "labels", f"cell.yaml and status.json differ in {key}"
     said = record.status.get("fingerprint")
     if record.state == "done" and said != decides.get("fingerprint"):
         yield "fingerprint", f"status.json says {said}, what decides has {decides.get('fingerprint')}"
@@ -149,6 +153,8 @@ def _notes(record: CellRecord, run: RunDirectory) -> _Found:
 def _code(record: CellRecord, run: RunDirectory) -> _Found:
     """Compare the code that came with the run; it is read, not executed."""
     name = str(record.config["method"])
+    if ".py:" in name and not os.path.isabs(name):
+        yield "code", f"{name.rpartition(':')[0]}, the code of its method, isn't in the run"
     if ".py:" in name and name.startswith(str(run.path.absolute())):
         changed = changed_code(record, name)
         if changed:

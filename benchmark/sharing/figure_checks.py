@@ -13,6 +13,7 @@ from diadbench.benchmark.metrics.evaluation import mean_of_seven, mean_over_clas
 from diadbench.benchmark.metrics.exact.scores import score_metrics
 from diadbench.benchmark.metrics.names import CURVES, SAMPLE, SEVEN, metric_info
 from diadbench.benchmark.metrics.protocols import get_protocol
+from diadbench.benchmark.records.own_files import read_scores
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.benchmark.sharing.cell_checks import told
 from diadbench.benchmark.sharing.verify_findings import Finding
@@ -23,7 +24,7 @@ from diadbench.datasets.facts.counts import published
 ROUNDING = 1e-9
 #: Curves are thinned: no point moves by more than 1/2000.
 THINNED = 5e-3
-_BROKEN = (OSError, KeyError, TypeError, ValueError, UserError)
+_BROKEN = (OSError, KeyError, TypeError, ValueError)
 
 
 def check_figures(record: CellRecord) -> Iterator[Finding]:
@@ -31,12 +32,19 @@ def check_figures(record: CellRecord) -> Iterator[Finding]:
     name = told(record)
     try:
         table = metrics_of(record)
-    except _BROKEN as error:
+    except (*_BROKEN, UserError) as error:
         yield Finding("metric", f"metrics.csv can't be read ({error})", name)
         return
-    for check in (_arithmetic, _from_scores, _from_curves, _beside, _counts):
+    twice = table[table.duplicated(["scope", "class", "metric"])]
+    if len(twice):
+        row = twice.iloc[0]
+        yield Finding("metric", f"metrics.csv has {row['metric']} of {row['class']} twice", name)
+        return
+    for check in (_arithmetic, _from_scores, _from_curves, _decided, _beside, _counts):
         try:
             yield from (Finding(kind, text, name) for kind, text in check(record, table))
+        except UserError as error:
+            yield Finding("file", str(error), name)
         except _BROKEN as error:
             yield Finding("file", f"{check.__name__.removeprefix('_')}: a file of it can't be read ({error!r})", name)
 
@@ -64,6 +72,11 @@ def _arithmetic(record: CellRecord, table: pd.DataFrame) -> Iterator[tuple[str, 
         known = float(means["value"].get(row["metric"], np.nan))
         if differ(known, row["value"]):
             yield "mean", f"the mean of {row['metric']} is {known}, its classes give {row['value']}"
+        elif row["metric"] in means.index:
+            said = tuple(means.loc[row["metric"], ["n_defined", "n_classes"]].astype(int))
+            if said != (row["n_defined"], row["n_classes"]):
+                here = f"{row['n_defined']} of {row['n_classes']}"
+                yield "mean", f"the mean of {row['metric']} is over {said[0]} of {said[1]} classes, there are {here}"
     for name, rows in classes.groupby("class", sort=False):
         values = {str(key): (float(value), "") for key, value in zip(rows["metric"], rows["value"], strict=True)}
         if "mad" in values and all(key in values for key in SEVEN):
@@ -74,7 +87,7 @@ def _arithmetic(record: CellRecord, table: pd.DataFrame) -> Iterator[tuple[str, 
 
 def scores_of(record: CellRecord) -> pd.DataFrame:
     """Return ``scores.parquet``."""
-    return pd.read_parquet(record.directory / "scores.parquet")
+    return read_scores(record.directory)
 
 
 def _from_scores(record: CellRecord, table: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -97,6 +110,12 @@ def _from_scores(record: CellRecord, table: pd.DataFrame) -> Iterator[tuple[str,
         said = tuple(known.loc[(name, "i_auroc"), ["n_normal", "n_anomalous"]].astype(int))
         if said != counts:
             yield "score", f"{name} has {said[0]} normal and {said[1]} anomalous images, its scores are of {counts}"
+    counted = known[[not str(metric).startswith("s_") for _, metric in known.index]]
+    for label, of_class in counted.groupby(level="class", sort=False):
+        if len(of_class[["n_normal", "n_anomalous"]].drop_duplicates()) > 1:
+            yield "score", f"the metrics of {label} are of different numbers of images"
+    if record.status.get("n_test") not in (None, len(scores)):
+        yield "score", f"status.json says {record.status.get('n_test')} test images, scores.parquet has {len(scores)}"
     if set(scores["class"]) != {name for name, _ in known.index}:
         yield "score", "scores.parquet and metrics.csv are of other classes"
 
@@ -109,6 +128,10 @@ def _from_curves(record: CellRecord, table: pd.DataFrame) -> Iterator[tuple[str,
     exact = {"image": protocol.image_curve, "pixel": protocol.pixel_curve, "region": protocol.pro}
     known = table[table["scope"] == "class"].set_index(["class", "metric"])["value"]
     for name, of_class in record.curves().items():
+        for kind, info in CURVES.items():
+            own = float(known.get((name, info.metric), np.nan))
+            if kind not in of_class and exact[info.level] == "exact" and not np.isnan(own):
+                yield "file", f"curves.npz lacks the curve of {info.metric} of {name}"
         for kind, (x, y) in of_class.items():
             info = CURVES[kind]
             own = float(known.get((name, info.metric), np.nan))
@@ -116,6 +139,32 @@ def _from_curves(record: CellRecord, table: pd.DataFrame) -> Iterator[tuple[str,
                 area = _area(x, y, info.rule, protocol.pro_limit if info.limited else 1.0)
                 if differ(own, area, THINNED):
                     yield "metric", f"{info.metric} of {name} is {own:.6f}, the area under its curve is {area:.6f}"
+
+
+def _decided(record: CellRecord, table: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Apply the thresholds of images to the scores again."""
+    protocol, scores = get_protocol(str(record.status["protocol"])), scores_of(record)
+    if protocol.label_rule == "mask" and record.status.get("vanished_masks"):
+        return  # as in _from_scores
+    decisions = pd.read_csv(record.directory / "decisions.csv")
+    chosen = (decisions["level"] == "image") & (decisions["kind"] == "class") & decisions["threshold"].notna()
+    for row in decisions[chosen].to_dict("records"):
+        part = scores[scores["class"] == row["class"]]
+        found = _at_threshold(part["score"] > row["threshold"], part["label"] == 1)
+        for key, value in found.items():
+            if differ(float(row[key]), value):
+                at = f"{key} of {row['class']} at {row['threshold']}"
+                yield "threshold", f"{at} is {row[key]} in decisions.csv, its scores give {value}"
+
+
+def _at_threshold(positive: pd.Series[bool], true: pd.Series[bool]) -> dict[str, float]:
+    """Return recall, false positive rate and F1 of a decision."""
+    hits, missed, wrong = (int(each.sum()) for each in (positive & true, ~positive & true, positive & ~true))
+    return {
+        "recall": hits / max(hits + missed, 1),
+        "fpr": wrong / max(int((~true).sum()), 1),
+        "f1": 2 * hits / max(2 * hits + missed + wrong, 1),
+    }
 
 
 def _area(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], rule: str, limit: float) -> float:

@@ -14,6 +14,7 @@ from diadbench import datasets
 from diadbench.benchmark.cells.cell import open_data
 from diadbench.benchmark.cells.scoring.evaluating import make_evaluator
 from diadbench.benchmark.metrics import get_protocol
+from diadbench.benchmark.metrics.evaluation import Evaluation
 from diadbench.benchmark.metrics.names import metric_info
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.benchmark.reuse.kept_maps import KeptMaps, updates
@@ -50,7 +51,7 @@ def check_maps(record: CellRecord, root: str | None) -> Iterator[Finding]:
     name = told(record)
     try:
         yield from (Finding(kind, text, name) for kind, text in _compared(record, root))
-    except (UserError, OSError, KeyError, ValueError, IndexError) as error:
+    except (UserError, OSError, KeyError, TypeError, ValueError, IndexError) as error:
         yield Finding("map", f"the kept maps can't be evaluated ({error})", name)
 
 
@@ -62,18 +63,54 @@ def _compared(record: CellRecord, root: str | None) -> Iterator[tuple[str, str]]
     if data.fingerprint != record.status.get("fingerprint"):
         yield "fingerprint", f"the data at {root} are not those that it was run on, or they were changed since"
         return
-    known = metrics_of(record).set_index(["class", "metric"])["value"]
+    yield from _images(scores_of(record), dataset.samples)
+    table = metrics_of(record)
+    known = table[~table.duplicated(["class", "metric"])].set_index(["class", "metric"])["value"]
     device = str((record.status.get("environment") or {}).get("device", ""))
     on_gpu = protocol.score == "pooled" and device.startswith("cuda")  # scores that are alike but for rounding
     half = record.status["kept_maps"].get("dtype") == "float16"
-    for row in _again(record, config, dataset, data).to_dict("records"):
+    again = _again(record, config, dataset, data)
+    if not half and not on_gpu:
+        yield from _thresholds(record, again)
+    for row in again.table.to_dict("records"):
         own = float(known.get((row["class"], row["metric"]), np.nan))
         rounded = half or (on_gpu and metric_info(row["metric"]).level in ("image", "sample"))
         if differ(own, float(row["value"]), HALF if rounded else EXACT):
             yield "map", f"{row['metric']} of {row['class']} is {own}, its maps give {row['value']}"
 
 
-def _again(record: CellRecord, config: dict[str, Any], dataset: Any, data: Any) -> pd.DataFrame:
+def _images(scores: pd.DataFrame, samples: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Compare what scores.parquet says of each image with the data."""
+    known = samples.loc[scores["index"]]
+    for key in ("image", "class", "label"):
+        if key in known and key in scores:
+            for own, true in zip(scores[key], known[key], strict=True):
+                if own != true:
+                    yield "score", f"scores.parquet has the {key} {own}, where the data have {true}"
+                    break
+
+
+def _thresholds(record: CellRecord, again: Evaluation) -> Iterator[tuple[str, str]]:
+    """Compare ``decisions.csv`` and ``pooled.csv`` with what the maps give."""
+    for name, named in (("decisions", ["level", "scope", "rule", "class", "kind"]), ("pooled", ["metric"])):
+        own = pd.read_csv(record.directory / f"{name}.csv")
+        new: pd.DataFrame = getattr(again, name)
+        if own.empty or new.empty:
+            continue  # `thresholds: false`
+        both = own.merge(new, on=named, how="outer", suffixes=("", " again"), indicator=True)
+        if (both["_merge"] != "both").any():
+            yield "threshold", f"{name}.csv has other rows than its maps give"
+            continue
+        for column in ("threshold", "f1", "precision", "recall", "fpr", "iou", "pooled"):
+            for row in both.to_dict("records") if column in own else ():
+                slack = EXACT + 2 * float(row.get("error", 0.0) or 0.0)
+                if differ(float(row[column]), float(row[f"{column} again"]), slack):
+                    where = " ".join(str(row[key]) for key in named)
+                    told_of = f"{column} of {where} is {row[column]}, its maps give {row[f'{column} again']}"
+                    yield "threshold", f"{name}.csv: {told_of}"
+
+
+def _again(record: CellRecord, config: dict[str, Any], dataset: Any, data: Any) -> Evaluation:
     protocol = get_protocol(config["protocol"])
     scores = scores_of(record).set_index("index")
     kept = KeptMaps(record.directory, dataset.classes, dataset.samples)
@@ -85,4 +122,4 @@ def _again(record: CellRecord, config: dict[str, Any], dataset: Any, data: Any) 
             _, test = data.part(part)
             for update in updates(test, kept, scores, dataset.samples, dataset.classes):
                 evaluator.update(**update)
-        return evaluator.compute().table
+        return evaluator.compute()

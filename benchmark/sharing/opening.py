@@ -35,7 +35,9 @@ def _unpacked(archive: Path, place: Path) -> Path:
                 raise UserError(f"{archive}: expected one run in it, found {counted(len(tops), 'folder')} at its top")
             tar.extractall(place, filter="data")
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise UserError(f"{archive}: can't be read as a pack of a run ({error})") from error
+        several = "\n" in str(error)  # one line for each compression that it isn't
+        why = str(error) if not several else "it is no tar archive" if archive.stat().st_size else "the file is empty"
+        raise UserError(f"{archive}: can't be read as a pack of a run ({why})") from error
     top = place / tops.pop()
     if not (top / "grid.yaml").is_file():
         raise UserError(f"{archive}: holds no run (no grid.yaml in its folder {top.name})")

@@ -39,9 +39,10 @@ def verify(path: Path, roots: Mapping[str, str], progress: Progress | None = Non
     """
     with opened(path) as run:
         found = Verified()
-        found.findings += _run_findings(run)
-        cells = _cells(run)
-        _check_roots(roots, cells)
+        every = _cells(run)
+        cells = [record for record in every if _is_readable(record, found)]
+        found.findings += _run_findings(run, cells)
+        _check_roots(roots, every)
         for done, record in enumerate(cells):
             if progress is not None:
                 progress(done, len(cells), told(record))
@@ -49,12 +50,22 @@ def verify(path: Path, roots: Mapping[str, str], progress: Progress | None = Non
             if record.state == "done":
                 found.findings += check_figures(record)
                 _check_maps(record, roots, found)
-        found.cells = len(cells)
+        found.cells = len(every)
         return found
 
 
 def _cells(run: RunDirectory) -> list[CellRecord]:
     return [*run.cells(), *run.left_over()]
+
+
+def _is_readable(record: CellRecord, found: Verified) -> bool:
+    """Whether a cell's files can be read; otherwise that is a finding, and nothing else of the cell can be checked."""
+    try:
+        record.config, record.metrics()
+    except UserError as error:
+        found.findings.append(Finding("file", str(error), told(record)))
+        return False
+    return True
 
 
 def _check_roots(roots: Mapping[str, str], cells: list[CellRecord]) -> None:
@@ -76,10 +87,10 @@ def _check_maps(record: CellRecord, roots: Mapping[str, str], found: Verified) -
 # -- of the run ------------------------------------------------------------------------------------------------------
 
 
-def _run_findings(run: RunDirectory) -> Iterator[Finding]:
+def _run_findings(run: RunDirectory, cells: list[CellRecord]) -> Iterator[Finding]:
     yield from _plan(run)
-    yield from _doubled(run)
-    yield from _data(run)
+    yield from _doubled(cells)
+    yield from _data(run, cells)
     yield from _results(run)
 
 
@@ -101,10 +112,10 @@ def _plan(run: RunDirectory) -> Iterator[Finding]:
         yield Finding("plan", "it is in no plan of the run", told(record))
 
 
-def _doubled(run: RunDirectory) -> Iterator[Finding]:
+def _doubled(cells: list[CellRecord]) -> Iterator[Finding]:
     """Name cells that are one and the same: one identity, or one process and start."""
     known: dict[tuple[str, object], CellRecord] = {}
-    for record in _cells(run):
+    for record in cells:
         status = record.status
         if status.get("state") not in ("done", "stale"):
             continue
@@ -116,10 +127,13 @@ def _doubled(run: RunDirectory) -> Iterator[Finding]:
                 break
 
 
-def _data(run: RunDirectory) -> Iterator[Finding]:
+def _data(run: RunDirectory, cells: list[CellRecord]) -> Iterator[Finding]:
     """Name data sets whose cells saw other data: methods that read the same channels must have one fingerprint."""
     known: dict[tuple[str, tuple[str, ...]], tuple[str, str]] = {}
-    for record in run.cells():
+    of_grid = {record.directory for record in run.cells()}
+    for record in cells:
+        if record.directory not in of_grid:
+            continue
         info = record.config.get("method_info") or {}
         fingerprint = str(record.status.get("fingerprint") or "")
         if record.state != "done" or not fingerprint:
@@ -130,24 +144,34 @@ def _data(run: RunDirectory) -> Iterator[Finding]:
 
 
 def _results(run: RunDirectory) -> Iterator[Finding]:
-    """Compare results.csv, where there is one, with what the cells give; the run is left as it is."""
-    path = run.path / "results.csv"
-    if not path.is_file():
-        return
+    """Compare ``results.csv`` and ``results/``, where they are, with what the cells give; the run is left as it is."""
     with tempfile.TemporaryDirectory(prefix="diadbench-verify-") as place:
         copy = Path(place) / run.name
         ignored = shutil.ignore_patterns("maps", "gallery", "checkpoint", "results", "*.parquet", "*.npz", "report")
         shutil.copytree(run.path, copy, ignore=ignored)
         try:
             again = RunDirectory(copy).write_results()
+            own = RunDirectory(copy).results()
         except UserError as error:
-            yield Finding("results", f"can't be made from the cells ({error})")
+            told_of = str(error).replace(str(copy), str(run.path))
+            yield Finding("results", f"can't be made from the cells ({told_of})")
             return
-        left = [name for name in CSV_COLUMNS if name not in ("run", "flags")]
-        try:
-            tables = [pd.read_csv(each, dtype=str, keep_default_na=False)[left] for each in (path, again)]
-        except (ValueError, KeyError) as error:
-            yield Finding("results", f"results.csv can't be read ({error})")
-            return
+        yield from _table(run.path / "results.csv", again)
+        if (run.path / "results").is_dir():
+            shutil.rmtree(copy / "results")
+            shutil.copytree(run.path / "results", copy / "results")
+            if not RunDirectory(copy).results().equals(own):
+                yield Finding("results", "results/ holds other figures than the cells; remove it, reports make it anew")
+
+
+def _table(path: Path, again: Path) -> Iterator[Finding]:
+    if not path.is_file():
+        return
+    left = [name for name in CSV_COLUMNS if name not in ("run", "flags")]
+    try:
+        tables = [pd.read_csv(each, dtype=str, keep_default_na=False)[left] for each in (path, again)]
+    except (ValueError, KeyError) as error:
+        yield Finding("results", f"results.csv can't be read ({error})")
+        return
     if not tables[0].equals(tables[1]):
         yield Finding("results", "results.csv isn't what the cells give; `diadbench report` writes it anew")

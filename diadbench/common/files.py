@@ -21,20 +21,32 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
     A reader sees the old content or the new, never a part. On an exception nothing is left behind.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    with _told_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        share(Path(name))
-        os.replace(name, path)
+        with _told_of(path):
+            share(Path(name))
+            os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
     _sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Let an error name the file that the user asked for, and not the temporary one beside it."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
 
 
 @contextlib.contextmanager
@@ -107,15 +119,17 @@ def read_json(path: Path | str) -> Any:
 def write_with(path: Path | str, write: Callable[[str], Any]) -> None:
     """Let ``write(temporary_name)`` make a file, then fsync and rename it to ``path`` (same suffix kept)."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    with _told_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     os.close(handle)
     try:
         write(name)
         with open(name, "rb") as file:
             os.fsync(file.fileno())
-        share(Path(name))
-        os.replace(name, path)
+        with _told_of(path):
+            share(Path(name))
+            os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)

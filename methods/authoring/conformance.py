@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import torch
 
-from diadbench.common.errors import Skip, UserError
+from diadbench.common.errors import Skip, UserError, one_line
 from diadbench.methods.authoring.bench import Bench, CheckFailed
 from diadbench.methods.authoring.checks import CHECKS, GPU_CHECKS, RESTS_ON
 from diadbench.methods.authoring.checks import ROUNDING as ROUNDING
@@ -28,6 +28,8 @@ from diadbench.methods.authoring.checks import SAME as SAME
 from diadbench.methods.authoring.new_method import check_gpu
 from diadbench.methods.base import Method, no_progress
 
+#: Maximum number of characters of an author's error that are printed.
+_LONGEST = 200
 _LITE0: dict[str, Any] = {"backbone": "tf_efficientnet_lite0", "weights": "package"}
 #: Options that make the project's own methods small enough for the suite.
 SMALL_OPTIONS: dict[str, dict[str, Any]] = {
@@ -171,8 +173,10 @@ def _outcome(check: Callable[[], None]) -> tuple[Status, str]:
         return "skipped", f"the package {error.name} is not installed; pip install it to check this method"
     except UserError as error:
         return "failed", f"it refuses its own options: {error}"
-    except Exception as error:  # An author's code may raise anything; the place of the error helps.
-        return "failed", f"{type(error).__name__}: {error} ({_place(error)})"
+    except (Exception, SystemExit) as error:  # An author's code may raise anything; the place of the error helps.
+        said = one_line(str(error))
+        shown = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+        return "failed", f"{type(error).__name__}: {shown} ({_place(error)})"
     return "passed", ""
 
 

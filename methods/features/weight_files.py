@@ -292,7 +292,9 @@ def _reason(path: Path, error: Exception) -> str:
     """
     if isinstance(error, _NotWeights):
         return str(error)
-    if isinstance(error, (pickle.UnpicklingError, EOFError, UnicodeDecodeError)) and not zipfile.is_zipfile(path):
+    if isinstance(error, (pickle.UnpicklingError, EOFError, UnicodeDecodeError, KeyError)):
+        if zipfile.is_zipfile(path):
+            return "the archive is damaged; download it again"
         return "it is neither a safetensors file nor one that torch.save wrote, or it is cut off"
     text = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
     if "weights_only" in text or len(text) > _REASON:

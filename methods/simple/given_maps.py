@@ -17,7 +17,7 @@ from diadbench.common.wording import counted, some
 from diadbench.methods.base import Prediction, RunContext, SampleMethod
 from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.origin import add
-from diadbench.methods.simple.map_files import MapHead, read_head, read_map
+from diadbench.methods.simple.map_files import SUFFIXES, MapHead, read_head, read_map
 from diadbench.methods.simple.map_places import TABLE, MapPlaces, find_maps
 
 if TYPE_CHECKING:
@@ -94,6 +94,15 @@ class GivenMaps(SampleMethod):
     def load(self, directory: Path, run: RunContext) -> None:
         """Nothing is read: options say where the maps lie."""
 
+    def _what_is_there(self) -> str:
+        """Return what else the folder holds, for an error, if it has no maps at all."""
+        files = [path for path in self.folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+        kinds = Counter(path.suffix.lower() or "without a suffix" for path in files)
+        if kinds.keys() & set(SUFFIXES):
+            return ""
+        most = f"{kinds.most_common(1)[0][1]} files {kinds.most_common(1)[0][0]}" if kinds else "nothing"
+        return f"it holds {most}, maps are {', '.join(SUFFIXES)}; "
+
     # -- what will be asked -------------------------------------------------------------------------------------
 
     def expect(self, samples: pd.DataFrame, part: pd.DataFrame, size: tuple[int, int], run: RunContext) -> None:
@@ -104,7 +113,7 @@ class GivenMaps(SampleMethod):
         if missing:
             raise UserError(
                 f"maps: {self.folder} has no map for {len(missing)} of {len(images)} test images "
-                f"({some(missing, most=_FIRST)}); every test image needs one"
+                f"({some(missing, most=_FIRST)}); {self._what_is_there()}every test image needs one"
             )
         add(run.notes, [*self._notes(), *_told([read_head(self._places.files[name]) for name in images], size)])
 

@@ -123,10 +123,18 @@ def _by_table(folder: Path, table: Path, samples: pd.DataFrame) -> MapPlaces:
 
 
 def _read(table: Path) -> pd.DataFrame:
+    """Return the rows of a table, as Excel writes them: between commas, semicolons (with decimal commas), or tabs."""
     try:
-        rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8")
+        head, _, _ = table.read_text(encoding="utf-8-sig").partition("\n")
+        sign = max(",;\t", key=head.count)
+        rows = pd.read_csv(table, sep=sign, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{table}: isn't UTF-8 ({error.reason}); save the table as CSV in UTF-8") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{table}: can't be read as a CSV table ({error})") from error
+    rows.columns = [str(name).strip().lower() for name in rows.columns]
+    if sign == ";" and "score" in rows:
+        rows["score"] = rows["score"].str.replace(",", ".", regex=False)
     missing = [name for name in ("image", "map") if name not in rows.columns]
     if missing:
         raise UserError(
@@ -138,7 +146,8 @@ def _read(table: Path) -> pd.DataFrame:
 
 def _inside(folder: Path, table: Path, name: str) -> Path:
     """Return the file that a table names: relative to the table or the folder, and inside the folder."""
-    tried = [(base / name).resolve() for base in (table.parent, folder)]
+    names = dict.fromkeys((name, name.replace("\\", "/")))  # as Windows writes paths
+    tried = [(base / each).resolve() for each in names for base in (table.parent, folder)]
     path = next((path for path in tried if path.is_file()), tried[0])
     if not path.is_relative_to(folder.resolve()):
         raise UserError(f"{table}: the map {name} lies outside {folder}; what is scored must be inside the folder")

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from diadbench.benchmark.records.store import own_file, read_scores
 from diadbench.reports.figures.curve_plots import finished
 from diadbench.reports.figures.look import Look
 from diadbench.reports.figures.overview import mathtext
@@ -54,7 +55,7 @@ def histograms(source: Source, dataset: str) -> Figure | None:
     found: dict[str, pd.DataFrame] = {}
     paths, seed = _first_seeds(source, dataset, "scores.parquet")
     for method, path in list(paths.items())[:MOST]:
-        table = pd.read_parquet(path, columns=["class", "label", "score"])
+        table = read_scores(path.parent, ["class", "label", "score"])
         grouped = table.groupby("class")["score"]
         low, high = grouped.transform("min"), grouped.transform("max")
         table["score"] = (table["score"] - low) / (high - low).where(high > low, 1)
@@ -111,7 +112,9 @@ def training(source: Source, dataset: str) -> Figure | None:
     series: dict[str, list[tuple[str, pd.DataFrame]]] = {}
     paths, seed = _first_seeds(source, dataset, "history.csv")
     for method, path in list(paths.items())[:MOST]:
-        for name, rows in pd.read_csv(path).groupby("name", sort=False):
+        with own_file(path):
+            history = pd.read_csv(path).groupby("name", sort=False)
+        for name, rows in history:
             series.setdefault(str(name), []).append((method, _lines(rows)))
     if not series:
         return None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diadbench.benchmark.records.store import CellRecord
+from diadbench.benchmark.records.store import CellRecord, own_file
 from diadbench.common.errors import unknown_name
 from diadbench.common.half import from_half
 from diadbench.reports.tables.source import Source
@@ -45,7 +45,7 @@ class Picture:
     file: Path
 
     def _array(self, key: str) -> Array | None:
-        with np.load(self.file, allow_pickle=False) as arrays:  # reads only this member
+        with own_file(self.file), np.load(self.file, allow_pickle=False) as arrays:  # reads only this member
             return arrays[key] if key in arrays.files else None
 
     @cached_property
@@ -61,13 +61,13 @@ class Picture:
 
     def maps(self) -> tuple[Array | None, Array | None]:
         """Return ``heat`` and the method's reconstruction, uint8 (H, W, 3); None for missing ones."""
-        with np.load(self.file, allow_pickle=False) as arrays:
+        with own_file(self.file), np.load(self.file, allow_pickle=False) as arrays:
             return _heat(arrays), arrays["reconstruction"] if "reconstruction" in arrays.files else None
 
     @property
     def heat(self) -> Array | None:
         """Return the anomaly map, float32 (H, W), or None."""
-        with np.load(self.file, allow_pickle=False) as arrays:
+        with own_file(self.file), np.load(self.file, allow_pickle=False) as arrays:
             return _heat(arrays)
 
 
@@ -143,7 +143,7 @@ def gallery_of(source: Source, dataset: str) -> dict[str, list[Picture]]:
 def _limits(files: tuple[Path, ...]) -> tuple[float, float]:
     values = []
     for file in files:
-        with np.load(file, allow_pickle=False) as arrays:
+        with own_file(file), np.load(file, allow_pickle=False) as arrays:
             heat = _heat(arrays)
         if heat is not None:
             values.append(heat[::2, ::2].ravel())

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 from collections.abc import Iterable
@@ -63,6 +64,7 @@ def read_table(path: Path) -> pd.DataFrame:
         UserError: Unreadable, a required column missing, an unknown column, a value that is no number in [0, 100].
     """
     try:
+        _refuse_shifted(path)
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -78,11 +80,35 @@ def read_table(path: Path) -> pd.DataFrame:
     table["resolution"] = table["resolution"].str.strip()  # "448 crop 392" is more precise than a number.
     for name in ("epochs", *VALUES):
         table[name] = _numbers(table[name], name, path, percent=name in VALUES)
+    _refuse_fractions(table, path)
     for position, row in enumerate(records(table), 2):
         empty = next((name for name in REQUIRED if not str(row[name]).strip()), None)
         if empty:
             raise UserError(f"{path} line {position}: {empty} is empty")
     return table
+
+
+def _refuse_shifted(path: Path) -> None:
+    """Refuse rows longer than the head: pandas takes their first values for names of rows, and shifts the rest."""
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        head = next(reader, [])
+        for row in reader:
+            if len(row) > len(head):
+                raise UserError(
+                    f"{path} line {reader.line_num}: {len(row)} values under {len(head)} columns; a decimal point is "
+                    "needed where a comma divides columns, and a text with a comma stands in quotes"
+                )
+
+
+def _refuse_fractions(table: pd.DataFrame, path: Path) -> None:
+    """Refuse rows whose figures are all at most 1: fractions where percent are needed."""
+    found = table[list(VALUES)]
+    small = (found.max(axis=1) <= 1) & (found.max(axis=1) > 0)
+    if small.any():
+        place = int(small.to_numpy().argmax())
+        value = found.iloc[place].max()
+        raise UserError(f"{path} line {place + 2}: expected figures in percent, found {value:g} at most; times 100?")
 
 
 def _numbers(column: pd.Series[str], name: str, path: Path, *, percent: bool) -> pd.Series[float]:

@@ -13,7 +13,6 @@ import pandas as pd
 
 from diadbench.benchmark.records.store import CellRecord, RunDirectory, open_runs, results_of
 from diadbench.common.errors import UserError
-from diadbench.common.files import read_json
 from diadbench.common.show import Show, in_all_runs
 from diadbench.common.values.csv_files import rows_of
 from diadbench.common.wording import some
@@ -166,7 +165,7 @@ class Source:
             for dataset, method, setting, seed in sorted(run.found.keys):
                 if ("method", method) in found and ("dataset", dataset) in found:
                     continue
-                status = read_json(run.cell(dataset, method, setting, seed).directory / "status.json") or {}
+                status = run.cell(dataset, method, setting, seed).status
                 for kind, label in (("method", method), ("dataset", dataset)):
                     title = (status.get(f"{kind}_info") or {}).get("title")
                     if title:

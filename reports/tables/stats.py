@@ -274,6 +274,7 @@ def ranks(results: pd.DataFrame, metric: str, alpha: float = ALPHA, table: pd.Da
     mean = values.rank(axis=1, ascending=False).mean() if n else pd.Series(dtype=float)
     if k < 3 or n < 2:
         return Ranks(mean.sort_values(), n, float("nan"), float("nan"))
-    p = float(friedmanchisquare(*(values[name].to_numpy() for name in values)).pvalue)
+    tied = bool((values.nunique(axis=1) == 1).all())  # nothing tells the methods apart; the statistic would be 0 / 0
+    p = 1.0 if tied else float(friedmanchisquare(*(values[name].to_numpy() for name in values)).pvalue)
     q = float(studentized_range.ppf(1 - alpha, k, np.inf)) / np.sqrt(2)
     return Ranks(mean.sort_values(), n, p, float(q * np.sqrt(k * (k + 1) / (6 * n))))

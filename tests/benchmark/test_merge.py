@@ -96,6 +96,10 @@ def test_what_cannot_be_merged_is_one_line(place: Path, tmp_path: Path) -> None:
         merge([place / "first", place / "first"], tmp_path / "both")
     with pytest.raises(UserError, match="exists; choose another"):
         merge([place / "first", place / "second"], tmp_path)
+    for content, why in ((b"", "the file is empty"), (b"<html>not found</html>", "it is no tar archive")):
+        (tmp_path / "pack.tar").write_bytes(content)
+        with pytest.raises(UserError, match=f"can't be read as a pack of a run .{why}.$"):
+            merge([place / "first", tmp_path / "pack.tar"], tmp_path / "both")
     old = shutil.copytree(place / "second", tmp_path / "old")
     (old / "plan.json").unlink()
     with pytest.raises(UserError, match=r"has no plan\.json"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from diadbench.benchmark.reuse.normal_place import NormalScores, threshold_from
+from diadbench.benchmark.records.store import CellRecord
+from diadbench.benchmark.reuse.normal_place import NormalScores, normal_scores, threshold_from
 from diadbench.benchmark.reuse.photos import find_photos, output_names
 from diadbench.benchmark.reuse.predict import predict_images
 from diadbench.cli import main
@@ -256,6 +258,29 @@ def test_a_changed_image_is_predicted_again_and_a_gone_one_leaves(cell: Path, tm
     assert second["c.png"] != first["c.png"]
     assert (tmp_path / "out" / "maps" / "b.npy").stat().st_mtime == 1  # not made again
     assert sorted(path.name for path in (tmp_path / "out" / "overlays").iterdir()) == ["b.png", "c.png"]
+
+
+def test_a_cell_is_named_from_where_one_stands(
+    cell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = picture(tmp_path / "a.png")
+    copy = shutil.copytree(cell, tmp_path / "copy")
+    for here, name in ((cell, "."), (cell.parent, cell.name), (cell.parent, f"../{cell.parent.name}/{cell.name}")):
+        monkeypatch.chdir(here)
+        assert "normal test images of parts" in told(capsys, name, "--images", image, "--out", tmp_path / "out")
+    assert normal_scores(CellRecord(copy), "all").of == "the 16 normal test images of parts"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"image": "a.png"}', "[1, 2]", '"x"', "null", '{"image": "a.png", "name": "a", "state": [1], "score": "a"}'],
+)
+def test_a_broken_line_of_the_journal_costs_its_image_alone(cell: Path, tmp_path: Path, line: str) -> None:
+    picture(tmp_path / "photos" / "a.png")
+    first = predict_images(cell, tmp_path / "photos", tmp_path / "out").table
+    with open(tmp_path / "out" / "predictions.jsonl", "a") as journal:
+        journal.write(f"{line}\n")
+    pd.testing.assert_frame_equal(predict_images(cell, tmp_path / "photos", tmp_path / "out").table, first)
 
 
 KILLED_AFTER = """

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
 
+from diadbench.benchmark.records.store import RunDirectory
 from diadbench.benchmark.sharing.pack import pack
 from diadbench.benchmark.sharing.verifying import verify
 from diadbench.cli import main
@@ -155,6 +158,51 @@ def without_note(cell: Path) -> None:
     edit(cell.parents[2] / "Two/multi-class/seed0/status.json", notes=[])
 
 
+def other_table(cell: Path, name: str, row: int, **values: Any) -> None:
+    """Change one row of a cell's CSV file; as text, so that all other figures stay what they are."""
+    table = pd.read_csv(cell / name, dtype=str, keep_default_na=False)
+    for column, value in values.items():
+        table.loc[row, column] = value
+    table.to_csv(cell / name, index=False)
+
+
+def metric_twice(cell: Path) -> None:
+    table = pd.read_csv(cell / "metrics.csv", dtype=str, keep_default_na=False)
+    pd.concat([table, table.iloc[:1].assign(value="0.99")]).to_csv(cell / "metrics.csv", index=False)
+
+
+def other_image(cell: Path) -> None:
+    table = pd.read_parquet(cell / "scores.parquet")
+    table.loc[0, "image"] = "nut/test/good/999.png"
+    table.to_parquet(cell / "scores.parquet", index=False)
+
+
+def other_ledger(cell: Path) -> None:
+    """Change the columns in which results are kept, which tables are made of, and no file of a cell."""
+    run = RunDirectory(cell.parents[4])
+    with run.recording() as add:  # a pack doesn't hold them; a runner makes them
+        for record in run.cells():
+            add(record)
+    path = run.path / "results/cells.parquet"
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("value")
+    lists = [[None if value is None else value * 0.9 for value in row] for row in table.column(place).to_pylist()]
+    pq.write_table(table.set_column(place, "value", pa.array(lists, table.schema.field(place).type)), path)
+
+
+def without_curve(cell: Path) -> None:
+    with np.load(cell / "curves.npz", allow_pickle=False) as found:
+        kept = {key: found[key] for key in found.files if not key.startswith("0/image_pr")}
+        assert len(kept) < len(found.files)
+    np.savez(cell / "curves.npz", **kept)
+
+
+def other_normal(cell: Path) -> None:
+    with np.load(cell / "normal.npz", allow_pickle=False) as found:
+        halved = {key: found[key] * 0.5 if found[key].dtype.kind == "f" else found[key] for key in found.files}
+    np.savez(cell / "normal.npz", **halved)
+
+
 def other_results(cell: Path) -> None:
     path = cell.parents[4] / "results.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -205,8 +253,65 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "another label": (lambda cell: edit(cell / "cell.yaml", method_label="Best"), "labels: it lies where One lies"),
     "the code": (other_code, "code: the code of file in the run isn't what the result was made with"),
+    "a threshold": (
+        lambda cell: other_table(cell, "decisions.csv", 0, threshold="0.01"),
+        "threshold: decisions.csv: threshold of image own",
+    ),
+    "what a threshold does": (lambda cell: other_table(cell, "decisions.csv", 0, f1="0.99"), "threshold: f1 of nut at"),
+    "what thresholds are made of": (other_normal, "threshold: decisions.csv: threshold of"),
+    "classes as one set": (
+        lambda cell: other_table(cell, "pooled.csv", 0, pooled="0.999"),
+        "threshold: pooled.csv: pooled of i_auroc is 0.999, its maps give",
+    ),
+    "counts of one metric": (
+        lambda cell: other_table(cell, "metrics.csv", 3, n_normal="99"),
+        "score: the metrics of nut are of different numbers of images",
+    ),
+    "how many images": (lambda cell: edit(cell / "status.json", n_test=999), "score: status.json says 999 test images"),
+    "a metric twice": (metric_twice, "metric: metrics.csv has i_auroc of nut twice"),
+    "the name of an image": (other_image, "score: scores.parquet has the image nut/test/good/999.png"),
+    "the columns of results": (other_ledger, "results: results/ holds other figures than the cells"),
+    "a curve left out": (without_curve, "file: curves.npz lacks the curve of i_ap of nut"),
+    "the method's title": (
+        lambda cell: edit(cell / "status.json", method_info={"title": "Best"}),
+        "labels: cell.yaml and status.json differ in method_info",
+    ),
+    "the code left out": (
+        lambda cell: shutil.rmtree(cell.parents[4] / "code"),
+        "the code of its method, isn't in the run",
+    ),
     "results.csv": (other_results, "results: results.csv isn't what the cells give"),
 }
+
+
+#: Files of a cell, and commands that read them.
+READ = {
+    "cell.yaml": ["table", "report", "verify"],
+    "metrics.csv": ["table", "report", "verify"],
+    "scores.parquet": ["report", "verify"],
+    "curves.npz": ["report", "verify"],
+    "normal.npz": ["verify"],
+    "maps/0.npy": ["verify"],
+}
+
+
+@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("content", [b"", b"a: [", b"\xff\xfe\x00", b"[1]"])
+def test_a_damaged_file_is_a_line_with_its_name(
+    run: Path, name: str, content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content == b"" and name.endswith((".yaml", ".csv")):
+        pytest.skip("an empty file of text is one without entries")
+    if (content == b"a: [" and name == "metrics.csv") or (content == b"[1]" and name == "metrics.csv"):
+        pytest.skip("a line of CSV")
+    (run / CELL / name).write_bytes(content)
+    for command in READ[name]:
+        more = ["--format", "figures,html", "--out", str(tmp_path / "out")] if command == "report" else []
+        assert main([command, str(run), *more]) in (1, 2)
+        told = "".join(capsys.readouterr())
+        (line,) = [each for each in told.splitlines() if "damaged" in each and "results:" not in each][:1]
+        assert f"{CELL}/{name}: damaged, not as diadbench wrote it" in line
+        assert not [word for word in ("Traceback", "allow_pickle", "unsafely") if word in told]
 
 
 @pytest.mark.parametrize("what", TAMPERED)

@@ -19,8 +19,11 @@ from PIL import Image
 
 import diadbench
 from diadbench.benchmark.planning.grid import load_grid
+from diadbench.benchmark.planning.plan import make_plan
 from diadbench.benchmark.records.identity import Wanted
 from diadbench.benchmark.records.store import RunDirectory, results_of
+from diadbench.benchmark.runs.cell_writing import write_cell
+from diadbench.benchmark.runs.directory_opening import open_directory
 from diadbench.benchmark.runs.status import left_over_note, states
 from diadbench.common.errors import UserError
 from tests.helpers.real_run import local_engine_in_process
@@ -159,6 +162,29 @@ def test_a_stale_cell_says_so_and_shows_no_figures(home: Path) -> None:
     assert (state["state"], state["reason"]) == ("stale", row["reason"])
     fresh = run(home, methods={"mean": TWICE})
     assert set(diadbench.load_results(fresh.path)["state"]) == {"done"}
+
+
+def test_another_protocol_runs_every_cell_again(home: Path) -> None:
+    """No identity holds the protocol, so a cell's process must not take the result that is there for the wanted one."""
+    run(home)
+    for runs, protocol in enumerate(("uniad", "exact"), 2):
+        again = run(home, protocol=protocol)
+        (record,) = again.cells()
+        assert (record.state, record.status["protocol"], record.config["protocol"]) == ("done", protocol, protocol)
+        assert figures(again).set_index(["class", "metric"])["value"].notna()["nut", "i_auroc"]
+        assert fits(home) == runs
+
+
+def test_a_kill_before_a_cells_process_leaves_no_result_beside_another_configuration(home: Path) -> None:
+    """The runner writes cell.yaml seconds before the cell's process reads it; the grid may be set back meanwhile."""
+    run(home, methods={"mean": MEAN})
+    grid = load_grid(write_grid(home, methods={"mean": TWICE}))
+    plan = open_directory(make_plan(grid, RunDirectory(home / "run")))
+    write_cell(plan.cells[0])  # and the machine is switched off
+    back = run(home, methods={"mean": MEAN})
+    (record,) = back.cells()
+    assert (record.state, record.config["identity"]) == ("done", record.status["identity"])
+    assert record.config["method_options"]["scale"] == 1.0
 
 
 def test_cells_out_of_the_grid_or_removed_are_in_no_table(home: Path) -> None:

@@ -123,3 +123,16 @@ def test_private_files_are_made_in_one_place() -> None:
             path.relative_to(ROOT).as_posix() for path in sources if re.search(rf"\b{name}\(", path.read_text("utf-8"))
         }
         assert calls <= places, f"{name} is called in {sorted(calls - places)}; see diadbench.common.files"
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "folder", tmp_path / "file" / "below.csv", tmp_path / f"{'x' * 300}.csv"):
+        with pytest.raises(OSError) as caught, atomic_write(path) as file:
+            file.write(b"x")
+        assert caught.value.filename == str(path)
+        with pytest.raises(OSError) as caught:
+            write_with(path, lambda name: Path(name).touch())
+        assert caught.value.filename == str(path)
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "file"}

@@ -121,6 +121,16 @@ class NoLoad(Method):
         raise NotImplementedError
 
 
+class Exits(Good):
+    def fit(self, train: Any, run: RunContext) -> None:
+        raise SystemExit(3)
+
+
+class SaysMuch(Good):
+    def fit(self, train: Any, run: RunContext) -> None:
+        raise RuntimeError("first\nsecond " + "x" * 2000)
+
+
 class NeedsPackage(Good):
     def fit(self, train: Any, run: RunContext) -> None:
         import a_package_that_nobody_has  # noqa: F401
@@ -141,6 +151,8 @@ BROKEN: list[tuple[type[Method], str, str]] = [
     (ChangesImages, "shapes and finite values", "predict changes the images"),
     (NoTypes, "interface", "option 'width' has no type hint"),
     (NoLoad, "interface", "NoLoad has no save, load"),
+    (Exits, "fits many classes", "SystemExit: 3 ("),
+    (SaysMuch, "fits many classes", "RuntimeError: first\\nsecond xxx"),
 ]
 
 
@@ -151,6 +163,8 @@ def test_broken_methods_fail_with_the_right_sentence(cls: type[Method], check: s
         sentence = "NoLoad has no"
     assert list(failed) == [check]  # one fault, one failure
     assert sentence in failed[check]
+    assert len(failed[check]) <= 300
+    assert "\n" not in failed[check]
     with pytest.raises(AssertionError, match=check):
         assert_conforms(cls)
 

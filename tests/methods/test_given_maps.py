@@ -206,3 +206,29 @@ def test_a_table_says_which_image_it_means(made: Path, tmp_path: Path) -> None:
     assert "lies outside" in why("c")
     table(folder / "maps.csv", [{"picture": "a", "map": "b"}])
     assert "has no column image" in why("d")
+
+
+@pytest.mark.parametrize(
+    ("head", "sign", "encoding"),
+    [("image;map;score", ";", "utf-8"), ("Image,Map,Score", ",", "utf-8-sig"), ("image\tmap\tscore", "\t", "utf-8")],
+)
+def test_a_table_as_excel_and_windows_write_it(made: Path, tmp_path: Path, head: str, sign: str, encoding: str) -> None:
+    folder = spread(made, tmp_path / "maps", as_npy)
+    rows = [head]
+    for place, name in enumerate(images(made)):
+        score = f"{place}.5".replace(".", "," if sign == ";" else ".")
+        own = str(Path(name).with_suffix(".npy")).replace("/", "\\")
+        rows.append(sign.join(["C:\\data\\" + name.replace("/", "\\"), own, score]))
+    (folder / "scores.csv").write_text("\r\n".join(rows), encoding=encoding)
+    cell = scored(made, tmp_path / "run", folder=str(folder))
+    figures(cell)
+    scores = pd.read_parquet(cell.directory / "scores.parquet")["method_score"]
+    assert set(scores % 1) == {0.5}
+
+
+def test_files_of_other_kinds_are_named(made: Path, tmp_path: Path) -> None:
+    folder = spread(made, tmp_path / "maps", lambda path, values: np.savez(path, values))
+    reason = str(scored(made, tmp_path / "run", folder=str(folder)).status["reason"])
+    assert "files .npz, maps are .npy, .tiff, .tif, .png" in reason
+    (folder / "scores.csv").write_text("image,map\na,b\n", encoding="utf-16")
+    assert "save the table as CSV in UTF-8" in str(scored(made, tmp_path / "b", folder=str(folder)).status["reason"])

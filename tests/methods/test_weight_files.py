@@ -246,6 +246,11 @@ def wrong_files(place: Path) -> dict[str, str]:
     (place / "bytes.ckpt").write_bytes(bytes(range(256)) * 4)
     (place / "cut.ckpt").write_bytes((place / "whole.ckpt").read_bytes()[:700])
     (place / "cut.safetensors").write_bytes((place / "whole.safetensors").read_bytes()[:-3])
+    (place / "zeros.pth").write_bytes(bytes(5000))
+    whole = (place / "whole.ckpt").read_bytes()
+    for name, old, new in (("flipped", b"a.weight", b"a.w\xff\xff\xff\xff\xff"), ("pickle", b"\x80\x02}", b"n\x02}")):
+        assert old in whole
+        (place / f"{name}.ckpt").write_bytes(whole.replace(old, new))
     (place / "folder.ckpt").mkdir()
     (place / "weights.txt").write_text("x")
     return {
@@ -265,6 +270,9 @@ def wrong_files(place: Path) -> dict[str, str]:
         "bytes.ckpt": "neither a safetensors",
         "cut.ckpt": "cut off",
         "cut.safetensors": "can't be read",
+        "zeros.pth": "neither a safetensors",
+        "flipped.ckpt": "the archive is damaged; download it again",
+        "pickle.ckpt": "the archive is damaged; download it again",
         "folder.ckpt": "found a folder",
         "weights.txt": "another kind of file",
         "missing.ckpt": "nothing there",

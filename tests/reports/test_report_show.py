@@ -20,7 +20,7 @@ from diadbench.common.errors import UserError
 from diadbench.common.show import Show
 from diadbench.reports import aggregate, build, cut, load_results, prepare, to_latex, to_markdown, versus
 from diadbench.reports.published.literature import add, remove
-from diadbench.reports.published.published_files import load_published
+from diadbench.reports.published.published_files import load_published, read_table
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.table_shape import mark_text
 
@@ -264,6 +264,20 @@ def test_published_rows_are_added_once_and_removed(tmp_path: Path, demo: Path) -
     assert "Mine" not in set(load_published()["method"])
     with pytest.raises(UserError, match="unknown source"):
         remove("My paper")
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("P,A,mvtec,97,5,50", "line 2: 6 values under 5 columns; a decimal point is needed"),
+        ("P,A,mvtec,0.975,0.5", "line 2: expected figures in percent, found 0.975 at most; times 100"),
+    ],
+)
+def test_figures_that_would_be_read_as_others_are_refused(tmp_path: Path, row: str, told: str) -> None:
+    """A decimal comma shifts all columns, which pandas takes for a name of the row; fractions are no percent."""
+    (tmp_path / "x.csv").write_text(f"source,method,dataset,i_auroc,p_ap\n{row}\n")
+    with pytest.raises(UserError, match=told):
+        read_table(tmp_path / "x.csv")
 
 
 def test_rows_of_a_run_are_its_own(tmp_path: Path) -> None:

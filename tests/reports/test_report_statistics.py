@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,14 @@ def test_equal_methods_tie_everywhere_and_few_classes_are_said() -> None:
     row = versus(pd.DataFrame(rows)).iloc[0]
     assert (row["wins"], row["ties"], row["losses"], row["p"]) == (0, 2, 0, 1.0)
     assert row["verdict"].startswith("Too few classes: with 2 classes this test can't fall below p = 0.5")
+
+
+def test_methods_that_tie_everywhere_have_no_ranks_apart(results: pd.DataFrame) -> None:
+    """The statistic would be 0 / 0, which SciPy warns of; warnings are errors here."""
+    tied = results.assign(value=results["value"].where(results["metric"] != "i_auroc", 1.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ranks(tied, "i_auroc").friedman_p == 1.0
 
 
 def test_ranks_are_friedmans(results: pd.DataFrame) -> None:

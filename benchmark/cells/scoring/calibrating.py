@@ -22,6 +22,7 @@ from diadbench.benchmark.cells.scoring.answering import answered
 from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size
 from diadbench.benchmark.cells.scoring.reading_ahead import pinned_images, read_ahead
 from diadbench.benchmark.metrics.decisions.normal_scores import NormalSummary
+from diadbench.benchmark.records.own_files import own_file
 from diadbench.common.files import write_with
 from diadbench.datasets.decoding.images import inside, read_image, resize_image
 from diadbench.methods.base import SampleMethod
@@ -181,7 +182,7 @@ def load_normal(directory: Path) -> dict[int, NormalSummary]:
     path = directory / _FILE
     if not path.is_file():
         return {}
-    with np.load(path, allow_pickle=False) as arrays:
+    with own_file(path), np.load(path, allow_pickle=False) as arrays:
         of_class: dict[int, dict[str, Any]] = {}
         for key in arrays.files:
             place, _, rest = key.partition("/")
