@@ -29,10 +29,10 @@ demo: $(DEMO_STAMP)  ## run a real grid on the CPU and make its report
 	$(BIN)/diadbench run demo
 
 test: $(STAMP)  ## the tests
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
 test-all: $(STAMP)  ## the tests, the slow ones and the storms too
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3 --dist worksteal
 
 test-gpu: $(STAMP)  ## what holds on a GPU: on a real one, else on one that computes nothing (needs gcc)
 	$(BIN)/pytest -n 2 tests/nullgpu tests/engines/test_gpus.py

@@ -15,7 +15,7 @@ import types
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +130,29 @@ class _NotWeights(Exception):
 
 def _content(path: Path, what: str, device: str) -> dict[Any, Any]:
     try:
-        if _is_safetensors(path):  # Tested first, because the length at its beginning may look like anything.
-            return _read_safetensors(path, device)
-        if other := _something_else(path):
-            raise _NotWeights(other)
-        return _read_pickle(path, device)
+        content = _tensors(path, device)
     except Exception as error:  # zip, header and pickle errors of several libraries
         raise UserError(f"{what} {path}: can't be read as tensors ({_reason(path, error)})") from error
+    if broken := sorted(str(key) for key, value in content.items() if _has_nan(value)):
+        raise UserError(
+            f"{what} {path}: {_listed(broken)} holds values that are no numbers (NaN); its training diverged"
+        )
+    return content
+
+
+def _tensors(path: Path, device: str) -> dict[Any, Any]:
+    if _is_safetensors(path):  # Tested first, because the length at its beginning may look like anything.
+        return _read_safetensors(path, device)
+    if other := _something_else(path):
+        raise _NotWeights(other)
+    return _read_pickle(path, device)
+
+
+def _has_nan(value: Any) -> bool:
+    """Whether an entry, or one below it, is a tensor with a NaN; infinities are masks of some text encoders."""
+    if isinstance(value, Mapping):
+        return any(_has_nan(each) for each in value.values())
+    return isinstance(value, Tensor) and value.is_floating_point() and bool(torch.isnan(value).any())
 
 
 def _is_safetensors(path: Path) -> bool:

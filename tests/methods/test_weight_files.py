@@ -229,6 +229,9 @@ def wrong_files(place: Path) -> dict[str, str]:
     """Write files that hold no weights. Return a word that must be said of each."""
     torch.save(STATE, place / "whole.ckpt")
     save_file(STATE, place / "whole.safetensors")
+    diverged = {**STATE, "last.weight": torch.tensor([1.0, float("nan")], dtype=torch.bfloat16)}
+    torch.save({"state_dict": diverged}, place / "diverged.ckpt")
+    save_file(diverged, place / "diverged.safetensors")
     torch.save([1, 2], place / "list.ckpt")
     torch.save({"epoch": 3, "lr": 0.1}, place / "no_tensors.ckpt")
     torch.save({}, place / "nothing.ckpt")
@@ -254,6 +257,8 @@ def wrong_files(place: Path) -> dict[str, str]:
     (place / "folder.ckpt").mkdir()
     (place / "weights.txt").write_text("x")
     return {
+        "diverged.ckpt": "state_dict holds values that are no numbers (NaN)",
+        "diverged.safetensors": "last.weight holds values that are no numbers (NaN)",
         "list.ckpt": "found a list",
         "no_tensors.ckpt": "only epoch, lr",
         "nothing.ckpt": "found nothing",
