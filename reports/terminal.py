@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -165,18 +166,23 @@ def print_comparison(
 def comparison(rows: Sequence[Mapping[str, Any]], digits: int = 1) -> RichTable:
     """Return the result of ``versus`` as a table of 80 columns: a line per row, verdicts as marks, reasons below."""
     shown = RichTable(title=Text(f"Each method against {rows[0]['baseline']}"), title_justify="left", **NARROW)
+    texts = [compared(row, digits) for row in rows]
     for place, head in enumerate(COMPARED):
         if head == "method":
-            shown.add_column(head, overflow="fold", max_width=18)
+            shown.add_column(head, overflow="fold")
         else:
             shown.add_column(head, justify="right" if place > 1 else "left", no_wrap=True)
     dataset = ""
-    for row in rows:
+    for row, text in zip(rows, texts):
         if row["dataset"] != dataset:
             dataset = str(row["dataset"])
             shown.add_section()
             shown.add_row(Text(""), Text(clean(dataset), style="italic"))
-        shown.add_row(*(Text(part) for part in compared(row, digits)))
+        shown.add_row(*(Text(part) for part in text))
+    too_wide = Console(width=1000).measure(shown).maximum - 80
+    if too_wide > 0:
+        method = shown.columns[COMPARED.index("method")]
+        method.max_width = max(8, max(cell_len(str(cell)) for cell in method.cells) - too_wide)
     shown.caption = Text("\n".join([*explained(), *reasons(rows)]))
     shown.caption_justify = "left"
     return shown

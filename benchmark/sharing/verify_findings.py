@@ -30,9 +30,9 @@ class Verified:
     Attributes:
         cells: How many cells were looked at.
         findings: What is wrong; empty where nothing is.
-        unchecked: What could not be checked here, and why: a line each.
+        unchecked: Why something could not be checked here -> the labels of those cells.
     """
 
     cells: int = 0
     findings: list[Finding] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)
+    unchecked: dict[str, list[str]] = field(default_factory=dict)

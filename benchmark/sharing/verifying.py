@@ -79,7 +79,7 @@ def _check_maps(record: CellRecord, roots: Mapping[str, str], found: Verified) -
     root = roots.get(record.dataset) or record.config.get("root")
     why = why_not(record, root)
     if why:
-        found.unchecked.append(f"{told(record)}: {why}")
+        found.unchecked.setdefault(why, []).append(told(record))
     else:
         found.findings += check_maps(record, root)
 

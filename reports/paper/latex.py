@@ -50,7 +50,9 @@ def to_latex(
 def _caption(table: Table) -> str:
     unit = "Values times 100; best bold, second underlined."
     unit += " Published rows are not ranked." if table.sources else ""
-    return " ".join(filter(None, [latex(table.caption), unit, latex_seeds(table)]))
+    own = table.caption.rstrip()
+    own += "." if own and own[-1] not in ".!?:" else ""  # sentences follow
+    return " ".join(filter(None, [latex(own), unit, latex_seeds(table)]))
 
 
 def latex_seeds(table: Table) -> str:

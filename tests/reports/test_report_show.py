@@ -184,7 +184,8 @@ def test_runs_that_say_different_things_are_refused() -> None:
 
 
 def test_compare_and_published_list_fit_80_columns(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["compare", str(demo)], ["published", "list", "--dataset", "mvtec"]):
+    long = ["--names", "DiAD=A-Method-Of-A-Long-Name", "UniAD=Sixteen-Letters-"]
+    for words in (["compare", str(demo)], ["compare", str(demo), *long], ["published", "list", "--dataset", "mvtec"]):
         assert main(words) == 0
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) > 10

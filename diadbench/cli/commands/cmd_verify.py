@@ -25,6 +25,7 @@ def command(run: str, *, root: list[str] = [], json: bool = False) -> int:  # no
     from diadbench.benchmark.sharing.verifying import verify
     from diadbench.cli.terminal_bar import terminal_bar
     from diadbench.common.errors import UserError
+    from diadbench.common.wording import some
 
     roots = dict(text.partition("=")[::2] for text in root)
     for label, place in roots.items():
@@ -35,8 +36,8 @@ def command(run: str, *, root: list[str] = [], json: bool = False) -> int:  # no
     if json:
         print(writer.dumps(asdict(found), indent=1))
         return 1 if found.findings else 0
-    for text in found.unchecked:
-        print(f"not checked: {text}")
+    for why, cells in found.unchecked.items():
+        print(f"not checked: {some(cells, most=2)}: {why}")
     for finding in found.findings:
         print(f"found: {finding}")
     print(f"{found.cells} cells, {len(found.findings) or 'nothing'} found")
