@@ -22,8 +22,8 @@ from diadbench.reports.tables.plain_text import NARROW, to_csv, to_markdown, to_
 from diadbench.reports.tables.rows.result_rows import printed, records
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.stats import versus
-from diadbench.reports.tables.terminal_panels import terminal_panels
 from diadbench.reports.tables.verdicts import COMPARED, Versus, compared, explained, reasons
+from diadbench.reports.terminal_panels import terminal_panels
 
 FORMATS = ("terminal", "latex", "markdown", "csv", "xlsx")
 

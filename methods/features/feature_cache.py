@@ -127,12 +127,19 @@ def arithmetic(device: torch.device) -> dict[str, Any]:
     TF32 and bfloat16 products of float32 numbers differ from full ones in the third digit, so features that were
     computed with them must have another key.
     """
-    facts: dict[str, Any] = {"device": device.type, "float32_products": torch.get_float32_matmul_precision()}
+    facts: dict[str, Any] = {"device": device.type, "float32_products": _products()}
     if device.type == "cuda":
         facts["tf32"] = [_precision(torch.backends.cuda.matmul), _precision(torch.backends.cudnn, "conv")]
     elif device.type == "cpu":
         facts["mkldnn"] = [_precision(torch.backends.mkldnn, part) for part in ("matmul", "conv")]
     return facts
+
+
+def _products() -> str:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # torch answers only where GPU and CPU are set alike; both are facts of their own
+        return "mixed"
 
 
 def _precision(backend: Any, part: str | None = None) -> str:

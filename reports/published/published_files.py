@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.wording import counted
 from diadbench.reports.tables.labels import SEVEN
 from diadbench.reports.tables.rows.result_rows import records
 
@@ -95,9 +96,10 @@ def _refuse_shifted(path: Path) -> None:
         head = next(reader, [])
         for row in reader:
             if len(row) > len(head):
+                several = f"{counted(len(row), 'value')} under {counted(len(head), 'column')}"
                 raise UserError(
-                    f"{path} line {reader.line_num}: {len(row)} values under {len(head)} columns; a decimal point is "
-                    "needed where a comma divides columns, and a text with a comma stands in quotes"
+                    f"{path} line {reader.line_num}: {several}; a decimal point is needed where commas divide columns, "
+                    "and a text with a comma stands in quotes"
                 )
 
 

@@ -81,7 +81,8 @@ def cut(
 
 
 def _dimensions(rows: Sequence[str], columns: Sequence[str]) -> tuple[list[str], list[str]]:
-    rows, columns = list(rows), list(columns)
+    # a text is a list as on the command line
+    rows, columns = (each.split(",") if isinstance(each, str) else list(each) for each in (rows, columns))
     for dimension in (*rows, *columns):
         if dimension not in DIMENSIONS:
             raise unknown_name("dimension", dimension, DIMENSIONS, where="--rows/--columns")

@@ -61,3 +61,29 @@ def known_metrics(found: list[str]) -> list[str]:
 def legend() -> str:
     """Return the legend: the meaning of the values, of bold and of underlined."""
     return "Values times 100; best bold, second best underlined, by the printed digit."
+
+
+def _letter(number: int) -> str:
+    """Convert 1 -> a, 26 -> z, 27 -> aa."""
+    text = ""
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = chr(97 + rest) + text
+    return text
+
+
+#: marks of sources of published rows
+DAGGERS = ("\u2020", "\u2021", "\u00a7", "\u00b6")
+
+
+def mark_text(mark: int) -> str:
+    """Return a mark as printed: letters for notes (1, 2, ...), daggers for published sources (-1, -2, ...)."""
+    if mark > 0:
+        return _letter(mark)
+    times, place = divmod(-mark - 1, len(DAGGERS))
+    return DAGGERS[place] * (times + 1)
+
+
+def marks_text(marks: tuple[int, ...]) -> str:
+    """Return the marks of notes: ``a,c``."""
+    return ",".join(mark_text(mark) for mark in sorted(set(marks), key=lambda mark: (mark < 0, abs(mark))))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from diadbench.reports.tables.escape import clean, csv_text, markdown
-from diadbench.reports.tables.labels import legend
-from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text, marks_text
+from diadbench.reports.tables.labels import legend, mark_text, marks_text
+
+if TYPE_CHECKING:
+    from diadbench.reports.tables.table_shape import Entry, Head, Table
 
 #: for the tables that fit 80 columns
 NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "header_style": "bold", "pad_edge": False, "padding": (0, 1, 0, 0)}
@@ -112,17 +113,6 @@ def to_rich(table: Table) -> RichTable:
     shown.caption = Text("\n".join(lines))
     shown.caption_justify = "left"
     return shown
-
-
-def to_text(table: Table) -> str:
-    """Return the table as it stands in a terminal that is wide enough, without emphasis."""
-    shown = to_rich(table)
-    written = io.StringIO()
-    # In a notebook rich would show the text beside the result.
-    console = Console(file=written, width=10_000, color_system=None, force_jupyter=False)
-    console.width = max(80, console.measure(shown).maximum)
-    console.print(shown)
-    return "\n".join(line.rstrip() for line in written.getvalue().rstrip().splitlines())
 
 
 def _rich_head(head: Head) -> Text:

@@ -9,6 +9,8 @@ import pandas as pd
 
 from diadbench.reports.tables.escape import element, escaped, group_heads, row_of
 from diadbench.reports.tables.labels import Metric, legend
+from diadbench.reports.tables.labels import mark_text as mark_text
+from diadbench.reports.tables.labels import marks_text as marks_text
 from diadbench.reports.tables.rows.result_rows import DIGITS, printed
 
 
@@ -102,10 +104,14 @@ class Table:
         return f"{what} over seeds ({counts[0]} to {counts[-1]} seeds, marked where it differs)."
 
     def __repr__(self) -> str:
-        """Return the table as a terminal shows it."""
-        from diadbench.reports.tables.plain_text import to_text
-
-        return to_text(self)
+        """Return the table as plain text, with the notes below."""
+        names = [*self.row_names, *(" ".join(map(_plain_head, column)) for column in self.columns)]
+        rows = [
+            [*map(_plain_head, heads), *map(_plain_entry, entries)] for heads, entries in zip(self.rows, self.entries)
+        ]
+        notes = [f"({mark}) {note}" if mark else note for mark, note in self.notes]
+        shown = pd.DataFrame(rows, columns=names).to_string(index=False)
+        return "\n".join(filter(None, [self.caption, shown, f"Values times 100. {self.seeds_text()}".rstrip(), *notes]))
 
     def _repr_html_(self) -> str:
         """Return HTML for notebooks: best bold, second best underlined, marks of notes, the notes below."""
@@ -118,6 +124,18 @@ class Table:
             lines.append(row_of([*map(_html_head, heads), *map(_html_entry, entries)], stub=stub))
         said = [f"{legend()} {self.seeds_text()}", *(f"({mark}) {note}" if mark else note for mark, note in self.notes)]
         return element(self.caption, lines, said)
+
+
+def _plain_head(head: Head) -> str:
+    return (head.metric.text if head.metric else head.text) + _plain_marks(head.marks)
+
+
+def _plain_entry(entry: Entry) -> str:
+    return entry.text + (f" ± {entry.spread}" if entry.spread else "") + _plain_marks(entry.marks)
+
+
+def _plain_marks(marks: tuple[int, ...]) -> str:
+    return f" ({marks_text(marks)})" if marks else ""
 
 
 def _html_marks(marks: tuple[int, ...]) -> str:
@@ -133,29 +151,3 @@ def _html_head(head: Head) -> str:
 def _html_entry(entry: Entry) -> str:
     shown = escaped(entry.text, {1: "b", 2: "u"}.get(entry.rank, ""))
     return shown + (f" ± {entry.spread}" if entry.spread else "") + _html_marks(entry.marks)
-
-
-def _letter(number: int) -> str:
-    """Convert 1 -> a, 26 -> z, 27 -> aa."""
-    text = ""
-    while number:
-        number, rest = divmod(number - 1, 26)
-        text = chr(97 + rest) + text
-    return text
-
-
-#: marks of sources of published rows
-DAGGERS = ("\u2020", "\u2021", "\u00a7", "\u00b6")
-
-
-def mark_text(mark: int) -> str:
-    """Return a mark as printed: letters for notes (1, 2, ...), daggers for published sources (-1, -2, ...)."""
-    if mark > 0:
-        return _letter(mark)
-    times, place = divmod(-mark - 1, len(DAGGERS))
-    return DAGGERS[place] * (times + 1)
-
-
-def marks_text(marks: tuple[int, ...]) -> str:
-    """Return the marks of notes: ``a,c``."""
-    return ",".join(mark_text(mark) for mark in sorted(set(marks), key=lambda mark: (mark < 0, abs(mark))))

@@ -113,13 +113,15 @@ def test_key_knows_device_and_arithmetic() -> None:
         keys.add(key("cuda"))
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-    precision = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
         keys.add(key())
+        torch.backends.cuda.matmul.allow_tf32 = False  # torch has no name for both together now
+        keys |= {key(), key("cuda")}
     finally:
-        torch.set_float32_matmul_precision(precision)
-    assert len(keys) == 5
+        torch.set_float32_matmul_precision("highest")  # "high" would let a CPU's products be TF32, too
+        torch.backends.cuda.matmul.allow_tf32 = before[0]
+    assert len(keys) == 7
 
 
 def test_too_large_for_half_precision_is_said(tmp_path: Path) -> None:
