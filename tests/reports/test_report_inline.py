@@ -58,7 +58,7 @@ def test_runs_and_tables_are_readable_without_html(run: diadbench.Run) -> None:
     assert "mAU-ROC_I" in shown
     assert "Head(" not in shown
     assert "bold" not in shown, "plain text has none"
-    assert repr(run.table(rows="dataset,method")) == repr(run.table(rows=["dataset", "method"]))
+    assert repr(run.table(rows="class,method")) == repr(run.table(rows=["class", "method"]))
 
 
 def test_a_cell_without_a_reason_is_told_without_one(run: diadbench.Run) -> None:
