@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from diadbench.common.errors import UserError
 from diadbench.common.values.csv_files import rows_of, write_frame
 
 HEAD = "level,class,kind,f1,reason"
@@ -54,3 +56,14 @@ def test_rows_of_many_files_are_those_of_each(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(chosen[list(wanted)], wanted, check_dtype=False, check_like=True)
     assert rows_of(files[1:2]).empty
     assert rows_of(files[5:]).empty
+
+
+@pytest.mark.parametrize("size", range(0, 100, 7))
+def test_a_file_that_is_cut_off_is_named(tmp_path: Path, size: int) -> None:
+    table = pd.DataFrame({"class": ["nut", "mean"], "kind": ["class", "mean"], "f1": [0.5, 0.25]})
+    for name in ("whole", "cut"):
+        write_frame(table, tmp_path / f"{name}.csv")
+    whole = (tmp_path / "cut.csv").read_bytes()
+    (tmp_path / "cut.csv").write_bytes(whole[: min(size, len(whole) - 1)])
+    with pytest.raises(UserError, match=r"cut\.csv: damaged, not as diadbench wrote it"):
+        rows_of([tmp_path / "whole.csv", tmp_path / "cut.csv"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from diadbench.common.errors import UserError
 from diadbench.common.files import atomic_write
 
 if TYPE_CHECKING:
@@ -60,6 +61,17 @@ def _column(values: pd.Series[Any]) -> pa.Array:
     return found if isinstance(found, pa.Array) else found.combine_chunks()
 
 
+def _refuse_damaged(path: Path, text: bytes) -> None:
+    """Refuse what :func:`write_frame` doesn't write: no last line end, or lines of several lengths."""
+    lines = text.splitlines()
+    several = b'"' not in text and len({line.count(b",") for line in lines}) > 1
+    if not text.endswith(b"\n") or several:
+        raise UserError(
+            f"{path}: damaged, not as diadbench wrote it; remove the directory of its cell, and the same "
+            "`diadbench run` makes it again"
+        )
+
+
 def rows_of(files: Sequence[Path], kinds: tuple[str, ...] = ()) -> pd.DataFrame:
     """Return the rows of many CSV files, with the position of the file in ``file``; missing files have none.
 
@@ -68,6 +80,9 @@ def rows_of(files: Sequence[Path], kinds: tuple[str, ...] = ()) -> pd.DataFrame:
     Args:
         files: The files; those with equal heads are parsed together.
         kinds: Return only the rows with one of these texts in the column ``kind``.
+
+    Raises:
+        UserError: A file is cut off, or a line has another number of values than the head.
     """
     import pandas as pd
 
@@ -77,6 +92,7 @@ def rows_of(files: Sequence[Path], kinds: tuple[str, ...] = ()) -> pd.DataFrame:
     for place, path in enumerate(files):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             text = path.read_bytes()
+            _refuse_damaged(path, text)
             if b'"' in text:  # A text in quotes may hold the end of a line.
                 tables.append(_parsed(text).assign(file=place))
                 continue
