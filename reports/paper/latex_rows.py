@@ -8,6 +8,7 @@ other in 7 pt.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -155,11 +156,15 @@ def _short(rows: Rows, piece: Piece, limit: float, sheets: Sequence[Sheet]) -> l
     if len(piece.rows) < 2 or _fits(rows, [piece], (), limit, sheets):
         return [piece]
     first, stop = piece.rows.start, piece.rows.stop
-    tops = [Piece(piece.panel, range(first, end)) for end in range(first + 1, stop)]
-    fitting = [top for top in tops if _fits(rows, [top], (), limit, sheets)] or tops[:1]
-    whole = [top for top in fitting if top.rows.stop in rows.groups] or fitting
-    top = whole[-1]
-    return [top, *_short(rows, Piece(piece.panel, range(top.rows.stop, stop)), limit, sheets)]
+    ends = range(first + 1, stop)
+
+    def is_tall(end: int) -> bool:
+        return not _fits(rows, [Piece(piece.panel, range(first, end))], (), limit, sheets)
+
+    fitting = ends[: bisect_left(ends, True, key=is_tall)] or ends[:1]
+    end = next((end for end in reversed(fitting) if end in rows.groups), fitting[-1])
+    top, rest = (Piece(piece.panel, range(*part)) for part in ((first, end), (end, stop)))
+    return [top, *_short(rows, rest, limit, sheets)]
 
 
 def _notes_below(floats: list[Float], rows: Rows, limit: float, sheets: Sequence[Sheet]) -> list[Float]:
