@@ -140,9 +140,12 @@ def test_a_training_goes_on_from_its_checkpoint(tmp_path: Path, how: signal.Sign
     options = {"steps": 24, "batch_size": 2, "checkpoint_minutes": 0.001}
     calm = Training(tmp_path / "calm", SMALL, options, devices=devices, keep_checkpoints=True)
     calm.finish()
-    stormy = Training(tmp_path / "stormy", SMALL, {**options, "seconds": 0.1}, devices=devices, keep_checkpoints=True)
+    # Several processes ask each other once a second whether to write a checkpoint: their steps are longer.
+    seconds, enough = (0.1, 8) if devices == 1 else (0.3, 14)
+    slow = {**options, "seconds": seconds}
+    stormy = Training(tmp_path / "stormy", SMALL, slow, devices=devices, keep_checkpoints=True)
     runner = stormy.start()
-    wait_for(lambda: (stormy.steps() or [(0, 0, 0)])[-1][0] >= 8)
+    wait_for(lambda: (stormy.steps() or [(0, 0, 0)])[-1][0] >= enough)
     os.kill(stormy.cell.status["pid"], how)
     runner.wait(timeout=120)
     assert stormy.cell.state == "killed"
