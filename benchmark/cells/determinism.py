@@ -34,10 +34,9 @@ def set_tf32(allowed: bool) -> None:
 
     torch's own default is TF32 in convolutions and full float32 in products.
     """
-    import torch
+    from diadbench.common.processes.tf32 import Tf32, allow_tf32
 
-    torch.backends.cuda.matmul.allow_tf32 = allowed
-    torch.backends.cudnn.allow_tf32 = allowed
+    allow_tf32(Tf32(allowed, allowed))
 
 
 def gpu_notes(method: str, device: torch.device, *, tf32: bool) -> list[str]:

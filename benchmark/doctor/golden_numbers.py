@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diadbench.benchmark.doctor.finding import Finding
+from diadbench.common.processes.tf32 import full_float32
 from diadbench.common.wording import counted
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _diad(device: str) -> Results:
     given = {key: torch.from_numpy(value).to(device) for key, value in data.items()}
     model = _diad_model(torch.from_numpy(data["text"])).to(device)
     at = torch.full((1,), 999, device=device)
-    with torch.no_grad(), _full_float32():
+    with torch.no_grad(), full_float32():
         mean, logvar = model.encode(given["image"])
         yield "encoded mean", mean, data["vae_mean"], 1.0
         z = model.sample_latent(mean, logvar, given["posterior_noise"])
@@ -180,7 +181,7 @@ def _uniad(device: str) -> Results:
     config = json.loads(bytes(data["config"]).decode())
     features = torch.from_numpy(data["feature_align"]).to(device)
     head = _head(config).to(device)
-    with _full_float32():
+    with full_float32():
         out = head(features)
         yield "encoder", out.encoder_out, data["encoder_out"], 1.0
         yield "decoder", out.decoder_out, data["decoder_out"], 1.0
@@ -191,19 +192,3 @@ def _uniad(device: str) -> Results:
         loss.backward()  # type: ignore[no-untyped-call]
         norms = [parameter.grad.norm() for parameter in head.parameters() if parameter.grad is not None]
         yield "gradient", torch.stack(norms).norm(), data["total_grad_norm"], CHAIN
-
-
-class _full_float32:
-    """Computes without TF32 inside, and as before behind it."""
-
-    def __enter__(self) -> None:
-        import torch
-
-        backends = torch.backends
-        self._before = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
-        backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = False
-
-    def __exit__(self, *error: object) -> None:
-        import torch
-
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self._before

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, Literal
 import torch
 
 from diadbench.common.errors import Skip, UserError, one_line
+from diadbench.common.processes.tf32 import full_float32
 from diadbench.methods.authoring.bench import Bench, CheckFailed
 from diadbench.methods.authoring.checks import CHECKS, GPU_CHECKS, RESTS_ON
 from diadbench.methods.authoring.checks import ROUNDING as ROUNDING
@@ -115,7 +116,7 @@ def check_method(
     if device.startswith("cuda"):
         check_gpu(device)
     bench = Bench(cls, dict(options or {}), size, images, torch.device(device), progress)
-    with _full_products(bench.device):
+    with full_float32() if bench.device.type == "cuda" else nullcontext():  # to be compared with the CPU
         yield from _outcomes(bench)
 
 
@@ -136,20 +137,6 @@ def _outcomes(bench: Bench) -> Iterator[Outcome]:
         yield Outcome(name, status, text, time.monotonic() - began)
         if status != "passed" and name in ("interface", "fits many classes"):
             return  # Nothing else can be checked.
-
-
-@contextmanager
-def _full_products(device: torch.device) -> Iterator[None]:
-    """Compute float32 products on a GPU in full precision, so that they can be compared with the CPU's."""
-    backends: Any = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [backend.allow_tf32 for backend in backends] if device.type == "cuda" else []
-    try:
-        for backend, _ in zip(backends, before):
-            backend.allow_tf32 = False
-        yield
-    finally:
-        for backend, value in zip(backends, before):
-            backend.allow_tf32 = value
 
 
 def assert_conforms(cls: type[Method], options: dict[str, Any] | None = None, **settings: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from diadbench.common.files import write_with
+from diadbench.common.processes.tf32 import Tf32, allow_tf32, tf32_now
 from diadbench.methods.base import RunContext, no_progress
 from diadbench.methods.training import draws
 from diadbench.methods.training.budget import Budget
@@ -57,26 +58,23 @@ class Arithmetic(NamedTuple):
     """The settings of a process that decide how torch computes in it, besides deterministic algorithms.
 
     Attributes:
-        matmul_tf32: Whether products of float32 matrices may use TF32.
-        cudnn_tf32: Whether convolutions of float32 numbers may use TF32.
+        tf32: What GPUs may compute in TF32.
         fills: Whether torch fills new memory under deterministic algorithms.
         threads: CPU threads.
     """
 
-    matmul_tf32: bool
-    cudnn_tf32: bool
+    tf32: Tf32
     fills: bool
     threads: int
 
     @classmethod
     def now(cls) -> Arithmetic:
         """Return those of this process."""
-        tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        return cls(*tf32, getattr(torch.utils.deterministic, _FILL), torch.get_num_threads())
+        return cls(tf32_now(), getattr(torch.utils.deterministic, _FILL), torch.get_num_threads())
 
     def set(self) -> None:
         """Set them in this process."""
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self.matmul_tf32, self.cudnn_tf32
+        allow_tf32(self.tf32)
         setattr(torch.utils.deterministic, _FILL, self.fills)
         torch.set_num_threads(self.threads)
 
