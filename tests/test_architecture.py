@@ -7,11 +7,11 @@ import importlib
 import importlib.util
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from diadbench.common.moved import MOVED
+from tests.helpers.scripts import script
 
 ROOT = Path(__file__).resolve().parents[1]
 #: room -> prefixes of ``diadbench`` that it may import, besides itself and ``diadbench.common``
@@ -38,16 +38,7 @@ LISTS = {"datasets/sets", "diadbench/cli/commands"}
 FOLDERS = ("datasets", "methods", "benchmark", "reports", "configs")
 
 
-def house() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("house", ROOT / "docs" / "house.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-HOUSE = house()
+HOUSE = script("docs/house.py")
 
 
 def room_of(path: Path) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.helpers.scripts import script
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat isn't installed (pip install 'diadbench[dev]')")
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,15 +20,6 @@ LIMIT = 240
 
 def _code(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def _runner() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("run_notebooks", ROOT / "docs" / "run_notebooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_there_are_three() -> None:
@@ -65,7 +56,7 @@ def test_the_notebooks_run_again_without_a_network(tmp_path: Path, monkeypatch: 
     for path in NOTEBOOKS:
         folder = tmp_path / path.stem
         folder.mkdir()
-        again = _code(_runner().executed(path, folder))
+        again = _code(script("docs/run_notebooks.py").executed(path, folder))
         before = _code(nbformat.read(path, as_version=4))
         assert [_shown(cell) for cell in again] == [_shown(cell) for cell in before], path.stem
     assert time.monotonic() - began < LIMIT

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tests.helpers.scripts import script
 
 ROOT = Path(__file__).parents[1]
 
 
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "release" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_cpu_build_of_torch_comes_first_where_it_is_wanted(tmp_path: Path) -> None:
-    environment = script("environment")
+    environment = script("release/environment.py")
     make, torch, project = environment.commands(tmp_path / "env", "demo", uv=None, cpu_build=lambda _: True)
     assert make == [sys.executable, "-m", "venv", str(tmp_path / "env")]
     assert torch[-4:] == ["--index-url", environment.CPU_INDEX, *environment.TORCH]
@@ -34,7 +25,7 @@ def test_the_cpu_build_of_torch_comes_first_where_it_is_wanted(tmp_path: Path) -
 
 
 def test_uv_is_used_where_it_is(tmp_path: Path) -> None:
-    commands = script("environment").commands(tmp_path / "env", "", uv="/bin/uv", cpu_build=lambda _: True)
+    commands = script("release/environment.py").commands(tmp_path / "env", "", uv="/bin/uv", cpu_build=lambda _: True)
     assert all(command[0] == "/bin/uv" for command in commands)
 
 
@@ -55,7 +46,7 @@ def test_why_which_build_is_said(
     wanted: bool,
     said: str,
 ) -> None:
-    environment = script("environment")
+    environment = script("release/environment.py")
     monkeypatch.setattr(environment, "_gpu", lambda: gpu)
     monkeypatch.setattr(environment, "_unreachable", lambda _: problem)
     monkeypatch.setattr(environment.platform, "machine", lambda: "x86_64")
@@ -65,11 +56,11 @@ def test_why_which_build_is_said(
 
 
 def test_torch_that_is_there_stays() -> None:
-    assert not script("environment").wants_cpu_build(Path(sys.executable))
+    assert not script("release/environment.py").wants_cpu_build(Path(sys.executable))
 
 
 def test_an_address_that_answers_nothing_is_told() -> None:
-    assert script("environment")._unreachable("http://127.0.0.1:9/torch/")
+    assert script("release/environment.py")._unreachable("http://127.0.0.1:9/torch/")
 
 
 def test_without_a_python_make_says_what_to_do(tmp_path: Path) -> None:
@@ -81,7 +72,7 @@ def test_without_a_python_make_says_what_to_do(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="git says what belongs to the package")
 def test_a_module_that_is_missing_unknown_or_doubled_is_told() -> None:
-    check = script("check")
+    check = script("release/check.py")
     here = check.modules_here()
     assert check.not_once(here) == []
     assert check.not_once([*here[1:], here[1], "diadbench/other.py"]) == [

@@ -134,9 +134,8 @@ def _content(path: Path, what: str, device: str) -> dict[Any, Any]:
     except Exception as error:  # zip, header and pickle errors of several libraries
         raise UserError(f"{what} {path}: can't be read as tensors ({_reason(path, error)})") from error
     if broken := sorted(str(key) for key, value in content.items() if _has_nan(value)):
-        raise UserError(
-            f"{what} {path}: {_listed(broken)} holds values that are no numbers (NaN): a damaged file, or a training that diverged"
-        )
+        why = "a damaged file, or a training that diverged"
+        raise UserError(f"{what} {path}: {_listed(broken)} holds values that are no numbers (NaN): {why}")
     return content
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,24 +11,16 @@ from torch import Tensor
 
 from diadbench.benchmark.planning.grid import load_grid
 from diadbench.benchmark.planning.resolving.resolve import resolve_method
+from tests.helpers.scripts import script
 from tests.helpers.state_dicts import same
 
 ROOT = Path(__file__).parents[2]
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("diad_further", ROOT / "perf" / "diad_further.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("dataset", list(load_grid("diad-further").datasets))
 def test_each_data_set_of_the_grid_has_its_table_and_figure(dataset: str) -> None:
     """Rows are entries of the grid, in its order, with as many calls of the denoiser as their options make."""
-    further = script()
+    further = script("perf/diad_further.py")
     text = (ROOT / "docs" / "diad.md").read_text(encoding="utf-8")
     begin = further.BEGIN.format(dataset)
     assert text.count(begin) == 1

@@ -28,6 +28,7 @@ from diadbench.benchmark.planning.resolving.resolve import resolve_method
 from diadbench.benchmark.planning.speeds import Speed
 from diadbench.benchmark.records.store import RunDirectory
 from diadbench.cli import main
+from tests.helpers.scripts import script
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = {"options": {"classes": ["weave"], "train": 4, "test_good": 2, "test_bad": 2, "size": 64}}
@@ -183,15 +184,9 @@ def test_a_device_that_gives_no_numbers_or_raises_fails() -> None:
 
 
 def test_the_shipped_numbers_are_those_of_the_tests() -> None:
-    import importlib.util
-
     import numpy as np
 
-    spec = importlib.util.spec_from_file_location("cut", ROOT / "tests" / "golden" / "cut.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script("tests/golden/cut.py")
     path = ROOT / "benchmark" / "doctor" / "golden_numbers.npz"
     assert path.stat().st_size < 400_000
     with np.load(path) as shipped:

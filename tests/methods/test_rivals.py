@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +20,6 @@ from diadbench.benchmark.records.store import RunDirectory
 from diadbench.cli import main
 from diadbench.common.errors import UserError
 from diadbench.methods.anomalib_models.bridge import bridge
-from diadbench.methods.anomalib_models.departures import DEPARTURES, READ_IN, departure_notes, departures_table
 from diadbench.methods.anomalib_models.input_size import choose_input
 from diadbench.methods.anomalib_models.names import model_names
 from diadbench.methods.anomalib_models.place import find_place
@@ -34,93 +32,8 @@ from diadbench.methods.anomalib_models.training_run import (
 from diadbench.methods.authoring.small_data import small_train
 from diadbench.methods.base import RunContext
 from diadbench.methods.registry import INSTEAD
+from tests.helpers.rival_presets import PRESETS
 
-#: preset -> model, size of the images, size of the model's input, options that are the authors' settings
-PRESETS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
-    "dinomaly": (
-        "Dinomaly",
-        448,
-        392,
-        {
-            "encoder_name": "vit_base_patch14_reg4_dinov2.lvd142m",
-            "max_steps": 10_000,
-            "max_epochs": -1,
-            "batch_size": 16,
-            "bottleneck_dropout": 0.2,
-            "decoder_depth": 8,
-            "remove_class_token": False,
-            "use_context_recentering": False,
-            "lr_interval": "step",
-            "drop_last": True,
-            "adam_eps": 1e-10,
-        },
-    ),
-    "inp-former": (
-        "InpFormer",
-        448,
-        392,
-        {
-            "encoder_name": "vit_base_patch14_reg4_dinov2.lvd142m",
-            "max_epochs": 200,
-            "max_steps": -1,
-            "batch_size": 16,
-            "inp_num": 6,
-            "remove_class_token": True,
-            "lr_interval": "step",
-            "drop_last": True,
-        },
-    ),
-    "rd4ad": (
-        "ReverseDistillation",
-        256,
-        256,
-        {
-            "backbone": "wide_resnet50_2",
-            "tag": "tv_in1k",
-            "layers": ["layer1", "layer2", "layer3"],
-            "anomaly_map_mode": "add",
-            "max_epochs": 200,
-            "batch_size": 16,
-            "drop_last": False,
-            "adam_betas": [0.5, 0.999],
-        },
-    ),
-    "supersimplenet": (
-        "Supersimplenet",
-        256,
-        256,
-        {
-            "backbone": "wide_resnet50_2.tv_in1k",
-            "layers": ["layer2", "layer3"],
-            "max_epochs": 300,
-            "batch_size": 32,
-            "drop_last": False,
-            "perlin_threshold": 0.2,
-            "supervised": False,
-            "adapt_cls_features": True,
-        },
-    ),
-    "anomalydino": (
-        "AnomalyDINO",
-        448,
-        448,
-        {"encoder_name": "vit_small_patch14_dinov2.lvd142m", "num_neighbours": 1, "coreset_subsampling": False},
-    ),
-    "rad": (
-        "Rad",
-        512,
-        448,
-        {
-            "backbone": "vit_base_patch16_dinov3.lvd1689m",
-            "layers": [3, 6, 9, 11],
-            "layer_weights": None,  # equal ones
-            "k_image": 150,
-            "use_positional_bank": True,
-            "pos_radius": 1,
-            "max_ratio": 0.01,
-        },
-    ),
-}
 CONFIGS = Path(str(files("diadbench.configs") / "methods"))
 #: What is laid over a preset to train it here, and the authors' optimizer: its name, what its groups have, the clip.
 _STABLE = {"betas": (0.9, 0.999), "weight_decay": 1e-4, "amsgrad": True, "eps": 1e-10}
@@ -412,48 +325,3 @@ def test_what_a_network_crops_off_its_own_input_is_said(run: RunContext) -> None
     third = RunContext(0, run.device, (64, 64), ("a",), run.directory, run.cache_dir)
     bridge("Patchflow")(backbone="resnet18", weights="random", crop_size=[48, 32])._build(third)
     assert any("from 64x64 to 48x32 and never looks at 62.5 % of it; there its map is -1" in n for n in third.notes)
-
-
-# -- departures ---------------------------------------------------------------------------------------------------
-
-
-def test_the_docs_have_the_departures() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
-    assert departures_table() in text, "python -m diadbench.methods.anomalib_models.departures prints the table"
-    assert READ_IN in text
-
-
-def test_departures_are_those_of_the_installed_anomalib() -> None:
-    """Where anomalib mends one of them, this fails: then the table must change."""
-    from anomalib.models.components import GaussianBlur2d
-    from anomalib.models.image.anomaly_dino.lightning_model import AnomalyDINO
-    from anomalib.models.image.dinomaly import lightning_model as dinomaly
-    from anomalib.models.image.dinomaly.torch_model import DecoderViTBlock, DinomalyModel
-    from anomalib.models.image.inp_former import lightning_model as inp_former
-    from anomalib.models.image.inp_former.torch_model import InpFormerModel
-    from anomalib.models.image.rad.torch_model import RadModel
-    from anomalib.models.image.supersimplenet.torch_model import SupersimplenetModel
-
-    assert set(DEPARTURES) == {model for model, *_ in PRESETS.values()} | {"FoundAD"}
-    assert dinomaly.TRAINING_CONFIG["optimizer"]["eps"] == 1e-8
-    assert inp_former.TRAINING_CONFIG["optimizer"]["eps"] == 1e-10
-    for module in (dinomaly, inp_former):
-        assert "return [optimizer], [lr_scheduler]" in inspect.getsource(module), "moved once an epoch by Lightning"
-    assert "bias=False" in inspect.getsource(DecoderViTBlock)
-    assert "anomaly_map=anomaly_map_resized" in inspect.getsource(DinomalyModel.forward), "kept before the blur"
-    assert "size=DEFAULT_RESIZE_SIZE" not in inspect.getsource(InpFormerModel.forward)
-    assert "size=output_size" in inspect.getsource(RadModel._score)
-    assert "anomaly_map.sigmoid()" in inspect.getsource(SupersimplenetModel.forward)
-    assert inspect.signature(AnomalyDINO).parameters["masking"].default is False
-    blur = GaussianBlur2d(sigma=4, channels=1, kernel_size=5)
-    assert float(blur(torch.ones(1, 1, 8, 8)).min()) == pytest.approx(1.0), "zeros around would darken the border"
-
-
-def test_a_note_leaves_out_what_the_options_mend() -> None:
-    plain, mended = (departure_notes("Dinomaly", {"lr_interval": value})[0] for value in ("model", "step"))
-    assert "once an epoch" in plain
-    assert "once an epoch" not in mended
-    assert "neither resized to 256 nor blurred" in mended
-    assert "context" not in departure_notes("Dinomaly", {"use_context_recentering": False})[0]
-    assert "context" in departure_notes("Dinomaly", {"use_context_recentering": True})[0]
-    assert departure_notes("Padim", {}) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from diadbench.benchmark.metrics import PROTOCOLS, evaluate
 from diadbench.benchmark.metrics.names import PLAIN
+from tests.helpers.scripts import script
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "metrics.md").read_text()
@@ -26,9 +26,7 @@ def test_examples_run(capsys):
 
 @pytest.mark.slow
 def test_the_table_is_what_the_engine_gives():
-    spec = importlib.util.spec_from_file_location("metrics_benchmark", ROOT / "perf" / "metrics.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script("perf/metrics.py")
     maps, masks = module.synthetic(83)
     rows = re.findall(r"^\| `([\w-]+)` \| ((?:[\d.]+|-) .*?) \|$", TEXT, re.MULTILINE)
     rows = [(name, cells.split(" | ")) for name, cells in rows if re.match(r"\d\.\d{6}", cells)]
