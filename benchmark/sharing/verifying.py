@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from diadbench.benchmark.records.identity import digest
-from diadbench.benchmark.records.store import CSV_COLUMNS, CellRecord, RunDirectory
+from diadbench.benchmark.records.store import CSV_COLUMNS, ENDED, CellRecord, RunDirectory
 from diadbench.benchmark.sharing.cell_checks import check_cell, told
 from diadbench.benchmark.sharing.figure_checks import check_figures
 from diadbench.benchmark.sharing.map_checks import check_maps, why_not
@@ -24,6 +24,12 @@ from diadbench.common.errors import UserError
 from diadbench.common.wording import some
 
 Progress = Callable[[int, int, str], None]
+
+
+#: Said of a cell whose status lacks what all other checks rest on.
+_EARLIER = (
+    "status.json doesn't say what decides the result, as earlier versions left it; nothing else of the cell was checked"
+)
 
 
 def verify(path: Path, roots: Mapping[str, str], progress: Progress | None = None) -> Verified:
@@ -46,6 +52,9 @@ def verify(path: Path, roots: Mapping[str, str], progress: Progress | None = Non
         for done, record in enumerate(cells):
             if progress is not None:
                 progress(done, len(cells), told(record))
+            if record.status["state"] in ENDED and not record.status.get("decides"):
+                found.findings.append(Finding("identity", _EARLIER, told(record)))
+                continue
             found.findings += check_cell(record, run)
             if record.state == "done":
                 found.findings += check_figures(record)

@@ -18,6 +18,7 @@ from diadbench.benchmark.planning.grid import load_grid
 from diadbench.benchmark.records.store import RunDirectory, load_results
 from diadbench.benchmark.reuse.predict import predict_images
 from diadbench.benchmark.reuse.reevaluate import evaluate_run
+from diadbench.cli import main
 from diadbench.reports import build
 
 ARCHIVE = Path(__file__).parents[1] / "kept" / "run-19bebfa.tar.xz"
@@ -72,3 +73,10 @@ def test_its_fitted_model_predicts(old_run: Path, tmp_path: Path) -> None:
     Image.new("RGB", (48, 48), (90, 120, 60)).save(tmp_path / "a.png")
     scores = predict_images(old_run / "cells/toy/mean-image/multi-class/seed0", tmp_path / "a.png", tmp_path / "out")
     assert len(scores.scores.read_text().splitlines()) == 2
+
+
+def test_verify_says_once_of_a_cell_what_it_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(ARCHIVE)]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("found: toy / ")]
+    assert len(lines) == 8
+    assert all("as earlier versions left it; nothing else of the cell was checked" in line for line in lines)

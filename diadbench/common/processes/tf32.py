@@ -38,7 +38,8 @@ def allow_tf32(allowed: Tf32) -> None:
     """
     from torch import backends
 
-    for every in (backends, backends.cudnn):
+    everything: tuple[Any, ...] = (backends, backends.cudnn)
+    for every in everything:
         if hasattr(every, "fp32_precision"):
             every.fp32_precision = "none"
     for (older, newer), allow in zip(_names(backends), allowed):
