@@ -40,7 +40,7 @@ class SeedEachStep(pl.Callback):
         seed = mix(self._seed, step, trainer.global_rank)
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002 - augmentations of libraries draw from the global state
-        torch.manual_seed(seed)
+        seed_torch(seed)
         whole, part = divmod(step, self._shares.split)
         count = self._order.size(whole)
         draws.begin_batch(mix(self._seed, whole, 0), count, self._shares.rows(count, trainer.global_rank, part))
@@ -48,6 +48,21 @@ class SeedEachStep(pl.Callback):
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         """End the division of batches, also after an error."""
         draws.end_training()
+
+
+def seed_torch(seed: int) -> None:
+    """Seed torch's generators of the devices that this process uses, as ``torch.manual_seed`` does.
+
+    ``torch.manual_seed`` also writes down a traceback for every kind of device that isn't used, to seed it if it ever
+    is. That takes longer than starting a replayed step of UniAD. A device that is first used during a step is seeded
+    at the next one.
+    """
+    torch.default_generator.manual_seed(seed)
+    for backend in (torch.cuda, torch.xpu):
+        if backend.is_initialized():
+            backend.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
 
 
 #: torch defines it as a property of the module when it is imported, so type checkers don't know it.

@@ -25,6 +25,7 @@ from diadbench.methods.base import MethodInfo, Prediction, RunContext
 from diadbench.methods.diad.method import DiAD
 from diadbench.methods.draem import Draem
 from diadbench.methods.training import saving
+from diadbench.methods.training.callbacks import seed_torch
 from diadbench.methods.training.lightning import BatchOrder, Budget, LightningMethod, Stage, Stages, train_module
 from diadbench.methods.training.quiet import quiet_lightning
 from diadbench.methods.training.saving import CheckpointWriter
@@ -359,3 +360,13 @@ def test_the_methods_that_train_share_the_base(kind: type[LightningMethod[Any]])
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "train_module"
     ]
     assert not calls
+
+
+def test_a_step_is_seeded_as_torch_seeds() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        expected = torch.rand(5)
+        torch.manual_seed(8)
+        seed_torch(7)
+        assert torch.equal(torch.rand(5), expected)
+        assert torch.initial_seed() == 7

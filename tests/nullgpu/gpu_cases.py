@@ -210,6 +210,15 @@ def precision(recorder: Recorder) -> None:
     recorder.facts["precision"] = run.extras["precision"]
 
 
+def seeds(recorder: Recorder) -> None:
+    """Report the seed of each GPU after a step was seeded."""
+    from diadbench.methods.training.callbacks import seed_torch
+
+    torch.zeros(1, device="cuda")
+    seed_torch(7)
+    recorder.facts["seeds"] = [generator.initial_seed() for generator in torch.cuda.default_generators]
+
+
 def conforms(recorder: Recorder, name: str, options: dict[str, Any]) -> None:
     """Run the conformance suite on the GPU."""
     from diadbench.methods.authoring.conformance import check_method

@@ -23,3 +23,10 @@ def test_a_method_lives_on_the_gpu(name: str) -> None:
     for phase in ("step", "predict", "predict images of the CPU"):
         mixed: dict[str, Any] = found["phases"].get(phase, {}).get("mixed_lines", {})
         assert not mixed, mixed
+
+
+def test_a_step_seeds_every_gpu() -> None:
+    found = run_case("seeds", gpu={"count": 2})
+    assert "error" not in found, found["error"]
+    assert found["seeds"]
+    assert set(found["seeds"]) == {7}
