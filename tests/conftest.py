@@ -7,6 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+# Before torch is imported, here and in the processes that tests start. Threads that wait for the next small operation
+# by turning in circles took two thirds of the processor's time where workers and their processes share it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_plug_is_pulled() -> Iterator[None]:

@@ -161,10 +161,14 @@ class GraphedModule(pl.LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Return the loss; with a graph the whole step has then been made."""
         loss = self.loss(batch) if self._graphs is None else self._graphs(batch)
-        if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:
-            self.log("loss", loss)  # costs the host as much as the replay of a step, and is read at these steps alone
+        if self._graphs is None or self._is_point_of_curve():
+            self.log("loss", loss)  # costs the host as much as the replay of a step
         self.last_loss = loss.detach()
         return loss
+
+    def _is_point_of_curve(self) -> bool:
+        """Whether the values of this step are read: by the training curve, and by loggers."""
+        return (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0
 
     def no_graph(self) -> str:
         """Return why this training can't be replayed as a graph; an empty text if it can."""

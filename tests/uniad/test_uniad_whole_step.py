@@ -114,10 +114,13 @@ def test_reasons_against_a_graph_are_said(tmp_path: Path) -> None:
     assert method.fitted().graph_said == "no CUDA device"
 
 
-def test_a_point_of_the_curve_is_of_its_own_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_point_of_the_curve_is_of_its_own_step(
+    tmp_path: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, every_step, _ = fit(tmp_path, "every step")
     monkeypatch.setattr("diadbench.methods.training.callbacks.HISTORY_POINTS", 3)
     _, every_second, _ = fit(tmp_path, "every second")
     head, *rows = every_step.splitlines()
     assert every_second.splitlines() == [head, *(row for row in rows if int(row.split(",")[0]) % 2 == 0)]
     assert len(rows) == 7
+    assert counted
