@@ -36,6 +36,7 @@ from diadbench.datasets.layouts.layout_search import joined as joined
 from diadbench.datasets.layouts.layout_search import mvtec_like as mvtec_like
 from diadbench.datasets.layouts.layout_search import rebased as rebased
 from diadbench.datasets.layouts.lists import FORMS, ListSet, foreign_lists, list_sets
+from diadbench.datasets.layouts.passed_over import passed_over
 
 
 class LayoutDataset(Dataset):
@@ -164,6 +165,8 @@ class LayoutDataset(Dataset):
         lines += not_there(self.root / found.base, missing)
         for name in foreign_lists(self.root / found.base):
             lines.append(f"{shown(name)}, by its name a list, is of a format that isn't read (CSV and JSON are)")
+        if any(layout.form for layout in self.accepted):
+            lines += passed_over(self.root, self.root / found.base)
         return tuple(lines)
 
     def _different(self) -> Iterator[ListSet]:

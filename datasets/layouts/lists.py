@@ -30,7 +30,10 @@ _MOST = 500
 _FOREIGN = ("xlsx", "xls", "ods", "parquet", "feather", "pkl", "pickle", "npy", "npz", "mat", "yaml", "yml", "xml")
 _PACKED = re.compile(r"(?:.*\.)?(?:csv|tsv|json|jsonl|txt)\.(?:gz|zip|xz|bz2)")
 _LIST_WORDS = frozenset(
-    ("train", "test", "split", "splits", "list", "lists", "meta", "samples", "labels", "annotations", "fold")
+    (
+        *("train", "test", "split", "splits", "list", "lists", "meta", "samples", "labels", "annotations", "fold"),
+        *("data", "dataset", "images", "index", "files", "annotation", "label"),
+    )
 )
 FORMS = {"meta": "ADer's meta.json form", "lines": "JSON records", "csv": "table"}
 
