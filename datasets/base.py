@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pandas as pd
 
-from diadbench.common.errors import Missing, UserError
+from diadbench.common.errors import Missing, UserError, told_of_files
 from diadbench.common.wording import counted
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.reading import Reading
@@ -74,6 +74,7 @@ class Dataset(ABC):
         """Build the unfiltered sample table from the disk (columns of :mod:`diadbench.datasets.table`)."""
 
     @property
+    @told_of_files()
     def root(self) -> Path:
         """Return the directory that ``image`` paths are relative to. An adapter that makes its data overrides this."""
         if self._root is None:
@@ -118,6 +119,7 @@ class Dataset(ABC):
     # -- used by the rest of the project ----------------------------------------------------------------------
 
     @cached_property
+    @told_of_files()
     def samples(self) -> pd.DataFrame:
         """Return the checked sample table: wanted classes in order, train before test, index ``0..n-1``."""
         from diadbench.datasets.table import limited

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from diadbench.common.errors import Skip, UserError
+from diadbench.common.errors import Skip, UserError, told_of_files
 from diadbench.common.wording import counted
 from diadbench.datasets.base import SAMPLE_MARKER, Dataset
 from diadbench.datasets.checking.check_extras import check_extras
@@ -28,6 +28,7 @@ CUT_DOWN = 0.5
 _UNCONFIRMED = ("btad",)
 
 
+@told_of_files()
 def check(
     name: str,
     root: Path | str | None = None,
@@ -56,7 +57,8 @@ def check(
     dataset = get(name, find_root(name, root), **options)
     report = CheckReport(name, dataset.info.title, str(dataset.root))
     try:
-        table = dataset.index()
+        with told_of_files():
+            table = dataset.index()
         report.source = dataset.source
         report.layout = getattr(getattr(getattr(dataset, "found", None), "layout", None), "name", "")
     except Skip:

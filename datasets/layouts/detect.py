@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import pandas as pd
 
-from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.errors import UserError, told_of_files, unknown_name
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.lookalikes import shown
 from diadbench.datasets.decoding.reading import VALUED, MaskOptions, Reading, reading_of
@@ -122,6 +122,7 @@ class LayoutDataset(Dataset):
         return any(one.words and one.is_of([name]) for one in [*sets, *(one for one, _ in above(self._root))])
 
     @cached_property
+    @told_of_files()
     def found(self) -> Found:
         """Return the layout found. Raises UserError if there is none, or several at the same depth."""
         wanted = [one for one in self.accepted if self._layout in ("auto", one.name)]
@@ -155,6 +156,7 @@ class LayoutDataset(Dataset):
         return {} if found.lists is None else found.lists.places(self.root, found.layout.train)
 
     @property
+    @told_of_files()
     def unread(self) -> tuple[str, ...]:
         """Return a line for each part of the data that was not read: other lists, folders with images."""
         found = self.found

@@ -246,9 +246,11 @@ def _empty(root: Path, folder: str) -> str:
 
 def unread_folder(root: Path, folder: str) -> str:
     """Return a line for a folder with images that are not read; ``""`` if it has none."""
-    count = 0
-    for _, _, files in os.walk(root / folder):
+    count, closed = 0, list[OSError]()
+    for _, _, files in os.walk(root / folder, onerror=closed.append):
         count += sum(has_image_suffix(name) and not is_hidden(name) for name in files)
         if count >= _COUNTED:
             return f"{_COUNTED:,} or more images in {shown(folder)} were not read"
+    if closed:
+        return f"{shown(str(closed[0].filename))} can't be listed ({closed[0].strerror}), and was not read"
     return f"{counted(count, 'image')} in {shown(folder)} {'was' if count == 1 else 'were'} not read" if count else ""

@@ -181,7 +181,9 @@ def above(root: Path) -> list[tuple[ListSet, bool]]:
     Each is returned with whether all its images lie in the root; a list of other images is not used, but reported.
     """
     here = Path(os.path.abspath(root))
-    shares = [(one, one.share_in(here)) for one in list_sets(here.parent)] if here.parent != here else []
+    if here.parent == here or not os.access(here.parent, os.R_OK | os.X_OK):
+        return []  # Data often lie below a folder that others may enter and not list.
+    shares = [(one, one.share_in(here)) for one in list_sets(here.parent)]
     return [(one, share == "all") for one, share in shares if share != "none"]
 
 

@@ -1,4 +1,4 @@
-"""Find files that name images of a data set and are no lists in a known form, so that none is passed over in silence."""
+"""Find files that name images of a data set in no form of a list that is known: none is passed over in silence."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from diadbench.common.wording import printable, some
 
@@ -43,6 +44,24 @@ class Several(UserError):
     def of(cls, head: str, errors: Iterable[object]) -> Several:
         """Return the error of a first line and of indented lines."""
         return cls("\n  ".join([head, *(one_line(str(error)) for error in errors)]))
+
+
+@contextmanager
+def told_of_files() -> Iterator[None]:
+    """Make an error of the system on a file or folder a :class:`UserError` that names it; also a decorator.
+
+    Most functions that look whether a file is there raise the system's own error where a folder may not be entered.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(
+            f"{error.filename}: can't be read ({error.strerror}); get the right to read it and to enter its folders"
+        ) from error
+    except OSError as error:
+        if error.filename is None or error.errno is None:
+            raise
+        raise UserError(f"{error.filename}: can't be read ({error.strerror})") from error
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "") -> UserError:
