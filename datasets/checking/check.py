@@ -28,7 +28,6 @@ CUT_DOWN = 0.5
 _UNCONFIRMED = ("btad",)
 
 
-@told_of_files()
 def check(
     name: str,
     root: Path | str | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -74,6 +75,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "")
         where: File or key that contains the name.
     """
     names = sorted(known)
+    same = [one for one in names if unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", name)]
+    if same:
+        place = f"{where}: " if where else ""
+        forms = ("decomposed (NFD)", "composed (NFC)")
+        there = forms[unicodedata.is_normalized("NFC", same[0])]
+        return UserError(f"{place}unknown {kind} {name!r}; its letters are {there} in {same[0]!r}: copy that name")
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     place = f"{where}: " if where else ""
     hint = f"did you mean {' or '.join(close)}?" if close else f"known: {some(names) or 'none'}"
