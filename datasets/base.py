@@ -84,7 +84,7 @@ class Dataset(ABC):
             )
         if not self._root.is_dir():
             raise Missing(
-                f"dataset {self.info.name!r}: {self._root} is not a directory; "
+                f"dataset {self.info.name!r}: {self._root} is {_what_is(self._root)}; "
                 f"expected the data there ({self.info.homepage or 'see diadbench datasets info'})"
             )
         return self._root
@@ -204,3 +204,7 @@ class Dataset(ABC):
         )
         notes = ("synthetic sample data" if synthetic else "", few)
         return (*self.info.flags, *self.reading.flags, *subset, *filter(None, notes))
+
+
+def _what_is(path: Path) -> str:
+    return "a file, not a directory: unpack it if it is an archive" if path.is_file() else "not a directory"

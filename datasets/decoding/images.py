@@ -142,7 +142,10 @@ def mask_files(path: Path | str) -> list[Path]:
     if SEVERAL in str(path):
         folder, *listed = str(path).split(SEVERAL)
         return [inside(folder.rstrip("/"), name) for name in listed]
-    names = sorted(name for name in os.listdir(path) if not is_hidden(name) and has_image_suffix(name))
+    names = sorted(name for name in os.listdir(path) if not is_hidden(name))
+    for name in names:
+        if not has_image_suffix(name):
+            raise UserError(f"{path}/{name}: not an image of a known format, in a folder of the masks of one image")
     return [inside(path, name) for name in names]
 
 

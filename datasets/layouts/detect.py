@@ -20,6 +20,7 @@ from diadbench.common.errors import UserError, told_of_files, unknown_name
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.lookalikes import shown
 from diadbench.datasets.decoding.reading import VALUED, MaskOptions, Reading, reading_of
+from diadbench.datasets.layouts.advice import not_there, passed_over
 from diadbench.datasets.layouts.layout_search import (
     DEPTH,
     Found,
@@ -29,14 +30,12 @@ from diadbench.datasets.layouts.layout_search import (
     find_layout,
     folders_below,
     lines,
-    not_there,
     table,
 )
 from diadbench.datasets.layouts.layout_search import joined as joined
 from diadbench.datasets.layouts.layout_search import mvtec_like as mvtec_like
 from diadbench.datasets.layouts.layout_search import rebased as rebased
 from diadbench.datasets.layouts.lists import FORMS, ListSet, foreign_lists, list_sets
-from diadbench.datasets.layouts.passed_over import passed_over
 
 
 class LayoutDataset(Dataset):
@@ -164,7 +163,8 @@ class LayoutDataset(Dataset):
         if found.lists is None:
             lines += found.layout.unread(self.root / found.base)
         missing = [name for name in self.wanted if name not in self.classes]
-        lines += not_there(self.root / found.base, missing)
+        if self.wanted or found.lists is None:
+            lines += not_there(self.root / found.base, missing)
         for name in foreign_lists(self.root / found.base):
             lines.append(f"{shown(name)}, by its name a list, is of a format that isn't read (CSV and JSON are)")
         if any(layout.form for layout in self.accepted):

@@ -101,7 +101,12 @@ def no_loose_images(root: Path, relative: str, expected: str) -> None:
 
 def stem_of(image: str) -> str:
     """Return an image's path without its suffix, in composed letters (NFC), by which its mask is found."""
-    return unicodedata.normalize("NFC", os.path.splitext(image)[0])
+    return nfc(os.path.splitext(image)[0])
+
+
+def nfc(name: str) -> str:
+    """Return a name in composed letters."""
+    return unicodedata.normalize("NFC", name)
 
 
 def pair_by_stem(root: Path, folder: str, suffixes: Sequence[str]) -> dict[str, str]:
@@ -117,7 +122,7 @@ def pair_by_stem(root: Path, folder: str, suffixes: Sequence[str]) -> dict[str, 
         directory = is_dir(entry)
         if not directory and not has_image_suffix(entry.name):
             continue
-        stem = unicodedata.normalize("NFC", entry.name) if directory else stem_of(entry.name)
+        stem = nfc(entry.name) if directory else stem_of(entry.name)
         if stem in by_name:
             raise UserError(
                 f"{Path(root, folder)}: two masks with one stem, {by_name[stem]} and {entry.name}; keep one"
@@ -232,7 +237,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _plain(name: str) -> str:
     """Return the name of a folder without what people and programs add to it: case, spaces, ``_mask``."""
-    return re.sub(r"[ _-]+(?:masks?|gt)$", "", unicodedata.normalize("NFC", name).casefold().strip())
+    return re.sub(r"[ _-]+(?:masks?|gt)$", "", nfc(name).casefold().strip())
 
 
 def _is_of(mask: str, image: str) -> bool:
@@ -255,8 +260,7 @@ def on_disk(root: Path, relative: str) -> str:
     parts: list[str] = []
     for part in relative.split("/"):
         names = [entry.name for entry in entries(root.joinpath(*parts))]
-        plain = unicodedata.normalize("NFC", part)
-        parts.append(next((one for one in names if unicodedata.normalize("NFC", one) == plain), part))
+        parts.append(next((one for one in names if nfc(one) == nfc(part)), part))
     return "/".join(parts)
 
 

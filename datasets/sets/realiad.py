@@ -14,6 +14,7 @@ from diadbench.common.wording import counted, some
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
+from diadbench.datasets.layouts.advice import doubled
 from diadbench.datasets.layouts.detect import LayoutDataset
 from diadbench.datasets.layouts.indices import below, load_json
 from diadbench.datasets.layouts.layout_search import Layout, joined
@@ -113,6 +114,9 @@ class RealIad(LayoutDataset):
         Raises:
             UserError: A class that was asked for has none.
         """
+        for name in names:
+            if twice := doubled(root, [joined(archive, name)]):
+                raise UserError(f"{root / archive / name}: {twice}")
         self._without = [name for name in names if not (root / archive / name).is_dir()]
         asked = [name for name in self._without if name in (self._wanted or ())]
         if asked:
