@@ -182,12 +182,14 @@ def check_masks(
         if facts is None:
             continue
         if label == 1 and not facts.positive:
+            cut = bool(facts.signs.cut) or dataset.reading.threshold is not None
             report.add(
                 "warning",
                 "empty-mask",
-                "the mask of an anomalous image has no positive pixel",
+                "the mask of an anomalous image has no positive pixel" + (" above the threshold" if cut else ""),
                 dataset.mask_root / mask,
-                "get it again; as it is, its pixels count as normal and its image as anomalous, and tables say so",
+                ("get it again, or set masks.threshold lower" if cut else "get it again")
+                + "; as it is, its pixels count as normal and its image as anomalous, and tables say so",
                 note="{n} mask of an anomalous image is empty|{n} masks of anomalous images are empty",
             )
         if label == 0 and facts.positive:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ _OF_SYSTEMS = frozenset(
         *("__macosx", "icon\r", "lost+found", "@eadir", "@recycle", "#recycle", "__pycache__"),
     )
 )
+#: Pillow warns of large images and refuses huge ones; here they are read, or refused by name.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: Marks a union of several files in a mask's path: it is followed by ``<folder>/`` and then by each file's name.
 SEVERAL = "\x1f"
@@ -178,7 +181,9 @@ def open_image(content: bytes, path: Path | str) -> Image.Image:
         strange = unread_pixels(image)
         if not strange:
             image.info.update(format=image.format, signed=signed_pixels(image))
-            return ImageOps.exif_transpose(image)
+            return _upright(image, path)
+    except UserError:
+        raise
     except UnidentifiedImageError as error:
         known = what_tiff_is(content) or other_content(content)
         raise UserError(f"{path}: {known or 'not an image of a known format; convert it, or get it again'}") from error
@@ -191,6 +196,17 @@ def open_image(content: bytes, path: Path | str) -> Image.Image:
     except Exception as error:  # Pillow's decoders raise many kinds of exceptions on a broken file.
         raise UserError(f"{path}: damaged image ({error}); get it again") from error
     raise UserError(f"{path}: {strange}")
+
+
+def _upright(image: Image.Image, path: Path | str) -> Image.Image:
+    """Return an image turned as its EXIF orientation says. Raises UserError where that can't be known."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # Pillow raises many kinds of exceptions on broken EXIF data.
+        raise UserError(
+            f"{path}: its EXIF data can't be read ({error}), so it isn't known whether it is turned; remove them "
+            "(`exiftool -EXIF= FILE`), or save it again"
+        ) from error
 
 
 def _check_png(content: bytes) -> None:
