@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from diadbench.common.wording import some
+from diadbench.datasets.decoding.lookalikes import ARCHIVE as ARCHIVE
 from diadbench.datasets.decoding.lookalikes import shown
 from diadbench.datasets.layouts.folder_scan import MASK_FOLDERS, entries, is_dir, subfolders
 from diadbench.datasets.layouts.folders import NORMAL_NAMES
@@ -19,7 +20,6 @@ from diadbench.datasets.layouts.lists import PLACES
 
 #: Folders of a level that are looked into for a hint where the data are.
 MOST_FOLDERS = 100
-ARCHIVE = re.compile(r"\.(?:zip|tar|tgz|rar|7z|tar\.(?:gz|xz|bz2|zst))$", re.IGNORECASE)
 #: Words for the folders of splits, in lower case.
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 #: A file names images if it names at least this many, and does so in this share of its lines, unless it is JSON.
@@ -45,8 +45,12 @@ def not_there(folder: Path, classes: Sequence[str]) -> list[str]:
     Without classes, any archive there may be one, unless a folder of its name is there.
     """
     lines = []
+    cases = {name.casefold(): name for name in classes}
     for entry in entries(folder):
-        if entry.name in classes and entry.is_symlink() and not os.path.exists(entry.path):
+        right = cases.get(entry.name.casefold(), entry.name)
+        if right != entry.name and is_dir(entry):
+            lines.append(f"{shown(entry.name)} is {right} in another case, and was not read")
+        elif entry.name in classes and entry.is_symlink() and not os.path.exists(entry.path):
             lines.append(f"{shown(entry.name)} is a link that leads nowhere, and was not read")
         elif ARCHIVE.search(entry.name) and _may_be_class(folder, ARCHIVE.sub("", entry.name), classes):
             lines.append(f"{shown(entry.name)} is not unpacked, and was not read")
@@ -54,7 +58,7 @@ def not_there(folder: Path, classes: Sequence[str]) -> list[str]:
 
 
 def _may_be_class(folder: Path, name: str, classes: Sequence[str]) -> bool:
-    return name in classes or not (classes or (folder / name).exists())
+    return name.casefold() in map(str.casefold, classes) or not (classes or (folder / name).exists())
 
 
 def doubled(root: Path, names: Sequence[str]) -> str:

@@ -103,6 +103,10 @@ def find_layout(
                 "give one of them as root"
             )
         if found:
+            base = found[0].base
+            twice = doubled(root, [joined(base, name) for name in subfolders(root, base) if name in names])
+            if twice:
+                raise UserError(f"{root}: {title}: {twice}")
             return found[0]
     expected = " or ".join(dict.fromkeys(layout.about for layout in layouts))
     there = some(sorted(shown(entry.name) for entry in root.iterdir()), most=6, room=80) or "nothing"

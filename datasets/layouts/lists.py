@@ -22,8 +22,9 @@ from diadbench.datasets.layouts.list_rows import check_masks, class_of_path, fir
 
 #: Usual folders of lists, beside the folders of images.
 PLACES = ("split_csv", "splits", "split", "lists", "list", "meta", "jsons", "json")
-#: Published lists for another setting, which lie beside the right one; their training parts contain anomalies.
-_OTHER_SETTINGS = ("2cls_fewshot.csv", "2cls_highshot.csv")
+#: Published lists for another setting, which lie beside the right one (their training parts contain anomalies), and
+#: VisA's labels of one class.
+_OTHER_SETTINGS = ("2cls_fewshot.csv", "2cls_highshot.csv", "image_anno.csv")
 #: Maximum number of files of a folder that are examined; those with usual names come first.
 _MOST = 500
 #: Formats of tables and lists that aren't read, and words in the names of lists.
