@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +29,7 @@ def double(folder: Path) -> None:
     [
         ("mvtec", ("bottle", "cable"), ""),
         ("folder", ("bottle", "cable"), ""),
+        ("visa", ("candle", "pcb1"), ""),
         ("mvtec_ad_2", ("can", "vial"), ""),
         ("realiad", ("audiojack", "mint"), "realiad_1024/"),
     ],
@@ -104,3 +107,62 @@ def test_a_file_among_the_masks_of_one_image_is_refused(tmp_path: Path) -> None:
     (mask / "b.npy").write_bytes(b"x")
     (finding,) = check("folder", tmp_path, size=24).of("error")
     assert f"{mask}/b.npy: not an image of a known format" in finding.line()
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "place"),
+    [
+        ("mvtec_ad_2", ("can", "vial"), ""),
+        ("dagm", ("Class1", "Class2"), ""),
+        ("realiad", ("mint", "toy"), "realiad_1024/"),
+    ],
+)
+def test_a_class_in_another_case_is_told(name: str, classes: tuple[str, str], place: str, tmp_path: Path) -> None:
+    make_sample(name, tmp_path, classes=list(classes), size=24)
+    other = classes[0].swapcase()
+    (tmp_path / place / classes[0]).rename(tmp_path / place / other)
+    dataset = get(name, tmp_path)
+    assert dataset.classes == classes[1:]
+    assert f"{other} is {classes[0]} in another case, and was not read" in dataset.flags
+
+
+def test_folders_of_mvtec_3d_that_are_not_read_are_told_or_refused(tmp_path: Path) -> None:
+    make_sample("mvtec3d", tmp_path, classes=["bagel"], size=24)
+    shutil.copytree(tmp_path / "bagel/test/good/rgb", tmp_path / "bagel/test/extra")
+    assert any("images in bagel/test/extra were not read" in line for line in get("mvtec3d", tmp_path).flags)
+    (tmp_path / "bagel/test/good").rename(tmp_path / "bagel/test/Good")  # They would count as anomalous.
+    with pytest.raises(UserError, match=r"bagel/test/Good: by its name normal images; expected a folder good"):
+        _ = get("mvtec3d", tmp_path).samples
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("images/val2017", "there is 'images/val2017', one folder deeper: move it up"),
+        ("val2017/val2017", "there is 'val2017/.*jpg', one folder deeper: move it up"),
+        ("val2017.zip", r"there is 'val2017\.zip', an archive: unpack it"),
+    ],
+)
+def test_files_that_lie_deeper_or_in_an_archive_are_told(where: str, says: str, tmp_path: Path) -> None:
+    make_sample("coco_ad", tmp_path, size=24)
+    (tmp_path / "val2017").rename(tmp_path / "moved")
+    (tmp_path / where).parent.mkdir(exist_ok=True)
+    if where.endswith(".zip"):
+        shutil.make_archive(str(tmp_path / "val2017"), "zip", tmp_path / "moved")
+        shutil.rmtree(tmp_path / "moved")
+    else:
+        (tmp_path / "moved").rename(tmp_path / where)
+    (first, *_) = [one for one in check("coco_ad", tmp_path, size=24).of("error") if "val2017" in one.what]
+    assert re.search(says, first.line())
+
+
+def test_labels_of_realiad_that_are_no_text_are_told(tmp_path: Path) -> None:
+    make_sample("realiad", tmp_path, classes=["mint"], size=24)
+    file = tmp_path / "realiad_jsons/mint.json"
+    whole = json.loads(file.read_text())
+    for key in ("category", "anomaly_class"):
+        content = json.loads(json.dumps(whole))
+        content["test"][3][key] = None
+        file.write_text(json.dumps(content))
+        with pytest.raises(UserError, match=rf"mint\.json: test\[3\]: {key} None; expected text"):
+            _ = get("realiad", tmp_path).samples
