@@ -103,9 +103,9 @@ def find_layout(
                 "give one of them as root"
             )
         if found:
-            base = found[0].base
-            twice = doubled(root, [joined(base, name) for name in subfolders(root, base) if name in names])
-            if twice:
+            base, listed = found[0].base, found[0].lists is not None
+            inner = [joined(base, name) for name in subfolders(root, base) if listed and name in names]
+            if twice := doubled(root, inner):  # All listed files would be missing; folders are told as unread.
                 raise UserError(f"{root}: {title}: {twice}")
             return found[0]
     expected = " or ".join(dict.fromkeys(layout.about for layout in layouts))
