@@ -72,7 +72,9 @@ def inside(root: Path | str, relative: str) -> Path:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     if not _is_below(real, _real_folder(str(root))):
-        raise UserError(f"{path}: a symlink that leaves the data root {root} (to {real}); refused: copy the file")
+        link = next((place for place in (path, *path.parents) if place.is_symlink()), path)
+        what = f"a symlink that leaves the data root {root} (to {os.path.realpath(link)})"
+        raise UserError(f"{link}: {what}; refused: copy what it leads to")
     return path
 
 
@@ -84,7 +86,7 @@ def read_bytes(path: Path | str) -> bytes:
             raise NoFile(f"{path}: can't be read (it is {kind}); expected a file: remove it, or name the file meant")
         content = Path(path).read_bytes()
     except FileNotFoundError as error:
-        like = differs(path)
+        like = f"a link to {os.readlink(path)!r}, which isn't there" if os.path.islink(path) else differs(path)
         raise NoFile(f"{path}: file not found" + (f"; {like}" if like else "")) from error
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from error

@@ -42,7 +42,7 @@ def named_by_options(root: Path) -> str:
 def not_there(folder: Path, classes: Sequence[str]) -> list[str]:
     """Return a line for each of these classes that lies in a folder as an archive, or as a link that leads nowhere.
 
-    Without classes, any archive there may be one, unless a folder of its name is there.
+    Without classes, any such link or archive may be one, unless a folder of the archive's name is there.
     """
     lines = []
     cases = {name.casefold(): name for name in classes}
@@ -50,7 +50,7 @@ def not_there(folder: Path, classes: Sequence[str]) -> list[str]:
         right = cases.get(entry.name.casefold(), entry.name)
         if right != entry.name and is_dir(entry):
             lines.append(f"{shown(entry.name)} is {right} in another case, and was not read")
-        elif entry.name in classes and entry.is_symlink() and not os.path.exists(entry.path):
+        elif (entry.name in classes or not classes) and entry.is_symlink() and not os.path.exists(entry.path):
             lines.append(f"{shown(entry.name)} is a link that leads nowhere, and was not read")
         elif ARCHIVE.search(entry.name) and _may_be_class(folder, ARCHIVE.sub("", entry.name), classes):
             lines.append(f"{shown(entry.name)} is not unpacked, and was not read")

@@ -80,6 +80,10 @@ LOST: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: paint_mask(root / "bottle/ground_truth/dent/000_mask.png"),
         "1 image in bottle/ground_truth/dent was not read: no folder bottle/test/dent of images",
     ),
+    "a link to nowhere": (
+        lambda root: (root / "cap").symlink_to(root / "moved"),
+        "cap is a link that leads nowhere, and was not read",
+    ),
     "a class in an archive": (
         lambda root: shutil.make_archive(str(root / "cap"), "zip", root / "bottle"),
         "cap.zip is not unpacked, and was not read",
@@ -166,3 +170,16 @@ def test_labels_of_realiad_that_are_no_text_are_told(tmp_path: Path) -> None:
         file.write_text(json.dumps(content))
         with pytest.raises(UserError, match=rf"mint\.json: test\[3\]: {key} None; expected text"):
             _ = get("realiad", tmp_path).samples
+
+
+def test_links_are_told_by_what_they_are(tmp_path: Path) -> None:
+    mvtec_class(tmp_path / "data", "bottle")
+    image = tmp_path / "data/bottle/train/good/009.png"
+    image.symlink_to("moved.png")
+    (finding,) = check("folder", tmp_path / "data", size=24).of("error")
+    assert f"{image}: file not found; a link to 'moved.png', which isn't there" in finding.line()
+    image.unlink()
+    mvtec_class(tmp_path / "else", "cap")
+    (tmp_path / "data/cap").symlink_to(tmp_path / "else/cap")
+    with pytest.raises(UserError, match=r"data/cap: a symlink that leaves the data root .*: copy what it leads to"):
+        _ = get("folder", tmp_path / "data").samples
