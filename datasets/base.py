@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pandas as pd
 
-from diadbench.common.errors import Missing, UserError
+from diadbench.common.errors import Missing, UserError, told_of_files
 from diadbench.common.wording import counted
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.reading import Reading
@@ -74,6 +74,7 @@ class Dataset(ABC):
         """Build the unfiltered sample table from the disk (columns of :mod:`diadbench.datasets.table`)."""
 
     @property
+    @told_of_files()
     def root(self) -> Path:
         """Return the directory that ``image`` paths are relative to. An adapter that makes its data overrides this."""
         if self._root is None:
@@ -83,7 +84,7 @@ class Dataset(ABC):
             )
         if not self._root.is_dir():
             raise Missing(
-                f"dataset {self.info.name!r}: {self._root} is not a directory; "
+                f"dataset {self.info.name!r}: {self._root} is {_what_is(self._root)}; "
                 f"expected the data there ({self.info.homepage or 'see diadbench datasets info'})"
             )
         return self._root
@@ -118,6 +119,7 @@ class Dataset(ABC):
     # -- used by the rest of the project ----------------------------------------------------------------------
 
     @cached_property
+    @told_of_files()
     def samples(self) -> pd.DataFrame:
         """Return the checked sample table: wanted classes in order, train before test, index ``0..n-1``."""
         from diadbench.datasets.table import limited
@@ -202,3 +204,7 @@ class Dataset(ABC):
         )
         notes = ("synthetic sample data" if synthetic else "", few)
         return (*self.info.flags, *self.reading.flags, *subset, *filter(None, notes))
+
+
+def _what_is(path: Path) -> str:
+    return "a file, not a directory: unpack it if it is an archive" if path.is_file() else "not a directory"

@@ -19,6 +19,7 @@ A dataset may add its own columns (``xyz`` in MVTec-3D), which only code for tha
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -172,15 +173,15 @@ def _check_splits(table: pd.DataFrame, order: Sequence[str], place: str) -> None
     for name in order:
         for split, what in (("train", "training"), ("test", "test")):
             if (name, split) not in there:
-                like = [
-                    one
-                    for one in order
-                    if one != name and "".join(one.lower().split()) == "".join(name.lower().split())
-                ]
+                like = [one for one in order if one != name and _plain(one) == _plain(name)]
                 hint = f"; there is {like[0]!r} too: two spellings of one class?" if like else ""
                 raise UserError(
                     f"{place}: class {name!r} has no {what} images{hint}; add them or leave it out of classes"
                 )
+
+
+def _plain(name: str) -> str:
+    return "".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
 def _check_samples(table: pd.DataFrame, place: str) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from diadbench.common.errors import Skip, UserError
+from diadbench.common.errors import Skip, UserError, told_of_files
 from diadbench.common.wording import counted
 from diadbench.datasets.base import SAMPLE_MARKER, Dataset
 from diadbench.datasets.checking.check_extras import check_extras
 from diadbench.datasets.checking.check_files import check_depth, check_duplicates, check_files, check_masks
+from diadbench.datasets.checking.leaks import check_twins
 from diadbench.datasets.checking.pixel_findings import check_pixels, check_sizes
 from diadbench.datasets.decoding.masks import MaskFacts
 from diadbench.datasets.decoding.workers import Progress
@@ -56,7 +57,8 @@ def check(
     dataset = get(name, find_root(name, root), **options)
     report = CheckReport(name, dataset.info.title, str(dataset.root))
     try:
-        table = dataset.index()
+        with told_of_files():
+            table = dataset.index()
         report.source = dataset.source
         report.layout = getattr(getattr(getattr(dataset, "found", None), "layout", None), "name", "")
     except Skip:
@@ -83,6 +85,7 @@ def check_table(dataset: Dataset, table: pd.DataFrame, report: CheckReport) -> N
     _check_counts(dataset, table, report)
     _check_classes(table, report)
     _check_views(table, report)
+    check_twins(dataset, table, report)
 
 
 def data_notes(

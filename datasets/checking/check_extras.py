@@ -89,7 +89,12 @@ def _is_beside(name: str) -> bool:
 def _files(root: Path, report: CheckReport) -> Iterator[str]:
     """Yield the visible files below the root. Links to folders aren't followed; links that leave it are reported."""
     real = os.path.realpath(root)
-    for folder, folders, files in os.walk(root):
+
+    def closed(error: OSError) -> None:
+        text = f"can't be listed ({error.strerror}): whether files in it belong to no sample isn't known"
+        report.add("warning", "extra", text, error.filename, "get the right to read it", note="")
+
+    for folder, folders, files in os.walk(root, onerror=closed):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in [*folders, *files]:
             path = os.path.join(folder, name)

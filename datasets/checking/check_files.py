@@ -11,7 +11,8 @@ import pandas as pd
 from diadbench.common.errors import UserError
 from diadbench.common.wording import counted
 from diadbench.datasets.base import Dataset
-from diadbench.datasets.checking.leaks import as_published, leaks
+from diadbench.datasets.checking.copies import digest_of_pixels
+from diadbench.datasets.checking.leaks import check_duplicates as check_duplicates
 from diadbench.datasets.checking.mask_findings import MASK_CAUSES, check_signs
 from diadbench.datasets.checking.pixel_findings import check_pixels, check_sizes
 from diadbench.datasets.decoding.deep_pixels import bits_used, traits_of
@@ -58,8 +59,10 @@ def check_files(
         with placed(dataset.place_of, relative):
             content = read_bytes(path)
         bits[relative], traits[relative] = bits_used(content, path), traits_of(content)
-        height, width = decode_image(content, path, dataset.reading.bit_depth or 16).shape[:2]
-        sizes[relative], digests[relative] = (height, width), digest_of(content)
+        pixels = decode_image(content, path, dataset.reading.bit_depth or 16)
+        sizes[relative] = (pixels.shape[0], pixels.shape[1])
+        # A copy in another format is a copy; only the depth of 16-bit files is not known here.
+        digests[relative] = digest_of(content) if bits[relative] else digest_of_pixels(pixels)
 
     def mask(relative: str) -> None:
         path = inside(dataset.mask_root, relative)
@@ -179,12 +182,14 @@ def check_masks(
         if facts is None:
             continue
         if label == 1 and not facts.positive:
+            cut = bool(facts.signs.cut) or dataset.reading.threshold is not None
             report.add(
                 "warning",
                 "empty-mask",
-                "the mask of an anomalous image has no positive pixel",
+                "the mask of an anomalous image has no positive pixel" + (" above the threshold" if cut else ""),
                 dataset.mask_root / mask,
-                "get it again; as it is, its pixels count as normal and its image as anomalous, and tables say so",
+                ("get it again, or set masks.threshold lower" if cut else "get it again")
+                + "; as it is, its pixels count as normal and its image as anomalous, and tables say so",
                 note="{n} mask of an anomalous image is empty|{n} masks of anomalous images are empty",
             )
         if label == 0 and facts.positive:
@@ -211,57 +216,6 @@ def _tell_vanished(dataset: Dataset, report: CheckReport, gone: dict[str, list[s
         dataset.mask_root / next(iter(gone.values()))[0],
         note=counted(total, "mask vanishes", "masks vanish") + f" at {_wide(size)}",
     )
-
-
-def check_duplicates(
-    dataset: Dataset, table: pd.DataFrame, report: CheckReport, digests: Mapping[str, str | None]
-) -> None:
-    """Add a finding for each image with the same content as another one that is trained or tested together with it.
-
-    Args:
-        dataset: The dataset, which decides what is trained together.
-        table: Sample table.
-        report: Gets the findings.
-        digests: Digest of each image's file, by its path in the table; ``None`` where it can't be read.
-    """
-    known = table.assign(digest=table["image"].map(dict(digests)))
-    known = known[known["digest"].notna()]
-    tested = int((table["split"] == "test").sum())
-    official = as_published(dataset.info.name, table)
-    for classes in _groups(dataset, table):
-        rows = known[known["class"].isin(classes)]
-        for image, train in leaks(rows, rows["digest"].tolist(), [classes]):
-            report.add(
-                "warning",
-                "duplicate",
-                f"the same image as the training image {train}",
-                dataset.root / image,
-                "so in the set as it was published"
-                if official
-                else "a test image must not be trained on: remove one; tables say so",
-                note=f"{{n}} of {tested:,} test images is also a training image"
-                f"|{{n}} of {tested:,} test images are also training images",
-            )
-        for split in ("train", "test"):
-            one = rows[rows["split"] == split]
-            twice = one[one.duplicated("digest", keep="first") & ~one.duplicated("image", keep="first")]
-            firsts = one.drop_duplicates("digest").set_index("digest")["image"]
-            kind = "training" if split == "train" else "test"
-            for image, digest in twice[["image", "digest"]].itertuples(index=False):
-                report.add(
-                    "warning",
-                    "duplicate",
-                    f"the same {split} image as {firsts[digest]}",
-                    dataset.root / image,
-                    note=f"{{n}} {kind} image is a copy of another|{{n}} {kind} images are copies of others",
-                )
-
-
-def _groups(dataset: Dataset, table: pd.DataFrame) -> list[tuple[str, ...]]:
-    try:
-        return [part.classes for part in dataset.groups()]
-    except UserError:  # The table is broken, which is reported already.
-        return [tuple(table["class"].unique())]
 
 
 def _wide(size: tuple[int, int]) -> str:

@@ -57,6 +57,11 @@ MASK_CAUSES: dict[str, Cause] = {
         "save the alpha channel as the mask, in black and white",
         "{n} mask lies in an alpha channel that isn't read|{n} masks lie in alpha channels that aren't read",
     ),
+    "colours": Cause(
+        "a mask drawn in colours on a bright background, so that the whole image counts as anomalous",
+        "save it in black and white: the background black, the defect white",
+        "{n} mask is drawn in colours on a bright background|{n} masks are drawn in colours on bright backgrounds",
+    ),
     "trimap": Cause(
         "a mask of three values (a trimap: defect, unsure, background), of which two count as anomalous",
         "set masks.threshold between the two that you mean, for example 192",
@@ -77,6 +82,11 @@ _CUTS: dict[str, Cause] = {
         "masks are JPEG files, whose compression blurs values: thresholded at half",
         "save masks as PNG; masks.threshold sets another value",
         "{n} mask is a JPEG file, thresholded at half|{n} masks are JPEG files, thresholded at half",
+    ),
+    "webp": Cause(
+        "masks are lossy WebP files, whose compression blurs values: thresholded at half",
+        "save masks as PNG; masks.threshold sets another value",
+        "{n} mask is a lossy WebP file, thresholded at half|{n} masks are lossy WebP files, thresholded at half",
     ),
     "resized": Cause(
         "masks with grey values: made by an interpolating resize or from a JPEG file; thresholded at half",

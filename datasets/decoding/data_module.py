@@ -207,11 +207,12 @@ class DataModule:
             UserError: As :meth:`prepare`.
         """
         from diadbench.datasets.checking.check import data_notes
+        from diadbench.datasets.checking.copies import with_copies
 
         paths = self.samples["mask"].to_numpy()
         masks = {str(paths[row]): facts for row, facts in self._mask_facts()}
-        digests = dict(zip(self.samples["image"], self._digests(Problems())["image"], strict=True))
         contents, images = self._contents(Problems()), self._stores[0].rgb
+        digests = dict(zip(self.samples["image"], with_copies(contents.digests["image"], images), strict=True))
         native = images.values(np.arange(len(self.samples), dtype=np.int64))
         sizes = {path: (size[0], size[1]) for path, size in zip(self.samples["image"], native, strict=True)}
         return data_notes(self.dataset, digests, masks, self.mask_size, contents.bits, contents.traits, sizes)

@@ -32,7 +32,7 @@ from diadbench.datasets.decoding.workers import Make, Problems, Progress, in_thr
 #: Part of every key. Raise it when decoding or resizing changes.
 CACHE_VERSION = 1
 #: The same for masks alone. Raise it also when the values stored with them change.
-MASK_VERSION = 3
+MASK_VERSION = 4
 Digest = str | None
 
 

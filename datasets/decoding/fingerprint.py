@@ -226,8 +226,9 @@ def decided_reading(dataset: Dataset, bits: Mapping[int, int]) -> list[object]:
     depth = dataset.reading.bit_depth or depth_for(max(bits, default=0))
     decided: list[object] = [["bit_depth", depth]] if depth < 16 and bits else []
     decided += [dataset.reading.mask_key] if dataset.reading.mask_key else []
-    lossy = any(str(path).lower().endswith(_JPEG) for path in dataset.samples["mask"])
-    return [*decided, *([["masks", "jpeg", HALF]] if lossy else [])]
+    suffixes = {os.path.splitext(str(path))[1].lower() for path in dataset.samples["mask"]}
+    decided += [["masks", "jpeg", HALF]] if suffixes & set(_JPEG) else []
+    return [*decided, *([["masks", "webp", HALF]] if ".webp" in suffixes else [])]
 
 
 def read_contents(

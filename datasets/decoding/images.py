@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ _OF_SYSTEMS = frozenset(
         *("__macosx", "icon\r", "lost+found", "@eadir", "@recycle", "#recycle", "__pycache__"),
     )
 )
+#: Pillow warns of large images and refuses huge ones; here they are read, or refused by name.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: Marks a union of several files in a mask's path: it is followed by ``<folder>/`` and then by each file's name.
 SEVERAL = "\x1f"
@@ -69,7 +72,9 @@ def inside(root: Path | str, relative: str) -> Path:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     if not _is_below(real, _real_folder(str(root))):
-        raise UserError(f"{path}: a symlink that leaves the data root {root} (to {real}); refused: copy the file")
+        link = next((place for place in (path, *path.parents) if place.is_symlink()), path)
+        what = f"a symlink that leaves the data root {root} (to {os.path.realpath(link)})"
+        raise UserError(f"{link}: {what}; refused: copy what it leads to")
     return path
 
 
@@ -81,7 +86,7 @@ def read_bytes(path: Path | str) -> bytes:
             raise NoFile(f"{path}: can't be read (it is {kind}); expected a file: remove it, or name the file meant")
         content = Path(path).read_bytes()
     except FileNotFoundError as error:
-        like = differs(path)
+        like = f"a link to {os.readlink(path)!r}, which isn't there" if os.path.islink(path) else differs(path)
         raise NoFile(f"{path}: file not found" + (f"; {like}" if like else "")) from error
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from error
@@ -142,7 +147,10 @@ def mask_files(path: Path | str) -> list[Path]:
     if SEVERAL in str(path):
         folder, *listed = str(path).split(SEVERAL)
         return [inside(folder.rstrip("/"), name) for name in listed]
-    names = sorted(name for name in os.listdir(path) if not is_hidden(name) and has_image_suffix(name))
+    names = sorted(name for name in os.listdir(path) if not is_hidden(name))
+    for name in names:
+        if not has_image_suffix(name):
+            raise UserError(f"{path}/{name}: not an image of a known format, in a folder of the masks of one image")
     return [inside(path, name) for name in names]
 
 
@@ -175,7 +183,9 @@ def open_image(content: bytes, path: Path | str) -> Image.Image:
         strange = unread_pixels(image)
         if not strange:
             image.info.update(format=image.format, signed=signed_pixels(image))
-            return ImageOps.exif_transpose(image)
+            return _upright(image, path)
+    except UserError:
+        raise
     except UnidentifiedImageError as error:
         known = what_tiff_is(content) or other_content(content)
         raise UserError(f"{path}: {known or 'not an image of a known format; convert it, or get it again'}") from error
@@ -188,6 +198,17 @@ def open_image(content: bytes, path: Path | str) -> Image.Image:
     except Exception as error:  # Pillow's decoders raise many kinds of exceptions on a broken file.
         raise UserError(f"{path}: damaged image ({error}); get it again") from error
     raise UserError(f"{path}: {strange}")
+
+
+def _upright(image: Image.Image, path: Path | str) -> Image.Image:
+    """Return an image turned as its EXIF orientation says. Raises UserError where that can't be known."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # Pillow raises many kinds of exceptions on broken EXIF data.
+        raise UserError(
+            f"{path}: its EXIF data can't be read ({error}), so it isn't known whether it is turned; remove them "
+            "(`exiftool -EXIF= FILE`), or save it again"
+        ) from error
 
 
 def _check_png(content: bytes) -> None:

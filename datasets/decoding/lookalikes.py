@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 from diadbench.common.errors import UserError
 from diadbench.common.wording import printable
+
+#: The end of an archive's name.
+ARCHIVE = re.compile(r"\.(?:zip|tar|tgz|rar|7z|tar\.(?:gz|xz|bz2|zst))$", re.IGNORECASE)
+#: Folders that are looked into for a missing name.
+_MOST_FOLDERS = 100
 
 
 def differs(path: Path | str) -> str:
@@ -28,9 +35,21 @@ def differs(path: Path | str) -> str:
         if name != place.name and _plain(name) == _plain(place.name):
             return f"there is {shown(name)!r}, which differs in {_what(place.name, name)}: rename it, or mend the list"
     other = next((name for name in sorted(names) if _is_other_format(name, place.name)), "")
-    return (
-        f"there is {shown(other)!r}, of another format: mend the list, or get the files that it names" if other else ""
+    if other:
+        what = "an archive: unpack it" if ARCHIVE.search(other) else ""
+        return (
+            f"there is {shown(other)!r}, {what or 'of another format: mend the list, or get the files that it names'}"
+        )
+    return _one_deeper(place, sorted(names))
+
+
+def _one_deeper(place: Path, names: Sequence[str]) -> str:
+    """Return where a name that is missing in a folder lies one folder deeper; ``""`` if it doesn't."""
+    deeper = (
+        f"{name}/{place.name}" for name in names[:_MOST_FOLDERS] if os.path.exists(place.parent / name / place.name)
     )
+    found = next(deeper, "")
+    return f"there is {shown(found)!r}, one folder deeper: move it up" if found else ""
 
 
 def _is_other_format(name: str, missing: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diadbench.common.errors import UserError
+from diadbench.datasets.decoding.deep_pixels import has_wide_values, wide_values
 from diadbench.datasets.decoding.images import NoFile, is_union, mask_files, open_image, read_bytes
 from diadbench.datasets.decoding.mask_signs import Signs, is_soft, signs_of
 from diadbench.datasets.decoding.reading import HALF, Reading
@@ -62,57 +63,71 @@ def read_mask_file(path: Path | str, reading: Reading | None = None) -> MaskFile
     for file, part in zip(files, parts):
         if part.raw.shape != parts[0].raw.shape:
             raise UserError(f"{file}: mask of {_size(part.raw)} beside masks of {_size(parts[0].raw)}")
-    values, raw = parts[0].values, parts[0].raw
+    values, raw, hidden = parts[0].values, parts[0].raw, parts[0].hidden
     for part in parts[1:]:
         values, raw = np.maximum(values, part.values), np.maximum(raw, part.raw)
     cut = next((part.cut for part in parts if part.cut), "")
-    hidden = all(part.in_alpha for part in parts)
-    return MaskFile(values, signs_of(raw, values, cut=cut, in_alpha=hidden, asked=bool(reading.mask_key)))
+    hidden = hidden if all(part.hidden == hidden for part in parts) else ""
+    return MaskFile(values, signs_of(raw, values, cut=cut, hidden=hidden, asked=bool(reading.mask_key)))
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One file of a mask: raw and read values, the reason for a threshold, and whether only its alpha varies."""
+    """One file of a mask: raw and read values, the reason for a threshold, and where else its shape is (``alpha``)."""
 
     raw: Values
     values: Values
     cut: str
-    in_alpha: bool
+    hidden: str
 
     @classmethod
     def read(cls, path: Path, reading: Reading) -> _Part:
-        raw, lossy, in_alpha = _decoded(read_bytes(path), path)
+        raw, lossy, hidden = _decoded(read_bytes(path), path)
         threshold, cut = _threshold(raw, lossy, reading)
         values = raw if threshold is None else _two_values(raw > threshold)
-        return cls(raw, _two_values(values == 0) if reading.invert else values, cut, in_alpha)
+        return cls(raw, _two_values(values == 0) if reading.invert else values, cut, hidden)
 
 
-def _threshold(raw: Values, lossy: bool, reading: Reading) -> tuple[int | None, str]:
-    """Return the threshold (``None``: none) and its reason: ``jpeg``, ``resized``, or ``""`` if it was requested."""
+def _threshold(raw: Values, lossy: str, reading: Reading) -> tuple[int | None, str]:
+    """Return the threshold (``None``: none) and its reason: ``resized``, ``lossy``, or ``""`` if it was requested."""
     if reading.threshold is not None:
         return (reading.threshold or None), ""
     if lossy:
-        return HALF, "jpeg"
+        return HALF, lossy
     return (HALF, "resized") if not reading.valued and is_soft(raw) else (None, "")
 
 
-def _decoded(content: bytes, path: Path) -> tuple[Values, bool, bool]:
-    """Return raw 8-bit values, whether the format is lossy, and whether only the alpha channel varies."""
+def _decoded(content: bytes, path: Path) -> tuple[Values, str, str]:
+    """Return raw 8-bit values, the lossy format (``jpeg``, ``webp``) or ``""``, and what else varies.
+
+    ``alpha``: the alpha channel alone varies. ``colours``: the colours vary, and the brightest channel does not, as in
+    a drawing in red on white.
+    """
     image = open_image(content, path)
-    lossy = image.info.get("format") in _LOSSY
+    lossy = "jpeg" if image.info.get("format") in _LOSSY else "webp" if _is_lossy_webp(content) else ""
     if image.mode == "1":
         image = image.convert("L")
     elif image.mode in ("P", "PA"):
         image = image.convert("RGB")  # Decoded by colour, because index 0 of an adaptive palette may be white.
     elif image.mode == "CMYK":
         image = image.convert("RGB")
-    values = np.asarray(image)
-    in_alpha = False
+    wide = image.mode == "RGB" and has_wide_values(content)  # Pillow cuts colours of 16 bits down to 8.
+    values: npt.NDArray[Any] = wide_values(content, image, path) if wide else np.asarray(image)
+    hidden = ""
     if values.ndim == 3:
         colours = values.shape[2] - (image.getbands()[-1] == "A")
-        in_alpha = colours < values.shape[2] and _varies(values[:, :, -1]) and not _varies(values[:, :, :colours])
-        values = values[:, :, :colours].max(axis=2)
-    return _eight_bit(values), lossy, in_alpha
+        all_colours, brightest = values[:, :, :colours], values[:, :, :colours].max(axis=2)
+        if colours < values.shape[2] and _varies(values[:, :, -1]) and not _varies(all_colours):
+            hidden = "alpha"
+        elif brightest.size and not _varies(brightest) and (all_colours != all_colours[:1, :1]).any():
+            hidden = "colours"
+        values = brightest
+    return _eight_bit(values), lossy, hidden
+
+
+def _is_lossy_webp(content: bytes) -> bool:
+    """Whether a WebP file holds a lossy frame: a chunk ``VP8 `` and not ``VP8L``."""
+    return content[:4] == b"RIFF" and content[8:12] == b"WEBP" and b"VP8 " in content[12:] and b"VP8L" not in content
 
 
 def _eight_bit(raw: npt.NDArray[Any]) -> Values:

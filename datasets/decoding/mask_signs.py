@@ -28,7 +28,7 @@ class Signs:
 
     Attributes:
         grey: Whether some positive raw values are below the maximum.
-        cut: Why it was thresholded at half: ``jpeg``, ``resized``; ``""`` if it was not.
+        cut: Why it was thresholded at half: ``jpeg``, ``webp``, ``resized``; ``""`` if it was not.
         cause: The kind of fault, a key of ``MASK_CAUSES`` (:mod:`diadbench.datasets.checking.mask_findings`);
             ``""`` for none.
         share: Share of anomalous pixels, in [0,1].
@@ -42,20 +42,20 @@ class Signs:
     digest: str = ""
 
 
-def signs_of(raw: Values, values: Values, *, cut: str = "", in_alpha: bool = False, asked: bool = False) -> Signs:
+def signs_of(raw: Values, values: Values, *, cut: str = "", hidden: str = "", asked: bool = False) -> Signs:
     """Return the signs of a mask.
 
     Args:
         raw: ``uint8 (H,W)``: values of the file.
         values: ``uint8 (H,W)`` as read; values other than 0 are anomalous.
         cut: See :class:`Signs`.
-        in_alpha: Whether only the alpha channel of the file varies.
+        hidden: Where the mask's shape lies instead: ``alpha``, ``colours``; ``""`` if nowhere else.
         asked: Whether options define the meaning of values; grey values are then no sign.
     """
     mask = values > 0
     grey = bool(raw.any()) and bool(((raw > 0) & (raw < raw.max())).any()) and not asked
     content = hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=8, key=repr(mask.shape).encode()[:64])
-    cause = "alpha" if in_alpha else _cause(raw, mask, asked)
+    cause = hidden or _cause(raw, mask, asked)
     return Signs(grey, cut, cause, round(float(mask.mean()), 4) if mask.size else 0.0, content.hexdigest())
 
 

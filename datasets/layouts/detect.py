@@ -16,10 +16,11 @@ from typing import ClassVar
 
 import pandas as pd
 
-from diadbench.common.errors import UserError, unknown_name
+from diadbench.common.errors import UserError, told_of_files, unknown_name
 from diadbench.datasets.base import Dataset
 from diadbench.datasets.decoding.lookalikes import shown
 from diadbench.datasets.decoding.reading import VALUED, MaskOptions, Reading, reading_of
+from diadbench.datasets.layouts.advice import not_there, passed_over
 from diadbench.datasets.layouts.layout_search import (
     DEPTH,
     Found,
@@ -29,7 +30,6 @@ from diadbench.datasets.layouts.layout_search import (
     find_layout,
     folders_below,
     lines,
-    not_there,
     table,
 )
 from diadbench.datasets.layouts.layout_search import joined as joined
@@ -121,6 +121,7 @@ class LayoutDataset(Dataset):
         return any(one.words and one.is_of([name]) for one in [*sets, *(one for one, _ in above(self._root))])
 
     @cached_property
+    @told_of_files()
     def found(self) -> Found:
         """Return the layout found. Raises UserError if there is none, or several at the same depth."""
         wanted = [one for one in self.accepted if self._layout in ("auto", one.name)]
@@ -154,6 +155,7 @@ class LayoutDataset(Dataset):
         return {} if found.lists is None else found.lists.places(self.root, found.layout.train)
 
     @property
+    @told_of_files()
     def unread(self) -> tuple[str, ...]:
         """Return a line for each part of the data that was not read: other lists, folders with images."""
         found = self.found
@@ -161,9 +163,12 @@ class LayoutDataset(Dataset):
         if found.lists is None:
             lines += found.layout.unread(self.root / found.base)
         missing = [name for name in self.wanted if name not in self.classes]
-        lines += not_there(self.root / found.base, missing)
+        if self.wanted or found.lists is None:
+            lines += not_there(self.root / found.base, missing)
         for name in foreign_lists(self.root / found.base):
             lines.append(f"{shown(name)}, by its name a list, is of a format that isn't read (CSV and JSON are)")
+        if any(layout.form for layout in self.accepted):
+            lines += passed_over(self.root, self.root / found.base)
         return tuple(lines)
 
     def _different(self) -> Iterator[ListSet]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from diadbench.common.errors import UserError
+from diadbench.common.wording import some
 from diadbench.datasets.decoding.images import SUFFIXES, has_image_suffix, inside, is_hidden
 from diadbench.datasets.decoding.lookalikes import check_encoding, shown
 from diadbench.datasets.decoding.mask_files import read_mask
 
 #: Maximum depth of folders among images, which also ends a link that leads into itself.
 _DEEPEST = 6
+#: The stem of a mask that is named after its image, ``000_mask``.
+_MASK_OF = re.compile(r"(.+?)[ ._-]+(?:masks?|gt|seg|segmentation|ground_?truth)", re.IGNORECASE)
 #: Folders of these names hold masks.
 MASK_FOLDERS = frozenset(("gt", "mask", "masks", "ground_truth", "groundtruth", "label", "labels", "anomaly_mask"))
 #: Folders of these names don't hold images of samples; among images their meaning isn't clear.
@@ -56,7 +60,21 @@ def image_files(root: Path, relative: str, *, beside: Sequence[str] = (), depth:
                 f"{' '.join(SUFFIXES)}); convert it, or move it out of the folder of images"
             )
         names.append(entry.name)
+    _no_masks_among(root, relative, names)
     return names
+
+
+def _no_masks_among(root: Path, relative: str, names: Sequence[str]) -> None:
+    """Refuse masks that lie beside their images: each would count as an image."""
+    images = {os.path.splitext(os.path.basename(name))[0] for name in names}
+    for name in names:
+        stem = os.path.splitext(os.path.basename(name))[0]
+        owner = _MASK_OF.fullmatch(stem)
+        if owner and owner[1] in images:
+            raise UserError(
+                f"{shown(Path(root, relative, name))}: by its name the mask of {shown(owner[1])} beside it; expected "
+                "images alone: move masks into folders of their own, such as ground_truth/<defect>"
+            )
 
 
 def _nested(root: Path, relative: str, name: str, depth: int) -> list[str]:
@@ -83,7 +101,12 @@ def no_loose_images(root: Path, relative: str, expected: str) -> None:
 
 def stem_of(image: str) -> str:
     """Return an image's path without its suffix, in composed letters (NFC), by which its mask is found."""
-    return unicodedata.normalize("NFC", os.path.splitext(image)[0])
+    return nfc(os.path.splitext(image)[0])
+
+
+def nfc(name: str) -> str:
+    """Return a name in composed letters."""
+    return unicodedata.normalize("NFC", name)
 
 
 def pair_by_stem(root: Path, folder: str, suffixes: Sequence[str]) -> dict[str, str]:
@@ -99,7 +122,7 @@ def pair_by_stem(root: Path, folder: str, suffixes: Sequence[str]) -> dict[str, 
         directory = is_dir(entry)
         if not directory and not has_image_suffix(entry.name):
             continue
-        stem = unicodedata.normalize("NFC", entry.name) if directory else stem_of(entry.name)
+        stem = nfc(entry.name) if directory else stem_of(entry.name)
         if stem in by_name:
             raise UserError(
                 f"{Path(root, folder)}: two masks with one stem, {by_name[stem]} and {entry.name}; keep one"
@@ -123,7 +146,7 @@ class MaskFinder:
     """
 
     def __init__(self, root: Path, folder: str, suffixes: Sequence[str]) -> None:
-        self._root, self._folder, self._suffixes = root, folder, suffixes
+        self._root, self._folder, self._suffixes = root, on_disk(root, folder), suffixes
         self._pairs: dict[str, dict[str, str]] = {}
         self._taken: dict[str, str] = {}
 
@@ -150,7 +173,7 @@ class MaskFinder:
         stems = {stem_of(image).rpartition("/")[2] for image in images}
         owners = {stem_of(image).rpartition("/")[2] for image in self._taken.values()}
         for place in list(self._pairs):
-            folder = f"{self._folder}/{place}" if place else self._folder
+            folder = on_disk(self._root, f"{self._folder}/{place}") if place else self._folder
             for entry in entries(inside(self._root, folder)):
                 path, stem = f"{folder}/{entry.name}", stem_of(entry.name)
                 if path in self._taken or is_dir(entry) or not has_image_suffix(entry.name):
@@ -162,7 +185,7 @@ class MaskFinder:
 
     def _in(self, place: str) -> dict[str, str]:
         if place not in self._pairs:
-            folder = f"{self._folder}/{place}" if place else self._folder
+            folder = on_disk(self._root, f"{self._folder}/{place}") if place else self._folder
             self._pairs[place] = pair_by_stem(self._root, folder, self._suffixes)
         return self._pairs[place]
 
@@ -175,20 +198,46 @@ class MaskFinder:
 
     def _found(self, stem: str) -> str:
         folder = Path(self._root, self._folder)
-        if not folder.is_dir():
-            known = [name for name in subfolders(folder.parent.parent, "") if _alike(name, folder.parent.name)]
-            return f"; found {known[0]} (rename it; dataset folder takes mask_dir={known[0]} too)" if known else ""
         stem = stem.rpartition("/")[2]
-        names = [entry.name for entry in entries(folder) if _is_of(stem_of(entry.name), stem)]
+        if not folder.is_dir():
+            return self._found_instead_of(folder, stem)
+        there = [entry.name for entry in entries(folder)]
+        names = [name for name in there if _is_of(stem_of(name), stem)]
         near = [stem_of(name) for name in names if has_image_suffix(name)]
+        if not names:
+            return f"; found {_listed(there)} in {shown(folder)}"
         if not near:
-            return f"; found {names[0]}, not an image of a known format (convert it to PNG)" if names else ""
+            return f"; found {names[0]}, not an image of a known format (convert it to PNG)"
         if len(near) > 1:
             return (
                 f"; found {near[0]} and {near[1]} (put all masks of the image into a folder {stem}{self._suffixes[0]})"
             )
         suffix = near[0][len(stem) :]
         return f"; found {near[0]} (rename it; dataset folder takes mask_suffix={suffix} too)" if suffix else ""
+
+    def _found_instead_of(self, folder: Path, stem: str) -> str:
+        """Return what lies where a folder of masks is missing: one of another name, or the masks themselves."""
+        above = folder.parent
+        if not above.is_dir():
+            known = [name for name in subfolders(above.parent, "") if _alike(name, above.name)]
+            return f"; found {known[0]} (rename it; dataset folder takes mask_dir={known[0]} too)" if known else ""
+        there = entries(above)
+        flat = [entry.name for entry in there if has_image_suffix(entry.name) and _is_of(stem_of(entry.name), stem)]
+        if flat:
+            return f"; found {flat[0]} in {shown(above)} (move it into a folder {folder.name} there)"
+        near = [entry.name for entry in there if is_dir(entry) and _plain(entry.name) == _plain(folder.name)]
+        if near:
+            return f"; found the folder {shown(near[0])!r} (rename it to {folder.name!r})"
+        return f"; found {_listed([entry.name for entry in there])} in {shown(above)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return shown(some(names, most=3, room=60)) or "nothing"
+
+
+def _plain(name: str) -> str:
+    """Return the name of a folder without what people and programs add to it: case, spaces, ``_mask``."""
+    return re.sub(r"[ _-]+(?:masks?|gt)$", "", nfc(name).casefold().strip())
 
 
 def _is_of(mask: str, image: str) -> bool:
@@ -199,6 +248,20 @@ def _is_of(mask: str, image: str) -> bool:
 def _alike(name: str, expected: str) -> bool:
     plain = name.lower().replace("-", "_").replace(" ", "_")
     return name != expected and (plain == expected.lower() or plain in MASK_FOLDERS)
+
+
+def on_disk(root: Path, relative: str) -> str:
+    """Return a path below the root as the disk spells it, if its letters are composed (NFC) there in another way.
+
+    A path that exists, or of which nothing like it exists, is returned unchanged.
+    """
+    if not relative or relative.isascii() or (root / relative).exists():
+        return relative
+    parts: list[str] = []
+    for part in relative.split("/"):
+        names = [entry.name for entry in entries(root.joinpath(*parts))]
+        parts.append(next((one for one in names if nfc(one) == nfc(part)), part))
+    return "/".join(parts)
 
 
 def contradicting_mask(root: Path, mask: str) -> str:

@@ -20,6 +20,7 @@ from diadbench.datasets.layouts.folder_scan import (
     MaskFinder,
     contradicting_mask,
     image_files,
+    nfc,
     no_loose_images,
     stem_of,
     subfolders,
@@ -228,15 +229,24 @@ def unread_folders(folder: Path, *, layout: MvtecLayout, only: Sequence[str] | N
 
 
 def second_masks(root: Path, name: str, layout: MvtecLayout, order: Order = "class") -> list[str]:
-    """Return a line for each mask of a class that isn't read because its image has another one."""
-    if not layout.has_masks:
-        return []
+    """Return a line for each mask of a class that isn't read because its image has another one, or none.
+
+    Folders of test images that are empty are told too: they may not be unpacked.
+    """
     lines = []
-    for kind in subfolders(root, _top(layout.test, name, order)):
+    kinds = subfolders(root, _top(layout.test, name, order))
+    for kind in kinds:
         images, masks = (_place(one, kind, name, order) for one in (layout.test, layout.masks))
-        finder = MaskFinder(root, masks, layout.mask_suffixes)
-        files = image_files(root, images) if kind not in layout.normal else []
-        lines += [f"{shown(path)}, a second mask of an image, was not read" for path in finder.second(files)]
+        if (root / images).is_dir() and not image_files(root, images):
+            lines.append(f"the folder {shown(images)} is empty")
+        if layout.has_masks and kind not in layout.normal:
+            finder = MaskFinder(root, masks, layout.mask_suffixes)
+            second = finder.second(image_files(root, images))
+            lines += [f"{shown(path)}, a second mask of an image, was not read" for path in second]
+    for kind in subfolders(root, _top(layout.masks, name, order)) if layout.has_masks else ():
+        masks, own = _place(layout.masks, kind, name, order), nfc(kind)
+        if own not in {*map(nfc, kinds), *layout.normal} and (line := unread_folder(root, masks)):
+            lines.append(f"{line}: no folder {shown(_place(layout.test, kind, name, order))} of images")
     return lines
 
 
@@ -246,9 +256,11 @@ def _empty(root: Path, folder: str) -> str:
 
 def unread_folder(root: Path, folder: str) -> str:
     """Return a line for a folder with images that are not read; ``""`` if it has none."""
-    count = 0
-    for _, _, files in os.walk(root / folder):
+    count, closed = 0, list[OSError]()
+    for _, _, files in os.walk(root / folder, onerror=closed.append):
         count += sum(has_image_suffix(name) and not is_hidden(name) for name in files)
         if count >= _COUNTED:
             return f"{_COUNTED:,} or more images in {shown(folder)} were not read"
+    if closed:
+        return f"{shown(str(closed[0].filename))} can't be listed ({closed[0].strerror}), and was not read"
     return f"{counted(count, 'image')} in {shown(folder)} {'was' if count == 1 else 'were'} not read" if count else ""

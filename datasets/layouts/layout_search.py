@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,16 +14,14 @@ import pandas as pd
 from diadbench.common.errors import UserError
 from diadbench.common.wording import some
 from diadbench.datasets.decoding.lookalikes import shown
-from diadbench.datasets.layouts.folder_scan import MASK_FOLDERS, entries, subfolders
+from diadbench.datasets.layouts.advice import ARCHIVE, MOST_FOLDERS, doubled, named_by_options, other_names
+from diadbench.datasets.layouts.folder_scan import entries, subfolders
 from diadbench.datasets.layouts.folders import NORMAL_NAMES, MvtecLayout, mvtec_layout, unread_folders
 from diadbench.datasets.layouts.indices import below
 from diadbench.datasets.layouts.lists import ListSet, list_sets
 
 #: Maximum depth of the data below the root, because archives and users add folders.
 DEPTH = 2
-#: Folders of a level that are looked into for a hint where the data are.
-_MOST_FOLDERS = 100
-_ARCHIVE = re.compile(r"\.(?:zip|tar|tgz|rar|7z|tar\.(?:gz|xz|bz2|zst))$", re.IGNORECASE)
 
 
 def _nothing(folder: Path) -> list[str]:
@@ -98,11 +95,18 @@ def find_layout(
         found = [one for base in folders_below(root, level) if (one := _match(root, base, layouts, names)) is not None]
         found = _without_folders_of_the_list(root, found)
         if len(found) > 1:
+            twice = doubled(root, [one.base for one in found])
+            if twice:
+                raise UserError(f"{root}: {title} lies in folders of its classes: {twice}")
             raise UserError(
                 f"{root}: {title} lies in more than one folder, {found[0].base} and {found[1].base}; "
                 "give one of them as root"
             )
         if found:
+            base, listed = found[0].base, found[0].lists is not None
+            inner = [joined(base, name) for name in subfolders(root, base) if listed and name in names]
+            if twice := doubled(root, inner):  # All listed files would be missing; folders are told as unread.
+                raise UserError(f"{root}: {title}: {twice}")
             return found[0]
     expected = " or ".join(dict.fromkeys(layout.about for layout in layouts))
     there = some(sorted(shown(entry.name) for entry in root.iterdir()), most=6, room=80) or "nothing"
@@ -113,18 +117,21 @@ def find_layout(
 def _hint(root: Path, layouts: Sequence[Layout], names: Sequence[str], depth: int) -> str:
     """Return where the data seem to be: above the root, deeper below it, or in an archive; ``""`` if unknown."""
     here = Path(os.path.abspath(root))
-    packed = [entry.name for entry in entries(root) if _ARCHIVE.search(entry.name)]
+    packed = [entry.name for entry in entries(root) if ARCHIVE.search(entry.name)]
     if packed:
         return f"unpack {shown(packed[0])}"
     for up in list(here.parents)[:3]:
         inner = here.relative_to(up)
-        known = inner.parts[0] in names if names else {"train", "test"} & {*inner.parts, *subfolders(here, "")}
+        below = subfolders(here, "")
+        known = {inner.parts[0], *below} & set(names) if names else {"train", "test"} & {*inner.parts, *below}
         if known and any(layout.matches(up) for layout in layouts if not layout.form):
             return f"this is a folder within the data: give {up} as root"
-    if not names and (option := _named_by_options(root)):
+    if near := doubled(root, subfolders(root, "")) or other_names(root, names):
+        return near
+    if not names and (option := named_by_options(root)):
         return option
     for level in range(depth + 1, depth + 4):
-        for base in islice(folders_below(root, level), _MOST_FOLDERS):
+        for base in islice(folders_below(root, level), MOST_FOLDERS):
             if _match(root, base, layouts, names) is not None:
                 return f"the data lie in {root / base}: give this as root"
     return ""
@@ -181,30 +188,10 @@ def above(root: Path) -> list[tuple[ListSet, bool]]:
     Each is returned with whether all its images lie in the root; a list of other images is not used, but reported.
     """
     here = Path(os.path.abspath(root))
-    shares = [(one, one.share_in(here)) for one in list_sets(here.parent)] if here.parent != here else []
+    if here.parent == here or not os.access(here.parent, os.R_OK | os.X_OK):
+        return []  # Data often lie below a folder that others may enter and not list.
+    shares = [(one, one.share_in(here)) for one in list_sets(here.parent)]
     return [(one, share == "all") for one, share in shares if share != "none"]
-
-
-def _named_by_options(root: Path) -> str:
-    """Return the options for folders of normal and anomalous images without splits, as in anomalib's ``Folder``."""
-    for base in ["", *subfolders(root, "")[:_MOST_FOLDERS]]:
-        there = subfolders(root, base)
-        normal = [name for name in there if name.lower() in NORMAL_NAMES]
-        others = [name for name in there if name not in normal and name.lower() not in MASK_FOLDERS]
-        if normal and others and not {"train", "test"} & set(there):
-            return f"name the folders by options: normal_dir={normal[0]}, abnormal_dir=[{some(others, most=3)}]"
-    return ""
-
-
-def not_there(folder: Path, classes: Sequence[str]) -> list[str]:
-    """Return a line for each of these classes that lies in a folder as an archive, or as a link that leads nowhere."""
-    lines = []
-    for entry in entries(folder):
-        if entry.name in classes and entry.is_symlink() and not os.path.exists(entry.path):
-            lines.append(f"{shown(entry.name)} is a link that leads nowhere, and was not read")
-        elif _ARCHIVE.search(entry.name) and _ARCHIVE.sub("", entry.name) in classes:
-            lines.append(f"{shown(entry.name)} is not unpacked, and was not read")
-    return lines
 
 
 def mvtec_like(

@@ -117,7 +117,7 @@ def _read(path: Path, mtime_ns: int, size: int) -> ListFile:
     if not path.is_file():
         return ListFile(path, "broken" if usual else "other", error=f"{path}: can't be read (it is no regular file)")
     try:
-        if not usual and size > HEAD and not _may_be_list(_head(path)):
+        if not usual and size > HEAD and not _may_be_list(head_of(path)):
             return ListFile(path, "other")
         text = read_text(path)
     except UserError as error:
@@ -140,7 +140,8 @@ def _read_loosely(path: Path) -> str:
         return ""
 
 
-def _head(path: Path) -> str:
+def head_of(path: Path) -> str:
+    """Return the beginning of a text file (64 KiB), leaving out what is in another encoding. Raises OSError."""
     with path.open("rb") as file:
         content = file.read(HEAD)
     return content.decode(_encoding(content) if content else "utf-8", errors="ignore")

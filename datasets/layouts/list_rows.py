@@ -200,8 +200,9 @@ def _check_twice(rows: Sequence[Row]) -> None:
     for row in rows:
         first = seen.setdefault((row.cls, row.image), row)
         if first is not row:
+            advice = "remove one" if "/" in row.image else "remove one, or write paths with their folders"
             raise UserError(
-                f"{row.place}: {row.image} is listed twice in class {row.cls!r}, first in {first.place}; remove one"
+                f"{row.place}: {row.image} is listed twice in class {row.cls!r}, first in {first.place}; {advice}"
             )
 
 

@@ -49,7 +49,7 @@ def parsed_table(text: str, path: Path) -> tuple[str, list[Entry]]:
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise UserError(f"{path}: not a CSV file (line {reader.line_num}: {error}); get it again") from error
-    header = [name.strip().lower() for name in rows[0][1]] if rows else []
+    header = [_key_of(name) for name in rows[0][1]] if rows else []
     if not _is_header(header):
         if path.name.lower() in USUAL_NAMES or _names_images(text, path):
             raise UserError(
@@ -71,7 +71,12 @@ _DELIMITERS = ",;\t|"
 
 def _first_fields(text: str, delimiter: str) -> list[str]:
     first = text.strip().split("\n", 1)[0]
-    return [word.strip().strip('"').lower() for word in first.split(delimiter)]
+    return [_key_of(word.strip().strip('"')) for word in first.split(delimiter)]
+
+
+def _key_of(name: str) -> str:
+    """Return a column's name as keys of lists are written: ``image_path`` for ``Image Path``."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 def _is_header(header: list[str]) -> bool:

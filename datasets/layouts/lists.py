@@ -22,15 +22,19 @@ from diadbench.datasets.layouts.list_rows import check_masks, class_of_path, fir
 
 #: Usual folders of lists, beside the folders of images.
 PLACES = ("split_csv", "splits", "split", "lists", "list", "meta", "jsons", "json")
-#: Published lists for another setting, which lie beside the right one; their training parts contain anomalies.
-_OTHER_SETTINGS = ("2cls_fewshot.csv", "2cls_highshot.csv")
+#: Published lists for another setting, which lie beside the right one (their training parts contain anomalies), and
+#: VisA's labels of one class.
+_OTHER_SETTINGS = ("2cls_fewshot.csv", "2cls_highshot.csv", "image_anno.csv")
 #: Maximum number of files of a folder that are examined; those with usual names come first.
 _MOST = 500
 #: Formats of tables and lists that aren't read, and words in the names of lists.
 _FOREIGN = ("xlsx", "xls", "ods", "parquet", "feather", "pkl", "pickle", "npy", "npz", "mat", "yaml", "yml", "xml")
 _PACKED = re.compile(r"(?:.*\.)?(?:csv|tsv|json|jsonl|txt)\.(?:gz|zip|xz|bz2)")
 _LIST_WORDS = frozenset(
-    ("train", "test", "split", "splits", "list", "lists", "meta", "samples", "labels", "annotations", "fold")
+    (
+        *("train", "test", "split", "splits", "list", "lists", "meta", "samples", "labels", "annotations", "fold"),
+        *("data", "dataset", "images", "index", "files", "annotation", "label"),
+    )
 )
 FORMS = {"meta": "ADer's meta.json form", "lines": "JSON records", "csv": "table"}
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diadbench.common.errors import Missing, UserError, unknown_name
+from diadbench.common.errors import Missing, UserError, told_of_files, unknown_name
 from diadbench.common.wording import some
 from diadbench.datasets.facts.known_sets import CATALOG
 
@@ -26,6 +26,7 @@ _ABOVE = ("", "data", "datasets")
 _DATA_ROOT = "DIADBENCH_DATA"
 
 
+@told_of_files()
 def find_root(
     name: str, root: Path | str | None = None, data_root: Path | str | None = None, *, by_content: bool = True
 ) -> Path | None:

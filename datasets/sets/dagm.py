@@ -10,8 +10,8 @@ from typing import ClassVar
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.beside import Judged, LabelledByMasks, files_by_stem
 from diadbench.datasets.layouts.layout_search import Layout
+from diadbench.datasets.sets.beside import Judged, LabelledByMasks, files_by_stem
 
 LABELS = "Labels.txt"
 

@@ -14,11 +14,11 @@ from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.beside import files_by_stem, pair, positive
 from diadbench.datasets.layouts.detect import LayoutDataset
 from diadbench.datasets.layouts.folder_scan import subfolders
 from diadbench.datasets.layouts.indices import table_of
 from diadbench.datasets.layouts.layout_search import Layout, rebased
+from diadbench.datasets.sets.beside import files_by_stem, pair, positive
 
 #: Share of the normal images that are used for training, as in anomalib.
 TRAIN_SHARE = 0.8

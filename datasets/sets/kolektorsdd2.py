@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.facts.known_sets import info
-from diadbench.datasets.layouts.beside import Judged, LabelledByMasks, files_by_stem, pair, positive
 from diadbench.datasets.layouts.layout_search import Layout
+from diadbench.datasets.sets.beside import Judged, LabelledByMasks, files_by_stem, pair, positive
 
 #: Two files that the owner's archive holds by mistake, with the same bytes as 10301.png and 10301_GT.png.
 COPIES = ("10301 (copy).png", "10301_GT (copy).png")

@@ -11,9 +11,11 @@ import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.datasets.dataset_info import DatasetInfo
+from diadbench.datasets.decoding.lookalikes import shown
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.layouts.detect import ValidationDataset
 from diadbench.datasets.layouts.folder_scan import MaskFinder, image_files, subfolders
+from diadbench.datasets.layouts.folders import NORMAL_NAMES, unread_folder
 from diadbench.datasets.layouts.indices import table_of
 from diadbench.datasets.layouts.layout_search import Layout, ader, lines, rebased
 
@@ -46,7 +48,13 @@ class Mvtec3d(ValidationDataset):
         return [
             ader(splits),
             lines(*_LISTS),
-            Layout("owner", "<class>/test/<defect>/rgb", lambda folder: _is_owner(folder, self.class_names), read),
+            Layout(
+                "owner",
+                "<class>/test/<defect>/rgb",
+                lambda folder: _is_owner(folder, self.class_names),
+                read,
+                unread=lambda folder: _unread(folder, self.classes),
+            ),
         ]
 
     def index(self) -> pd.DataFrame:
@@ -60,6 +68,13 @@ class Mvtec3d(ValidationDataset):
             folders[folder] = set(os.listdir(place)) if safe and place.is_dir() else set()
         there = [path.rpartition("/")[2] in folders[path.rpartition("/")[0]] for path in scans]
         return table.assign(xyz=scans.where(pd.Series(there, index=scans.index) & (scans != table["image"]), ""))
+
+
+def _unread(folder: Path, classes: Sequence[str]) -> list[str]:
+    """Return a line for each folder of a defect that has no images in a folder ``rgb``."""
+    places = [f"{name}/test/{defect}" for name in classes for defect in subfolders(folder, f"{name}/test")]
+    bare = [place for place in places if not image_files(folder, f"{place}/rgb")]
+    return [unread_folder(folder, place) or f"the folder {shown(place)} has no images" for place in bare]
 
 
 def _is_owner(folder: Path, classes: Sequence[str]) -> bool:
@@ -88,6 +103,8 @@ def _rows(folder: Path, name: str, splits: Sequence[str]) -> Iterator[tuple[Any,
 
 def _test_rows(folder: Path, name: str, place: str, defect: str) -> Iterator[tuple[Any, ...]]:
     files = image_files(folder, f"{place}/rgb")
+    if defect != "good" and defect.lower() in NORMAL_NAMES:
+        raise UserError(f"{folder / place}: by its name normal images; expected a folder good: rename it")
     if defect == "good":  # its gt masks are all zero
         for file in files:
             yield f"{place}/rgb/{file}", "", name, "test", 0, "good"

@@ -17,10 +17,10 @@ from diadbench.datasets.decoding.workers import Problems, cores, run_all
 from diadbench.datasets.facts.counts import mvtec_ad_2_unlabelled
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.findings import CheckReport
-from diadbench.datasets.layouts.beside import files_by_stem
 from diadbench.datasets.layouts.detect import LayoutDataset
 from diadbench.datasets.layouts.indices import table_of
 from diadbench.datasets.layouts.layout_search import Layout, joined, rebased
+from diadbench.datasets.sets.beside import files_by_stem
 
 #: Splits that are neither trained on nor tested here, with the folder that holds their images.
 HELD_OUT = {

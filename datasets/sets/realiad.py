@@ -14,7 +14,9 @@ from diadbench.common.wording import counted, some
 from diadbench.datasets.dataset_info import DatasetInfo
 from diadbench.datasets.decoding.reading import MaskOptions
 from diadbench.datasets.facts.known_sets import info
+from diadbench.datasets.layouts.advice import doubled, not_there
 from diadbench.datasets.layouts.detect import LayoutDataset
+from diadbench.datasets.layouts.folder_scan import subfolders
 from diadbench.datasets.layouts.indices import below, load_json
 from diadbench.datasets.layouts.layout_search import Layout, joined
 
@@ -70,7 +72,7 @@ class RealIad(LayoutDataset):
         jsons = _JSONS[self._views]
         return [
             Layout("owner", f"{jsons}/<class>.json", lambda folder: self._jsons(folder) is not None, self._read),
-            Layout("ader", "<class>.json beside <class>/", self._has_class_json, self._read),
+            Layout("ader", "<class>.json beside <class>/", self._is_ader, self._read),
         ]
 
     @property
@@ -84,6 +86,12 @@ class RealIad(LayoutDataset):
     def has_published_split(self) -> bool:
         """Whether the lists are the multi-view ones."""
         return self._views == "multi"
+
+    def _is_ader(self, folder: Path) -> bool:
+        if not self._has_class_json(folder):
+            return False
+        there = set(subfolders(folder, ""))
+        return bool(there & set(self.info.classes)) or any(name.startswith("realiad_") for name in there)
 
     def _has_class_json(self, folder: Path) -> bool:
         return any((folder / f"{name}.json").is_file() for name in self.info.classes)
@@ -113,6 +121,9 @@ class RealIad(LayoutDataset):
         Raises:
             UserError: A class that was asked for has none.
         """
+        for name in names:
+            if twice := doubled(root, [joined(archive, name)]):
+                raise UserError(f"{root / archive / name}: {twice}")
         self._without = [name for name in names if not (root / archive / name).is_dir()]
         asked = [name for name in self._without if name in (self._wanted or ())]
         if asked:
@@ -125,6 +136,7 @@ class RealIad(LayoutDataset):
     def unread(self) -> tuple[str, ...]:
         """Return what was not read; also the classes whose lists are there without a folder of images."""
         _ = self.samples
+        cases = not_there(self.root / self._archive(self.root, self.found.base), self._without)
         there = self.samples["class"].unique()
         folder = self._archive(self.root, self.found.base)
         text = counted(len(self._without), "class is listed and has", "classes are listed and have")
@@ -132,7 +144,7 @@ class RealIad(LayoutDataset):
         bare = [name for name in self.info.classes if name not in there and (self.root / folder / name).is_dir()]
         bare = bare if self._wanted is None else []
         lists = f"{counted(len(bare), 'class has', 'classes have')} images and no list: {some(bare)}"
-        return (*super().unread, *((told,) if self._without else ()), *((lists,) if bare else ()))
+        return (*super().unread, *cases, *((told,) if self._without else ()), *((lists,) if bare else ()))
 
     _without: Sequence[str] = ()
 
@@ -234,6 +246,9 @@ def _records(records: list[Any], split: str, path: Path) -> pd.DataFrame:
     for i, record in enumerate(records):
         if not isinstance(record, dict) or not all(key in record for key in _RECORD):
             raise UserError(f"{path}: {split}[{i}]: expected a record with {', '.join(_RECORD)}")
+        for key in ("category", "anomaly_class"):
+            if not isinstance(record[key], str):
+                raise UserError(f"{path}: {split}[{i}]: {key} {record[key]!r}; expected text")
         if not isinstance(record["image_path"], str) or not record["image_path"]:
             raise UserError(f"{path}: {split}[{i}]: image_path {record['image_path']!r}; expected a path")
     table = pd.DataFrame(records, columns=list(_RECORD), dtype="object").assign(split=split)

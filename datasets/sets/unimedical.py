@@ -73,6 +73,8 @@ def _is_bmad(folder: Path) -> bool:
         for kind in subfolders(folder, f"{name}/test"):
             if {"img", *_MASKS} & set(subfolders(folder, f"{name}/test/{kind}")):
                 return True
+        if (folder / name / "ground_truth").is_dir():
+            continue  # ADer's folders, perhaps in another case
         if name[0].isupper() or (folder / name / "valid").is_dir():
             return True
     return False

@@ -10,6 +10,7 @@ import pandas as pd
 
 from diadbench.common.errors import UserError
 from diadbench.datasets.dataset_info import DatasetInfo
+from diadbench.datasets.decoding.lookalikes import shown
 from diadbench.datasets.facts.known_sets import info
 from diadbench.datasets.layouts.detect import LayoutDataset
 from diadbench.datasets.layouts.folder_scan import image_files, subfolders
@@ -108,8 +109,10 @@ def _there(folder: Path, listed: pd.DataFrame) -> pd.DataFrame:
     images = {path for name in subfolders(folder, "") for path in _images(folder, name)}
     kept = listed[listed["image"].isin(images)]
     if kept.empty:
+        found = shown(min(images, default="no images"))
         raise UserError(
-            f"{folder}: none of the images of VisA's 1cls split is there; expected {listed['image'].iloc[0]}"
+            f"{folder}: none of the images of VisA's 1cls split is there; expected {listed['image'].iloc[0]}, found "
+            f"{found}: get them as the owner names them, or add a list of them (split_csv/1cls.csv)"
         )
     return kept
 

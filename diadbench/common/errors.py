@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from diadbench.common.wording import printable, some
 
@@ -45,6 +47,24 @@ class Several(UserError):
         return cls("\n  ".join([head, *(one_line(str(error)) for error in errors)]))
 
 
+@contextmanager
+def told_of_files() -> Iterator[None]:
+    """Make an error of the system on a file or folder a :class:`UserError` that names it; also a decorator.
+
+    Most functions that look whether a file is there raise the system's own error where a folder may not be entered.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(
+            f"{error.filename}: can't be read ({error.strerror}); get the right to read it and to enter its folders"
+        ) from error
+    except OSError as error:
+        if error.filename is None or error.errno is None:
+            raise
+        raise UserError(f"{error.filename}: can't be read ({error.strerror})") from error
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "") -> UserError:
     """Return the error for an unregistered name.
 
@@ -55,6 +75,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "")
         where: File or key that contains the name.
     """
     names = sorted(known)
+    same = [one for one in names if unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", name)]
+    if same:
+        place = f"{where}: " if where else ""
+        forms = ("decomposed (NFD)", "composed (NFC)")
+        there = forms[unicodedata.is_normalized("NFC", same[0])]
+        return UserError(f"{place}unknown {kind} {name!r}; its letters are {there} in {same[0]!r}: copy that name")
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     place = f"{where}: " if where else ""
     hint = f"did you mean {' or '.join(close)}?" if close else f"known: {some(names) or 'none'}"

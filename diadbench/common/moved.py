@@ -99,6 +99,7 @@ MOVED: dict[str, str] = {
     "datasets.images": "datasets.decoding.images",
     "datasets.indices": "datasets.layouts.indices",
     "datasets.info": "datasets.dataset_info",
+    "datasets.layouts.beside": "datasets.sets.beside",
     "datasets.layouts.whole_masks": "datasets.layouts.list_places",
     "datasets.masks": "datasets.decoding.masks",
     "datasets.mpdd": "datasets.sets.mpdd",

@@ -76,3 +76,17 @@ def write_lists(folder: Path, train: str, test: str) -> None:
 def counted(name: str, root: Path, **options: Any) -> list[int]:
     """Return how many images of the first class are for training, normal and anomalous."""
     return [int(n) for n in count(get(name, root, **options).samples).to_numpy()[0]]
+
+
+def by_class(name: str, root: Path, **options: Any) -> dict[str, list[int]]:
+    """Return how many images of each class are for training, normal and anomalous."""
+    table = count(get(name, root, **options).samples)
+    return {str(name): [int(n) for n in row] for name, row in zip(table.index, table.to_numpy())}
+
+
+def deeper(root: Path, folder: str, place: str, names: list[str] | None = None) -> None:
+    """Move images of a folder one folder deeper."""
+    (root / folder / place).mkdir(parents=True)
+    for path in sorted((root / folder).glob("*.png")):
+        if names is None or path.name in names:
+            path.rename(root / folder / place / path.name)

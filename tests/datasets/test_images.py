@@ -204,3 +204,10 @@ def test_a_loop_of_symlinks_ends(tmp_path: Path) -> None:
     os.symlink(tmp_path / "b.png", tmp_path / "a.png")
     with pytest.raises(UserError, match=r"a\.png"):
         read_image(inside(tmp_path, "a.png"))
+
+
+def test_exif_data_that_cannot_be_read_are_not_called_a_damaged_image(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", exif=b"no TIFF at all")
+    with pytest.raises(UserError, match=r"a\.png: its EXIF data can't be read .*remove them") as caught:
+        read_image(tmp_path / "a.png")
+    assert "damaged" not in str(caught.value)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from diadbench.common.errors import UserError
@@ -18,6 +20,7 @@ from diadbench.datasets.checking.check import check
 from diadbench.datasets.checking.prepare import prepare
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.datasets.decoding.mask_files import read_mask
+from diadbench.datasets.decoding.reading import Reading
 
 SIDE = 64
 Array = np.ndarray[Any, Any]
@@ -116,6 +119,10 @@ def _over_the_photo(mask: Array, i: int) -> Array:
     return values
 
 
+def _red_on_white(mask: Array, i: int) -> Array:
+    return np.where(mask[..., None], np.uint8([255, 0, 0]), np.uint8([255, 255, 255]))
+
+
 ODD: dict[str, tuple[Callable[[Array, int], Array], str]] = {
     "inverted": (lambda mask, i: (~mask).astype(np.uint8) * 255, "{n} looks inverted|{n} look inverted"),
     "white": (lambda mask, i: np.full(mask.shape, 255, np.uint8), "covers its whole image|cover their whole images"),
@@ -129,6 +136,10 @@ ODD: dict[str, tuple[Callable[[Array, int], Array], str]] = {
     "in the alpha channel": (
         _in_alpha,
         "lies in an alpha channel that isn't read|lie in alpha channels that aren't read",
+    ),
+    "in red on white": (
+        _red_on_white,
+        "is drawn in colours on a bright background|are drawn in colours on bright backgrounds",
     ),
     "over half of the image": (
         lambda mask, i: np.pad(np.full((50, 50), 255, np.uint8), ((7 + i, 7 - i), (7, 7))),
@@ -236,8 +247,26 @@ def test_masks_of_many_kinds_of_files_are_the_same_mask(tmp_path: Path) -> None:
         ("deep.png", Image.fromarray(mask.astype(np.uint16) * 65535), {}),
         ("instances.tif", Image.fromarray(mask.astype(np.int32)), {}),
         ("lossless.webp", Image.fromarray(grey), {"lossless": True}),
+        ("lossy.webp", Image.fromarray(grey), {"quality": 50}),
         ("turned.png", Image.fromarray(np.ascontiguousarray(np.rot90(grey))), {"exif": exif}),
         ("cmyk.jpg", Image.fromarray(np.dstack([grey] * 3)).convert("CMYK"), {"quality": 90}),
     ):
         save(image, tmp_path / name, **options)
         np.testing.assert_array_equal(read_mask(tmp_path / name), mask, err_msg=name)
+
+
+def test_colours_of_16_bits_keep_small_numbers(tmp_path: Path) -> None:
+    numbers = np.repeat(truth(0)[..., None].astype(np.uint16), 3, axis=2)
+    tifffile.imwrite(tmp_path / "deep.tif", numbers, photometric="rgb")
+    cv2.imwrite(str(tmp_path / "deep.png"), numbers)
+    for name in ("deep.tif", "deep.png"):
+        np.testing.assert_array_equal(read_mask(tmp_path / name), truth(0), err_msg=name)
+
+
+def test_a_dark_mask_below_the_threshold_is_told_so(tmp_path: Path) -> None:
+    root = gear(tmp_path / "data")
+    save(truth(0).astype(np.uint8) * 40, mask_path(root, 0).with_suffix(".jpg"), quality=95)
+    mask_path(root, 0).unlink()
+    (finding,) = [one for one in check("folder", root, size=SIDE).findings if one.kind == "empty-mask"]
+    assert "no positive pixel above the threshold; get it again, or set masks.threshold lower" in finding.line()
+    assert read_mask(mask_path(root, 0).with_suffix(".jpg"), Reading(threshold=20)).sum() == truth(0).sum()
