@@ -29,6 +29,7 @@ from diadbench.reports.tables.costs import COSTS, cost_notes, provenance
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.labels import MAIN, Metric
 from diadbench.reports.tables.rows.result_rows import records
+from diadbench.reports.tables.rows.unfinished_rows import waiting
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.table_builder import ours_of
 from diadbench.reports.tables.verdicts import reasons
@@ -104,7 +105,7 @@ def _head(source: Source) -> dict[str, Any]:
         "methods": source.methods,
         "datasets": source.datasets,
         "cells_done": int((facts["state"] == "done").sum()),
-        "cells_all": len(facts),
+        "cells_all": len(facts) + waiting(source.raw, source.results, source.runs),
         "protocols": [text for text in dict.fromkeys(shown.get("evaluation", [])) if text],
     }
 

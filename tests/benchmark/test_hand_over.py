@@ -21,6 +21,7 @@ from diadbench.benchmark.reuse.predict import predict_images
 from diadbench.benchmark.reuse.rerun import rerun_cell
 from diadbench.benchmark.runs.runner import run_grid
 from diadbench.benchmark.sharing.pack import pack
+from diadbench.cli import main
 from diadbench.common.errors import UserError
 
 FIGURES = ["dataset", "method", "seed", "class", "scope", "metric", "value", "state"]
@@ -142,3 +143,11 @@ def test_pack_refuses_another_ending(home: Path) -> None:
     )
     assert made.returncode == 0, made.stderr
     assert (home / "run.tar").is_file()
+
+
+def test_nothing_is_left_of_a_repetition_that_fails(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [cell] = run(home).cells()
+    (home / "data").rename(home / "away")
+    assert main(["rerun", str(cell.directory), "--out", str(home / "reruns" / "first")]) == 2
+    assert "its repetition ended as error: " in capsys.readouterr().err
+    assert not (home / "reruns").exists()
