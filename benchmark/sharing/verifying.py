@@ -17,6 +17,7 @@ from diadbench.benchmark.records.identity import digest
 from diadbench.benchmark.records.store import CSV_COLUMNS, ENDED, CellRecord, RunDirectory
 from diadbench.benchmark.sharing.cell_checks import check_cell, told
 from diadbench.benchmark.sharing.figure_checks import check_figures
+from diadbench.benchmark.sharing.grid_file_checks import check_grid_file
 from diadbench.benchmark.sharing.map_checks import check_maps, why_not
 from diadbench.benchmark.sharing.opening import opened
 from diadbench.benchmark.sharing.verify_findings import Finding, Verified
@@ -99,6 +100,7 @@ def _check_maps(record: CellRecord, roots: Mapping[str, str], found: Verified) -
 def _run_findings(run: RunDirectory, cells: list[CellRecord]) -> Iterator[Finding]:
     yield from _plan(run)
     yield from _doubled(cells)
+    yield from check_grid_file(run, cells)
     yield from _data(run, cells)
     yield from _results(run)
 

@@ -212,6 +212,13 @@ def other_results(cell: Path) -> None:
     table.to_csv(path, index=False)
 
 
+def other_grid(cell: Path, old: str, new: str) -> None:
+    path = cell.parents[4] / "grid.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
 TAMPERED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a metric of a class": (
         lambda cell: edit_metric(cell, "class", "i_ap", 0.5),
@@ -281,6 +288,18 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], str]] = {
     "the code left out": (
         lambda cell: shutil.rmtree(cell.parents[4] / "code"),
         "the code of its method, isn't in the run",
+    ),
+    "an option in the grid alone": (
+        lambda cell: other_grid(cell, "noise: 0.04", "noise: 0.2"),
+        "parts / One / multi-class / seed 1: grid: grid.yaml has methods.One.options.noise: 0.2, cell.yaml 0.04",
+    ),
+    "the seeds in the grid alone": (
+        lambda cell: other_grid(cell, "seeds:\n- 0\n", "seeds:\n- 9\n"),
+        "parts / One / multi-class / seed 0: grid: grid.yaml doesn't ask for it",
+    ),
+    "the size in the grid alone": (
+        lambda cell: other_grid(cell, "\nimage_size: 32", "\nimage_size: 256"),
+        "grid: grid.yaml has image_size: [256, 256], cell.yaml [32, 32]",
     ),
     "results.csv": (other_results, "results: results.csv isn't what the cells give"),
 }
