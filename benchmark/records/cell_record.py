@@ -52,11 +52,12 @@ def cell_path(dataset: str, method: str, setting: str, seed: int) -> Path:
 
 def cell_place(dataset: str, method: str, setting: str, seed: int) -> str:
     """Return :func:`cell_path` as text, because creating thousands of paths takes seconds."""
-    return f"{_safe(dataset)}/{_safe(method)}/{_safe(setting)}/seed{seed}"
+    return f"{folder_of(dataset)}/{folder_of(method)}/{folder_of(setting)}/seed{seed}"
 
 
 @cache
-def _safe(label: str) -> str:
+def folder_of(label: str) -> str:
+    """Return the name of a label's folder; raises UnicodeEncodeError for half of a character (a lone surrogate)."""
     text = urllib.parse.quote(label, safe=" +,=@()[]!'")
     return "%2E" + text[1:] if text.startswith(".") else text
 
