@@ -44,6 +44,8 @@ RESULTS = (
     "normal.npz",
 )
 
+_DAMAGED = "its status.json is damaged; the same command makes the cell again"
+
 
 def cell_path(dataset: str, method: str, setting: str, seed: int) -> Path:
     """Return the directory of a cell below ``cells/``. Labels are any text; invalid characters are escaped."""
@@ -105,8 +107,9 @@ class CellRecord:
 
     def _status(self) -> dict[str, Any]:
         found = read_json(self.directory / "status.json")
-        if not isinstance(found, dict) or "state" not in found:  # not there, or damaged
-            found = {"state": "waiting"}
+        if not isinstance(found, dict) or "state" not in found:
+            damaged = (self.directory / "status.json").is_file()
+            found = {"state": "waiting", **({"reason": _DAMAGED} if damaged else {})}
         if found.get("state") == "done" and not (self.directory / "metrics.csv").is_file():
             return {**found, "state": "killed", "reason": "its metrics.csv is gone; the same command makes it again"}
         if found.get("state") != "running" or (held := self.locked()):

@@ -52,7 +52,7 @@ def test_cells_of_both_are_there_with_their_own_figures(place: Path, tmp_path: P
             again = made.run.cell(cell.dataset, cell.method, cell.setting, cell.seed)
             assert again.metrics() == cell.metrics()
             assert again.identity == cell.identity
-    assert made.notes == ["1 cells are in several runs, with the same figures or without; each is there once"]
+    assert made.notes == ["1 cell is in several runs, with the same figures or without; each is there once"]
     assert verify(made.run.path, {}).findings == []
     table = made.run.results()
     assert len(table["configuration"][table["method"] == "One"].unique()) == 1  # three seeds of one experiment

@@ -340,6 +340,22 @@ def test_a_damaged_file_is_a_line_with_its_name(
         assert not [word for word in ("Traceback", "allow_pickle", "unsafely") if word in told]
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"cells": [{}], "configurations": {}}'])
+def test_a_damaged_plan_is_none_that_never_was(run: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a plan all cells count, those of an older configuration too: a damaged one must not be passed over."""
+    (run / "plan.json").write_bytes(content)
+    for command in (["status"], ["table"], ["verify"], ["run", "--dry-run"]):
+        assert main([command[0], str(run), *command[1:]]) == 2
+        assert f"{run / 'plan.json'}: damaged, not as diadbench wrote it" in capsys.readouterr().err
+
+
+def test_a_damaged_status_says_why_its_cell_waits(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / CELL / "status.json"
+    path.write_bytes(path.read_bytes()[:200])
+    assert main(["status", str(run), "--json"]) == 1
+    assert "its status.json is damaged; the same command makes the cell again" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("what", TAMPERED)
 def test_whatever_is_changed_is_found(run: Path, what: str) -> None:
     change, told = TAMPERED[what]
