@@ -191,8 +191,8 @@ def test_defaults_are_listed_in_the_docstring() -> None:
     [
         ("", "expected a name as a label, found ''"),
         ("\t", "expected a name as a label"),
-        ("x" * 300, "is 300 characters long as a folder's name, 255 are the most"),
-        ("\u65e5" * 30, "is 270 characters long as a folder's name"),
+        ("x" * 300, "takes 300 characters in a folder's name, 255 are the most"),
+        ("\u65e5" * 30, "takes 270 characters in a folder's name"),
         ("\ud800", "holds half of a character"),
     ],
 )

@@ -80,8 +80,8 @@ def check_label(label: str, where: str) -> None:
         raise UserError(f"{where}: the label {label!r} holds half of a character; write the whole one") from None
     if length > LONGEST:
         raise UserError(
-            f"{where}: the label {label[:20]}... is {length} characters long as a folder's name, {LONGEST} are the most; a letter "
-            "that is not ASCII takes 3 to 12"
+            f"{where}: the label {label[:20]}... takes {length} characters in a folder's name, {LONGEST} are the most; "
+            "a letter that is not ASCII takes 3 to 12"
         )
 
 
