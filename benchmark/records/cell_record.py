@@ -46,6 +46,32 @@ RESULTS = (
 
 _DAMAGED = "its status.json is damaged; the same command makes the cell again"
 
+#: Types of what a status says, so that a file that was edited or damaged is known when it is read.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "state": (str,),
+    "reason": (str, type(None)),
+    "notes": (list,),
+    **dict.fromkeys(("started", "finished"), (float, int, type(None))),
+    **dict.fromkeys(
+        ("phases", "environment", "peak_memory", "decides", "method_info", "dataset_info"), (dict, type(None))
+    ),
+    **dict.fromkeys(("identity", "configuration", "protocol", "fingerprint", "traceback"), (str, type(None))),
+}
+
+
+def _is_status(found: object) -> bool:
+    """Whether a value is what a cell writes as its ``status.json``. Earlier versions left keys out."""
+    if not isinstance(found, dict) or "state" not in found:
+        return False
+    texts = all(isinstance(note, str) for note in found.get("notes") or [])
+    return texts and all(isinstance(found[key], kinds) for key, kinds in _KINDS.items() if key in found)
+
+
+def lasted(started: float | None, finished: float | None) -> float | None:
+    """Return the seconds between two times of a clock; ``None`` if one is missing, or the clock was set back."""
+    seconds = None if started is None or finished is None else finished - started
+    return None if seconds is None or seconds < 0 else seconds
+
 
 def cell_path(dataset: str, method: str, setting: str, seed: int) -> Path:
     """Return the directory of a cell below ``cells/``. Labels are any text; invalid characters are escaped."""
@@ -107,7 +133,7 @@ class CellRecord:
 
     def _status(self) -> dict[str, Any]:
         found = read_json(self.directory / "status.json")
-        if not isinstance(found, dict) or "state" not in found:
+        if not _is_status(found):
             damaged = (self.directory / "status.json").is_file()
             found = {"state": "waiting", **({"reason": _DAMAGED} if damaged else {})}
         if found.get("state") == "done" and not (self.directory / "metrics.csv").is_file():

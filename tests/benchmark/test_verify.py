@@ -340,6 +340,10 @@ def test_a_damaged_file_is_a_line_with_its_name(
         assert not [word for word in ("Traceback", "allow_pickle", "unsafely") if word in told]
 
 
+#: What no status says.
+ODD: list[dict[str, Any]] = [{"notes": None}, {"notes": [1]}, {"started": "x"}, {"state": None}, {"phases": []}]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"cells": [{}], "configurations": {}}'])
 def test_a_damaged_plan_is_none_that_never_was(run: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a plan all cells count, those of an older configuration too: a damaged one must not be passed over."""
@@ -351,9 +355,24 @@ def test_a_damaged_plan_is_none_that_never_was(run: Path, content: bytes, capsys
 
 def test_a_damaged_status_says_why_its_cell_waits(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = run / CELL / "status.json"
-    path.write_bytes(path.read_bytes()[:200])
+    whole = path.read_bytes()
+    for content in (whole[:200], b"[]", *(json.dumps({**json.loads(whole), **odd}).encode() for odd in ODD)):
+        path.write_bytes(content)
+        assert main(["status", str(run), "--json"]) == 1  # another cell has failed
+        assert "its status.json is damaged; the same command makes the cell again" in capsys.readouterr().out
+        assert main(["table", str(run)]) == 0
+        assert "1 of 2 seeds; the rest: waiting: its status.json is damaged" in " ".join(
+            capsys.readouterr().out.split()
+        )
+
+
+def test_a_clock_that_was_set_back_gives_no_time(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / CELL / "status.json"
+    edit(path, finished=json.loads(path.read_text(encoding="utf-8"))["started"] - 5000)
     assert main(["status", str(run), "--json"]) == 1
-    assert "its status.json is damaged; the same command makes the cell again" in capsys.readouterr().out
+    first = json.loads(capsys.readouterr().out)[0]
+    assert (first["state"], first["seconds"]) == ("done", None)
+    assert any("it ended before it began" in str(finding) for finding in verify(run, {}).findings)
 
 
 @pytest.mark.parametrize("what", TAMPERED)
