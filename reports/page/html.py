@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +106,14 @@ def _head(source: Source) -> dict[str, Any]:
         "datasets": source.datasets,
         "cells_done": int((facts["state"] == "done").sum()),
         "cells_all": len(facts) + waiting(source.raw, source.results, source.runs),
-        "protocols": [text for text in dict.fromkeys(shown.get("evaluation", [])) if text],
+        "protocols": _whole(text for text in dict.fromkeys(shown.get("evaluation", [])) if text),
     }
+
+
+def _whole(texts: Iterable[str]) -> list[str]:
+    """Return texts without those that begin another: a cell that has no figures doesn't say at which size."""
+    every = list(texts)
+    return [text for text in every if not any(other.startswith(f"{text} ") for other in every)]
 
 
 def _figures(source: Source, figures: Figures) -> list[tuple[str, list[dict[str, Any]]]]:

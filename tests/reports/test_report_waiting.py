@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from diadbench.benchmark.records.store import RunDirectory
 from diadbench.benchmark.runs.runner import run_grid
 from diadbench.reports import build
 from diadbench.reports.tables.escape import without_folders
+from diadbench.reports.tables.rows.pair_notes import notes
 from diadbench.reports.tables.rows.unfinished_rows import waiting
 from diadbench.reports.tables.source import Source
 from tests.helpers.real_run import InProcess, make_run, write_images
@@ -48,6 +50,19 @@ def test_every_place_without_a_figure_says_why(run: RunDirectory) -> None:
     assert found["one", "B"][1] == {"1 of 3 seeds; the rest: 1 error: boom / 1 waiting"}
     assert len(found) == 6, found  # C has not begun anywhere: it is in no table
     assert waiting(source.raw, source.results, source.runs) == 1 + 3 + 3 + 9
+
+
+def test_seeds_that_wait_in_another_run_are_told(run: RunDirectory, tmp_path: Path) -> None:
+    """Two runs of one experiment: the second one's own seed waits, and the cells that both have count once."""
+    other = shutil.copytree(run.path, tmp_path / "other")
+    half = shutil.copytree(run.path, tmp_path / "half")
+    for path, seeds in ((other / "cells", (0, 1, 2)), (half / "cells", (2,))):
+        for name in ["two", "gone", "one/B", *(f"one/A/multi-class/seed{seed}" for seed in seeds)]:
+            shutil.rmtree(path / name, ignore_errors=True)
+    shutil.copytree(run.path / "cells/one/B/multi-class/seed0", other / "cells/one/B/multi-class/seed0")
+    source = Source.load([half, other])
+    found = notes(source.results)
+    assert found["one", "A"] == ["2 of 3 seeds; the rest: waiting"]
 
 
 def test_a_paper_names_no_folder_of_this_machine(run: RunDirectory, tmp_path: Path) -> None:

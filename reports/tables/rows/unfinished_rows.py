@@ -15,8 +15,8 @@ _KEY = ["dataset", "method", "setting", "seed"]
 def with_waiting(results: pd.DataFrame, runs: Iterable[tuple[str, RunDirectory]]) -> pd.DataFrame:
     """Return results with a row for each planned cell that has not begun, in the place of a value that a table shows.
 
-    Those are the cells of datasets and methods that both have a row already: a table crosses the two. Other cells of
-    the grid are in no table.
+    Those are the cells of datasets and methods that both have a row already, because a table crosses the two, and
+    further seeds of an experiment that another run has. Other cells of the grid are in no table.
 
     Args:
         results: Long form, one row a (cell, class, metric); a cell without figures has one row, ``metric`` is ``""``.
@@ -26,6 +26,7 @@ def with_waiting(results: pd.DataFrame, runs: Iterable[tuple[str, RunDirectory]]
         The same columns; in the added rows the state is ``waiting`` and all figures are missing.
     """
     parts = [results]
+    known = set(tuples(results[["dataset", "method", "setting", "configuration"]].drop_duplicates()))
     for name, run in runs:
         path = str(run.path.resolve())
         there = set(tuples(results.loc[results["path"] == path, _KEY].drop_duplicates()))
@@ -34,7 +35,8 @@ def with_waiting(results: pd.DataFrame, runs: Iterable[tuple[str, RunDirectory]]
             {**dict(zip(_KEY, key)), "protocol": wanted.protocol, "identity": wanted.identity,
              "configuration": wanted.configuration, "run": name, "path": path, "state": "waiting"}
             for key, wanted in run.wanted.items()
-            if key not in there and key[0] in datasets and key[1] in methods
+            if key not in there
+            and ((key[0] in datasets and key[1] in methods) or (*key[:3], wanted.configuration) in known)
         ]  # fmt: skip
         if rows:
             parts.append(_as_rows(rows, results))
@@ -49,7 +51,7 @@ def waiting(results: pd.DataFrame, shown: pd.DataFrame, runs: Iterable[RunDirect
         shown: What of them is shown: the result of ``prepare``.
         runs: Their run directories.
     """
-    found = set()
+    found, elsewhere = set(), set(tuples(results[[*_KEY, "identity"]].drop_duplicates()))
     for run in runs:
         path = str(run.path.resolve())
         there = set(tuples(results.loc[results["path"] == path, _KEY].drop_duplicates()))
@@ -61,7 +63,10 @@ def waiting(results: pd.DataFrame, shown: pd.DataFrame, runs: Iterable[RunDirect
         found |= {
             (key, each.identity)
             for key, each in run.wanted.items()
-            if key not in there and key[0] not in hidden[0] and key[1] not in hidden[1]
+            if key not in there
+            and key[0] not in hidden[0]
+            and key[1] not in hidden[1]
+            and (*key, each.identity) not in elsewhere
         }
     return len(found)
 
