@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from filelock import FileLock
 
@@ -59,7 +59,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _is_status(found: object) -> bool:
+def _is_status(found: object) -> TypeGuard[dict[str, Any]]:
     """Whether a value is what a cell writes as its ``status.json``. Earlier versions left keys out."""
     if not isinstance(found, dict) or "state" not in found:
         return False

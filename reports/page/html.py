@@ -98,14 +98,15 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _head(source: Source) -> dict[str, Any]:
-    facts = source.facts
+    facts, wait = source.facts, waiting(source.raw, source.results, source.runs)
     shown = facts[facts["protocol"].isin(source.results["protocol"])]
     return {
         "title": source.title,
         "methods": source.methods,
         "datasets": source.datasets,
         "cells_done": int((facts["state"] == "done").sum()),
-        "cells_all": len(facts) + waiting(source.raw, source.results, source.runs),
+        "cells_all": len(facts) + wait,
+        "cells_wait": wait + int((facts["state"] == "waiting").sum()),
         "protocols": _whole(text for text in dict.fromkeys(shown.get("evaluation", [])) if text),
     }
 

@@ -16,11 +16,13 @@ import pytest
 import yaml
 from PIL import Image
 
+from diadbench.benchmark.planning.grid import parse_grid
 from diadbench.benchmark.records.store import RunDirectory
+from diadbench.benchmark.runs.runner import run_grid
 from diadbench.benchmark.sharing.pack import pack
 from diadbench.benchmark.sharing.verifying import verify
 from diadbench.cli import main
-from tests.helpers.real_run import make_run
+from tests.helpers.real_run import InProcess, make_run
 
 CELL = "cells/parts/One/multi-class/seed0"
 
@@ -59,6 +61,20 @@ def test_what_nobody_changed_passes(place: Path, capsys: pytest.CaptureFixture[s
         assert main(["verify", str(path)]) == 0
         assert capsys.readouterr().out == "4 cells, nothing found\n"
         assert before == sorted((file, file.stat().st_mtime_ns) for file in (place / "run").rglob("*"))
+
+
+def test_two_labels_of_one_configuration_are_no_double(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
+    made = make_run(tmp_path / "run", methods=["One"], datasets={"d": ["nut"]}, seeds=[0], images=4)
+    grid = yaml.safe_load((made.path / "grid.yaml").read_text(encoding="utf-8"))
+    grid["methods"]["Again"] = grid["methods"]["One"]
+    run_grid(parse_grid(grid), made.path, engine=InProcess(), quiet=True)
+    assert main(["verify", str(made.path)]) == 0
+    first, second = (made.path / "cells/d" / name / "multi-class/seed0" for name in ("One", "Again"))
+    shutil.copyfile(first / "status.json", second / "status.json")
+    assert any("has the same start as" in str(finding) for finding in verify(made.path, {}).findings)
 
 
 def test_what_cannot_be_checked_is_said(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
