@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -59,7 +59,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _is_status(found: object) -> TypeGuard[dict[str, Any]]:
+def _is_status(found: object) -> bool:
     """Whether a value is what a cell writes as its ``status.json``. Earlier versions left keys out."""
     if not isinstance(found, dict) or "state" not in found:
         return False
@@ -132,10 +132,12 @@ class CellRecord:
         return {**found, "notes": [*found.get("notes", []), note]} if note else found
 
     def _status(self) -> dict[str, Any]:
-        found = read_json(self.directory / "status.json")
-        if not _is_status(found):
-            damaged = (self.directory / "status.json").is_file()
-            found = {"state": "waiting", **({"reason": _DAMAGED} if damaged else {})}
+        found: dict[str, Any] = {"state": "waiting"}
+        read = read_json(self.directory / "status.json")
+        if _is_status(read):
+            found = read
+        elif (self.directory / "status.json").is_file():
+            found["reason"] = _DAMAGED
         if found.get("state") == "done" and not (self.directory / "metrics.csv").is_file():
             return {**found, "state": "killed", "reason": "its metrics.csv is gone; the same command makes it again"}
         if found.get("state") != "running" or (held := self.locked()):

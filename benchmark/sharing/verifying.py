@@ -137,7 +137,7 @@ def _doubled(run: RunDirectory, cells: list[CellRecord]) -> Iterator[Finding]:
         if status.get("state") not in ("done", "stale"):
             continue
         start = (status.get("host"), status.get("pid"), status["started"]) if status.get("started") else None
-        identity = status.get("identity")
+        identity = str(status.get("identity") or "")
         twice = asked[identity] > 1 and planned.get(record.directory) == identity
         for kind, value in (("identity", None if twice else identity), ("start", start)):
             first = known.setdefault((kind, value), record) if value else record
