@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from diadbench.benchmark.records.store import RunDirectory
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
 from diadbench.reports.published.comparable import dataset_key, unknown_dataset
@@ -53,7 +52,7 @@ def add(path: Path, run: Path | str | None = None, datasets: Iterable[str] = ())
     Args:
         path: The CSV.
         run: Store the rows in this run; by default in the user's file.
-        datasets: Names of datasets that are known besides those of the shipped rows and of the run's grid.
+        datasets: Names of datasets that are known besides those of the shipped rows.
 
     Returns:
         The rows added; and one warning for each contradiction, which the row's note has too, and for each dataset that
@@ -71,7 +70,6 @@ def add(path: Path, run: Path | str | None = None, datasets: Iterable[str] = ())
             table.loc[index, "note"] = "; ".join(filter(None, [row["note"], *(f"CHECK: {p}" for p in problems)]))
     every = records(load_published([run] if run else []))
     names = [*datasets, *(str(row["dataset"]) for row in every if row["kept"] == "shipped")]
-    names += map(str, RunDirectory(run).grid["datasets"]) if run else []
     warnings += [told for name in table["dataset"].unique() if (told := unknown_dataset(name, names))]
     known = {_identity(row): row for row in every}
     fresh = []

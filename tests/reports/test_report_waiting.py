@@ -11,6 +11,7 @@ import yaml
 from diadbench.benchmark.planning.grid import parse_grid
 from diadbench.benchmark.records.store import RunDirectory
 from diadbench.benchmark.runs.runner import run_grid
+from diadbench.cli import main
 from diadbench.reports import build
 from diadbench.reports.tables.escape import without_folders
 from diadbench.reports.tables.rows.pair_notes import notes
@@ -82,3 +83,12 @@ def test_a_paper_names_no_folder_of_this_machine(run: RunDirectory, tmp_path: Pa
 )
 def test_folders_are_left_out(text: str, shown: str) -> None:
     assert without_folders(text) == shown
+
+
+def test_published_figures_of_a_dataset_that_nobody_knows_are_told(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.csv").write_text("source,method,dataset,i_auroc\nX,A,two,98\nX,A,VisA,97\nX,A,mvtec-add,96\n")
+    path = shutil.copytree(run.path, tmp_path / "copy")
+    assert main(["published", "add", str(tmp_path / "rows.csv"), "--run", str(path)]) == 0
+    assert capsys.readouterr().err.startswith("warning: no dataset 'mvtec-add' is known; did you mean MVTec AD")

@@ -40,12 +40,14 @@ def add_published(file: str, *, run: str = "") -> int:
     import sys
     from pathlib import Path
 
+    from diadbench.benchmark.records.store import RunDirectory
     from diadbench.datasets.facts.known_sets import CATALOG
     from diadbench.reports.published.literature import add
     from diadbench.reports.published.published_files import file_of
 
     _check(run)
-    known = [text for entry in CATALOG.values() for text in (entry.info.name, entry.info.title)]
+    known = [*RunDirectory(run).grid["datasets"]] if run else []
+    known += [text for entry in CATALOG.values() for text in (entry.info.name, entry.info.title)]
     added, warnings = add(Path(file), run or None, known)
     for line in warnings:
         print(f"warning: {line}", file=sys.stderr)
