@@ -15,6 +15,7 @@ from diadbench.benchmark.planning.grid import parse_time
 from diadbench.benchmark.planning.planned import summary
 from diadbench.benchmark.planning.speeds import kept_speed
 from diadbench.benchmark.planning.threads import cells_at_once
+from diadbench.benchmark.records.store import lasted
 from diadbench.benchmark.runs.status import clock
 from diadbench.common.errors import UserError
 from diadbench.common.files import cache_dir, read_json, write_json
@@ -47,12 +48,13 @@ class Forecast:
 def remember(record: CellRecord) -> None:
     """Keep the cost of a finished cell for later plans."""
     status = record.status
-    if status["state"] != "done":
+    seconds = lasted(status.get("started"), status.get("finished"))
+    if status["state"] != "done" or seconds is None:
         return
     size = sum(path.stat().st_size for path in record.directory.rglob("*") if path.is_file())
     memory = status.get("peak_memory", {})
     seen = {
-        "seconds": status["finished"] - status["started"],
+        "seconds": seconds,
         "gpu_bytes": memory.get("gpu_bytes"),
         "cpu_bytes": memory.get("cpu_bytes"),
         "disk_bytes": size,

@@ -44,6 +44,34 @@ RESULTS = (
     "normal.npz",
 )
 
+_DAMAGED = "its status.json is damaged; the same command makes the cell again"
+
+#: Types of what a status says, so that a file that was edited or damaged is known when it is read.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "state": (str,),
+    "reason": (str, type(None)),
+    "notes": (list,),
+    **dict.fromkeys(("started", "finished"), (float, int, type(None))),
+    **dict.fromkeys(
+        ("phases", "environment", "peak_memory", "decides", "method_info", "dataset_info"), (dict, type(None))
+    ),
+    **dict.fromkeys(("identity", "configuration", "protocol", "fingerprint", "traceback"), (str, type(None))),
+}
+
+
+def _is_status(found: object) -> bool:
+    """Whether a value is what a cell writes as its ``status.json``. Earlier versions left keys out."""
+    if not isinstance(found, dict) or "state" not in found:
+        return False
+    texts = all(isinstance(note, str) for note in found.get("notes") or [])
+    return texts and all(isinstance(found[key], kinds) for key, kinds in _KINDS.items() if key in found)
+
+
+def lasted(started: float | None, finished: float | None) -> float | None:
+    """Return the seconds between two times of a clock; ``None`` if one is missing, or the clock was set back."""
+    seconds = None if started is None or finished is None else finished - started
+    return None if seconds is None or seconds < 0 else seconds
+
 
 def cell_path(dataset: str, method: str, setting: str, seed: int) -> Path:
     """Return the directory of a cell below ``cells/``. Labels are any text; invalid characters are escaped."""
@@ -52,11 +80,12 @@ def cell_path(dataset: str, method: str, setting: str, seed: int) -> Path:
 
 def cell_place(dataset: str, method: str, setting: str, seed: int) -> str:
     """Return :func:`cell_path` as text, because creating thousands of paths takes seconds."""
-    return f"{_safe(dataset)}/{_safe(method)}/{_safe(setting)}/seed{seed}"
+    return f"{folder_of(dataset)}/{folder_of(method)}/{folder_of(setting)}/seed{seed}"
 
 
 @cache
-def _safe(label: str) -> str:
+def folder_of(label: str) -> str:
+    """Return the name of a label's folder; raises UnicodeEncodeError for half of a character (a lone surrogate)."""
     text = urllib.parse.quote(label, safe=" +,=@()[]!'")
     return "%2E" + text[1:] if text.startswith(".") else text
 
@@ -103,9 +132,12 @@ class CellRecord:
         return {**found, "notes": [*found.get("notes", []), note]} if note else found
 
     def _status(self) -> dict[str, Any]:
-        found = read_json(self.directory / "status.json")
-        if not isinstance(found, dict) or "state" not in found:  # not there, or damaged
-            found = {"state": "waiting"}
+        found: dict[str, Any] = {"state": "waiting"}
+        read = read_json(self.directory / "status.json")
+        if _is_status(read):
+            found = read
+        elif (self.directory / "status.json").is_file():
+            found["reason"] = _DAMAGED
         if found.get("state") == "done" and not (self.directory / "metrics.csv").is_file():
             return {**found, "state": "killed", "reason": "its metrics.csv is gone; the same command makes it again"}
         if found.get("state") != "running" or (held := self.locked()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from diadbench.benchmark.records.cell_labels import Key, keys_of_grid
 from diadbench.benchmark.records.cell_record import CellRecord, cell_path, cell_place
 from diadbench.benchmark.records.identity import Wanted
-from diadbench.benchmark.records.own_files import load_yaml
+from diadbench.benchmark.records.own_files import load_yaml, own_file
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, write_json
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from diadbench.benchmark.records.results import Results
+
+
+#: Advice for a damaged plan.
+_PLAN_AGAIN = "remove it, and the same `diadbench run` makes it again"
 
 
 class RunDirectory:
@@ -47,28 +52,53 @@ class RunDirectory:
 
     @cached_property
     def grid(self) -> dict[str, Any]:
-        """Return the resolved ``grid.yaml``."""
-        return load_yaml(self.path / "grid.yaml", "run the grid's own file into the directory again")
+        """Return ``grid.yaml``, with its methods and datasets by label.
+
+        Raises:
+            UserError: The file is damaged, or names no methods or datasets.
+        """
+        advice = "run the grid's own file into the directory again"
+        found = load_yaml(self.path / "grid.yaml", advice)
+        for group in ("methods", "datasets"):
+            entries = found.get(group)
+            entries = dict.fromkeys(entries) if isinstance(entries, list) else entries
+            if not isinstance(entries, dict):
+                raise UserError(f"{self.path / 'grid.yaml'}: expected {group} by label, found {entries!r}; {advice}")
+            found[group] = entries
+        return found
 
     @cached_property
     def kept(self) -> dict[str, Any]:
-        """Return ``plan.json``; ``{}`` in a directory of an earlier version, and before the first run."""
-        return read_json(self.path / "plan.json") or {}
+        """Return ``plan.json``; ``{}`` in a directory of an earlier version, and before the first run.
+
+        A damaged file is no missing one: without a plan, results of another configuration would be shown.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        path = self.path / "plan.json"
+        with own_file(path, _PLAN_AGAIN), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if not {"cells", "configurations"} <= dict(found).keys():
+                raise KeyError("cells")
+            return found
+        return {}
 
     @cached_property
     def wanted(self) -> dict[Key, Wanted]:
-        """Return what the grid asks of each cell, by its labels; empty if there is no ``plan.json``."""
+        """Return what the grid asks of each cell, by its labels; empty without ``plan.json``. Raises UserError."""
         decides = self.kept.get("configurations", {})
-        return {
-            (entry["dataset"], entry["method"], entry["setting"], entry["seed"]): Wanted(
-                entry["identity"],
-                entry["configuration"],
-                entry["protocol"],
-                decides[entry["configuration"]],
-                entry["earlier"],
-            )
-            for entry in self.kept.get("cells", [])
-        }
+        with own_file(self.path / "plan.json", _PLAN_AGAIN):
+            return {
+                (entry["dataset"], entry["method"], entry["setting"], entry["seed"]): Wanted(
+                    entry["identity"],
+                    entry["configuration"],
+                    entry["protocol"],
+                    decides[entry["configuration"]],
+                    entry["earlier"],
+                )
+                for entry in self.kept.get("cells", [])
+            }
 
     def keep(self, plan: dict[str, Any]) -> None:
         """Write ``plan.json``."""

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 
 from diadbench.benchmark.metrics.names import CURVES, METRICS, CurveInfo, is_metric, metric_info
 from diadbench.benchmark.records.cell_labels import shots_of
-from diadbench.benchmark.records.cell_record import ENDED, FAILED, CellRecord, cell_path
+from diadbench.benchmark.records.cell_record import ENDED, FAILED, CellRecord, cell_path, lasted
 from diadbench.benchmark.records.columns import CSV_COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS
 from diadbench.benchmark.records.experiment import CODE_OF, EARLIER, run_names
 from diadbench.benchmark.records.own_files import own_file, read_scores
@@ -62,6 +62,7 @@ __all__ = [
     "RunDirectory",
     "cell_path",
     "is_metric",
+    "lasted",
     "load_results",
     "metric_info",
     "open_runs",

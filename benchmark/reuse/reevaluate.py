@@ -74,14 +74,29 @@ def evaluate_run(run: Path, protocol: str, out: Path | None, progress: ProgressC
     target = RunDirectory(out or source.path.with_name(f"{source.path.resolve().name}-{protocol}"), must_exist=False)
     if target.path.resolve() == source.path.resolve():
         raise UserError(f"{target.path}: --out must be another directory than the run")
+    is_new = not target.path.exists()
+    _check_target(target, source, protocol)
     write_text(target.path / "grid.yaml", yaml.safe_dump({**source.grid, "protocol": protocol}, sort_keys=False))
     write_json(target.path / "environment.json", source.environment)
     done = [cell for cell in source.cells() if cell.state == "done"]
     left_out = _evaluate([Task(cell.directory, target.path, protocol) for cell in done], progress)
     if len(left_out) == len(done):
+        if is_new:
+            shutil.rmtree(target.path)
         raise UserError(left_out[0] if left_out else f"{run}: no cell is done; nothing to evaluate")
     target.write_results()
     return target, left_out
+
+
+def _check_target(target: RunDirectory, source: RunDirectory, protocol: str) -> None:
+    """Refuse a directory that holds something else than an earlier evaluation of this run. Raises UserError."""
+    if (target.path / "plan.json").is_file():
+        raise UserError(f"{target.path}: a run, which would be overwritten; choose another directory with --out")
+    if (target.path / "grid.yaml").is_file():
+        here, wanted = target.grid, {"name": source.grid.get("name"), "protocol": protocol}
+        if {key: here.get(key) for key in wanted} != wanted:
+            what = f"{here.get('name')} by {here.get('protocol')}"
+            raise UserError(f"{target.path}: holds an evaluation of {what}; choose another directory with --out")
 
 
 @dataclass(frozen=True)

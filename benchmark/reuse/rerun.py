@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from diadbench.benchmark.records.store import CellRecord, RunDirectory
 from diadbench.benchmark.reuse.cell_code import changed_code
 from diadbench.common.errors import UserError
 from diadbench.common.files import write_text
+from diadbench.common.processes.interrupt import as_ctrl_c
 from diadbench.common.wording import some
 
 
@@ -64,7 +67,8 @@ def rerun_cell(cell: Path, out: Path | None = None, root: Path | None = None) ->
 
     Args:
         cell: Directory of a cell that is done.
-        out: Run directory of the repetition; below ``RUN/reruns`` by default. It must not exist.
+        out: Run directory of the repetition; below ``RUN/reruns`` by default. It must not exist, and is removed again
+            if the repetition fails.
         root: Directory of the data on this machine, if it isn't where the cell found it.
 
     Raises:
@@ -81,16 +85,34 @@ def rerun_cell(cell: Path, out: Path | None = None, root: Path | None = None) ->
     changed = changed_code(record, config["method"])
     if changed:
         raise UserError(f"{cell}: the code of {config['method']} is no longer that of the cell ({some(changed)})")
+    grid = RunDirectory(record.run).path / "grid.yaml"
     target = RunDirectory(out or _free(record), must_exist=False)
     if target.path.exists():
         raise UserError(f"{target.path}: exists; choose another directory with --out")
     again = target.cell(record.dataset, record.method, record.setting, record.seed)
-    again.directory.mkdir(parents=True)
-    shutil.copyfile(record.run / "grid.yaml", target.path / "grid.yaml")
     config |= {"run_directory": str(target.path.absolute()), "root": str(root.absolute()) if root else config["root"]}
-    write_text(again.directory / "cell.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    _run(again)
-    return _checked(Rerun(record, CellRecord(again.directory)))
+    with as_ctrl_c(), _kept_if_done(target.path):
+        again.directory.mkdir(parents=True)
+        shutil.copyfile(grid, target.path / "grid.yaml")
+        write_text(again.directory / "cell.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        _run(again)
+        return _checked(Rerun(record, CellRecord(again.directory)))
+
+
+@contextlib.contextmanager
+def _kept_if_done(run: Path) -> Iterator[None]:
+    """Remove a run directory, and empty folders that were made for it, if what is done in it fails or is ended."""
+    above = next(folder for folder in run.absolute().parents if folder.exists())
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(run, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another repetition is beside it
+            for folder in run.absolute().parents:
+                if folder == above:
+                    break
+                folder.rmdir()
+        raise
 
 
 def _free(record: CellRecord) -> Path:
@@ -109,15 +131,16 @@ def _run(cell: CellRecord) -> None:
         while not (ended := engine.poll()):
             time.sleep(0.05)
     if ended[0].state != "ended":
-        raise UserError(f"{cell.directory}: the repetition ended as {ended[0].state}: {ended[0].reason}")
+        raise UserError(f"the repetition in {cell.directory} ended as {ended[0].state}: {ended[0].reason}")
 
 
 def _checked(found: Rerun) -> Rerun:
     status = found.again.status
     if status["state"] != "done":
+        traceback = str(status.get("traceback") or "")  # its files are removed; --debug prints what they said
         raise UserError(
-            f"{found.again.directory}: the repetition ended as {status['state']}: {status.get('reason', '')}"
-        )
+            f"{found.first.directory}: its repetition ended as {status['state']}: {status.get('reason', '')}"
+        ) from (RuntimeError(traceback) if traceback else None)
     if status["fingerprint"] != found.first.status["fingerprint"]:
-        raise UserError(f"{found.again.directory}: the data are not those that the cell was run on")
+        raise UserError(f"{found.first.directory}: the data are not those that the cell was run on")
     return found

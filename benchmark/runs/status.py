@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diadbench.benchmark.records.cell_labels import Key
-from diadbench.benchmark.records.store import FAILED, CellRecord, RunDirectory
+from diadbench.benchmark.records.store import FAILED, CellRecord, RunDirectory, lasted
 from diadbench.benchmark.runs.presence import somebody_is_at_work
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _stands(run: RunDirectory, key: Key, known: Mapping[Key, Glance]) -> bool:
 
 
 def _glanced(key: Key, glance: Glance) -> dict[str, Any]:
-    seconds = None if glance.started is None else (glance.finished or time.time()) - glance.started
+    seconds = lasted(glance.started, glance.finished or time.time())
     labels = dict(zip(("dataset", "method", "setting", "seed"), key))
     return {**labels, "state": glance.state, "reason": glance.reason, "seconds": seconds}
 
@@ -79,9 +79,7 @@ def _state(dataset: str, method: str, setting: str, seed: int, record: CellRecor
         "reason": status.get("reason", ""),
         "seconds": None,
     }
-    start, end = status.get("started"), status.get("finished")
-    if start is not None:
-        found["seconds"] = (end or time.time()) - start
+    found["seconds"] = lasted(status.get("started"), status.get("finished") or time.time())
     if status["state"] == "running":
         found["progress"] = progress = record.progress
         found["eta"] = _eta(progress)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from diadbench.benchmark.records.store import lasted
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -162,10 +164,11 @@ class Watch:
         if self._grid is not None:
             self._bars.update(self._grid, completed=self._ended)
         status = record.status
-        seconds = float(status.get("finished", 0.0)) - float(status.get("started", status.get("finished", 0.0)))
+        seconds = lasted(status.get("started"), status.get("finished"))
+        took = "" if seconds is None else f" in {seconds:.0f} s"
         mark = MARKS.get(record.state, f"[red]{record.state}[/]")
         reason = f": {escape(str(status.get('reason', '')))}" if status.get("reason") else ""
-        line = f"[{self._ended}/{self._total}] {escape(label(record))} {mark} in {seconds:.0f} s{reason}"
+        line = f"[{self._ended}/{self._total}] {escape(label(record))} {mark}{took}{reason}"
         self._console.print(line, highlight=False)
         if self._line is not None and record.state != "done":
             self._line.leave(f"{label(record)}: {record.state}: {status.get('reason', '')}")

@@ -13,7 +13,7 @@ from diadbench.benchmark.cells.keep import map_file
 from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size, size_notes
 from diadbench.benchmark.metrics.protocols import PROTOCOLS, get_protocol
 from diadbench.benchmark.records.identity import CONTENT, deciding_options, digest
-from diadbench.benchmark.records.store import CellRecord, RunDirectory
+from diadbench.benchmark.records.store import CellRecord, RunDirectory, lasted
 from diadbench.benchmark.reuse.cell_code import changed_code
 from diadbench.benchmark.sharing.verify_findings import Finding
 from diadbench.common.errors import UserError
@@ -108,8 +108,10 @@ def _protocol(record: CellRecord, run: RunDirectory) -> _Found:
 def _end(record: CellRecord, run: RunDirectory) -> _Found:
     status = record.status
     if record.state == "done":
-        if not status.get("started") or not status.get("finished") or status["finished"] < status["started"]:
+        if not status.get("started") or not status.get("finished"):
             yield "status", "it is done, but doesn't say from when to when it ran"
+        elif lasted(status["started"], status["finished"]) is None:
+            yield "status", "it says that it ended before it began, as where the clock was set back meanwhile"
         if status.get("reason"):
             yield "status", f"it is done, but has a reason: {status['reason']}"
     elif record.state == "stale":

@@ -19,7 +19,7 @@ from diadbench.benchmark.sharing.merged_labels import Labels, merged_entries, ne
 from diadbench.benchmark.sharing.opening import opened
 from diadbench.common.errors import UserError
 from diadbench.common.files import atomic_directory, read_json, write_json, write_text
-from diadbench.common.wording import some
+from diadbench.common.wording import counted, some
 
 #: Figures that differ by no more are the same cell on another processor: sums in another order.
 ROUNDING = 1e-6
@@ -132,7 +132,8 @@ def _collect(
         raise UserError(f"merge: same cell, other figures: {first}")
     twice = sum(len(_planned(run, path)) for run, path in zip(runs, paths)) - len(cells)
     if twice:
-        notes.append(f"{twice} cells are in several runs, with the same figures or without; each is there once")
+        are = counted(twice, "cell is", "cells are")
+        notes.append(f"{are} in several runs, with the same figures or without; each is there once")
     return cells, labels
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from diadbench.benchmark.records.identity import digest
 from diadbench.benchmark.records.store import CSV_COLUMNS, ENDED, CellRecord, RunDirectory
 from diadbench.benchmark.sharing.cell_checks import check_cell, told
 from diadbench.benchmark.sharing.figure_checks import check_figures
+from diadbench.benchmark.sharing.grid_file_checks import check_grid_file
 from diadbench.benchmark.sharing.map_checks import check_maps, why_not
 from diadbench.benchmark.sharing.opening import opened
 from diadbench.benchmark.sharing.verify_findings import Finding, Verified
@@ -98,7 +100,8 @@ def _check_maps(record: CellRecord, roots: Mapping[str, str], found: Verified) -
 
 def _run_findings(run: RunDirectory, cells: list[CellRecord]) -> Iterator[Finding]:
     yield from _plan(run)
-    yield from _doubled(cells)
+    yield from _doubled(run, cells)
+    yield from check_grid_file(run, cells)
     yield from _data(run, cells)
     yield from _results(run)
 
@@ -121,15 +124,22 @@ def _plan(run: RunDirectory) -> Iterator[Finding]:
         yield Finding("plan", "it is in no plan of the run", told(record))
 
 
-def _doubled(cells: list[CellRecord]) -> Iterator[Finding]:
-    """Name cells that are one and the same: one identity, or one process and start."""
+def _doubled(run: RunDirectory, cells: list[CellRecord]) -> Iterator[Finding]:
+    """Name cells that are one and the same: one process and start, or one identity that the plan doesn't ask twice.
+
+    Two labels of one configuration are two cells, both of which were run.
+    """
+    asked = Counter(wanted.identity for wanted in run.wanted.values())
+    planned = {run.cell(*key).directory: wanted.identity for key, wanted in run.wanted.items()}
     known: dict[tuple[str, object], CellRecord] = {}
     for record in cells:
         status = record.status
         if status.get("state") not in ("done", "stale"):
             continue
         start = (status.get("host"), status.get("pid"), status["started"]) if status.get("started") else None
-        for kind, value in (("identity", status.get("identity")), ("start", start)):
+        identity = str(status.get("identity") or "")
+        twice = asked[identity] > 1 and planned.get(record.directory) == identity
+        for kind, value in (("identity", None if twice else identity), ("start", start)):
             first = known.setdefault((kind, value), record) if value else record
             if first is not record:
                 yield Finding("doubled", f"has the same {kind} as {told(first)}", told(record))

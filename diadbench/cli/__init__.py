@@ -5,6 +5,7 @@ A module has either ``command`` (a verb: ``diadbench run``) or ``VERBS`` (a noun
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 from diadbench.cli.messages import tell
 from diadbench.common.errors import UserError, told_of_missing_package
+from diadbench.common.processes.interrupt import as_ctrl_c
 from diadbench.common.utf8 import print_what_can_be_printed, start_again_in_utf8_mode, told_of_encoding
 from diadbench.version import __version__
 
@@ -66,7 +68,9 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        return _dispatch(words)
+        # what is half written is removed at SIGTERM too: a pack may be larger than what is left of the disk
+        with as_ctrl_c() if argv is None else contextlib.nullcontext():
+            return _dispatch(words)
     except UserError as error:
         if debug:
             raise
@@ -92,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         if debug or error.filename is None:
             raise
-        tell(f"{error.filename}: {error.strerror}")
+        tell(f"{error.filename}: {error.strerror or ' '.join(map(str, error.args))}")  # pyarrow's have a text alone
         return 2
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -25,11 +27,11 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        with _told_of(path):
+        with _told_of(path, name):
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             share(Path(name))
             os.replace(name, path)
     except BaseException:
@@ -40,13 +42,29 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _told_of(path: Path) -> Iterator[None]:
-    """Let an error name the file that the user asked for, and not the temporary one beside it."""
+def _told_of(path: Path, temporary: str = "") -> Iterator[None]:
+    """Let an error of writing name what the user asked for: not the temporary beside it, and not nothing (a full disk).
+
+    Args:
+        path: What is written.
+        temporary: Where it is written for now. An error that names another file keeps its name; ``""``: none does.
+    """
     try:
         yield
+    except shutil.Error as error:  # of a copied folder: a list with every file
+        raise _of_copies(error, path) from error
     except OSError as error:
-        error.filename, error.filename2 = str(path), None
+        if error.filename is None or os.fsdecode(error.filename).startswith(temporary):
+            error.filename, error.filename2 = str(path), None
         raise
+
+
+def _of_copies(error: shutil.Error, path: Path) -> OSError:
+    """Return the first of the errors of a copied folder, with the target's name if that can't be written."""
+    source, _, why = error.args[0][0]
+    number = int((re.search(r"\[Errno (\d+)\]", str(why)) or ["", "0"])[1])
+    full = number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+    return OSError(number, os.strerror(number) if number else str(why), str(path if full else source))
 
 
 @contextlib.contextmanager
@@ -56,12 +74,14 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
     Its content gets the permissions of the umask. On an exception nothing is left behind.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    with _told_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
     try:
-        yield temporary
-        share(temporary)
-        os.replace(temporary, path)
+        with _told_of(path, str(temporary)):
+            yield temporary
+            share(temporary)
+            os.replace(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -124,10 +144,10 @@ def write_with(path: Path | str, write: Callable[[str], Any]) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     os.close(handle)
     try:
-        write(name)
-        with open(name, "rb") as file:
-            os.fsync(file.fileno())
-        with _told_of(path):
+        with _told_of(path, name):
+            write(name)
+            with open(name, "rb") as file:
+                os.fsync(file.fileno())
             share(Path(name))
             os.replace(name, path)
     except BaseException:

@@ -14,6 +14,7 @@ from diadbench.reports.published.comparable import dataset_key
 from diadbench.reports.published.figure_arithmetic import check_published
 from diadbench.reports.tables.escape import clean, file_names, squeeze
 from diadbench.reports.tables.labels import known_metrics
+from diadbench.reports.tables.rows.pair_notes import notes
 from diadbench.reports.tables.rows.result_rows import records
 from diadbench.reports.tables.source import Source
 
@@ -75,7 +76,7 @@ def _names_of(row: Row) -> tuple[str, str]:
 
 def _measured(source: Source) -> list[Row]:
     table, results, facts = source.table, source.results, source.facts
-    means = table[table["scope"] == "mean"]
+    means, said = table[table["scope"] == "mean"], notes(results)
     rows = []
     keys = ["dataset", "method", "protocol", "configuration"]
     for (dataset, method, protocol, configuration), group in means.groupby(keys, sort=False, observed=True):
@@ -86,7 +87,6 @@ def _measured(source: Source) -> list[Row]:
             continue
         first: CellRecord = cells["cell"].iloc[0]
         label = str(first.config.get("label_before") or own["method_label"].iloc[0])
-        flags = dict.fromkeys(flag for text in own["flags"].unique() for flag in str(text).split("; ") if flag)
         title = first.status.get("method_info", {}).get("title") or label
         rows.append(
             Row(
@@ -97,7 +97,7 @@ def _measured(source: Source) -> list[Row]:
                 str(protocol),
                 ", ".join(dict.fromkeys(cells["run"])),
                 {str(each["metric"]): _value(each) for each in records(group)},
-                note="; ".join(map(clean, flags)),
+                note="; ".join(said[str(dataset), str(method)]),
                 cells=list(cells["cell"]),
             )
         )

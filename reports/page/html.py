@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from diadbench.reports.tables.costs import COSTS, cost_notes, provenance
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.labels import MAIN, Metric
 from diadbench.reports.tables.rows.result_rows import records
+from diadbench.reports.tables.rows.unfinished_rows import waiting
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.table_builder import ours_of
 from diadbench.reports.tables.verdicts import reasons
@@ -97,16 +98,23 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _head(source: Source) -> dict[str, Any]:
-    facts = source.facts
+    facts, wait = source.facts, waiting(source.raw, source.results, source.runs)
     shown = facts[facts["protocol"].isin(source.results["protocol"])]
     return {
         "title": source.title,
         "methods": source.methods,
         "datasets": source.datasets,
         "cells_done": int((facts["state"] == "done").sum()),
-        "cells_all": len(facts),
-        "protocols": [text for text in dict.fromkeys(shown.get("evaluation", [])) if text],
+        "cells_all": len(facts) + wait,
+        "cells_wait": wait + int((facts["state"] == "waiting").sum()),
+        "protocols": _whole(text for text in dict.fromkeys(shown.get("evaluation", [])) if text),
     }
+
+
+def _whole(texts: Iterable[str]) -> list[str]:
+    """Return texts without those that begin another: a cell that has no figures doesn't say at which size."""
+    every = list(texts)
+    return [text for text in every if not any(other.startswith(f"{text} ") for other in every)]
 
 
 def _figures(source: Source, figures: Figures) -> list[tuple[str, list[dict[str, Any]]]]:

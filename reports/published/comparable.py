@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from diadbench.reports.tables.escape import squeeze
@@ -20,6 +21,22 @@ def dataset_key(name: str) -> str:
     """Return the same key for a dataset's label here and its name in papers: ``mvtec``, ``MVTec AD`` -> ``mvtecad``."""
     key = squeeze(name)
     return ALIASES.get(key, key)
+
+
+def unknown_dataset(name: str, known: Iterable[str]) -> str:
+    """Return a warning for a dataset's name in a published row that is not known, with the closest; else ``""``.
+
+    Args:
+        name: The name. Several datasets stand between ``+``.
+        known: Names of datasets.
+    """
+    names = {dataset_key(text): text for text in known}
+    for part in str(name).split(" + "):
+        if dataset_key(part) not in names:
+            close = difflib.get_close_matches(dataset_key(part), names, n=2, cutoff=0.7)
+            meant = f"did you mean {' or '.join(names[key] for key in close)}? " if close else ""
+            return f"no dataset {part!r} is known; {meant}reports show the row beside cells whose dataset has that name"
+    return ""
 
 
 def setting_of(text: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.common.files import write_text
-from diadbench.reports.published.comparable import dataset_key
+from diadbench.reports.published.comparable import dataset_key, unknown_dataset
 from diadbench.reports.published.figure_arithmetic import FLOORS, ap_bound, check, check_published, check_results
 from diadbench.reports.published.our_figures import beside
 from diadbench.reports.published.published_files import (
@@ -46,15 +46,17 @@ __all__ = [
 ]
 
 
-def add(path: Path, run: Path | str | None = None) -> tuple[pd.DataFrame, list[str]]:
+def add(path: Path, run: Path | str | None = None, datasets: Iterable[str] = ()) -> tuple[pd.DataFrame, list[str]]:
     """Import the rows of a CSV; existing rows are not added twice.
 
     Args:
         path: The CSV.
         run: Store the rows in this run; by default in the user's file.
+        datasets: Names of datasets that are known besides those of the shipped rows.
 
     Returns:
-        The rows added, and one warning for each contradiction. A row with a warning is added, and its note says so.
+        The rows added; and one warning for each contradiction, which the row's note has too, and for each dataset that
+        nobody here knows.
 
     Raises:
         UserError: A row contradicts one of the same source, method, dataset, setting and budget.
@@ -67,6 +69,8 @@ def add(path: Path, run: Path | str | None = None) -> tuple[pd.DataFrame, list[s
         if problems:
             table.loc[index, "note"] = "; ".join(filter(None, [row["note"], *(f"CHECK: {p}" for p in problems)]))
     every = records(load_published([run] if run else []))
+    names = [*datasets, *(str(row["dataset"]) for row in every if row["kept"] == "shipped")]
+    warnings += [told for name in table["dataset"].unique() if (told := unknown_dataset(name, names))]
     known = {_identity(row): row for row in every}
     fresh = []
     for position, (index, row) in enumerate(zip(table.index, records(table)), 2):

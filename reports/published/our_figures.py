@@ -59,10 +59,10 @@ def _measured(results: pd.DataFrame) -> dict[tuple[str, str, str], list[tuple[st
 
 
 def _parts_of(results: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Return ``3 of 15 classes`` for each (dataset, method) with that note; published means go over all classes."""
+    """Return ``3 of 15 classes`` for each (dataset, method) whose notes say so; published means go over all classes."""
     found = {}
     for dataset, method, flags in results[["dataset", "method", "flags"]].drop_duplicates().itertuples(index=False):
-        part = re.search(r"\b\d+ of \d+ classes\b", str(flags))
+        part = re.search(r"\b\d+ (of \d+ classes|class(es)? of \d+)\b", str(flags))
         if part:
             found[dataset, method] = part[0]
     return found

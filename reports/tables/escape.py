@@ -40,6 +40,9 @@ _LATEX = {
     "\u00b6": r"\P{}",
 }
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$^&])")
+#: An absolute path on this machine, alone or in quotes; no address of the web, no fraction.
+_FOLDERS = re.compile(r"(?<![\w.:/~<>])~?/(?:[^\s/'\"`;:,()]+/)*(?=[^\W\d]|\.)")
+_QUOTED_FOLDERS = re.compile(r"(?<=['\"`])~?/(?:[^/'\"`]+/)*(?=[^/'\"`]+/?['\"`])")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -86,6 +89,11 @@ def csv_text(text: object) -> str:
     """Return ``text`` for a CSV cell, with an apostrophe before texts that a spreadsheet would run as a formula."""
     plain = clean(text)
     return "'" + plain if plain.startswith(_FORMULA) else plain
+
+
+def without_folders(text: str) -> str:
+    """Return ``text`` with absolute paths as their last part: ``/home/me/VisA`` is ``VisA``; folders are the user's."""
+    return _FOLDERS.sub("", _QUOTED_FOLDERS.sub("", text))
 
 
 def squeeze(text: str) -> str:

@@ -28,6 +28,7 @@ from diadbench.reports.tables.rows.aggregation import aggregate
 from diadbench.reports.tables.rows.display import in_order, resolve
 from diadbench.reports.tables.rows.result_rows import complete, tuples
 from diadbench.reports.tables.rows.shared_cells import contradictions
+from diadbench.reports.tables.rows.unfinished_rows import with_waiting
 from diadbench.reports.tables.shots_dimension import has_shots
 from diadbench.reports.tables.table_shape import Table
 
@@ -82,7 +83,10 @@ class Source:
             raise UserError(f"{some(run.path for run in runs)}: no cells in it yet; run the grid first")
         source = cls(runs, names, raw, raw, how)
         found = source._titles() if titles else None
-        source.results = prepare(raw, protocol=protocol, mix_protocols=mix_protocols, titles=found, show=source.show)
+        shown_rows = with_waiting(raw, opened)
+        source.results = prepare(
+            shown_rows, protocol=protocol, mix_protocols=mix_protocols, titles=found, show=source.show
+        )
         if source.results.empty:
             raise UserError("show: nothing is left to show; name methods, datasets and classes that were run together")
         return source

@@ -57,12 +57,16 @@ class TableBuilder:
         return where
 
     def _place_notes(self, where: dict[str, set[tuple[str, str]]]) -> None:
-        """Print each note once, at the most general head that it applies to; notes that occur together are joined."""
-        every = set(self.pairs)
+        """Print each note once, at the most general head that it applies to; notes that occur together are joined.
+
+        A note on figures stands at a head also where some pairs below have none: it says nothing of these.
+        """
+        figured = set(tuples(self.table[["dataset", "method"]].drop_duplicates()))
         together: dict[frozenset[tuple[str, str]], list[str]] = {}
         for text, pairs in where.items():
             together.setdefault(frozenset(pairs), []).append(text)
         for same_pairs, texts in together.items():
+            every = {pair for pair in self.pairs if pair in figured or not same_pairs <= figured}
             if same_pairs == every and len(every) > 1:
                 self.whole.extend(texts)
                 continue
@@ -72,11 +76,12 @@ class TableBuilder:
             for position, kind in enumerate(("dataset", "method")):
                 for head in self.orders[kind]:
                     same = {pair for pair in every if pair[position] == head}
+                    whole = same == {pair for pair in self.pairs if pair[position] == head}
                     if (
                         kind in (*self.rows, *self.columns)
                         and same
                         and same <= left
-                        and (len(same) > 1 or kind == "method" or len(every) == 1 or self._only(kind))
+                        and (len(same) > 1 or (kind == "method" and whole) or len(self.pairs) == 1 or self._only(kind))
                     ):
                         self.head_marks.setdefault((kind, head), []).append(number)
                         left -= same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from diadbench.benchmark.records.store import RunDirectory, load_results
 from diadbench.benchmark.reuse import reevaluate
 from diadbench.benchmark.reuse.reevaluate import Task, compute_class, evaluate_run
+from diadbench.common.errors import UserError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from real_run import make_run
@@ -66,3 +68,19 @@ def test_a_killed_evaluation_goes_on_with_the_next_class(
         made, _ = evaluate_run(run.path, "exact", target, silent)
         assert computed == ["cashew"]
     pd.testing.assert_frame_equal(load_results(made.path)[COLUMNS], load_results(run.path)[COLUMNS])
+
+
+def test_another_run_is_not_evaluated_over(run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})
+    other = shutil.copytree(run.path, tmp_path / "other")
+    before = (other / "grid.yaml").read_bytes()
+    with pytest.raises(UserError, match="other: a run, which would be overwritten; choose another directory"):
+        evaluate_run(run.path, "ader", other, silent)
+    assert (other / "grid.yaml").read_bytes() == before
+    evaluate_run(run.path, "ader", tmp_path / "made", silent)
+    with pytest.raises(UserError, match="made: holds an evaluation of run by ader; choose another"):
+        evaluate_run(run.path, "exact", tmp_path / "made", silent)
+    shutil.rmtree(next(other.rglob("maps")))
+    with pytest.raises(UserError, match="no maps were kept"):
+        evaluate_run(other, "ader", tmp_path / "nothing", silent)
+    assert not (tmp_path / "nothing").exists()

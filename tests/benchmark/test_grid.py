@@ -184,3 +184,29 @@ def test_units() -> None:
 def test_defaults_are_listed_in_the_docstring() -> None:
     for name in Grid.__dataclass_fields__:
         assert f"{name}:" in (Grid.__doc__ or ""), name
+
+
+@pytest.mark.parametrize(
+    ("label", "why"),
+    [
+        ("", "expected a name as a label, found ''"),
+        ("\t", "expected a name as a label"),
+        ("x" * 300, "takes 300 characters in a folder's name, 255 are the most"),
+        ("\u65e5" * 30, "takes 270 characters in a folder's name"),
+        ("\ud800", "holds half of a character"),
+    ],
+)
+@pytest.mark.parametrize("group", ["methods", "datasets"])
+def test_a_label_that_no_folder_can_have_is_refused(group: str, label: str, why: str) -> None:
+    entries = {"methods": {"a": "mean-image"}, "datasets": {"a": "toy"}}[group]
+    with pytest.raises(UserError, match=f"grid: {group}: .*{why}"):
+        parse_grid({**SMALL, group: {label: {group[:-1]: entries["a"]}}})
+
+
+def test_a_label_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    twice = "datasets: {toy: }\nmethods:\n  mine: {method: mean-image}\n  other:\n  mine: {method: pixel-knn}\n"
+    with pytest.raises(UserError, match=r"mine\.yaml: not YAML: line 5: the key 'mine' stands twice in one mapping$"):
+        load_grid(write(tmp_path, twice))
+    under = "a: &a {method: pixel-knn, image_size: 32}\n"  # a merge key's entries are there to be laid over
+    merged = f"datasets: {{toy: }}\nmethods:\n  {under}  b: &b {{<<: *a, image_size: 64}}\n  c: {{<<: *b}}\n"
+    assert load_grid(write(tmp_path, merged)).methods["c"].image_size == 64

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from diadbench.benchmark.reuse.predict import predict_images
 from diadbench.benchmark.reuse.rerun import rerun_cell
 from diadbench.benchmark.runs.runner import run_grid
 from diadbench.benchmark.sharing.pack import pack
+from diadbench.cli import main
 from diadbench.common.errors import UserError
 
 FIGURES = ["dataset", "method", "seed", "class", "scope", "metric", "value", "state"]
@@ -142,3 +144,25 @@ def test_pack_refuses_another_ending(home: Path) -> None:
     )
     assert made.returncode == 0, made.stderr
     assert (home / "run.tar").is_file()
+
+
+def test_nothing_is_left_of_a_repetition_that_fails(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [cell] = run(home).cells()
+    (home / "data").rename(home / "away")
+    assert main(["rerun", str(cell.directory), "--out", str(home / "reruns" / "first")]) == 2
+    assert "its repetition ended as error: " in capsys.readouterr().err
+    assert not (home / "reruns").exists()
+
+
+def test_a_pack_that_is_ended_leaves_nothing(home: Path) -> None:
+    directory = run(home)
+    with open(directory.cells()[0].directory / "checkpoint" / "large.bin", "wb") as file:
+        file.truncate(1 << 30)
+    command = [sys.executable, "-m", "diadbench", "pack", str(directory.path), "--out", str(home / "p" / "run.tar.xz")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not any((home / "p").glob(".*")):
+        time.sleep(0.02)
+    process.terminate()
+    assert process.communicate()[1] == "diadbench: interrupted\n"
+    assert process.returncode == 130
+    assert not list((home / "p").iterdir())

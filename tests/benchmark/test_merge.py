@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import resource
 import shutil
 import tarfile
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_cells_of_both_are_there_with_their_own_figures(place: Path, tmp_path: P
             again = made.run.cell(cell.dataset, cell.method, cell.setting, cell.seed)
             assert again.metrics() == cell.metrics()
             assert again.identity == cell.identity
-    assert made.notes == ["1 cells are in several runs, with the same figures or without; each is there once"]
+    assert made.notes == ["1 cell is in several runs, with the same figures or without; each is there once"]
     assert verify(made.run.path, {}).findings == []
     table = made.run.results()
     assert len(table["configuration"][table["method"] == "One"].unique()) == 1  # three seeds of one experiment
@@ -117,3 +118,21 @@ def test_a_pack_that_leads_elsewhere_is_refused(place: Path, tmp_path: Path) -> 
     archive.write_bytes(b"no archive")
     with pytest.raises(UserError, match="can't be read as a pack"):
         merge([place / "first", archive], tmp_path / "both")
+
+
+def test_a_full_disk_is_one_line_that_names_what_was_written(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A limit of a file's size stands for the full disk: both fail in the middle, without a file's name."""
+    runs = [str(place / "first"), str(place / "second")]
+    commands = {"both": ["merge", *runs], "run.tar": ["pack", runs[0]], "report/results.csv": ["report", runs[0]]}
+    for name, command in commands.items():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        out = tmp_path / name if command[0] != "report" else tmp_path / "report"
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+            assert main([*command, "--out", str(out)]) == 2
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert capsys.readouterr().err == f"diadbench: {tmp_path / name}: File too large\n"
+        assert [path.name for path in tmp_path.rglob("*") if path.name != "figures"] in ([], ["report"])

@@ -16,11 +16,13 @@ import pytest
 import yaml
 from PIL import Image
 
+from diadbench.benchmark.planning.grid import parse_grid
 from diadbench.benchmark.records.store import RunDirectory
+from diadbench.benchmark.runs.runner import run_grid
 from diadbench.benchmark.sharing.pack import pack
 from diadbench.benchmark.sharing.verifying import verify
 from diadbench.cli import main
-from tests.helpers.real_run import make_run
+from tests.helpers.real_run import InProcess, make_run
 
 CELL = "cells/parts/One/multi-class/seed0"
 
@@ -59,6 +61,20 @@ def test_what_nobody_changed_passes(place: Path, capsys: pytest.CaptureFixture[s
         assert main(["verify", str(path)]) == 0
         assert capsys.readouterr().out == "4 cells, nothing found\n"
         assert before == sorted((file, file.stat().st_mtime_ns) for file in (place / "run").rglob("*"))
+
+
+def test_two_labels_of_one_configuration_are_no_double(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DIADBENCH_CACHE", str(tmp_path / "cache"))
+    made = make_run(tmp_path / "run", methods=["One"], datasets={"d": ["nut"]}, seeds=[0], images=4)
+    grid = yaml.safe_load((made.path / "grid.yaml").read_text(encoding="utf-8"))
+    grid["methods"]["Again"] = grid["methods"]["One"]
+    run_grid(parse_grid(grid), made.path, engine=InProcess(), quiet=True)
+    assert main(["verify", str(made.path)]) == 0
+    first, second = (made.path / "cells/d" / name / "multi-class/seed0" for name in ("One", "Again"))
+    shutil.copyfile(first / "status.json", second / "status.json")
+    assert any("has the same start as" in str(finding) for finding in verify(made.path, {}).findings)
 
 
 def test_what_cannot_be_checked_is_said(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,6 +228,13 @@ def other_results(cell: Path) -> None:
     table.to_csv(path, index=False)
 
 
+def other_grid(cell: Path, old: str, new: str) -> None:
+    path = cell.parents[4] / "grid.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
 TAMPERED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a metric of a class": (
         lambda cell: edit_metric(cell, "class", "i_ap", 0.5),
@@ -282,6 +305,18 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda cell: shutil.rmtree(cell.parents[4] / "code"),
         "the code of its method, isn't in the run",
     ),
+    "an option in the grid alone": (
+        lambda cell: other_grid(cell, "noise: 0.04", "noise: 0.2"),
+        "parts / One / multi-class / seed 1: grid: grid.yaml has methods.One.options.noise: 0.2, cell.yaml 0.04",
+    ),
+    "the seeds in the grid alone": (
+        lambda cell: other_grid(cell, "seeds:\n- 0\n", "seeds:\n- 9\n"),
+        "parts / One / multi-class / seed 0: grid: grid.yaml doesn't ask for it",
+    ),
+    "the size in the grid alone": (
+        lambda cell: other_grid(cell, "\nimage_size: 32", "\nimage_size: 256"),
+        "grid: grid.yaml has image_size: [256, 256], cell.yaml [32, 32]",
+    ),
     "results.csv": (other_results, "results: results.csv isn't what the cells give"),
 }
 
@@ -319,6 +354,41 @@ def test_a_damaged_file_is_a_line_with_its_name(
         (line,) = [each for each in told.splitlines() if "damaged" in each and "results:" not in each][:1]
         assert f"{CELL}/{name}: damaged, not as diadbench wrote it" in line
         assert not [word for word in ("Traceback", "allow_pickle", "unsafely") if word in told]
+
+
+#: What no status says.
+ODD: list[dict[str, Any]] = [{"notes": None}, {"notes": [1]}, {"started": "x"}, {"state": None}, {"phases": []}]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"cells": [{}], "configurations": {}}'])
+def test_a_damaged_plan_is_none_that_never_was(run: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a plan all cells count, those of an older configuration too: a damaged one must not be passed over."""
+    (run / "plan.json").write_bytes(content)
+    for command in (["status"], ["table"], ["verify"], ["run", "--dry-run"]):
+        assert main([command[0], str(run), *command[1:]]) == 2
+        assert f"{run / 'plan.json'}: damaged, not as diadbench wrote it" in capsys.readouterr().err
+
+
+def test_a_damaged_status_says_why_its_cell_waits(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / CELL / "status.json"
+    whole = path.read_bytes()
+    for content in (whole[:200], b"[]", *(json.dumps({**json.loads(whole), **odd}).encode() for odd in ODD)):
+        path.write_bytes(content)
+        assert main(["status", str(run), "--json"]) == 1  # another cell has failed
+        assert "its status.json is damaged; the same command makes the cell again" in capsys.readouterr().out
+        assert main(["table", str(run)]) == 0
+        assert "1 of 2 seeds; the rest: waiting: its status.json is damaged" in " ".join(
+            capsys.readouterr().out.split()
+        )
+
+
+def test_a_clock_that_was_set_back_gives_no_time(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / CELL / "status.json"
+    edit(path, finished=json.loads(path.read_text(encoding="utf-8"))["started"] - 5000)
+    assert main(["status", str(run), "--json"]) == 1
+    first = json.loads(capsys.readouterr().out)[0]
+    assert (first["state"], first["seconds"]) == ("done", None)
+    assert any("it ended before it began" in str(finding) for finding in verify(run, {}).findings)
 
 
 @pytest.mark.parametrize("what", TAMPERED)

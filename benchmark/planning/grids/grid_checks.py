@@ -9,11 +9,18 @@ from diadbench.benchmark.cells.loggers import LOGGERS
 from diadbench.benchmark.planning.grids.grid_shape import Grid
 from diadbench.benchmark.planning.grids.units import parse_memory, parse_time
 from diadbench.benchmark.records.cell_labels import FEW_SHOT
+from diadbench.benchmark.records.cell_record import folder_of
 from diadbench.common.errors import UserError, unknown_name
+
+#: Characters of a folder's name, at most. That is what file systems take.
+LONGEST = 255
 
 
 def check_values(grid: Grid, where: str) -> None:
     """Refuse a grid with a value out of range, a repeat, or a label that it doesn't have. Raises UserError."""
+    for kind, labels in (("methods", grid.methods), ("datasets", grid.datasets)):
+        for label in labels:
+            check_label(label, f"{where}: {kind}")
     for name in ("settings", "seeds"):
         entries = getattr(grid, name)
         if not entries or len(set(entries)) != len(entries):
@@ -61,6 +68,21 @@ def _check_named_device(grid: Grid, where: str) -> None:
         raise UserError(f"{where}: device: {grid.device}: {reason}; write {kind}")
     if grid.devices > 1:
         raise UserError(f"{where}: device: {grid.device} is one device, devices: {grid.devices} are several")
+
+
+def check_label(label: str, where: str) -> None:
+    """Refuse a label that no folder of cells can have. Raises UserError."""
+    if not label.strip():
+        raise UserError(f"{where}: expected a name as a label, found {label!r}")
+    try:
+        length = len(folder_of(label))
+    except UnicodeEncodeError:
+        raise UserError(f"{where}: the label {label!r} holds half of a character; write the whole one") from None
+    if length > LONGEST:
+        raise UserError(
+            f"{where}: the label {label[:20]}... takes {length} characters in a folder's name, {LONGEST} are the most; "
+            "a letter that is not ASCII takes 3 to 12"
+        )
 
 
 def check_positive(value: Any, where: str) -> None:

@@ -27,7 +27,7 @@ def add_published(file: str, *, run: str = "") -> int:
 
     Columns: source, method, dataset (needed), source_ref, venue, setting, resolution, epochs, note, and the metrics
     in percent: i_auroc, i_ap, i_f1max, p_auroc, p_ap, p_f1max, aupro, p_ioumax, mad. A row that contradicts one of the
-    same source, method, dataset, setting and budget is refused.
+    same source, method, dataset, setting and budget is refused; a dataset that nobody here knows is told.
 
     Args:
         file: The CSV.
@@ -40,11 +40,15 @@ def add_published(file: str, *, run: str = "") -> int:
     import sys
     from pathlib import Path
 
+    from diadbench.benchmark.records.store import RunDirectory
+    from diadbench.datasets.facts.known_sets import CATALOG
     from diadbench.reports.published.literature import add
     from diadbench.reports.published.published_files import file_of
 
     _check(run)
-    added, warnings = add(Path(file), run or None)
+    known = [*RunDirectory(run).grid["datasets"]] if run else []
+    known += [text for entry in CATALOG.values() for text in (entry.info.name, entry.info.title)]
+    added, warnings = add(Path(file), run or None, known)
     for line in warnings:
         print(f"warning: {line}", file=sys.stderr)
     print(f"{len(added)} row{'' if len(added) == 1 else 's'} added to {file_of(run or None)}")

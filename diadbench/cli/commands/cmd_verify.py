@@ -25,7 +25,7 @@ def command(run: str, *, root: list[str] = [], json: bool = False) -> int:  # no
     from diadbench.benchmark.sharing.verifying import verify
     from diadbench.cli.terminal_bar import terminal_bar
     from diadbench.common.errors import UserError
-    from diadbench.common.wording import some
+    from diadbench.common.wording import counted, some
 
     roots = dict(text.partition("=")[::2] for text in root)
     for label, place in roots.items():
@@ -40,5 +40,5 @@ def command(run: str, *, root: list[str] = [], json: bool = False) -> int:  # no
         print(f"not checked: {some(cells, most=2)}: {why}")
     for finding in found.findings:
         print(f"found: {finding}")
-    print(f"{found.cells} cells, {len(found.findings) or 'nothing'} found")
+    print(f"{counted(found.cells, 'cell')}, {len(found.findings) or 'nothing'} found")
     return 1 if found.findings else 0

@@ -62,6 +62,12 @@ class _Loader(_SAFE_LOADER):  # type: ignore[misc]
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - filled below by PyYAML's own method
 
+    def get_single_node(self) -> Any:
+        """Return the document's node. A key that stands twice is refused: the last entry would hide the others."""
+        node = super().get_single_node()
+        _refuse_twice(node)
+        return node
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """Return a mapping. Its keys are names, so ``null`` and ``true`` are texts there."""
         for key, _ in node.value:
@@ -69,6 +75,26 @@ class _Loader(_SAFE_LOADER):  # type: ignore[misc]
                 key.tag = "tag:yaml.org,2002:str"
         found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return found
+
+
+def _refuse_twice(top: Any) -> None:
+    """Refuse a mapping that has a key twice, before merge keys are laid under it. Raises yaml.YAMLError."""
+    known, left = set(), [top]
+    while left:
+        node = left.pop()
+        if id(node) in known or not isinstance(node, yaml.CollectionNode):
+            continue
+        known.add(id(node))
+        if not isinstance(node, yaml.MappingNode):
+            left.extend(node.value)
+            continue
+        left.extend(value for _, value in node.value)
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and not key.tag.endswith(":merge")]
+        names = [key.value for key in keys]
+        if len(set(names)) < len(names):
+            key = next(key for place, key in enumerate(keys) if key.value in names[:place])
+            mark = key.start_mark
+            raise yaml.YAMLError(f"line {mark.line + 1}: the key {key.value!r} stands twice in one mapping")
 
 
 def _whole_number(loader: Any, node: Any) -> SpelledInt:

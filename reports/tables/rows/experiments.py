@@ -51,7 +51,7 @@ def made_from(results: pd.DataFrame) -> dict[str, Made]:
 
 
 def _made(run: RunDirectory, dataset: str, method: str, setting: str, seed: int) -> Made:
-    cell = run.cell(dataset, method, setting, seed)
+    cell = run.as_wanted((dataset, method, setting, seed))
     same = cell.config.get("identity", "") == cell.status.get("identity", cell.config.get("identity", ""))
     data = {"dataset": cell.config.get("dataset"), **(cell.config.get("dataset_options") or {})} if same else {}
     return Made(cell.decides, data, tuple((cell.status.get("method_info") or {}).get("channels") or ()))

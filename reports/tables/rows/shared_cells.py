@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from diadbench.common.wording import counted
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.rows.result_rows import CELL, tuples
 
@@ -35,7 +36,7 @@ def _contradiction(rows: pd.DataFrame) -> dict[str, str]:
     same = rows[(rows["class"] == name) & (rows["metric"] == metric) & (rows["scope"] == first["scope"])]
     values = " and ".join(f"{value!r} in {clean(run)}" for run, value in zip(same["run"], same["value"].map(float)))
     more = len(rows.drop_duplicates(["class", "scope", "metric"])) - 1
-    rest = f", and {more} more figures" if more else ""
+    rest = f", and {counted(more, 'more figure')}" if more else ""
     problem = f"one cell, two results: {metric} of {clean(name)} at seed {first['seed']} is {values}{rest}"
     return {"class": name, "problem": problem}
 
