@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diadbench.common.errors import UserError
-from diadbench.common.plugins import entry_points, load_class, target_of
+from diadbench.common.plugins import apart_of, entry_points, load_class, target_of
+from diadbench.common.processes.apart import keep_calls_apart
 from diadbench.methods.catalog import CATALOG
 
 if TYPE_CHECKING:
     from diadbench.methods.base import Method
 
 GROUP = "diadbench.methods"
+#: Functions of a method that run its author's code, with the settings of the process that this code makes.
+CALLS = ("__init__", "fit", "predict", "save", "load", "parameters_count", "expect", "has_answers", "predict_samples")
 TABLE: dict[str, str] = {name: entry.target for name, entry in CATALOG.items()}
 #: What there is in place of methods that people ask for, by the name without signs in small letters.
 INSTEAD: dict[str, str] = {
@@ -38,6 +41,8 @@ def get_class(name: str) -> type[Method]:
     if not target_of(name, TABLE, GROUP) and (told := _instead(name)):
         raise UserError(f"unknown method {name!r}: {told}")
     found: type[Method] = load_class("method", name, TABLE, GROUP)
+    if not found.__module__.startswith("diadbench."):
+        keep_calls_apart(found, CALLS, apart_of(found))
     return found
 
 

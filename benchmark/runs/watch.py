@@ -162,10 +162,11 @@ class Watch:
         if self._grid is not None:
             self._bars.update(self._grid, completed=self._ended)
         status = record.status
-        seconds = float(status.get("finished", 0.0)) - float(status.get("started", status.get("finished", 0.0)))
+        # A process that died without a word left no end.
+        seconds = f" in {status['finished'] - status['started']:.0f} s" if {"started", "finished"} <= {*status} else ""
         mark = MARKS.get(record.state, f"[red]{record.state}[/]")
         reason = f": {escape(str(status.get('reason', '')))}" if status.get("reason") else ""
-        line = f"[{self._ended}/{self._total}] {escape(label(record))} {mark} in {seconds:.0f} s{reason}"
+        line = f"[{self._ended}/{self._total}] {escape(label(record))} {mark}{seconds}{reason}"
         self._console.print(line, highlight=False)
         if self._line is not None and record.state != "done":
             self._line.leave(f"{label(record)}: {record.state}: {status.get('reason', '')}")

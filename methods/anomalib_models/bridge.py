@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from diadbench.common.errors import unknown_name
+from diadbench.methods.anomalib_models.by_batch import BY_BATCH
 from diadbench.methods.anomalib_models.components import model_class
 from diadbench.methods.anomalib_models.method import LATER, OWN, AnomalibMethod
 from diadbench.methods.anomalib_models.method import LrInterval as LrInterval
@@ -46,7 +47,7 @@ def bridge(name: str) -> type[AnomalibMethod]:
         title=name,
         summary=f"{summary.rstrip('.')} (anomalib).",
         cite=CITATIONS.get(name, "akcay2022anomalib"),
-        batch_invariant=True,
+        batch_invariant=name not in BY_BATCH,
         version=VERSION,
         packages=("anomalib",),
         technical=("checkpoint_minutes",),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, UserError, unknown_name
 from diadbench.methods.anomalib_models.authors_weights import weights_found, weights_notes
+from diadbench.methods.anomalib_models.by_batch import batch_notes
 from diadbench.methods.anomalib_models.components import model_class, normalise_with, own_folders, parts_around
 from diadbench.methods.anomalib_models.departures import departure_notes
 from diadbench.methods.anomalib_models.input_size import (
@@ -150,6 +151,7 @@ class AnomalibMethod(Method):
         same_at_prediction(model)
         self._place = place_of(model, run.image_size)
         add(run.notes, input_notes(self.model_name, self._place, chosen.refusal, crop=self.crop))
+        add(run.notes, batch_notes(self.model_name))
         add(run.notes, cropped_inside(self.model_name, model, self._place))
         defaults = {name: option.default for name, option in inspect.signature(type(self)).parameters.items()}
         add(run.notes, departure_notes(self.model_name, {**defaults, **vars(self), **self.options}))
