@@ -13,11 +13,10 @@ from functools import cache
 from typing import Any
 
 from diadbench.common.errors import unknown_name
-from diadbench.methods.anomalib_models.by_batch import BY_BATCH
 from diadbench.methods.anomalib_models.components import model_class
 from diadbench.methods.anomalib_models.method import LATER, OWN, AnomalibMethod
 from diadbench.methods.anomalib_models.method import LrInterval as LrInterval
-from diadbench.methods.anomalib_models.names import CITATIONS, model_names
+from diadbench.methods.anomalib_models.names import BY_BATCH, CITATIONS, model_names
 from diadbench.methods.anomalib_models.options import options_of
 from diadbench.methods.base import MethodInfo
 

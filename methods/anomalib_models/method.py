@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, UserError, unknown_name
 from diadbench.methods.anomalib_models.authors_weights import weights_found, weights_notes
-from diadbench.methods.anomalib_models.by_batch import batch_notes
 from diadbench.methods.anomalib_models.components import model_class, normalise_with, own_folders, parts_around
 from diadbench.methods.anomalib_models.departures import departure_notes
 from diadbench.methods.anomalib_models.input_size import (
@@ -22,6 +21,7 @@ from diadbench.methods.anomalib_models.input_size import (
     place_of,
     same_at_prediction,
 )
+from diadbench.methods.anomalib_models.names import batch_notes
 from diadbench.methods.anomalib_models.options import enum_values
 from diadbench.methods.anomalib_models.place import Place
 from diadbench.methods.anomalib_models.reasons import reasons

@@ -13,6 +13,7 @@ import torch
 
 from diadbench.benchmark.cells.determinism import settings_notes
 from diadbench.benchmark.cells.scoring.answering import answered
+from diadbench.benchmark.planning.resolving.resolve import resolve_method
 from diadbench.common.errors import UserError, raised
 from diadbench.common.plugins import apart_of
 from diadbench.common.processes.apart import settings
@@ -135,6 +136,43 @@ def test_an_error_says_where_it_left_the_users_code(tmp_path: Path) -> None:
     assert raised(caught.value).endswith("(odd_method.py:14)")
     assert "\n" not in raised(RuntimeError("a\nb\x1b[31m"))
     assert "\x1b" not in raised(RuntimeError("a\nb\x1b[31m"))
+
+
+OPTIONS = """
+import dataclasses, enum
+from pathlib import Path
+
+class Mode(enum.Enum):
+    A, B = "a", "b"
+
+@dataclasses.dataclass
+class Inner:
+    x: int = 3
+
+class Typed(Odd):
+    def __init__(self, mode: Mode = Mode.A, size: tuple[int, int] = (1, 2), place: Path = Path("p"),
+                 inner: Inner = Inner(), rate: float = 1e-3, name: str = "b") -> None:
+        self.got = (mode, size, place, inner, rate, name)
+
+class NoFacts(Odd):
+    info = {"name": "odd"}
+"""
+
+
+def test_a_grids_values_reach_a_constructor_as_its_hints_say(tmp_path: Path) -> None:
+    write(tmp_path, more=OPTIONS)
+    name = f"{tmp_path / 'odd_method.py'}:Typed"
+    cls: Any = get_class(name)
+    assert cls(**resolve_method(name, {}).options).got == cls().got
+    given = {"mode": "b", "size": [3, 4], "place": "q", "inner": {"x": 7}}
+    kept = resolve_method(name, given).options
+    assert kept == {**given, "rate": 1e-3, "name": "b"}  # what a cell's identity is made of stays plain
+    mode, size, place, inner, *_ = cls(**kept).got
+    assert (mode is type(mode).B, size, place, inner.x) == (True, (3, 4), Path("q"), 7)
+    with pytest.raises(UserError, match="mode"):
+        resolve_method(name, {"mode": "c"})
+    with pytest.raises(UserError, match="NoFacts is no method; it needs `info`"):
+        resolve_method(f"{tmp_path / 'odd_method.py'}:NoFacts", {})
 
 
 RETURNS: list[tuple[str, str]] = [

@@ -27,7 +27,7 @@ def settings() -> Values:
     found: Values = {
         "environment": dict(os.environ),
         "directory": _directory(),
-        "warnings": warnings.filters[:],  # type: ignore[index]
+        "warnings": warnings.filters[:],
         "streams": (sys.stdout, sys.stderr),
     }
     if "numpy" in sys.modules:
