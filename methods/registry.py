@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
 
 from diadbench.common.errors import UserError
-from diadbench.common.plugins import entry_points, load_class, target_of
+from diadbench.common.plugins import apart_of, entry_points, load_class, target_of
+from diadbench.common.processes.apart import keep_calls_apart
+from diadbench.common.values.arguments import arguments_of
+from diadbench.common.values.typed import typed
 from diadbench.methods.catalog import CATALOG
 
 if TYPE_CHECKING:
     from diadbench.methods.base import Method
 
 GROUP = "diadbench.methods"
+#: Functions of a method that run its author's code, with the settings of the process that this code makes.
+CALLS = ("__init__", "fit", "predict", "save", "load", "parameters_count", "expect", "has_answers", "predict_samples")
 TABLE: dict[str, str] = {name: entry.target for name, entry in CATALOG.items()}
 #: What there is in place of methods that people ask for, by the name without signs in small letters.
 INSTEAD: dict[str, str] = {
@@ -38,7 +45,28 @@ def get_class(name: str) -> type[Method]:
     if not target_of(name, TABLE, GROUP) and (told := _instead(name)):
         raise UserError(f"unknown method {name!r}: {told}")
     found: type[Method] = load_class("method", name, TABLE, GROUP)
+    if not found.__module__.startswith("diadbench."):
+        _give_types(found)
+        keep_calls_apart(found, CALLS, apart_of(found))
     return found
+
+
+def _give_types(cls: type[Method]) -> None:
+    """Let a user's constructor get its options as what its hints say; a grid keeps them as plain values.
+
+    A text in place of the member of an ``Enum`` would be unequal to it without a word.
+    """
+    made = vars(cls).get("__init__")
+    if not inspect.isfunction(made) or hasattr(made, "gives_types"):
+        return
+    hints = arguments_of(cls).hints
+
+    @functools.wraps(made)
+    def initialise(self: Any, *arguments: Any, **options: Any) -> None:
+        made(self, *arguments, **{name: typed(hints.get(name, Any), value) for name, value in options.items()})
+
+    initialise.gives_types = True  # type: ignore[attr-defined]
+    cls.__init__ = initialise  # type: ignore[method-assign]
 
 
 def _instead(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from diadbench import datasets, methods
-from diadbench.benchmark.cells.determinism import gpu_notes, set_tf32
+from diadbench.benchmark.cells.determinism import gpu_notes, set_tf32, settings_notes
 from diadbench.benchmark.cells.fitting import fit_or_load, tell
 from diadbench.benchmark.cells.keep import Keeper
 from diadbench.benchmark.cells.loggers import make_loggers
@@ -27,10 +27,12 @@ from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size, s
 from diadbench.benchmark.cells.scratch import Scratch
 from diadbench.benchmark.metrics import get_protocol
 from diadbench.common.files import cache_dir, write_with
+from diadbench.common.plugins import apart_of
 from diadbench.common.wording import counted
 from diadbench.datasets.decoding.data_module import DataModule
 from diadbench.datasets.decoding.train_subset import TrainSubset
 from diadbench.methods.base import Method, RunContext
+from diadbench.methods.features.origin import add
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +111,8 @@ def run_cell(record: CellRecord, progress: Callable[[int, int, str], None]) -> d
                 tell(scored, run)
             else:
                 scorer.predict(method)
+        if method is not None:
+            add(run.notes, settings_notes(apart_of(type(method)).changed, run.threads))
         notes += [note for note in run.notes if note not in notes]
         extras[part.name] = run.extras
         parameters = (method.parameters_count() if method else scored.said.get("parameters")) or parameters

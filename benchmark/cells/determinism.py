@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from diadbench.methods.catalog import CATALOG
 
@@ -37,6 +38,22 @@ def set_tf32(allowed: bool) -> None:
     from diadbench.common.processes.tf32 import Tf32, allow_tf32
 
     allow_tf32(Tf32(allowed, allowed))
+
+
+def settings_notes(changed: Mapping[str, Any], threads: int) -> list[str]:
+    """Return the notes on what a method's code sets that the run asks for otherwise.
+
+    Args:
+        changed: Of :class:`~diadbench.common.processes.apart.Apart`.
+        threads: CPU threads of the run.
+    """
+    notes = []
+    if "threads" in changed:
+        told = f"{changed['threads']} CPU threads, not the {threads} of this run"
+        notes.append(f"its code sets {told}: its time and the last digits of its results are theirs")
+    if "deterministic" in changed and not changed["deterministic"][0]:
+        notes.append("its code turns torch's deterministic algorithms off: two runs may differ")
+    return notes
 
 
 def gpu_notes(method: str, device: torch.device, *, tf32: bool) -> list[str]:

@@ -21,6 +21,7 @@ from diadbench.benchmark.cells.scoring.evaluation_size import evaluation_size
 from diadbench.benchmark.cells.scoring.reading_ahead import Beside, pinned, read_ahead
 from diadbench.benchmark.cells.scoring.scored_batches import POOLED, Arrays, Predictions, tensors
 from diadbench.benchmark.metrics.class_result import ClassResult
+from diadbench.methods.authoring.returned import checked
 from diadbench.methods.base import SampleMethod
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ class PartScorer:
     def _predicted(self, method: Method, batch: Batch) -> Answer:
         if isinstance(method, SampleMethod):  # reading files is no speed of a model
             rows = self.dataset.samples.loc[batch.index.tolist()]
-            found = method.predict_samples(rows, evaluation_size(self.cell))
+            size = evaluation_size(self.cell)
+            found = checked(method.predict_samples(rows, size), len(rows), size)
             return Answer(found.anomaly_map, found.score)
         with self.phases("model"), torch.inference_mode():
             answer = self._asked(method, batch.image)

@@ -24,7 +24,7 @@ from diadbench.benchmark.cells import OWNER
 from diadbench.benchmark.records.identity import has_result_of
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.common import plugins  # noqa: F401 - processes that train together import this, then the user's file
-from diadbench.common.errors import Skip, UserError
+from diadbench.common.errors import Skip, UserError, missing_module, raised
 from diadbench.common.files import write_text
 from diadbench.common.processes.interrupt import (
     Interruptible,
@@ -124,12 +124,23 @@ def _outcome(record: CellRecord, threads: int) -> dict[str, Any]:
     except UserError as error:
         return {"state": "error", "reason": str(error), "traceback": traceback.format_exc()}
     except BaseException as error:
-        traceback.print_exc()
+        _print_traceback(error)
         if is_pending():  # The signal also reached the child processes, and their end caused this exception.
             return _ended_by_signal()
+        if missing := missing_module(error):
+            return {"state": "skipped", "reason": missing, "traceback": traceback.format_exc()}
         state = "oom" if is_out_of_memory(error) else "error"
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        return {"state": state, "reason": reason, "traceback": traceback.format_exc()}
+        return {"state": state, "reason": _shortened(raised(error)), "traceback": traceback.format_exc()}
+
+
+def _shortened(text: str) -> str:
+    """Return a text of at most 500 characters, without its middle where it is longer: the place stands at its end."""
+    return text if len(text) <= 500 else f"{text[:400]} ... {text[-95:]}"
+
+
+def _print_traceback(error: BaseException) -> None:
+    with contextlib.suppress(Exception):  # a closed stream
+        traceback.print_exception(error)
 
 
 def _run_cell(record: CellRecord, threads: int) -> dict[str, Any]:

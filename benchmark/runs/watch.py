@@ -164,6 +164,7 @@ class Watch:
         if self._grid is not None:
             self._bars.update(self._grid, completed=self._ended)
         status = record.status
+        # A process that died without a word left no end.
         seconds = lasted(status.get("started"), status.get("finished"))
         took = "" if seconds is None else f" in {seconds:.0f} s"
         mark = MARKS.get(record.state, f"[red]{record.state}[/]")

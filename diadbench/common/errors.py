@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import sysconfig
+import traceback
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +17,30 @@ from diadbench.common.wording import printable, some
 def one_line(text: str) -> str:
     """Return a text as one printable line: a line break is a space where the next line is indented, else ``\\n``."""
     return printable(re.sub(r"\r?\n\s+", " ", text))
+
+
+def raised(error: BaseException) -> str:
+    """Return an exception as one line, and where it left a user's code: ``ValueError: too small (my_method.py:12)``.
+
+    A user's code is what is neither installed nor part of this project. Its author reads this line in tables and
+    messages, without a traceback.
+    """
+    try:
+        said = one_line(str(error)).strip()
+    except Exception as other:  # of the exception's own __str__
+        said = f"(its text can't be made: {type(other).__name__})"
+    place = _users_line(error) if not isinstance(error, SyntaxError) else ""
+    return f"{type(error).__name__}{f': {said}' if said else ''}{f' ({place})' if place else ''}"
+
+
+def _users_line(error: BaseException) -> str:
+    """Return file and line of the innermost frame of a user's code, ``""`` without one."""
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    paths = {sysconfig.get_path("stdlib"), *map(os.path.realpath, sysconfig.get_paths().values())}
+    installed = tuple(f"{folder}{os.sep}" for folder in (ours, *paths))
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    outside = [(name, line) for name, line in frames if not name.startswith(("<", *installed))]
+    return f"{os.path.basename(outside[-1][0])}:{outside[-1][1]}" if outside else ""
 
 
 class UserError(Exception):
@@ -89,6 +116,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "")
 
 #: Distributions of import names that differ by more than ``-`` and ``_``.
 DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml", "mlflow": "mlflow-skinny"}
+
+
+def missing_module(error: BaseException) -> str:
+    """Return what to do about a module that a method imports in one of its calls and that isn't there.
+
+    The text is empty for other errors, and for modules of this project.
+    """
+    if not isinstance(error, ModuleNotFoundError) or (error.name or "diadbench").split(".")[0] == "diadbench":
+        return ""
+    told = told_of_missing_package(error)
+    return told or f"{raised(error)}: neither installed nor beside the method's file; pip install what it needs"
 
 
 def told_of_missing_package(error: ImportError) -> str | None:

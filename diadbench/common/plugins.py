@@ -6,6 +6,7 @@ affects its own entry, and listing names is fast.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.abc
@@ -13,15 +14,18 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from diadbench.common.errors import UserError, told_of_missing_package, unknown_name
+from diadbench.common.errors import UserError, raised, told_of_missing_package, unknown_name
+from diadbench.common.processes.apart import Apart, same_random_numbers
 
 _PREFIX = "diadbench_user_"
+#: What the modules of users set for the whole process, by the module's name.
+_APART: dict[str, Apart] = {}
 
 
 class _UserFiles(importlib.abc.MetaPathFinder):
@@ -97,13 +101,28 @@ def target_of(name: str, table: Mapping[str, str], group: str) -> str:
     return entry_points(group).get(name, "")
 
 
+def apart_of(cls: type) -> Apart:
+    """Return the settings of the process that belong to the module of a class, see :class:`Apart`."""
+    return _APART.setdefault(cls.__module__, Apart())
+
+
+@contextlib.contextmanager
+def _importing(name: str) -> Iterator[None]:
+    """Import a user's module without an effect on the process; what it prints isn't mixed with a command's output."""
+    with same_random_numbers(), _APART.setdefault(name, Apart()), contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
 def _import_module(kind: str, module: str, name: str) -> ModuleType:
     try:
-        return importlib.import_module(module)
+        with contextlib.nullcontext() if module.split(".")[0] == "diadbench" else _importing(module):
+            return importlib.import_module(module)
     except ImportError as error:
         if told := told_of_missing_package(error):
             raise UserError(told) from error
         raise UserError(f"{kind} {name!r}: {module} can't be imported ({error}); install what it needs") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{kind} {name!r}: {module} can't be imported: {_import_error(error)}") from error
 
 
 def _import_file(kind: str, path: Path) -> ModuleType:
@@ -122,8 +141,19 @@ def _import_file(kind: str, path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling look up their module.
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise UserError(f"{kind} file {path}: {type(error).__name__}: {error}") from error
+        with _importing(name):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(name, None)
+        raise UserError(f"{kind} file {path}: {_import_error(error)}") from error
     return module
+
+
+def _import_error(error: BaseException) -> str:
+    """Return why a user's file can't be imported, with what to do where that is clear."""
+    said = raised(error)
+    if isinstance(error, SystemExit):
+        return f'its import ends the process ({said}); put what it does as a script under `if __name__ == "__main__":`'
+    if isinstance(error, ImportError) and "no known parent package" in str(error):
+        return f"{said}; import a file beside it by its name alone: `from name import ...`"
+    return said

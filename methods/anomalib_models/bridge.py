@@ -16,7 +16,7 @@ from diadbench.common.errors import unknown_name
 from diadbench.methods.anomalib_models.components import model_class
 from diadbench.methods.anomalib_models.method import LATER, OWN, AnomalibMethod
 from diadbench.methods.anomalib_models.method import LrInterval as LrInterval
-from diadbench.methods.anomalib_models.names import CITATIONS, model_names
+from diadbench.methods.anomalib_models.names import BY_BATCH, CITATIONS, model_names
 from diadbench.methods.anomalib_models.options import options_of
 from diadbench.methods.base import MethodInfo
 
@@ -46,7 +46,7 @@ def bridge(name: str) -> type[AnomalibMethod]:
         title=name,
         summary=f"{summary.rstrip('.')} (anomalib).",
         cite=CITATIONS.get(name, "akcay2022anomalib"),
-        batch_invariant=True,
+        batch_invariant=name not in BY_BATCH,
         version=VERSION,
         packages=("anomalib",),
         technical=("checkpoint_minutes",),

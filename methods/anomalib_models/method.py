@@ -21,6 +21,7 @@ from diadbench.methods.anomalib_models.input_size import (
     place_of,
     same_at_prediction,
 )
+from diadbench.methods.anomalib_models.names import batch_notes
 from diadbench.methods.anomalib_models.options import enum_values
 from diadbench.methods.anomalib_models.place import Place
 from diadbench.methods.anomalib_models.reasons import reasons
@@ -150,6 +151,7 @@ class AnomalibMethod(Method):
         same_at_prediction(model)
         self._place = place_of(model, run.image_size)
         add(run.notes, input_notes(self.model_name, self._place, chosen.refusal, crop=self.crop))
+        add(run.notes, batch_notes(self.model_name))
         add(run.notes, cropped_inside(self.model_name, model, self._place))
         defaults = {name: option.default for name, option in inspect.signature(type(self)).parameters.items()}
         add(run.notes, departure_notes(self.model_name, {**defaults, **vars(self), **self.options}))

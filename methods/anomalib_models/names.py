@@ -1,4 +1,4 @@
-"""Names of anomalib's models, read from its source, because importing anomalib takes ten seconds."""
+"""Names of anomalib's models, read from its source, because importing anomalib takes ten seconds; facts by name."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ CITATIONS: dict[str, str] = {
     "WinClip": "jeong2023winclip",
 }
 
+#: Models whose prediction of an image depends on the images beside it: what they compute over a batch, as a note.
+BY_BATCH: dict[str, str] = {
+    "Cflow": (
+        "Cflow's likelihoods are measured against the highest one of a batch (in its authors' code: of the whole test "
+        "set), so a map depends on the images beside it and on batch_size"
+    ),
+}
+
 
 @cache
 def model_names() -> tuple[str, ...]:
@@ -49,3 +57,8 @@ def model_names() -> tuple[str, ...]:
             exported = ast.literal_eval(node.value)
             return tuple(sorted(name for name in exported if name[:1].isupper() and not name.endswith("Error")))
     return ()
+
+
+def batch_notes(name: str) -> list[str]:
+    """Return the note on a model whose predictions depend on the batch; none for others."""
+    return [BY_BATCH[name]] if name in BY_BATCH else []

@@ -178,8 +178,10 @@ def _well_formed(prediction: Prediction, images: Tensor) -> None:
         expected["reconstruction"] = tuple(images.shape)
     for name, shape in expected.items():
         value = getattr(prediction, name)
-        if not isinstance(value, Tensor) or tuple(value.shape) != shape:
-            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        if not isinstance(value, Tensor):
+            raise CheckFailed(f"{name} must be a tensor of the shape {shape}, it is {type(value).__name__}")
+        if tuple(value.shape) != shape:
+            found = tuple(value.shape)
             raise CheckFailed(f"{name} must have the shape {shape}, it has {found}")
         if value.dtype != torch.float32:
             raise CheckFailed(f"{name} must be float32, it is {str(value.dtype).removeprefix('torch.')}")

@@ -54,6 +54,21 @@ def _innermost(content: Mapping[Any, Any], wrappers: tuple[str, ...]) -> Mapping
     return content
 
 
+def other_weights(content: Mapping[Any, Any], wrappers: Iterable[str] = WRAPPERS) -> list[str]:
+    """Return the names of a checkpoint's entries that hold weights like those that :func:`unwrapped` returns."""
+    inside = _innermost(content, tuple(wrappers))
+    if inside is content:
+        return []
+    return [str(key) for key, value in content.items() if holds_weights(key, value) and not _has(value, inside)]
+
+
+def _has(value: Any, inside: Mapping[Any, Any], depth: int = 1) -> bool:
+    """Whether an entry is the mapping ``inside`` or holds it."""
+    if value is inside:
+        return True
+    return depth < _DEEPEST and any(_has(one, inside, depth + 1) for one in value.values() if isinstance(one, Mapping))
+
+
 def holds_weights(key: Any, value: Any, depth: int = 1) -> bool:
     """Whether an entry of a checkpoint holds tensors by name, and not an optimizer's state."""
     if not isinstance(value, Mapping) or str(key).lower().startswith(_NO_WEIGHTS):

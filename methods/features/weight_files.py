@@ -28,7 +28,7 @@ from diadbench.common.errors import UserError
 from diadbench.common.wording import some
 from diadbench.methods.features.unwrapping import WRAPPERS as WRAPPERS
 from diadbench.methods.features.unwrapping import State as State
-from diadbench.methods.features.unwrapping import holds_weights
+from diadbench.methods.features.unwrapping import holds_weights, other_weights
 from diadbench.methods.features.unwrapping import unwrapped as unwrapped
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".tar")
@@ -40,13 +40,24 @@ _SHARD = re.compile(r"(.*?)\d{4,6}-of-(\d{4,6})(\.\w+)")
 _REASON = 120
 
 
-def read_state(path: Path | str, *, what: str = "weights", wrappers: Iterable[str] = WRAPPERS) -> State:
+def read_state(
+    path: Path | str,
+    *,
+    what: str = "weights",
+    wrappers: Iterable[str] = WRAPPERS,
+    left_out: list[str] | None = None,
+) -> State:
     """Return the tensors of a file of weights by name. Arguments and errors are those of :func:`read_checkpoint`."""
-    return read_checkpoint(path, what=what, wrappers=wrappers)[0]
+    return read_checkpoint(path, what=what, wrappers=wrappers, left_out=left_out)[0]
 
 
 def read_checkpoint(
-    path: Path | str, *, what: str = "weights", wrappers: Iterable[str] = WRAPPERS, device: str = "cpu"
+    path: Path | str,
+    *,
+    what: str = "weights",
+    wrappers: Iterable[str] = WRAPPERS,
+    device: str = "cpu",
+    left_out: list[str] | None = None,
 ) -> tuple[State, dict[str, Any]]:
     """Read the tensors of a file of weights, and the metadata of an export of this project.
 
@@ -57,6 +68,7 @@ def read_checkpoint(
         what: Purpose of the file, for error texts.
         wrappers: Entries that may hold the tensors; the first one in the file is used.
         device: Where the tensors are put.
+        left_out: Gets the names of entries that hold weights too and aren't read (averaged weights).
 
     Returns:
         Tensors by name, without the prefix ``module.`` of data-parallel training; the metadata, empty where there is
@@ -75,6 +87,8 @@ def read_checkpoint(
         content |= _content(part, what, device)
     metadata = content.pop(METADATA, {})
     state = unwrapped(content, wrappers)
+    if left_out is not None:
+        left_out += other_weights(content, wrappers)
     if not state:
         several = [key for key, value in content.items() if holds_weights(key, value)]
         found = f"only {_listed(content)}, which are no plain tensors" if content else "nothing"
@@ -312,6 +326,8 @@ def _reason(path: Path, error: Exception) -> str:
             return "the archive is damaged; download it again"
         return "it is neither a safetensors file nor one that torch.save wrote, or it is cut off"
     text = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
+    if "not fully covered" in text:  # of safetensors: the header names more bytes than the file has, or fewer
+        return "the file is cut off or damaged; download it again"
     if "weights_only" in text or len(text) > _REASON:
         return f"the file is damaged: {type(error).__name__}"
     return text

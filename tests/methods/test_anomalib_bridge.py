@@ -208,3 +208,16 @@ def test_a_model_that_wants_image_files_says_so(run: RunContext) -> None:
 def test_other_failures_stay_failures(run: RunContext) -> None:
     with pytest.raises(ZeroDivisionError), reasons("Padim", run):
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("name", ["Cflow", "Padim"])
+def test_a_model_whose_maps_depend_on_the_batch_says_so(name: str, run: RunContext) -> None:
+    cls: Any = bridge(name)
+    method = cls(**LITE0, layers=["blocks.2"], **({"max_steps": 1} if name == "Cflow" else {"n_features": 10}))
+    method.fit(small_train(2, images=4, size=64), run)
+    images = torch.cat([normal_images(2, 0, size=64, seed=7), anomalous_images(2, 1, size=64)[0]])
+    together = method.predict(images).anomaly_map
+    alone = torch.cat([method.predict(image[None]).anomaly_map for image in images])
+    same = bool((together - alone).abs().max() <= 2e-3 * together.abs().max())
+    assert same == cls.info.batch_invariant
+    assert same == (not any("batch_size" in note for note in run.notes))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from diadbench.common.errors import Skip, UserError
 from diadbench.methods.features import backbone_weights
-from diadbench.methods.features.backbone_weights import RANDOM_NOTE
+from diadbench.methods.features.backbone_weights import RANDOM_NOTE, untrained_network
 from diadbench.methods.features.backbones import load_backbone
 
 LITE0 = "tf_efficientnet_lite0"
@@ -156,3 +157,29 @@ def test_a_hub_that_gives_something_else_is_one_line(monkeypatch: pytest.MonkeyP
     with pytest.raises(UserError, match=r"from the hub can't be loaded \(Error\(s\) in loading") as caught:
         load_backbone("resnet18.tv_in1k", out_indices=(1,))
     assert "\n" not in str(caught.value)
+
+
+def _file_of(state: dict[str, Tensor], place: Path, **more: Any) -> str:
+    torch.save({"state_dict": state, **more}, place)
+    return str(place)
+
+
+def test_what_a_file_of_weights_holds_besides_is_said_and_what_no_network_can_use_is_refused(tmp_path: Path) -> None:
+    state = dict(untrained_network("resnet10t").state_dict())
+    averaged = {key: value + 1 for key, value in state.items()}
+    optimizer = {"state": {0: {"exp_avg": state["fc.bias"]}}}
+    file = _file_of(state, tmp_path / "a.pth", state_dict_ema=averaged, optimizer=optimizer)
+    found = load_backbone("resnet10t", weights=file, out_indices=(1,))
+    assert found.notes == ["weights a.pth: its entries state_dict hold weights too and are left out"]
+    assert torch.equal(found.network.state_dict()["layer1.0.bn1.weight"], averaged["layer1.0.bn1.weight"])
+
+    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    noted = load_backbone("resnet10t", weights=_file_of(half, tmp_path / "b.pth"), out_indices=(1,))
+    assert noted.notes == ["weights b.pth: stored as float16, so rounded"]
+
+    name = "layer1.0.conv1.weight"
+    infinite = torch.full_like(state[name], torch.inf)
+    for value, told in ((state[name].to(torch.int8), "holds int8, expected floating"), (infinite, "not finite")):
+        damaged = _file_of({**state, name: value}, tmp_path / "c.pth")
+        with pytest.raises(UserError, match=f"{name} .*{told}"):
+            load_backbone("resnet10t", weights=damaged, out_indices=(1,))

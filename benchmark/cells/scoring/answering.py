@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diadbench.benchmark.cells.scoring.evaluation_size import Size, at_evaluation_size
 from diadbench.benchmark.metrics.exact.pooling import pooled_scores
+from diadbench.methods.authoring.returned import checked
 
 if TYPE_CHECKING:
     from diadbench.benchmark.metrics.protocols import Protocol
@@ -47,9 +48,14 @@ def answered(
         protocol: Metric conventions of the evaluation.
 
     Raises:
-        UserError: The number or size of the maps differs from that of the images.
+        UserError: The prediction isn't well-formed, see :func:`~diadbench.methods.authoring.returned.checked`.
     """
-    return brought(method.predict(images.to(device, non_blocking=True)), images, size, protocol)
+    return brought(method.predict(given(images, device)), images, size, protocol)
+
+
+def given(images: Tensor, device: torch.device) -> Tensor:
+    """Return a copy of images on a device, so that a method that changes its input changes no picture that is kept."""
+    return images.clone() if device.type == "cpu" else images.to(device, non_blocking=True)
 
 
 def brought(found: Prediction, images: Tensor, size: Size | None = None, protocol: Protocol | None = None) -> Answer:
@@ -58,7 +64,8 @@ def brought(found: Prediction, images: Tensor, size: Size | None = None, protoco
     Maps on a GPU are resized there, and pooled there where the protocol's image score asks for it (15 ms an image on
     one core of a CPU). All results are then copied together, so the host waits only once.
     """
-    maps, scores = found.anomaly_map.float(), found.score.float()
+    found = checked(found, len(images), _size(images))
+    maps, scores = found.anomaly_map, found.score
     if maps.device.type == "cpu" or maps.device != scores.device:
         maps = maps.cpu()
         return Answer(at_evaluation_size(maps, images, size or _size(images)), scores.cpu(), None, found.reconstruction)
@@ -69,7 +76,7 @@ def brought(found: Prediction, images: Tensor, size: Size | None = None, protoco
         parts.append(pooled_scores(maps, protocol))
     whole, pixels, images_end = torch.cat(parts).cpu(), maps.numel(), maps.numel() + scores.numel()
     pooled = whole[images_end:] if len(parts) > 2 else None
-    flat, single = whole[:pixels].view(maps.shape), whole[pixels:images_end].view(scores.shape)
+    flat, single = whole[:pixels].view(maps.shape), whole[pixels:images_end]
     return Answer(flat, single, pooled, found.reconstruction)
 
 

@@ -89,6 +89,7 @@ def score_in_turn(
 
 def timed(method: Method, images: Tensor) -> tuple[Prediction, float]:
     """Return a prediction and the seconds that it took: of all threads' CPU time, or of the wall on a GPU."""
+    images = images.clone()  # a method that changes its input must not change that of the next one
     with torch.inference_mode():
         if images.device.type == "cpu":
             start = time.process_time()

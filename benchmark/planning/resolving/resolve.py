@@ -25,6 +25,7 @@ from diadbench.common.plugins import forget, target_of
 from diadbench.common.values.arguments import checked_arguments
 from diadbench.methods import registry
 from diadbench.methods.catalog import CATALOG
+from diadbench.methods.info import MethodInfo
 from diadbench.version import __version__
 
 #: Packages that contain methods; their versions count for code that imports them.
@@ -106,8 +107,10 @@ def checked_options(cls: type, options: dict[str, Any], where: str = "") -> dict
 def _resolve(name: str, options: dict[str, Any], where: str) -> dict[str, Any]:
     cls = methods.get_class(name)
     info = getattr(cls, "info", None)
-    if info is None or not callable(getattr(cls, "fit", None)):
-        raise UserError(f"{where or name}: {cls.__name__} is no method; it needs `info`, fit, predict, save and load")
+    if not isinstance(info, MethodInfo) or not callable(getattr(cls, "fit", None)):
+        raise UserError(
+            f"{where or name}: {cls.__name__} is no method; it needs `info` (a MethodInfo), fit, predict, save and load"
+        )
     where = where or f"method {name!r}"
     checked = checked_options(cls, options, where)
     check = getattr(cls, "check_options", None)  # a user's class need not be a Method

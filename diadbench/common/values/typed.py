@@ -6,6 +6,7 @@ become one line with the key, the expectation, and the finding.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import json
@@ -108,8 +109,8 @@ def hints_of(cls: type) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Return ``value`` made of lists, dicts, texts and plain numbers, as YAML and JSON hold it.
 
-    Tuples and sets become lists, paths texts, members of an ``Enum`` their values, NumPy's scalars numbers. Other
-    values are returned unchanged.
+    Tuples and sets become lists, paths texts, members of an ``Enum`` their values, dataclasses dicts, NumPy's scalars
+    numbers. Other values are returned unchanged.
     """
     if isinstance(value, SpelledInt | SpelledFloat):
         return float(value) if isinstance(value, float) else int(value)
@@ -123,11 +124,34 @@ def plain(value: Any) -> Any:
         return [plain(entry) for entry in value]
     if isinstance(value, PurePath):
         return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     return value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value
 
 
+def typed(hint: Any, value: Any) -> Any:
+    """Return a plain value as what its hint says: a member of an ``Enum``, a path, a tuple, a set, a dataclass.
+
+    The value itself is returned where it isn't plain, or isn't one of the hint.
+    """
+    adapter = _adapter(hint)
+    if adapter is None or not is_plain(value):
+        return value
+    from pydantic import ValidationError
+
+    try:
+        made = adapter.validate_json(json.dumps(plain(value)), strict=True)
+    except ValidationError:
+        return value
+    return (
+        value if made is None or (isinstance(made, bool | int | float | str) and not isinstance(made, Enum)) else made
+    )
+
+
 def is_plain(value: Any) -> bool:
-    """Return whether :func:`plain` can write the value."""
+    """Return whether :func:`plain` can write the value. A dataclass as a default is left to its constructor."""
+    if dataclasses.is_dataclass(value):
+        return False
     value = plain(value)
     if isinstance(value, dict):
         return all(is_plain(key) and is_plain(entry) for key, entry in value.items())
