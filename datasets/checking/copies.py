@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from diadbench.datasets.decoding.fingerprint import digest_of
-from diadbench.datasets.decoding.rows import Rows
+
+if TYPE_CHECKING:
+    from diadbench.datasets.decoding.rows import Rows
 
 
 def digest_of_pixels(pixels: npt.NDArray[Any]) -> str:

@@ -29,7 +29,7 @@ def make_cell(run: Path, method: str = "m", state: str = "done", value: str = "0
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    (tmp_path / "grid.yaml").write_text("methods: {}\n")
+    (tmp_path / "grid.yaml").write_text("methods: {}\ndatasets: {}\n")
     return tmp_path
 
 

@@ -39,7 +39,7 @@ def test_how_a_process_ends_is_told(make_job: MakeJob) -> None:
     assert (found["exit"].state, "exit code 3" in found["exit"].reason) == ("died", True)
     assert (found["kill"].state, "SIGKILL" in found["kill"].reason) == ("died", True)
     assert found["raise"].state == "ended"
-    assert CellRecord(jobs[2].cell).status["reason"] == "RuntimeError: no luck"
+    assert str(CellRecord(jobs[2].cell).status["reason"]).startswith("RuntimeError: no luck (sitecustomize.py:")
     assert state(jobs[1]) == "killed"
 
 

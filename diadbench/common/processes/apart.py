@@ -34,7 +34,7 @@ def settings() -> Values:
         import numpy as np
 
         found["numpy errors"] = np.geterr()
-    if torch := sys.modules.get("torch"):
+    if torch := _torch_if_imported():
         found |= {
             "dtype": torch.get_default_dtype(),
             "device": _default_device(torch),
@@ -46,6 +46,11 @@ def settings() -> Values:
             ),
         }
     return found
+
+
+def _torch_if_imported() -> Any:
+    """Return torch where all of it is imported; ``None`` else, and for a stand-in, which has no settings."""
+    return sys.modules["torch"] if {"torch", "torch._C"} <= sys.modules.keys() else None
 
 
 def use(values: Values) -> None:
@@ -176,7 +181,7 @@ def same_random_numbers() -> Iterator[None]:
 
     A file that seeds them at its import would otherwise give all seeds of a grid the same numbers.
     """
-    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    torch, numpy = _torch_if_imported(), sys.modules.get("numpy")
     python = random.getstate()
     of_numpy = numpy.random.get_state() if numpy else None
     of_torch = torch.get_rng_state() if torch else None
