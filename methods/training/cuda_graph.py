@@ -168,7 +168,8 @@ class GraphedModule(pl.LightningModule):
 
     def _is_point_of_curve(self) -> bool:
         """Whether the values of this step are read: by the training curve, and by loggers."""
-        return (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set without a declaration
+        return (self.trainer.global_step + 1) % every == 0
 
     def no_graph(self) -> str:
         """Return why this training can't be replayed as a graph; an empty text if it can."""
