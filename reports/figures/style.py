@@ -96,6 +96,8 @@ def heading(figure: Figure, title: str, notes: Iterable[str] = (), *, shown: boo
     if shown:
         width = int(figure.get_figwidth() / 0.062)  # letters of 8 pt
         lines = textwrap.wrap(title, width) + [line for note in said for line in textwrap.wrap(note, width)]
+        # Lines beyond the second make the figure higher, not the plot flatter.
+        figure.set_figheight(figure.get_figheight() + max(0, len(lines) - 2) * 1.3 * SIZE / 72)
         figure.suptitle("\n".join(_LEVEL.sub(r"\1$_{\2}$", line.replace("$", r"\$")) for line in lines))
 
 

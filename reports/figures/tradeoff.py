@@ -56,8 +56,7 @@ def pareto(
         return None
     hollow = {method: why for method, why in (unlike or {}).items() if method in values.index}
     figure = new_figure(COLUMN if len(panels) == 1 else PAGE, 2.5)
-    notes = [note, *(f"Hollow: {method}, measured {why}" for method, why in hollow.items())]
-    heading(figure, f"{dataset}: accuracy against cost", notes, shown=look.titles)
+    heading(figure, f"{dataset}: accuracy against cost", [note, _said_of(hollow)], shown=look.titles)
     drawn = []
     for axes, (name, x) in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels):
         points = pd.DataFrame({"x": x, "y": values}).replace([np.inf, -np.inf], np.nan).dropna()
@@ -72,6 +71,16 @@ def pareto(
     said = f"{Metric(metric).text} of each method; the line joins what no method beats in both."
     figure.set_label(f"{figure.get_label()} {said}")
     return figure
+
+
+def _said_of(hollow: Mapping[str, str]) -> str:
+    """Return in one sentence how the methods with hollow points were measured, and once how the others were."""
+    loads: dict[str, list[str]] = {}
+    for method, why in hollow.items():
+        own, _, others = why.partition(", the others ")
+        loads.setdefault(others, []).append(f"{method} {own}")
+    said = [", ".join([*own, *([f"the others {others}"] if others else [])]) for others, own in loads.items()]
+    return f"Hollow: measured under another load: {'; '.join(said)}" if said else ""
 
 
 def _points(axes: Axes, points: pd.DataFrame, look: Look, hollow: Mapping[str, str]) -> pd.DataFrame:

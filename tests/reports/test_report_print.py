@@ -248,7 +248,22 @@ def test_costs_under_another_load_are_hollow_and_said(source: Source) -> None:
     assert figure is not None
     marks = {str(line.get_gid()): line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_gid()}
     assert [name for name, colour in marks.items() if colour == "white"] == ["point DRAEM"]
-    assert "Hollow: DRAEM, measured with 4.0 cells at once" in figure.get_label()
+    said = "Hollow: measured under another load: DRAEM with 4.0 cells at once, the others with 1.0."
+    assert said in figure.get_label()
+
+
+def test_notes_above_a_plot_do_not_flatten_it(source: Source) -> None:
+    facts = source.facts.assign(cells=1.0, load=1.0, cores=8.0)
+    names = source.table["method"].unique()
+    why = {name: f"with {load}.0 cells at once, the others with 1.0" for load, name in enumerate(names, 2)}
+    heights = []
+    for hollow in ({}, why):
+        figure = pareto(source.table, cost(facts), "mvtec", "i_auroc", Look.of(source), "", hollow)
+        assert figure is not None
+        figure.draw_without_rendering()
+        heights.append(figure.axes[0].get_position().height * figure.get_figheight())
+    assert figure.get_label().count("the others") == 1
+    assert heights[1] > 0.9 * heights[0]
 
 
 def test_histograms_have_axes_and_panels_fill_their_lines(figures: dict[str, Figure]) -> None:
