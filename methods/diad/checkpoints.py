@@ -15,7 +15,7 @@ from torch import Tensor
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, share, write_json, write_with
 from diadbench.methods.diad.config import ModelConfig, infer
-from diadbench.methods.diad.names import from_official, to_official
+from diadbench.methods.diad.names import ROOTS, from_official, to_official
 from diadbench.methods.diad.networks.initial_weights import ACTIVE_STD as ACTIVE_STD
 from diadbench.methods.diad.networks.initial_weights import NARROW_LOGVAR as NARROW_LOGVAR
 from diadbench.methods.diad.networks.initial_weights import start_posterior as start_posterior
@@ -27,7 +27,7 @@ from diadbench.methods.diad.stable_diffusion import load_autoencoder as load_aut
 from diadbench.methods.diad.stable_diffusion import load_stable_diffusion as load_stable_diffusion
 from diadbench.methods.diad.stable_diffusion import set_text, tell_unused
 from diadbench.methods.features.origin import Origin, kept
-from diadbench.methods.features.weight_files import METADATA, read_checkpoint, read_tensors, unwrapped
+from diadbench.methods.features.weight_files import METADATA, read_checkpoint, read_tensors, unwrapped, without_wrapper
 from diadbench.methods.features.weights import load_state, mismatches, read_tensor, refuse, write_tensors
 
 #: File with sizes and origin in an exported folder.
@@ -68,11 +68,14 @@ def load_official(
     metadata: Mapping[str, Any] = {}
     state: Mapping[str, Tensor]
     if isinstance(weights, (str, Path)):
-        state, metadata = read_checkpoint(weights)
+        state, metadata = read_checkpoint(weights, notes=notes)
     else:
         state = unwrapped(weights)
+    state = without_wrapper(state, ROOTS)
     if config is None:
-        config = ModelConfig.from_dict(metadata["config"]) if "config" in metadata else _guessed(state, like, notes)
+        config = (
+            ModelConfig.from_dict(metadata["config"]) if "config" in metadata else _guessed(state, like, notes, where)
+        )
     with torch.device("meta"):
         model = DiADModel(config)
     found, problems = from_official(state, model.state_dict(), config)
@@ -87,12 +90,12 @@ def load_official(
     return model.eval()
 
 
-def _guessed(state: Mapping[str, Tensor], like: ModelConfig | None, notes: list[str]) -> ModelConfig:
+def _guessed(state: Mapping[str, Tensor], like: ModelConfig | None, notes: list[str], where: str) -> ModelConfig:
     """Return the sizes in the shapes of a state dict; missing ones come from ``like``, else from the authors' model.
 
     Full-size weights are treated as the authors' own, whose heads and groups are known.
     """
-    found = infer(state)
+    found = infer(state, where)
     for known in (*([like] if like else []), ModelConfig()):
         if dataclasses.replace(known, heads=found.heads, groups=32, vae_groups=32, scale=found.scale) == found:
             if "scale_factor" not in state and known.scale != found.scale:
@@ -100,7 +103,7 @@ def _guessed(state: Mapping[str, Tensor], like: ModelConfig | None, notes: list[
             return dataclasses.replace(known, scale=found.scale)
     if any(width % found.groups for width in (*found.channels, *found.vae_channels)):
         raise UserError(
-            f"DiAD weights: channels {list(found.channels)} and {list(found.vae_channels)} don't go into "
+            f"{where}: channels {list(found.channels)} and {list(found.vae_channels)} don't go into "
             f"{found.groups} groups as the authors' do, and groups don't show in shapes; name the option size (tiny)"
         )
     notes.append(f"DiAD's heads ({found.heads}) and groups ({found.groups}) are guessed: the weights don't say")

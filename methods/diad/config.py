@@ -108,8 +108,12 @@ def of_width(width: int, *, context: int = 768, vae_width: int = 128) -> ModelCo
     )
 
 
-def infer(state: Mapping[str, Tensor]) -> ModelConfig:
+def infer(state: Mapping[str, Tensor], where: str = "DiAD weights") -> ModelConfig:
     """Derive the sizes from an official-layout state dict's shapes, which don't show heads (8) and groups (32).
+
+    Args:
+        state: Tensors by the authors' names.
+        where: Source of the tensors, for the error text.
 
     Raises:
         UserError: The state dict has no UNet in the authors' layout.
@@ -117,7 +121,21 @@ def infer(state: Mapping[str, Tensor]) -> ModelConfig:
     try:
         return _infer(state)
     except KeyError as error:
-        raise UserError(f"DiAD weights: no key {error} in the state dict; expected the authors' layout") from error
+        raise UserError(f"{where}: expected a whole DiAD in the authors' layout, found {_what_it_is(state)}") from error
+
+
+def _what_it_is(state: Mapping[str, Tensor]) -> str:
+    """Describe weights that aren't a whole DiAD's, with the option that takes them."""
+    has_unet, has_autoencoder = (
+        any(key.startswith(part) for key in state) for part in (_UNET, ("first_stage_model.", "encoder.", "decoder."))
+    )
+    if has_unet and has_autoencoder:
+        return "Stable Diffusion without control_model; give it as `weights`"
+    if has_autoencoder:
+        return "an autoencoder alone; give it as `autoencoder`"
+    if has_unet:
+        return "no autoencoder (first_stage_model) in it; give a file that has one"
+    return f"keys like {next(iter(state), '')!r}; are these weights of another method?"
 
 
 def _infer(state: Mapping[str, Tensor]) -> ModelConfig:

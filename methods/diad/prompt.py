@@ -64,7 +64,7 @@ def embedding_of(state: Mapping[str, Tensor], where: str = "weights") -> Tensor 
     keys = encoder.state_dict().keys()
     if not any(key.startswith("text_model.") for key in keys):
         own = {key.removeprefix("text_model."): value for key, value in own.items()}
-    load_state(encoder, {key: value.float() for key, value in own.items()}, f"{where}: text encoder")
+    load_state(encoder, own, f"{where}: text encoder")
     return empty_prompt(encoder.eval())
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from diadbench.common.errors import Skip, UserError
 from diadbench.methods.diad.config import ModelConfig
-from diadbench.methods.diad.names import from_official
+from diadbench.methods.diad.names import ROOTS, from_official
 from diadbench.methods.diad.networks.model import DiADModel
 from diadbench.methods.diad.prompt import embedding_or_zero, empty_prompt, fitting
 from diadbench.methods.features.hub import hub_access, no_network
-from diadbench.methods.features.weight_files import read_checkpoint, read_state
+from diadbench.methods.features.weight_files import read_checkpoint, read_state, without_wrapper
 from diadbench.methods.features.weights import load_state, read_tensor, refuse
 
 #: Scales that differ by less are equal in float32.
@@ -74,11 +74,13 @@ def load_autoencoder(model: DiADModel, source: str, notes: list[str] | None = No
     """
     path = Path(source).expanduser()
     source = str(_file_in(path)) if path.is_dir() else source
-    state = read_state(source)
+    notes = [] if notes is None else notes
+    roots = (*ROOTS, *DIFFUSERS, "encoder.", "decoder.")
+    state = without_wrapper(read_state(source, what="autoencoder", notes=notes), roots)
     if any(key.startswith(DIFFUSERS) for key in state):
         load_state(model.vae, {_today(key): value for key, value in state.items()}, source)
         return
-    tell_unused(state, source, [] if notes is None else notes)
+    tell_unused(state, source, notes)
     prefix = "first_stage_model."
     if not any(key.startswith(prefix) for key in state):
         state = {prefix + key: value for key, value in state.items() if not key.startswith(("loss.", "model_ema."))}
@@ -107,7 +109,8 @@ def _today(key: str) -> str:
 
 
 def _load_single_file(model: DiADModel, path: Path, notes: list[str]) -> None:
-    state, metadata = read_checkpoint(path)
+    state, metadata = read_checkpoint(path, notes=notes)
+    state = without_wrapper(state, ROOTS)
     own = {key: value for key, value in state.items() if not key.startswith("control_model.")}
     _load_subset(model, own, ("vae.", "unet."), str(path))
     said = state.get("scale_factor")
