@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diadbench.common.errors import UserError
+from diadbench.common.files import read_json
 from diadbench.methods.features.weights import load_state
 
 #: CLIP's tokens of "": begin, then end as padding up to 77.
@@ -60,9 +61,28 @@ def embedding_of(state: Mapping[str, Tensor], where: str = "weights") -> Tensor 
         num_attention_heads=_heads(width),
         max_position_embeddings=LENGTH,
     )
-    encoder: Any = CLIPTextModel(config)
-    keys = encoder.state_dict().keys()
-    if not any(key.startswith("text_model.") for key in keys):
+    return _embedded(CLIPTextModel(config), own, where)
+
+
+def embedding_with(config: Path, state: Mapping[str, Tensor]) -> Tensor:
+    """Return the embedding from a text encoder of transformers, by its ``config.json`` and its weights.
+
+    Raises:
+        UserError: No such file, or it isn't whole; keys are missing or unexpected.
+    """
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    sizes = read_json(config)
+    if not isinstance(sizes, dict):
+        raise UserError(f"{config}: expected the sizes of CLIP's text encoder as JSON; get it again")
+    known: Any = CLIPTextConfig
+    own = {f"text_model.{key.removeprefix('text_model.')}": value for key, value in state.items()}
+    own.pop("text_model.embeddings.position_ids", None)
+    return _embedded(CLIPTextModel(known.from_dict(sizes)), own, str(config.parent))
+
+
+def _embedded(encoder: Any, own: Mapping[str, Tensor], where: str) -> Tensor:
+    if not any(key.startswith("text_model.") for key in encoder.state_dict()):
         own = {key.removeprefix("text_model."): value for key, value in own.items()}
     load_state(encoder, own, f"{where}: text encoder")
     return empty_prompt(encoder.eval())
