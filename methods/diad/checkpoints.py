@@ -74,10 +74,11 @@ def load_official(
     state = without_wrapper(state, ROOTS)
     if config is None:
         config = (
-            ModelConfig.from_dict(metadata["config"]) if "config" in metadata else _guessed(state, like, notes, where)
+            ModelConfig.from_dict(metadata["config"], where)
+            if "config" in metadata
+            else _guessed(state, like, notes, where)
         )
-    with torch.device("meta"):
-        model = DiADModel(config)
+    model = _without_values(config, where)
     found, problems = from_official(state, model.state_dict(), config)
     refuse(problems, where)
     text = metadata.get("text") if text is None else text
@@ -110,6 +111,16 @@ def _guessed(state: Mapping[str, Tensor], like: ModelConfig | None, notes: list[
     return found
 
 
+def _without_values(config: ModelConfig, where: str) -> DiADModel:
+    """Return a model on the device meta. Raises UserError if there is no DiAD of such sizes."""
+    try:
+        with torch.device("meta"):
+            return DiADModel(config)
+    except (ValueError, TypeError, IndexError, ZeroDivisionError, RuntimeError) as error:  # of diffusers and torch
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{where}: its sizes {config.to_dict()} make no DiAD ({reason})") from error
+
+
 def official_state(model: DiADModel) -> dict[str, Tensor]:
     """Return a model's weights in the authors' layout, exactly equal and without their text encoder.
 
@@ -132,8 +143,8 @@ def load(directory: Path) -> DiADModel:
     sizes = read_json(directory / "model.json")
     if not isinstance(sizes, dict) or not (directory / "model.safetensors").is_file():
         raise UserError(f"{directory}: expected model.json and model.safetensors of a DiAD; did training end?")
-    with torch.device("meta"):
-        model = DiADModel(ModelConfig.from_dict(sizes))
+    file = str(directory / "model.json")
+    model = _without_values(ModelConfig.from_dict(sizes, file), file)
     path = directory / "model.safetensors"
     state = read_tensors(path)
     refuse(mismatches(model.state_dict(), state), str(path))
@@ -217,7 +228,7 @@ def load_trained(source: Path | str, like: ModelConfig | None = None) -> Trained
     """
     path = Path(source).expanduser()
     if (path / FOLDER_FILE).is_file():
-        said = read_json(path / FOLDER_FILE) or {}
+        said = _said(path)
         return Trained(_load_diffusers(path, said), Origin.from_json(said.get("origin")))
     if path.is_dir():
         return Trained(load(path), kept(path))
@@ -230,14 +241,22 @@ def origin_in(source: Path | str) -> Origin | None:
     """Return the origin that a file or folder of weights states; ``None`` if it states none."""
     path = Path(source).expanduser()
     if path.is_dir():
-        return Origin.from_json((read_json(path / FOLDER_FILE) or {}).get("origin"))
+        return Origin.from_json(_said(path).get("origin"))
     return Origin.from_json(read_checkpoint(path)[1].get("origin")) if path.is_file() else None
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    said = read_json(folder / FOLDER_FILE)
+    return said if isinstance(said, dict) else {}
 
 
 def _load_diffusers(folder: Path, said: Mapping[str, Any]) -> DiADModel:
     if not isinstance(said.get("config"), dict):
         raise UserError(f"{folder / FOLDER_FILE}: expected the entry config with DiAD's sizes")
-    model = DiADModel(ModelConfig.from_dict(said["config"]))
+    file = str(folder / FOLDER_FILE)
+    config = ModelConfig.from_dict(said["config"], file)
+    _without_values(config, file)
+    model = DiADModel(config)
     for name, part in _parts(model).items():
         path = folder / name / "diffusion_pytorch_model.safetensors"
         load_state(part, read_tensors(path), str(path))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json
-from diadbench.methods.features.weights import load_state
+from diadbench.methods.features.weights import load_state, unfit
 
 #: CLIP's tokens of "": begin, then end as padding up to 77.
 BEGIN, END, LENGTH = 49406, 49407, 77
@@ -109,8 +109,12 @@ def _heads(width: int) -> int:
     return max(width // 64, 1)
 
 
-def fitting(text: Tensor, shape: tuple[int, ...], where: str) -> Tensor:
-    """Return ``text`` if it has the model's shape. Raises UserError."""
+def fitting(text: object, shape: tuple[int, ...], where: str) -> Tensor:
+    """Return ``text`` if it is a tensor of the model's shape and finite numbers. Raises UserError."""
+    if not isinstance(text, Tensor):
+        raise UserError(f"{where}: text embedding is a {type(text).__name__}, expected a tensor")
     if tuple(text.shape) != tuple(shape):
         raise UserError(f"{where}: text embedding is {tuple(text.shape)}, expected {tuple(shape)}")
+    if told := unfit(text, torch.zeros(())):
+        raise UserError(f"{where}: text embedding {told}")
     return text

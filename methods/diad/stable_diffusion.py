@@ -161,8 +161,8 @@ def _load_folder(model: DiADModel, folder: Path, notes: list[str]) -> None:
         state = read_state(file, what="Stable Diffusion", notes=told)
         told = [note.replace(file.name, f"{folder.name}/{name}") for note in told]
         load_state(part, {_today(key): value for key, value in state.items()} if name == "vae" else state, str(file))
-    exported = (read_json(folder / f"{METADATA}.json") or {}).get("config", {})
-    plain = read_json(folder / "vae" / "config.json") or {}
+    exported = _entries(_entries(read_json(folder / f"{METADATA}.json")).get("config"))
+    plain = _entries(read_json(folder / "vae" / "config.json"))
     _set_scale(model, exported.get("scale", plain.get("scaling_factor")), folder.name, notes)
     if (folder / "controlnet").is_dir():
         notes.append(f"the semantic-guided network in {folder.name} is not used: it starts anew")
@@ -175,6 +175,10 @@ def _load_folder(model: DiADModel, folder: Path, notes: list[str]) -> None:
         told = [note.replace(file.name, f"{folder.name}/text_encoder") for note in told]
         set_text(model, embedding_with(file.with_name("config.json"), state), str(file))
     notes += told
+
+
+def _entries(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _part_of(folder: Path, name: str, names: Sequence[str] = ("diffusion_pytorch_model",)) -> Path:
@@ -192,7 +196,11 @@ def _part_of(folder: Path, name: str, names: Sequence[str] = ("diffusion_pytorch
 
 def _set_scale(model: DiADModel, said: Any, where: str, notes: list[str]) -> None:
     """Take the scale of the latents that the weights state, with a note where it isn't the model's."""
-    if said is not None and abs(float(said) - model.config.scale) > SAME_SCALE:
+    if said is None:
+        return
+    if not isinstance(said, (int, float, Tensor)) or not 0 < float(said) < float("inf"):
+        raise UserError(f"{where}: the scale of its latents is {said!r}, expected a number above 0")
+    if abs(float(said) - model.config.scale) > SAME_SCALE:
         notes.append(f"latents scaled by {float(said):.5g}, as {where} says")
         model.config = dataclasses.replace(model.config, scale=float(said))
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diadbench.common.errors import UserError
 from diadbench.methods import diad
+from diadbench.methods.diad.checkpoints import export, load_trained, save
 from diadbench.methods.diad.stable_diffusion import _load_hub
 from tests.helpers.state_dicts import same
 
@@ -114,3 +115,26 @@ def test_the_scale_of_an_autoencoder_counts(folder: Path) -> None:
 def test_a_path_where_nothing_lies_is_no_matter_of_the_network(source: str) -> None:
     with pytest.raises(UserError, match="found nothing there"):
         diad.load_stable_diffusion(source)
+
+
+def test_sizes_and_text_of_an_export_are_checked(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save(diad.DiADModel(diad.SIZES["tiny"]), tmp_path)
+    export(tmp_path, "official", tmp_path / "whole.ckpt")
+    whole = torch.load(tmp_path / "whole.ckpt", weights_only=True)
+    said = whole["diadbench"]
+    sizes, text = said["config"], said["text"]
+    odd = {
+        "found a NoneType": {"config": None},
+        "size channels is 'x'": {"config": {**sizes, "channels": "x"}},
+        "size scale is nan": {"config": {**sizes, "scale": float("nan")}},
+        "make no DiAD": {"config": {**sizes, "groups": 7}},
+        "embedding is a str": {"text": "x"},
+        "embedding holds values that are not finite": {"text": text * torch.nan},
+        "embedding holds int32": {"text": text.int()},
+    }
+    for told, change in odd.items():
+        torch.save({**whole, "diadbench": {**said, **change}}, tmp_path / "x.ckpt")
+        with pytest.raises(UserError, match=rf"x\.ckpt: .*{told}"):
+            load_trained(tmp_path / "x.ckpt")
+    assert load_trained(tmp_path / "whole.ckpt").model.config == diad.SIZES["tiny"]
