@@ -98,6 +98,9 @@ _CONTENTS = (
     (b"\x93numpy", "an array of NumPy (.npy); save it as PNG"),
     (b"\xff\x0a", "a JPEG XL image; convert it to PNG"),
 )
+#: Brands of MP4 and QuickTime with films in them; images and photographs of cameras have others.
+_FILMS = (b"iso", b"mp4", b"avc1", b"qt  ", b"M4V", b"3g", b"dash", b"MSNV", b"F4V", b"XAVC")
+_VIDEOS = (b"\x1a\x45\xdf\xa3", b"FLV\1", b"\0\0\1\xba", b"\0\0\1\xb3", b"OggS", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")
 _HEIF = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
@@ -106,7 +109,16 @@ def other_content(content: bytes) -> str:
     head = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if content[4:8] == b"ftyp" and content[8:12] in _HEIF:
         return "a HEIC image, as iPhones write it; convert it to PNG or JPEG"
+    if _is_video(content):
+        return "a video; take its frames out as PNG (`ffmpeg -i FILE frame%05d.png`)"
     return next((text for start, text in _CONTENTS if head.startswith(start)), "")
+
+
+def _is_video(content: bytes) -> bool:
+    """Whether a file begins like MP4, QuickTime, Matroska, WebM, AVI, Flash video, MPEG, Ogg or ASF."""
+    if content[4:8] == b"ftyp":
+        return content[8:12].startswith(_FILMS)
+    return content.startswith(_VIDEOS) or (content[:4] == b"RIFF" and content[8:12] == b"AVI ")
 
 
 def shown(name: Path | str) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, share, write_json, write_with
 from diadbench.methods.diad.config import ModelConfig, infer
-from diadbench.methods.diad.names import from_official, to_official
+from diadbench.methods.diad.names import ROOTS, from_official, to_official
 from diadbench.methods.diad.networks.initial_weights import ACTIVE_STD as ACTIVE_STD
 from diadbench.methods.diad.networks.initial_weights import NARROW_LOGVAR as NARROW_LOGVAR
 from diadbench.methods.diad.networks.initial_weights import start_posterior as start_posterior
@@ -27,7 +27,7 @@ from diadbench.methods.diad.stable_diffusion import load_autoencoder as load_aut
 from diadbench.methods.diad.stable_diffusion import load_stable_diffusion as load_stable_diffusion
 from diadbench.methods.diad.stable_diffusion import set_text, tell_unused
 from diadbench.methods.features.origin import Origin, kept
-from diadbench.methods.features.weight_files import METADATA, read_checkpoint, read_tensors, unwrapped
+from diadbench.methods.features.weight_files import METADATA, read_checkpoint, read_tensors, unwrapped, without_wrapper
 from diadbench.methods.features.weights import load_state, mismatches, read_tensor, refuse, write_tensors
 
 #: File with sizes and origin in an exported folder.
@@ -68,13 +68,17 @@ def load_official(
     metadata: Mapping[str, Any] = {}
     state: Mapping[str, Tensor]
     if isinstance(weights, (str, Path)):
-        state, metadata = read_checkpoint(weights)
+        state, metadata = read_checkpoint(weights, notes=notes)
     else:
         state = unwrapped(weights)
+    state = without_wrapper(state, ROOTS)
     if config is None:
-        config = ModelConfig.from_dict(metadata["config"]) if "config" in metadata else _guessed(state, like, notes)
-    with torch.device("meta"):
-        model = DiADModel(config)
+        config = (
+            ModelConfig.from_dict(metadata["config"], where)
+            if "config" in metadata
+            else _guessed(state, like, notes, where)
+        )
+    model = _without_values(config, where)
     found, problems = from_official(state, model.state_dict(), config)
     refuse(problems, where)
     text = metadata.get("text") if text is None else text
@@ -87,12 +91,12 @@ def load_official(
     return model.eval()
 
 
-def _guessed(state: Mapping[str, Tensor], like: ModelConfig | None, notes: list[str]) -> ModelConfig:
+def _guessed(state: Mapping[str, Tensor], like: ModelConfig | None, notes: list[str], where: str) -> ModelConfig:
     """Return the sizes in the shapes of a state dict; missing ones come from ``like``, else from the authors' model.
 
     Full-size weights are treated as the authors' own, whose heads and groups are known.
     """
-    found = infer(state)
+    found = infer(state, where)
     for known in (*([like] if like else []), ModelConfig()):
         if dataclasses.replace(known, heads=found.heads, groups=32, vae_groups=32, scale=found.scale) == found:
             if "scale_factor" not in state and known.scale != found.scale:
@@ -100,11 +104,21 @@ def _guessed(state: Mapping[str, Tensor], like: ModelConfig | None, notes: list[
             return dataclasses.replace(known, scale=found.scale)
     if any(width % found.groups for width in (*found.channels, *found.vae_channels)):
         raise UserError(
-            f"DiAD weights: channels {list(found.channels)} and {list(found.vae_channels)} don't go into "
+            f"{where}: channels {list(found.channels)} and {list(found.vae_channels)} don't go into "
             f"{found.groups} groups as the authors' do, and groups don't show in shapes; name the option size (tiny)"
         )
     notes.append(f"DiAD's heads ({found.heads}) and groups ({found.groups}) are guessed: the weights don't say")
     return found
+
+
+def _without_values(config: ModelConfig, where: str) -> DiADModel:
+    """Return a model on the device meta. Raises UserError if there is no DiAD of such sizes."""
+    try:
+        with torch.device("meta"):
+            return DiADModel(config)
+    except (ValueError, TypeError, IndexError, ZeroDivisionError, RuntimeError) as error:  # of diffusers and torch
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{where}: its sizes {config.to_dict()} make no DiAD ({reason})") from error
 
 
 def official_state(model: DiADModel) -> dict[str, Tensor]:
@@ -129,8 +143,8 @@ def load(directory: Path) -> DiADModel:
     sizes = read_json(directory / "model.json")
     if not isinstance(sizes, dict) or not (directory / "model.safetensors").is_file():
         raise UserError(f"{directory}: expected model.json and model.safetensors of a DiAD; did training end?")
-    with torch.device("meta"):
-        model = DiADModel(ModelConfig.from_dict(sizes))
+    file = str(directory / "model.json")
+    model = _without_values(ModelConfig.from_dict(sizes, file), file)
     path = directory / "model.safetensors"
     state = read_tensors(path)
     refuse(mismatches(model.state_dict(), state), str(path))
@@ -214,7 +228,7 @@ def load_trained(source: Path | str, like: ModelConfig | None = None) -> Trained
     """
     path = Path(source).expanduser()
     if (path / FOLDER_FILE).is_file():
-        said = read_json(path / FOLDER_FILE) or {}
+        said = _said(path)
         return Trained(_load_diffusers(path, said), Origin.from_json(said.get("origin")))
     if path.is_dir():
         return Trained(load(path), kept(path))
@@ -227,14 +241,22 @@ def origin_in(source: Path | str) -> Origin | None:
     """Return the origin that a file or folder of weights states; ``None`` if it states none."""
     path = Path(source).expanduser()
     if path.is_dir():
-        return Origin.from_json((read_json(path / FOLDER_FILE) or {}).get("origin"))
+        return Origin.from_json(_said(path).get("origin"))
     return Origin.from_json(read_checkpoint(path)[1].get("origin")) if path.is_file() else None
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    said = read_json(folder / FOLDER_FILE)
+    return said if isinstance(said, dict) else {}
 
 
 def _load_diffusers(folder: Path, said: Mapping[str, Any]) -> DiADModel:
     if not isinstance(said.get("config"), dict):
         raise UserError(f"{folder / FOLDER_FILE}: expected the entry config with DiAD's sizes")
-    model = DiADModel(ModelConfig.from_dict(said["config"]))
+    file = str(folder / FOLDER_FILE)
+    config = ModelConfig.from_dict(said["config"], file)
+    _without_values(config, file)
+    model = DiADModel(config)
     for name, part in _parts(model).items():
         path = folder / name / "diffusion_pytorch_model.safetensors"
         load_state(part, read_tensors(path), str(path))

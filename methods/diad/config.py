@@ -60,15 +60,28 @@ class ModelConfig:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Create a configuration from the values of :meth:`to_dict`. Raises UserError for unknown keys."""
-        known = {field.name for field in fields(cls)}
+    def from_dict(cls, values: object, where: str = "DiAD's sizes") -> ModelConfig:
+        """Create a configuration from the values of :meth:`to_dict`.
+
+        Args:
+            values: The values.
+            where: Their source, for the error text.
+
+        Raises:
+            UserError: No dictionary, unknown keys, or values of another type.
+        """
+        if not isinstance(values, Mapping):
+            raise UserError(f"{where}: expected DiAD's sizes by name, found a {type(values).__name__}")
+        known = {field.name: field.default for field in fields(cls)}
         for key in values:
             if key not in known:
                 raise unknown_name("key of DiAD's model", key, known)
         plain: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
+        for key, value in plain.items():
+            if not _is_like(value, known[key]):
+                raise UserError(f"{where}: DiAD's size {key} is {value!r}, expected a value like {known[key]!r}")
         return cls(**plain)
 
 
@@ -108,8 +121,22 @@ def of_width(width: int, *, context: int = 768, vae_width: int = 128) -> ModelCo
     )
 
 
-def infer(state: Mapping[str, Tensor]) -> ModelConfig:
+def _is_like(value: object, default: object) -> bool:
+    """Whether a value has the type of a default, and a number is above zero."""
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and bool(value) and all(_is_like(one, default[0]) for one in value)
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    kinds = (int, float) if isinstance(default, float) else int
+    return isinstance(value, kinds) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
+def infer(state: Mapping[str, Tensor], where: str = "DiAD weights") -> ModelConfig:
     """Derive the sizes from an official-layout state dict's shapes, which don't show heads (8) and groups (32).
+
+    Args:
+        state: Tensors by the authors' names.
+        where: Source of the tensors, for the error text.
 
     Raises:
         UserError: The state dict has no UNet in the authors' layout.
@@ -117,7 +144,21 @@ def infer(state: Mapping[str, Tensor]) -> ModelConfig:
     try:
         return _infer(state)
     except KeyError as error:
-        raise UserError(f"DiAD weights: no key {error} in the state dict; expected the authors' layout") from error
+        raise UserError(f"{where}: expected a whole DiAD in the authors' layout, found {_what_it_is(state)}") from error
+
+
+def _what_it_is(state: Mapping[str, Tensor]) -> str:
+    """Describe weights that aren't a whole DiAD's, with the option that takes them."""
+    has_unet, has_autoencoder = (
+        any(key.startswith(part) for key in state) for part in (_UNET, ("first_stage_model.", "encoder.", "decoder."))
+    )
+    if has_unet and has_autoencoder:
+        return "Stable Diffusion without control_model; give it as `weights`"
+    if has_autoencoder:
+        return "an autoencoder alone; give it as `autoencoder`"
+    if has_unet:
+        return "no autoencoder (first_stage_model) in it; give a file that has one"
+    return f"keys like {next(iter(state), '')!r}; are these weights of another method?"
 
 
 def _infer(state: Mapping[str, Tensor]) -> ModelConfig:

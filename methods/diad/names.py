@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from diadbench.methods.diad.config import ModelConfig
+from diadbench.methods.features.weights import unfit
 
 _PER_LEVEL = 3  # two residual blocks and the change of resolution
 _RESNET = {
@@ -32,6 +33,8 @@ _TOP = {
     "controlnet_mid_block": "middle_block_out.0",
     "controlnet_cond_embedding.conv_in": "input_hint_block.0",
 }
+#: Beginnings of the names of a checkpoint's parts.
+ROOTS = ("model.diffusion_model.", "control_model.", "first_stage_model.")
 #: Buffers of the authors' checkpoints that follow from the schedule, and losses' parameters, which are not loaded.
 IGNORED = re.compile(
     r"(betas|alphas_cumprod\w*|sqrt_\w+|ddim_\w+|log_one_minus_alphas_cumprod|posterior_\w+|logvar|lvlb_weights|scale_factor)$"
@@ -117,7 +120,8 @@ def from_official(
         config: Sizes.
 
     Returns:
-        Weights for ``load_state_dict``, and one line for each key that is missing, unexpected or misshaped.
+        Weights for ``load_state_dict``, and one line for each key that is missing, unexpected, misshaped or
+        unusable (integers, infinite numbers).
     """
     found: dict[str, Tensor] = {}
     problems: list[str] = []
@@ -126,6 +130,9 @@ def from_official(
         value = state.get(official)
         if value is None:
             problems.append(f"missing {official}")
+            continue
+        if told := unfit(value, ours[key]):
+            problems.append(f"unusable {official}: {told}")
             continue
         expected = _as_convolution(key, ours[key]).shape
         if value.shape == expected:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from diadbench.common.errors import UserError
-from diadbench.methods.features.weights import load_state
+from diadbench.common.files import read_json
+from diadbench.methods.features.weights import load_state, unfit
 
 #: CLIP's tokens of "": begin, then end as padding up to 77.
 BEGIN, END, LENGTH = 49406, 49407, 77
@@ -60,11 +61,30 @@ def embedding_of(state: Mapping[str, Tensor], where: str = "weights") -> Tensor 
         num_attention_heads=_heads(width),
         max_position_embeddings=LENGTH,
     )
-    encoder: Any = CLIPTextModel(config)
-    keys = encoder.state_dict().keys()
-    if not any(key.startswith("text_model.") for key in keys):
+    return _embedded(CLIPTextModel(config), own, where)
+
+
+def embedding_with(config: Path, state: Mapping[str, Tensor]) -> Tensor:
+    """Return the embedding from a text encoder of transformers, by its ``config.json`` and its weights.
+
+    Raises:
+        UserError: No such file, or it isn't whole; keys are missing or unexpected.
+    """
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    sizes = read_json(config)
+    if not isinstance(sizes, dict):
+        raise UserError(f"{config}: expected the sizes of CLIP's text encoder as JSON; get it again")
+    known: Any = CLIPTextConfig
+    own = {f"text_model.{key.removeprefix('text_model.')}": value for key, value in state.items()}
+    own.pop("text_model.embeddings.position_ids", None)
+    return _embedded(CLIPTextModel(known.from_dict(sizes)), own, str(config.parent))
+
+
+def _embedded(encoder: Any, own: Mapping[str, Tensor], where: str) -> Tensor:
+    if not any(key.startswith("text_model.") for key in encoder.state_dict()):
         own = {key.removeprefix("text_model."): value for key, value in own.items()}
-    load_state(encoder, {key: value.float() for key, value in own.items()}, f"{where}: text encoder")
+    load_state(encoder, own, f"{where}: text encoder")
     return empty_prompt(encoder.eval())
 
 
@@ -89,8 +109,12 @@ def _heads(width: int) -> int:
     return max(width // 64, 1)
 
 
-def fitting(text: Tensor, shape: tuple[int, ...], where: str) -> Tensor:
-    """Return ``text`` if it has the model's shape. Raises UserError."""
+def fitting(text: object, shape: tuple[int, ...], where: str) -> Tensor:
+    """Return ``text`` if it is a tensor of the model's shape and finite numbers. Raises UserError."""
+    if not isinstance(text, Tensor):
+        raise UserError(f"{where}: text embedding is a {type(text).__name__}, expected a tensor")
     if tuple(text.shape) != tuple(shape):
         raise UserError(f"{where}: text embedding is {tuple(text.shape)}, expected {tuple(shape)}")
+    if told := unfit(text, torch.zeros(())):
+        raise UserError(f"{where}: text embedding {told}")
     return text

@@ -24,6 +24,7 @@ from diadbench.methods.features.weight_files import (
     parts_of,
     read_state,
 )
+from diadbench.methods.features.weights import unfit
 
 RANDOM_NOTE = "random backbone weights"
 _FOLDER_FILES = ("model.safetensors", "pytorch_model.bin", "model.pth")
@@ -49,10 +50,8 @@ def load_backbone_weights(
         state, where = _package_state(name), f"package weights for {name}"
     else:
         path = _weights_file(weights)
-        others: list[str] = []
-        state, where = read_state(path, what="backbone weights", wrappers=_WRAPPERS, left_out=others), str(path)
+        state, where = read_state(path, what="backbone weights", wrappers=_WRAPPERS, notes=notes), str(path)
         mean, std = _folder_normalisation(Path(weights).expanduser(), mean, std)
-        notes = [*left_out_notes(path, others), *_rounded(path, state)]
     _fill(network, untrained_network(name).state_dict(), state, where)
     return mean, std, notes
 
@@ -111,18 +110,6 @@ def _weights_file(weights: str) -> Path:
 
 def _file_state(path: Path) -> State:
     return read_state(path, what="backbone weights", wrappers=_WRAPPERS)
-
-
-def left_out_notes(path: Path, others: Sequence[str]) -> list[str]:
-    """Return the note on entries of a file that hold weights too and aren't those that were read."""
-    return [f"weights {path.name}: its entries {some(others)} hold weights too and are left out"] if others else []
-
-
-def _rounded(path: Path, state: State) -> list[str]:
-    """Return the note on weights that are stored with fewer digits than the network computes with."""
-    kinds = {str(value.dtype).removeprefix("torch.") for value in state.values() if value.is_floating_point()}
-    few = sorted(kinds - {"float32", "float64"})
-    return [f"weights {path.name}: stored as {some(few)}, so rounded"] if few else []
 
 
 def _reason(error: Exception) -> str:
@@ -217,7 +204,7 @@ def _fill(features: nn.Module, whole: Mapping[str, Tensor], state: Mapping[str, 
             missing.append(key)
         elif found.shape != value.shape:
             raise UserError(f"{where}: {key} has shape {tuple(found.shape)}, expected {tuple(value.shape)}")
-        elif told := _unfit(found, value):
+        elif told := unfit(found, value):
             raise UserError(f"{where}: {key} {told}")
         else:
             filled[key] = found
@@ -227,16 +214,6 @@ def _fill(features: nn.Module, whole: Mapping[str, Tensor], state: Mapping[str, 
             f"{_some('unexpected', unexpected)}; are these weights of another model?"
         )
     features.load_state_dict(filled, strict=True)
-
-
-def _unfit(found: Tensor, wanted: Tensor) -> str:
-    """Return why a tensor can't be a weight of a network although its shape fits; ``""`` if it can."""
-    if not wanted.is_floating_point():
-        return ""
-    if not found.is_floating_point():
-        kind = str(found.dtype).removeprefix("torch.")
-        return f"holds {kind}, expected floating-point numbers; quantised weights can't be used"
-    return "" if bool(torch.isfinite(found).all()) else "holds values that are not finite; a damaged file?"
 
 
 def _without_prefix(state: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

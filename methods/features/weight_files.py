@@ -15,7 +15,7 @@ import types
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ from diadbench.common.errors import UserError
 from diadbench.common.wording import some
 from diadbench.methods.features.unwrapping import WRAPPERS as WRAPPERS
 from diadbench.methods.features.unwrapping import State as State
-from diadbench.methods.features.unwrapping import holds_weights, other_weights
+from diadbench.methods.features.unwrapping import notes_on, rivals
 from diadbench.methods.features.unwrapping import unwrapped as unwrapped
+from diadbench.methods.features.unwrapping import without_wrapper as without_wrapper
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".tar")
 #: Entry of an exported checkpoint beside ``state_dict``, for what other programs have no key for. A ``.safetensors``
@@ -45,10 +46,10 @@ def read_state(
     *,
     what: str = "weights",
     wrappers: Iterable[str] = WRAPPERS,
-    left_out: list[str] | None = None,
+    notes: list[str] | None = None,
 ) -> State:
     """Return the tensors of a file of weights by name. Arguments and errors are those of :func:`read_checkpoint`."""
-    return read_checkpoint(path, what=what, wrappers=wrappers, left_out=left_out)[0]
+    return read_checkpoint(path, what=what, wrappers=wrappers, notes=notes)[0]
 
 
 def read_checkpoint(
@@ -57,7 +58,7 @@ def read_checkpoint(
     what: str = "weights",
     wrappers: Iterable[str] = WRAPPERS,
     device: str = "cpu",
-    left_out: list[str] | None = None,
+    notes: list[str] | None = None,
 ) -> tuple[State, dict[str, Any]]:
     """Read the tensors of a file of weights, and the metadata of an export of this project.
 
@@ -68,7 +69,7 @@ def read_checkpoint(
         what: Purpose of the file, for error texts.
         wrappers: Entries that may hold the tensors; the first one in the file is used.
         device: Where the tensors are put.
-        left_out: Gets the names of entries that hold weights too and aren't read (averaged weights).
+        notes: Gets a line on entries that hold weights too and aren't read (averaged weights), and one on rounded ones.
 
     Returns:
         Tensors by name, without the prefix ``module.`` of data-parallel training; the metadata, empty where there is
@@ -87,10 +88,11 @@ def read_checkpoint(
         content |= _content(part, what, device)
     metadata = content.pop(METADATA, {})
     state = unwrapped(content, wrappers)
-    if left_out is not None:
-        left_out += other_weights(content, wrappers)
+    _refuse_nan(state, path, what)
+    if notes is not None:
+        notes += notes_on(path, content, state, wrappers)
     if not state:
-        several = [key for key, value in content.items() if holds_weights(key, value)]
+        several = rivals(content, wrappers)
         found = f"only {_listed(content)}, which are no plain tensors" if content else "nothing"
         found = f"them in several entries, {_listed(several)}; save one of these alone" if several else found
         raise UserError(f"{what} {path}: expected tensors by name, found {found}")
@@ -132,7 +134,9 @@ def read_tensors(path: Path, device: str = "cpu", *, what: str = "trained weight
     others = [key for key, value in content.items() if not isinstance(value, Tensor)]
     if others or metadata:
         raise UserError(f"{what} {path}: expected tensors by name alone, found {_listed([*others, *(metadata or ())])}")
-    return {str(key): value for key, value in content.items()}
+    state = {str(key): value for key, value in content.items()}
+    _refuse_nan(state, path, what)
+    return state
 
 
 # -- the two formats ------------------------------------------------------------------------------------------------
@@ -144,13 +148,21 @@ class _NotWeights(Exception):
 
 def _content(path: Path, what: str, device: str) -> dict[Any, Any]:
     try:
-        content = _tensors(path, device)
+        return _tensors(path, device)
     except Exception as error:  # zip, header and pickle errors of several libraries
         raise UserError(f"{what} {path}: can't be read as tensors ({_reason(path, error)})") from error
-    if broken := sorted(str(key) for key, value in content.items() if _has_nan(value)):
+
+
+def _refuse_nan(state: State, path: Path, what: str) -> None:
+    """Refuse NaN among the tensors that are read, not beside them: a trainer's best score may well be NaN.
+
+    Infinities are masks of some text encoders.
+    """
+    broken = [key for key, value in state.items() if value.is_floating_point() and bool(torch.isnan(value).any())]
+    if broken:
         why = "a damaged file, or a training that diverged"
-        raise UserError(f"{what} {path}: {_listed(broken)} holds values that are no numbers (NaN): {why}")
-    return content
+        told = some(broken, most=1)
+        raise UserError(f"{what} {path}: {told} holds values that are no numbers (NaN): {why}")
 
 
 def _tensors(path: Path, device: str) -> dict[Any, Any]:
@@ -159,13 +171,6 @@ def _tensors(path: Path, device: str) -> dict[Any, Any]:
     if other := _something_else(path):
         raise _NotWeights(other)
     return _read_pickle(path, device)
-
-
-def _has_nan(value: Any) -> bool:
-    """Whether an entry, or one below it, is a tensor with a NaN; infinities are masks of some text encoders."""
-    if isinstance(value, Mapping):
-        return any(_has_nan(each) for each in value.values())
-    return isinstance(value, Tensor) and value.is_floating_point() and bool(torch.isnan(value).any())
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -252,6 +257,15 @@ def _plain_tensor(function: Callable[..., Any], kind: Any, arguments: tuple[Any,
     return function(*arguments)
 
 
+#: Functions by which torch rebuilds tensors that can't be a network's weights as they are, and what those are.
+_UNUSABLE = {
+    "_rebuild_sparse_tensor": "sparse tensors",
+    "_rebuild_nested_tensor": "nested tensors",
+    "_rebuild_qtensor": "quantised tensors",
+    "_rebuild_meta_tensor_no_storage": "tensors without values (on the device meta)",
+    "UntypedStorage": "tensors of float8, or of integers without a sign",
+}
+
 #: All functions that a pickle may call; they create tensors and plain containers only.
 _CALLABLE: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor"): _Function(torch._utils._rebuild_tensor),
@@ -270,6 +284,8 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the object for a name, without importing it."""
+        if module.startswith("torch.") and name in _UNUSABLE:
+            raise _NotWeights(f"it holds {_UNUSABLE[name]}; save plain ones, of float32, float16 or bfloat16")
         known = _CALLABLE.get((module, name))
         return type(name, (Inert,), {"__module__": module}) if known is None else known
 

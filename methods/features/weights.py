@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ FILE = "weights.safetensors"
 _SHOWN = 4
 #: Maximum number of characters of an error, as long as one key of each kind fits.
 _LONGEST = 300
-_KINDS = ("missing", "unexpected", "misshaped")
+_KINDS = ("missing", "unexpected", "misshaped", "unusable")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -57,21 +58,36 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], where: str, hint:
         hint: Possible cause, for the error text.
 
     Raises:
-        UserError: Keys that are missing, unexpected or of another shape.
+        UserError: Keys that are missing, unexpected, of another shape, or hold no finite floating-point numbers.
     """
     refuse(mismatches(module.state_dict(), state), where, hint)
     module.load_state_dict(dict(state), strict=True)
 
 
 def mismatches(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """Return one line for each key that is missing, unexpected or misshaped in ``found``."""
+    """Return one line for each key that is missing, unexpected, misshaped or unusable in ``found``."""
     lines = [f"missing {key}" for key in wanted if key not in found]
     lines += [f"unexpected {key}" for key in found if key not in wanted]
-    return lines + [
-        f"misshaped {key}: has shape {tuple(found[key].shape)}, expected {tuple(value.shape)}"
-        for key, value in wanted.items()
-        if key in found and found[key].shape != value.shape
-    ]
+    for key, value in wanted.items():
+        if key in found and found[key].shape != value.shape:
+            lines.append(f"misshaped {key}: has shape {tuple(found[key].shape)}, expected {tuple(value.shape)}")
+        elif key in found and (told := unfit(found[key], value)):
+            lines.append(f"unusable {key}: {told}")
+    return lines
+
+
+def unfit(found: Tensor, wanted: Tensor) -> str:
+    """Return why a tensor can't be a weight of a network although its shape fits; ``""`` if it can."""
+    if not wanted.is_floating_point():
+        return ""
+    if not found.is_floating_point():
+        kind = str(found.dtype).removeprefix("torch.")
+        return f"holds {kind}, expected floating-point numbers (quantised weights can't be used)"
+    if found.is_meta:  # names and shapes alone; no file gives such tensors
+        return ""
+    # float8 has no isfinite
+    finite = torch.isfinite(found if found.element_size() > 1 else found.half())
+    return "" if bool(finite.all()) else "holds values that are not finite; a damaged file?"
 
 
 def refuse(problems: Sequence[str], where: str, hint: str = "") -> None:
@@ -82,6 +98,8 @@ def refuse(problems: Sequence[str], where: str, hint: str = "") -> None:
     if not problems:
         return
     kinds = [[line for line in problems if line.startswith(kind)] for kind in _KINDS]
+    if len(kinds[-1]) == len(problems):
+        hint = ""  # which is about keys and shapes, and these fit
     shown = [1 if lines else 0 for lines in kinds]
     text = _message(kinds, shown, len(problems), where, hint)
     for _ in range(_SHOWN - 1):

@@ -184,7 +184,8 @@ class UniAD(LightningMethod["_Module"]):
             if run.device.type == "cuda":  # processes of several devices have modules of their own
                 run.extras["cuda_graph"] = module.graph_said or "several devices train together"
         else:
-            add(run.notes, notes_of(None, Path(self._checkpoint).name, run))
+            assert self.report is not None
+            add(run.notes, [*notes_of(None, Path(self._checkpoint).name, run), *self.report.notes])
             run.extras["checkpoint"] = str(self.report)
         run.extras["settings"] = asdict(self.settings)
         self.keep(module, run)

@@ -18,7 +18,7 @@ from diadbench.common.errors import UserError
 from diadbench.common.wording import counted, some
 from diadbench.methods.features.backbone_weights import timm_names
 from diadbench.methods.features.backbones import Backbone
-from diadbench.methods.features.weight_files import State, read_state
+from diadbench.methods.features.weight_files import State, read_state, without_wrapper
 from diadbench.methods.features.weights import load_state
 from diadbench.methods.uniad.head import UniADHead
 
@@ -30,6 +30,7 @@ NOMINAL = {"b0": 224, "b1": 240, "b2": 260, "b3": 300, "b4": 380, "b5": 456, "b6
 #: Prefixes of a whole checkpoint's parts.
 _BACKBONE, _HEAD = "backbone.", "reconstruction."
 _HINT = "check image size, neighbourhood and layers"
+_BACKBONE_HINT = "is the option backbone that of the checkpoint?"
 
 
 class StaticSame(nn.Module):
@@ -92,11 +93,13 @@ class LoadReport:
         head: Number of keys that the head took (all of its own).
         backbone: Number of keys that the backbone took (all of its own).
         unused: Keys of parts that UniAD does not run: late stages, head and classifier of the EfficientNet.
+        notes: Lines on what else was left out, or rounded.
     """
 
     head: int
     backbone: int
     unused: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         groups: dict[str, int] = {}
@@ -109,15 +112,16 @@ class LoadReport:
         return f"{self.head} keys for the head, {self.backbone} for the backbone, {unused}"
 
 
-def read_checkpoint(path: Path | str) -> State:
+def read_checkpoint(path: Path | str, notes: list[str] | None = None) -> State:
     """Read the authors' checkpoint file and return tensors by name, without ``module.``.
 
     It holds their dictionary (``epoch``, ``arch``, ``state_dict``, ``best_metric``, ``optimizer``) or tensors alone.
+    ``notes`` gets a line on entries that hold weights too and are left out, and one on rounded weights.
 
     Raises:
         UserError: No such file, or it holds no tensors by name.
     """
-    return without_module(read_state(path, what="uniad checkpoint"))
+    return without_module(read_state(path, what="uniad checkpoint", notes=notes))
 
 
 def without_module(state: Mapping[str, Tensor]) -> State:
@@ -148,16 +152,24 @@ def load_backbone_state(backbone: Backbone, state: Mapping[str, Tensor], where: 
     whole = timm.create_model(backbone.name, pretrained=False)
     try:
         renamed = {new: old for old in state for new in timm_names({old: state[old]}, whole)}
-    except IndexError as error:
-        raise UserError(f"{where}: it has more blocks than {backbone.name}") from error
+    except (IndexError, ValueError) as error:
+        raise UserError(f"{where}: it has more blocks than {backbone.name}, or others") from error
     unexpected = sorted(renamed[key] for key in set(renamed) - set(whole.state_dict()))
     if unexpected:
         raise UserError(
             f"{where}: {counted(len(unexpected), 'key is', 'keys are')} none of {backbone.name}'s "
             f"({some(unexpected, most=1)})"
         )
-    used = set(backbone.network.state_dict())
-    load_state(backbone.network, {new: state[old] for new, old in renamed.items() if new in used}, where, _HINT)
+    own = backbone.network.state_dict()
+    used = set(own)
+    # Files from before PyTorch 0.4.1 have no counters; evaluation doesn't read them.
+    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+    load_state(
+        backbone.network,
+        counters | {new: state[old] for new, old in renamed.items() if new in used},
+        where,
+        _BACKBONE_HINT,
+    )
     return tuple(old for new, old in renamed.items() if new not in used)
 
 
@@ -171,13 +183,21 @@ def load_checkpoint(path: Path | str, head: UniADHead, backbone: Backbone) -> tu
         UserError: The file can't be read; a missing or unexpected key; another shape.
     """
     where = f"uniad checkpoint {path}"
-    state = read_checkpoint(path)
-    strange = [key for key in state if not key.startswith((_BACKBONE, _HEAD))]
-    if strange:
-        raise UserError(f"{where}: expected keys under backbone. and reconstruction., found {strange[0]!r}")
+    notes: list[str] = []
+    state = without_wrapper(read_checkpoint(path, notes), (_BACKBONE, _HEAD))
+    _check_parts(state, where)
     head_state = {key: value for key, value in state.items() if key.startswith(_HEAD)}
     load_head(head, head_state, where)
     unused = load_backbone_state(backbone, {k: v for k, v in state.items() if k.startswith(_BACKBONE)}, where)
     backbone = Backbone(backbone.network, name=backbone.name, mean=backbone.mean, std=backbone.std)
     used = len(state) - len(head_state) - len(unused)
-    return backbone, LoadReport(len(head_state), used, tuple(_BACKBONE + key for key in unused))
+    return backbone, LoadReport(len(head_state), used, tuple(_BACKBONE + key for key in unused), tuple(notes))
+
+
+def _check_parts(state: Mapping[str, Tensor], where: str) -> None:
+    """Refuse weights that aren't a backbone and a head and nothing else. Raises UserError."""
+    expected = f"{where}: expected keys under {_BACKBONE} and {_HEAD}"
+    if strange := [key for key in state if not key.startswith((_BACKBONE, _HEAD))]:
+        raise UserError(f"{expected}, found {strange[0]!r}; are these weights of another method?")
+    if missing := [part for part in (_BACKBONE, _HEAD) if not any(key.startswith(part) for key in state)]:
+        raise UserError(f"{expected}, found none under {missing[0]}; give the whole checkpoint")

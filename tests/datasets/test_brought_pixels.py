@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from diadbench.common.errors import UserError
+from diadbench.datasets.decoding.images import open_image
 from diadbench.datasets.samples.paint import Record
 from tests.helpers.brought import ALL, first_train, read, some_mask
 
@@ -108,3 +111,14 @@ def test_another_file_in_place_of_an_image_is_named(
     root, _ = brought
     place(root).write_bytes(OTHERS[kind])
     assert f"{place(root)}: {kind}" in read("mvtec", root, tmp_path / "cache").error
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("x.avi", "MJPG"), ("x.mp4", "mp4v"), ("x.mov", "mp4v"), ("x.mkv", "MJPG")]
+)
+def test_a_video_in_place_of_an_image_is_named(name: str, codec: str, tmp_path: Path) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter.fourcc(*codec), 5, (64, 64))
+    writer.write(np.zeros((64, 64, 3), np.uint8))
+    writer.release()
+    with pytest.raises(UserError, match=rf"{name}: a video; take its frames out"):
+        open_image((tmp_path / name).read_bytes(), tmp_path / name)

@@ -257,7 +257,7 @@ def wrong_files(place: Path) -> dict[str, str]:
     (place / "folder.ckpt").mkdir()
     (place / "weights.txt").write_text("x")
     return {
-        "diverged.ckpt": "state_dict holds values that are no numbers (NaN)",
+        "diverged.ckpt": "last.weight holds values that are no numbers (NaN)",
         "diverged.safetensors": "last.weight holds values that are no numbers (NaN)",
         "list.ckpt": "found a list",
         "no_tensors.ckpt": "only epoch, lr",
