@@ -47,7 +47,7 @@ def write_versus(book: Workbook, source: Source, table: pd.DataFrame) -> None:
         for column, key in enumerate(("method_mean", "baseline_mean"), 5):
             put(sheet, line, column, cells.percent(float(row[key]), digits), cells.decimals(digits))
         for column, key in enumerate(("difference", "low", "high"), 7):
-            put(sheet, line, column, 100 * float(row[key]), cells.signed(digits))
+            put(sheet, line, column, cells.percent(float(row[key]), digits), cells.signed(digits))
         for column, key in enumerate(("wins", "ties", "losses"), 10):
             put(sheet, line, column, row[key])
         put(sheet, line, 13, row["effect"], "+0.00;-0.00;0.00")
