@@ -19,6 +19,8 @@ from diadbench.reports.tables.verdicts import ALPHA, Versus, verdict
 
 ALL = "all datasets"
 RESAMPLES = 10_000
+#: Decimals to which figures are compared. Means over seeds in another order differ by less, which is no difference.
+SAME = 12
 Floats = npt.NDArray[np.float64]
 
 
@@ -130,7 +132,7 @@ def versus(
     """Compare each method with a baseline, for each dataset (and over all of them) and each metric.
 
     The block is the class: a pair is one class's value of the two methods, each the mean over its seeds. Classes in
-    which either is undefined are left out of the pairs.
+    which either is undefined are left out of the pairs. Differences below 1e-12 are ties.
 
     Args:
         results: Result of ``prepare``.
@@ -213,7 +215,7 @@ def _compare(
     )
     both = np.isfinite(ours) & np.isfinite(theirs)
     ours, theirs = ours[both], theirs[both]
-    differences = ours - theirs
+    differences = np.round(ours - theirs, SAME) + 0.0
     low, high = bootstrap_interval(differences, seed=seed)
     some = len(differences) > 0
     row: dict[str, object] = {
@@ -270,6 +272,7 @@ def ranks(results: pd.DataFrame, metric: str, alpha: float = ALPHA, table: pd.Da
         .reindex(columns=list(results["method"].unique()))
         .dropna()
     )
+    values = values.round(SAME)
     n, k = values.shape
     mean = values.rank(axis=1, ascending=False).mean() if n else pd.Series(dtype=float)
     if k < 3 or n < 2:
