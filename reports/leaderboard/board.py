@@ -116,7 +116,9 @@ def _by_seed(rows: pd.DataFrame) -> dict[tuple[int, str], float]:
 
 
 def _value(row: Mapping[str, Any]) -> Value:
-    return Value(float(row["value"]), float(row["std"]), int(row["seeds"]), clean(row["reason"] or row["hole"]), str(row["hole"]))
+    return Value(
+        float(row["value"]), float(row["std"]), int(row["seeds"]), clean(row["reason"] or row["hole"]), str(row["hole"])
+    )
 
 
 def _published(source: Source, names: Mapping[str, str]) -> list[Row]:

@@ -17,6 +17,7 @@ from diadbench.reports.leaderboard.board import Board, make_board
 from diadbench.reports.leaderboard.board_rows import Row, Value
 from diadbench.reports.leaderboard.exports import model_index, to_json
 from diadbench.reports.page.page_templates import rendered, template
+from diadbench.reports.published.published_files import as_published
 from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.rows.result_rows import printed
 from diadbench.reports.tables.source import Source
@@ -118,7 +119,7 @@ def _among(row: Row) -> tuple[object, ...]:
 
 
 def _best(board: Board, dataset: str) -> dict[tuple[object, ...], list[float]]:
-    """Return the printed figures of a data set's measured rows, by protocol, setting, classes of the mean and metric."""
+    """Return the printed figures of a data set's measured rows, by protocol, setting, classes and metric."""
     found: dict[tuple[object, ...], list[float]] = {}
     for row in board.rows:
         for key, value in row.values.items():
@@ -134,13 +135,20 @@ def _figure(board: Board, row: Row, key: str, rivals: Sequence[float]) -> dict[s
     spread = "" if math.isnan(value.std) else f"{100 * value.std:.{board.digits}f}"
     is_best = known and not row.published and len(rivals) > 1 and max(rivals) == float(value.text(board.digits))
     return {
-        "text": value.text(board.digits) if known else value.hole or "–",
+        "text": _text(row, key, board.digits),
         "why": value.reason if not known else "",
         "spread": spread,
         "v": f"{value.mean:.6g}" if known else "",
         "best": is_best,
         "name": Metric(key).text,
     }
+
+
+def _text(row: Row, key: str, digits: int) -> str:
+    value = row.values.get(key, Value())
+    if math.isnan(value.mean):
+        return value.hole or "–"
+    return as_published(float(row.row[key])) if row.published else value.text(digits)
 
 
 def _detail(board: Board, row: Row) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.figure_arithmetic import check_published
+from diadbench.reports.published.published_files import as_published
 from diadbench.reports.tables.costs import COSTS, cost, failures
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.labels import MAIN, Metric, known_metrics, legend
@@ -176,7 +177,7 @@ def published_rows(table: pd.DataFrame, digits: int) -> list[dict[str, Any]]:
                     "method": method,
                     "source": row["source"],
                     "epochs": "–" if math.isnan(row["epochs"]) else int(row["epochs"]),
-                    "figures": [_decimals(row[key], min(1, digits)) for key in MAIN],
+                    "figures": [as_published(float(row[key])) for key in MAIN],
                     "note": "; ".join(filter(None, [row["note"], *problems])),
                 }
             )

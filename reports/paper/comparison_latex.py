@@ -13,6 +13,7 @@ from diadbench.reports.paper.layout import PAGE_ROWS
 from diadbench.reports.paper.references import source_key
 from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.figure_arithmetic import check_published
+from diadbench.reports.published.published_files import as_published
 from diadbench.reports.tables.escape import latex
 from diadbench.reports.tables.labels import MAIN, Metric
 from diadbench.reports.tables.rows.result_rows import printed, records, signed
@@ -94,7 +95,7 @@ def published_latex(table: pd.DataFrame, *, digits: int = 1) -> str:
             mark = rf"\diadmark{{{notes.index(said) + 1}}}" if said else ""
             key = source_key(str(row["source"]))
             stub.append(breakable(str(row["source"])) + (rf"~\cite{{{key}}}" if key else "") + mark)
-            lines.append([_percent(float(row[metric]), min(1, digits)) for metric in MAIN])
+            lines.append([as_published(float(row[metric])).replace("–", "--") for metric in MAIN])
         stub.append(r"\textbf{this run}")
         lines.append([_percent(float(group.iloc[0][f"{metric}_ours"]), digits) for metric in MAIN])
     infos = [Metric(metric) for metric in MAIN]

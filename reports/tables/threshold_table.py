@@ -122,13 +122,13 @@ def threshold_notes(source: Source) -> list[str]:
 
 def _dashes(table: pd.DataFrame) -> list[str]:
     """Return a note on why figures of :func:`threshold_rows` are missing; none where none is."""
-    images = table["level"] == "Images"
+    images, undefined = table["level"] == "Images", table.isna()
     why = {
         "IoU: images have no area": images.any(),
-        "precision: in a seed nothing lies above the threshold": (table["precision"].isna() & table["f1"].notna()).any(),
-        "F1: in a seed a class has no value": table[["own", "one"]].isna().any(axis=None),
+        "precision: in a seed nothing lies above the threshold": (undefined["precision"] & ~undefined["f1"]).any(),
+        "F1: in a seed a class has no value": undefined[["own", "one"]].any(axis=None),
         "all together: in a seed there is no threshold for all classes, or no item to judge": (
-            table[["f1", "recall", "fpr"]].isna().any(axis=None) or table.loc[~images, "iou"].isna().any()
+            undefined[["f1", "recall", "fpr"]].any(axis=None) or undefined.loc[~images, "iou"].any()
         ),
     }
     found = [text for text, there in why.items() if there]

@@ -91,7 +91,9 @@ def test_methods_that_tie_everywhere_have_no_ranks_apart(results: pd.DataFrame) 
 
 def test_the_order_of_seeds_makes_no_win(make_run: Callable[..., Any], tmp_path: Path) -> None:
     """A sum in another order differs in its last bit: not a win, and not another rank of a difference."""
-    make_run(tmp_path / "run", methods=["PatchCore"], datasets={"mvtec": ["bottle", "cable"]}, seeds=[0, 1, 2], images=6)
+    make_run(
+        tmp_path / "run", methods=["PatchCore"], datasets={"mvtec": ["bottle", "cable"]}, seeds=[0, 1, 2], images=6
+    )
     own = prepare(load_results(tmp_path / "run"))
     own["value"] = own["seed"].map({0: 35 / 36, 1: 22 / 36, 2: 13 / 36})  # what an AU-ROC of 6 x 6 images can be
     twins = [
