@@ -257,7 +257,7 @@ def published_table(rows: Sequence[Mapping[str, Any]]) -> RichTable:
     from diadbench.reports.published.published_files import as_published
 
     shown = RichTable(**NARROW)
-    shown.add_column("method", overflow="fold", max_width=12)
+    shown.add_column("method", overflow="fold", max_width=11)
     shown.add_column("source", overflow="fold", max_width=10)
     for key in MAIN:
         info = Metric(key, mean=False)

@@ -53,11 +53,10 @@ class TableBuilder:
             for text in texts:
                 where.setdefault(text, set()).add(pair)
         partial = self.table[(self.table["seeds"] > 0) & (self.table["seeds"] < self.table["ran"])]
-        kinds = partial[["dataset", "method", "ran", "seeds"]].drop_duplicates()
-        for dataset, method, ran, seeds in tuples(kinds):
-            own = (partial[["dataset", "method", "ran", "seeds"]] == (dataset, method, ran, seeds)).all(axis=1)
+        kinds = ["dataset", "method", "ran", "seeds"]
+        for (dataset, method, ran, seeds), own in partial.groupby(kinds, sort=False, observed=True):
             text = f"some values are undefined in {ran - seeds} of {ran} seeds and are means of the rest"
-            where.setdefault(text + _first_reason(partial.loc[own, "lacks"]), set()).add((dataset, method))
+            where.setdefault(text + _first_reason(own["lacks"]), set()).add((dataset, method))
         empty = self.table[(self.table["reason"] != "") & (self.table["hole"] == "")]
         for dataset, method, reason in tuples(empty[["dataset", "method", "reason"]].drop_duplicates()):
             where.setdefault(f"–: {_NONE_HAS.sub(_NO_CLASS, reason)}", set()).add((dataset, method))
