@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -53,10 +54,12 @@ class TableBuilder:
             for text in texts:
                 where.setdefault(text, set()).add(pair)
         partial = self.table[(self.table["seeds"] > 0) & (self.table["seeds"] < self.table["ran"])]
-        kinds = ["dataset", "method", "ran", "seeds"]
-        for (dataset, method, ran, seeds), own in partial.groupby(kinds, sort=False, observed=True):
+        lacking: dict[tuple[str, str, int, int], list[str]] = {}
+        for *key, why in tuples(partial[["dataset", "method", "ran", "seeds", "lacks"]]):
+            lacking.setdefault((key[0], key[1], key[2], key[3]), []).append(why)
+        for (dataset, method, ran, seeds), reasons in lacking.items():
             text = f"some values are undefined in {ran - seeds} of {ran} seeds and are means of the rest"
-            where.setdefault(text + _first_reason(own["lacks"]), set()).add((dataset, method))
+            where.setdefault(text + _first_reason(reasons), set()).add((dataset, method))
         empty = self.table[(self.table["reason"] != "") & (self.table["hole"] == "")]
         for dataset, method, reason in tuples(empty[["dataset", "method", "reason"]].drop_duplicates()):
             where.setdefault(f"–: {_NONE_HAS.sub(_NO_CLASS, reason)}", set()).add((dataset, method))
@@ -180,7 +183,7 @@ class TableBuilder:
         )
 
 
-def _first_reason(reasons: pd.Series[str]) -> str:
+def _first_reason(reasons: Sequence[str]) -> str:
     """Return why seeds lack values, as the end of a sentence: the first reason that is a class's own, else nothing."""
     own = [text for text in dict.fromkeys(reasons) if text and not re.fullmatch(r"\d+/\d+ classes", text)]
     more = " and other reasons" if len(own) > 1 else ""
