@@ -184,7 +184,7 @@ class TableBuilder:
 
 
 def _first_reason(reasons: Sequence[str]) -> str:
-    """Return why seeds lack values, as the end of a sentence: the first reason that is a class's own, if there is one."""
+    """Return why seeds lack values, as the end of a sentence: the first that is a class's own."""
     own = [text for text in dict.fromkeys(reasons) if text and not re.fullmatch(r"\d+/\d+ classes", text)]
     more = " and other reasons" if len(own) > 1 else ""
     return f" ({own[0]}{more})" if own else "; a table by class says why"
