@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -163,15 +163,16 @@ def versus(
     others = [name for name in others if name != baseline]
     table = aggregate(results) if table is None else table
     keys = list(metrics or known_metrics([key for key in results["metric"].unique() if key]))
-    datasets = in_order(results, "dataset")
+    datasets, labels = in_order(results, "dataset"), _labels(results)
     rows: list[dict[str, object]] = []
     differences: list[Floats] = []
     for dataset in [*datasets, ALL] if len(datasets) > 1 else datasets:
         for metric in keys:
             values = _wide(table, dataset, metric)
-            ran = _classes_of(table, dataset, metric)
+            ran = _classes_of(table, dataset, metric, labels)
+            codes = _codes(values, labels)
             for name in others:
-                row, difference = _compare(values, dataset, metric, name, baseline, seed)
+                row, difference = _compare(values, codes, dataset, metric, name, baseline, seed)
                 rows.append({**row, "classes": len(ran.get(name, set()) | ran.get(baseline, set()))})
                 differences.append(difference)
     p = wilcoxon_p(differences)
@@ -196,25 +197,56 @@ def _wide(table: pd.DataFrame, dataset: str, metric: str) -> pd.DataFrame:
     return rows.pivot(index=["dataset", "class"], columns="method", values="value")
 
 
-def _classes_of(table: pd.DataFrame, dataset: str, metric: str) -> dict[str, set[tuple[str, str]]]:
+def _labels(results: pd.DataFrame) -> dict[str, str]:
+    """Return the label of each dataset's name: one label has several names where sizes or options differ."""
+    if "dataset_label" not in results:
+        return {}
+    return dict(tuples(results[["dataset", "dataset_label"]].drop_duplicates("dataset")))
+
+
+def _codes(values: pd.DataFrame, labels: Mapping[str, str]) -> npt.NDArray[np.int64]:
+    """Return a number for each row of :func:`_wide`, the same for one class of one label: it counts once."""
+    places: dict[tuple[str, str], int] = {}
+    keys = [(labels.get(dataset, dataset), name) for dataset, name in values.index]
+    return np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.int64)
+
+
+def _once(figures: Floats, codes: npt.NDArray[np.int64]) -> Floats:
+    """Return the mean of the figures ``(N,)`` of each code, in order of the codes that occur."""
+    if len(np.unique(codes)) == len(codes):
+        return figures
+    counts = np.bincount(codes)
+    means: Floats = np.bincount(codes, weights=figures)[counts > 0] / counts[counts > 0]
+    return means
+
+
+def _classes_of(
+    table: pd.DataFrame, dataset: str, metric: str, labels: Mapping[str, str]
+) -> dict[str, set[tuple[str, str]]]:
     """Return for each method the (dataset, class) pairs that it was run on, whether or not it has a value."""
     rows = table[(table["scope"] == "class") & (table["metric"] == metric)]
     if dataset != ALL:
         rows = rows[rows["dataset"] == dataset]
     found: dict[str, set[tuple[str, str]]] = {}
     for method, *place in tuples(rows[["method", "dataset", "class"]]):
-        found.setdefault(method, set()).add((place[0], place[1]))
+        found.setdefault(method, set()).add((labels.get(place[0], place[0]), place[1]))
     return found
 
 
 def _compare(
-    values: pd.DataFrame, dataset: str, metric: str, method: str, baseline: str, seed: int
+    values: pd.DataFrame,
+    codes: npt.NDArray[np.int64],
+    dataset: str,
+    metric: str,
+    method: str,
+    baseline: str,
+    seed: int,
 ) -> tuple[dict[str, object], Floats]:
     ours, theirs = (
         values[name].to_numpy(float) if name in values else np.full(len(values), np.nan) for name in (method, baseline)
     )
     both = np.isfinite(ours) & np.isfinite(theirs)
-    ours, theirs = ours[both], theirs[both]
+    ours, theirs = (_once(figures[both], codes[both]) for figures in (ours, theirs))
     differences = np.round(ours - theirs, SAME) + 0.0
     low, high = bootstrap_interval(differences, seed=seed)
     some = len(differences) > 0
@@ -272,7 +304,8 @@ def ranks(results: pd.DataFrame, metric: str, alpha: float = ALPHA, table: pd.Da
         .reindex(columns=list(results["method"].unique()))
         .dropna()
     )
-    values = values.round(SAME)
+    codes = _codes(values, _labels(results))
+    values = pd.DataFrame({name: _once(values[name].to_numpy(float), codes) for name in values}).round(SAME)
     n, k = values.shape
     mean = values.rank(axis=1, ascending=False).mean() if n else pd.Series(dtype=float)
     if k < 3 or n < 2:

@@ -108,6 +108,22 @@ def test_the_order_of_seeds_makes_no_win(make_run: Callable[..., Any], tmp_path:
     assert all(ranks(results, metric).friedman_p == 1.0 for metric in table["metric"].unique())
 
 
+def test_a_class_that_was_evaluated_twice_counts_once(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    for size in (32, 48):
+        make_run(
+            tmp_path / str(size), methods=["DiAD", "UniAD"], datasets={"mvtec": ["a", "b", "c"]}, seeds=[0], images=6,
+            evaluation_size=size,
+        )  # fmt: skip
+    results = prepare(load_results([tmp_path / "32", tmp_path / "48"]))
+    rows = versus(results, "DiAD", metrics=["p_ap"]).set_index("dataset")
+    assert len(rows) == 3
+    assert (rows[["pairs", "classes"]] == 3).all(axis=None)
+    assert rows.loc["all datasets", "p"] >= 0.25
+    parts = rows.drop(index="all datasets")["difference"]
+    assert rows.loc["all datasets", "difference"] == pytest.approx(parts.mean(), abs=1e-12)
+    assert ranks(results, "p_ap").blocks == 3
+
+
 @pytest.mark.parametrize(("p", "shown"), [(0.0496, ("0.0496", "0.0496")), (0.04996, ("0.04996", "0.04996")),
                                           (0.05, ("0.0500", "0.050")), (0.0321, ("0.0321", "0.032"))])  # fmt: skip
 def test_no_p_below_a_twentieth_is_printed_as_one(p: float, shown: tuple[str, str]) -> None:
