@@ -13,6 +13,7 @@ import pandas as pd
 from diadbench.common.errors import unknown_name
 from diadbench.reports.tables.escape import squeeze
 from diadbench.reports.tables.rows.aggregation import aggregate, one_experiment_a_row
+from diadbench.reports.tables.rows.classes_once import class_codes, each_once, labels_of
 from diadbench.reports.tables.rows.display import in_order
 from diadbench.reports.tables.rows.result_rows import tuples
 from diadbench.reports.tables.verdicts import ALPHA, Versus, verdict
@@ -163,14 +164,14 @@ def versus(
     others = [name for name in others if name != baseline]
     table = aggregate(results) if table is None else table
     keys = list(metrics or known_metrics([key for key in results["metric"].unique() if key]))
-    datasets, labels = in_order(results, "dataset"), _labels(results)
+    datasets, labels = in_order(results, "dataset"), labels_of(results)
     rows: list[dict[str, object]] = []
     differences: list[Floats] = []
     for dataset in [*datasets, ALL] if len(datasets) > 1 else datasets:
         for metric in keys:
             values = _wide(table, dataset, metric)
             ran = _classes_of(table, dataset, metric, labels)
-            codes = _codes(values, labels)
+            codes = class_codes(values, labels)
             for name in others:
                 row, difference = _compare(values, codes, dataset, metric, name, baseline, seed)
                 rows.append({**row, "classes": len(ran.get(name, set()) | ran.get(baseline, set()))})
@@ -195,29 +196,6 @@ def _wide(table: pd.DataFrame, dataset: str, metric: str) -> pd.DataFrame:
     if dataset != ALL:
         rows = rows[rows["dataset"] == dataset]
     return rows.pivot(index=["dataset", "class"], columns="method", values="value")
-
-
-def _labels(results: pd.DataFrame) -> dict[str, str]:
-    """Return the label of each dataset's name: one label has several names where sizes or options differ."""
-    if "dataset_label" not in results:
-        return {}
-    return dict(tuples(results[["dataset", "dataset_label"]].drop_duplicates("dataset")))
-
-
-def _codes(values: pd.DataFrame, labels: Mapping[str, str]) -> npt.NDArray[np.int64]:
-    """Return a number for each row of :func:`_wide`, the same for one class of one label: it counts once."""
-    places: dict[tuple[str, str], int] = {}
-    keys = [(labels.get(dataset, dataset), name) for dataset, name in values.index]
-    return np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.int64)
-
-
-def _once(figures: Floats, codes: npt.NDArray[np.int64]) -> Floats:
-    """Return the mean of the figures ``(N,)`` of each code, in order of the codes that occur."""
-    if len(np.unique(codes)) == len(codes):
-        return figures
-    counts = np.bincount(codes)
-    means: Floats = np.bincount(codes, weights=figures)[counts > 0] / counts[counts > 0]
-    return means
 
 
 def _classes_of(
@@ -246,7 +224,7 @@ def _compare(
         values[name].to_numpy(float) if name in values else np.full(len(values), np.nan) for name in (method, baseline)
     )
     both = np.isfinite(ours) & np.isfinite(theirs)
-    ours, theirs = (_once(figures[both], codes[both]) for figures in (ours, theirs))
+    ours, theirs = (each_once(figures[both], codes[both]) for figures in (ours, theirs))
     differences = np.round(ours - theirs, SAME) + 0.0
     low, high = bootstrap_interval(differences, seed=seed)
     some = len(differences) > 0
@@ -304,8 +282,8 @@ def ranks(results: pd.DataFrame, metric: str, alpha: float = ALPHA, table: pd.Da
         .reindex(columns=list(results["method"].unique()))
         .dropna()
     )
-    codes = _codes(values, _labels(results))
-    values = pd.DataFrame({name: _once(values[name].to_numpy(float), codes) for name in values}).round(SAME)
+    codes = class_codes(values, labels_of(results))
+    values = pd.DataFrame({name: each_once(values[name].to_numpy(float), codes) for name in values}).round(SAME)
     n, k = values.shape
     mean = values.rank(axis=1, ascending=False).mean() if n else pd.Series(dtype=float)
     if k < 3 or n < 2:
