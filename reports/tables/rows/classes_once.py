@@ -21,7 +21,7 @@ def labels_of(results: pd.DataFrame) -> dict[str, str]:
 
 
 def class_codes(values: pd.DataFrame, labels: Mapping[str, str]) -> npt.NDArray[np.int64]:
-    """Return a number for each row of a table by (dataset, class), the same for one class of one label: it counts once."""
+    """Return a number for each row of a table by (dataset, class), the same for one class of one label."""
     places: dict[tuple[str, str], int] = {}
     keys = [(labels.get(dataset, dataset), name) for dataset, name in values.index]
     return np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.int64)
