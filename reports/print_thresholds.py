@@ -17,7 +17,7 @@ from diadbench.common.files import write_text
 from diadbench.common.show import Show
 from diadbench.reports.tables.escape import clean, csv_text, markdown
 from diadbench.reports.tables.plain_text import NARROW
-from diadbench.reports.tables.rows.result_rows import records
+from diadbench.reports.tables.rows.result_rows import printed, records, signed
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.threshold_table import (
     EXPLANATION,
@@ -97,9 +97,7 @@ def _csv(table: pd.DataFrame, names: Sequence[str], figures: Sequence[Figure]) -
 def _cells(row: Mapping[str, Any], names: Sequence[str], figures: Sequence[Figure], digits: int) -> list[str]:
     found = [clean(row[name]) for name in names]
     for figure in figures:
-        sign = "+" if figure.key == "difference" else ""
-        value = float(row[figure.key])
-        found.append("–" if pd.isna(value) else f"{100 * value:{sign}.{digits}f}")
+        found.append((signed if figure.key == "difference" else printed)(float(row[figure.key]), digits))
     return found
 
 

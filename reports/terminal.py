@@ -19,7 +19,7 @@ from diadbench.common.show import Show
 from diadbench.reports.tables.escape import clean, csv_text, markdown, squeeze
 from diadbench.reports.tables.labels import MAIN, Metric
 from diadbench.reports.tables.plain_text import NARROW, to_csv, to_markdown, to_rich
-from diadbench.reports.tables.rows.result_rows import printed, records
+from diadbench.reports.tables.rows.result_rows import records
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.stats import versus
 from diadbench.reports.tables.verdicts import COMPARED, Versus, compared, explained, reasons
@@ -254,10 +254,11 @@ def published_table(rows: Sequence[Mapping[str, Any]]) -> RichTable:
     """
     from diadbench.reports.published.comparable import disagreements
     from diadbench.reports.published.figure_arithmetic import check_published
+    from diadbench.reports.published.published_files import as_published
 
     shown = RichTable(**NARROW)
-    shown.add_column("method", overflow="fold", max_width=13)
-    shown.add_column("source", overflow="fold", max_width=15)
+    shown.add_column("method", overflow="fold", max_width=11)
+    shown.add_column("source", overflow="fold", max_width=10)
     for key in MAIN:
         info = Metric(key, mean=False)
         shown.add_column(f"{info.base.replace('AU-', '').replace('F1-max', 'F1')}\n{info.level}", justify="right")
@@ -276,7 +277,7 @@ def published_table(rows: Sequence[Mapping[str, Any]]) -> RichTable:
         mark = f" ({notes.index(said) + 1})" if said else ""
         epochs = "" if pd.isna(row["epochs"]) or "epochs" in row["source"] else f", {int(row['epochs'])} epochs"
         heads = (clean(row["method"]) + mark, clean(row["source"]) + epochs)
-        shown.add_row(*(Text(part) for part in heads), *(printed(float(row[key]) / 100) for key in MAIN))
+        shown.add_row(*(Text(part) for part in heads), *(as_published(float(row[key])) for key in MAIN))
     numbered = [f"({number}) {text}" for number, text in enumerate(notes, 1)]
     shown.caption = Text("\n".join(["Percent, as printed there.", *numbered]))
     shown.caption_justify = "left"

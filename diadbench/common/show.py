@@ -26,7 +26,7 @@ class Show:
         datasets: Keep these datasets, in this order.
         classes: Keep these classes; means go over them alone, and a note says so.
         drop: Leave these classes out; means go over the rest, and a note says so.
-        sort: Metric key: methods stand by its mean over the datasets, best first.
+        sort: Metric key: methods stand by its mean over the datasets, best first; those that lack a dataset come after.
         digits: Decimals of values in percent, 0 to 4. Ranks follow the printed digits.
         std: Print standard deviations over seeds.
         caption: Of the table; in a report, of the summary.

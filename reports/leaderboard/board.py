@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from diadbench.benchmark.records.store import CellRecord
 from diadbench.reports.leaderboard.board_rows import Row, Value, given
 from diadbench.reports.leaderboard.differing import explained
@@ -14,8 +16,9 @@ from diadbench.reports.published.comparable import dataset_key
 from diadbench.reports.published.figure_arithmetic import check_published
 from diadbench.reports.tables.escape import clean, file_names, squeeze
 from diadbench.reports.tables.labels import known_metrics
+from diadbench.reports.tables.rows.aggregation import aggregate
 from diadbench.reports.tables.rows.pair_notes import notes
-from diadbench.reports.tables.rows.result_rows import records
+from diadbench.reports.tables.rows.result_rows import records, tuples
 from diadbench.reports.tables.source import Source
 
 #: Columns of every board.
@@ -77,6 +80,8 @@ def _names_of(row: Row) -> tuple[str, str]:
 def _measured(source: Source) -> list[Row]:
     table, results, facts = source.table, source.results, source.facts
     means, said = table[table["scope"] == "mean"], notes(results)
+    each = aggregate(results, by_seed=True, digits=source.show.digits)
+    each = each[each["scope"] == "mean"]
     rows = []
     keys = ["dataset", "method", "protocol", "configuration"]
     for (dataset, method, protocol, configuration), group in means.groupby(keys, sort=False, observed=True):
@@ -99,13 +104,21 @@ def _measured(source: Source) -> list[Row]:
                 {str(each["metric"]): _value(each) for each in records(group)},
                 note="; ".join(said[str(dataset), str(method)]),
                 cells=list(cells["cell"]),
+                classes=next(iter(group["classes"])),
+                by_seed=_by_seed(each[(each["method"] == method) & (each["dataset"] == dataset)]),
             )
         )
     return rows
 
 
+def _by_seed(rows: pd.DataFrame) -> dict[tuple[int, str], float]:
+    return {(int(seed), str(metric)): value for seed, metric, value in tuples(rows[["seed", "metric", "value"]])}
+
+
 def _value(row: Mapping[str, Any]) -> Value:
-    return Value(float(row["value"]), float(row["std"]), int(row["seeds"]), clean(row["reason"] or row["hole"]))
+    return Value(
+        float(row["value"]), float(row["std"]), int(row["seeds"]), clean(row["reason"] or row["hole"]), str(row["hole"])
+    )
 
 
 def _published(source: Source, names: Mapping[str, str]) -> list[Row]:

@@ -15,12 +15,16 @@ from diadbench.reports.tables.rows.result_rows import printed
 
 @dataclass(frozen=True)
 class Value:
-    """A figure: its mean over seeds in [0,1] (NaN: undefined), standard deviation, number of seeds, and why not."""
+    """A figure: its mean over seeds in [0,1] (NaN: undefined), standard deviation, number of seeds, and why not.
+
+    ``hole`` is ``13/15`` where a mean over classes is withheld.
+    """
 
     mean: float = float("nan")
     std: float = float("nan")
     seeds: int = 0
     reason: str = ""
+    hole: str = ""
 
     def text(self, digits: int) -> str:
         """The value as printed, in percent."""
@@ -44,6 +48,8 @@ class Row:
         cells: The cells behind it, one a seed.
         row: The published row.
         beside: How it differs from other rows of its method and data set, a line each.
+        classes: What its means go over.
+        by_seed: The mean over classes of each seed and metric.
     """
 
     dataset: str
@@ -58,6 +64,8 @@ class Row:
     cells: list[CellRecord] = field(default_factory=list)
     row: Mapping[str, Any] = field(default_factory=dict)
     beside: list[str] = field(default_factory=list)
+    classes: tuple[str, ...] = ()
+    by_seed: Mapping[tuple[int, str], float] = field(default_factory=dict)
 
     def facts(self) -> list[tuple[str, str]]:
         """Return what a reader needs to judge a figure, as names and texts."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.rows.experiments import differences
+from diadbench.reports.tables.rows.result_rows import signed
 
 if TYPE_CHECKING:
     from diadbench.reports.leaderboard.board_rows import Row
@@ -29,8 +30,8 @@ def _line(row: Row, other: Row, digits: int) -> str:
     metric = next((key for key in _BY if _known(row, key) and _known(other, key)), None)
     figure = "no figure in common"
     if metric is not None:
-        points = 100 * (row.values[metric].mean - other.values[metric].mean)
-        figure = f"{Metric(metric).text} {points:+.{digits}f} points"
+        points = row.values[metric].mean - other.values[metric].mean
+        figure = f"{Metric(metric).text} {signed(points, digits)} points"
     own, theirs = differences([_decided(row), _decided(other)])
     why = (
         f"here {own or 'nothing else'}; there {theirs or 'nothing else'}" if own or theirs else "nothing known differs"

@@ -17,7 +17,9 @@ from diadbench.reports.leaderboard.board import Board, make_board
 from diadbench.reports.leaderboard.board_rows import Row, Value
 from diadbench.reports.leaderboard.exports import model_index, to_json
 from diadbench.reports.page.page_templates import rendered, template
+from diadbench.reports.published.published_files import as_published
 from diadbench.reports.tables.labels import Metric
+from diadbench.reports.tables.rows.result_rows import printed
 from diadbench.reports.tables.source import Source
 from diadbench.version import __version__
 
@@ -107,29 +109,34 @@ def _shown(board: Board, row: Row, place: int, kind: str) -> dict[str, Any]:
         "published": row.published,
         "dataset_page": board.pages["dataset", row.dataset] if kind != "dataset" else "",
         "method_page": board.pages.get(("method", row.label), "") if kind != "method" else "",
-        "figures": [_figure(board, row, key, best.get((row.protocol, row.setting, key))) for key in board.metrics],
+        "figures": [_figure(board, row, key, best.get((*_among(row), key), [])) for key in board.metrics],
         "marked": bool(row.note),
     }
 
 
-def _best(board: Board, dataset: str) -> dict[tuple[str, str, str], float]:
-    """Return the best printed figure of a data set among measured rows, by protocol, setting and metric."""
-    found: dict[tuple[str, str, str], float] = {}
+def _among(row: Row) -> tuple[object, ...]:
+    return row.protocol, row.setting, row.classes
+
+
+def _best(board: Board, dataset: str) -> dict[tuple[object, ...], list[float]]:
+    """Return the printed figures of a data set's measured rows, by protocol, setting, classes and metric."""
+    found: dict[tuple[object, ...], list[float]] = {}
     for row in board.rows:
         for key, value in row.values.items():
             if row.dataset == dataset and not row.published and not math.isnan(value.mean):
-                place = row.protocol, row.setting, key
-                found[place] = max(found.get(place, 0.0), round(100 * value.mean, board.digits))
+                found.setdefault((*_among(row), key), []).append(float(value.text(board.digits)))
     return found
 
 
-def _figure(board: Board, row: Row, key: str, best: float | None) -> dict[str, Any]:
+def _figure(board: Board, row: Row, key: str, rivals: Sequence[float]) -> dict[str, Any]:
+    """Return a figure as shown; it is the best if no rival has more, and there is one."""
     value = row.values.get(key, Value())
     known = not math.isnan(value.mean)
     spread = "" if math.isnan(value.std) else f"{100 * value.std:.{board.digits}f}"
-    is_best = known and not row.published and best == round(100 * value.mean, board.digits)
+    is_best = known and not row.published and len(rivals) > 1 and max(rivals) == float(value.text(board.digits))
     return {
-        "text": value.text(board.digits),
+        "text": _text(row, key, board.digits),
+        "why": value.reason if not known else "",
         "spread": spread,
         "v": f"{value.mean:.6g}" if known else "",
         "best": is_best,
@@ -137,10 +144,17 @@ def _figure(board: Board, row: Row, key: str, best: float | None) -> dict[str, A
     }
 
 
+def _text(row: Row, key: str, digits: int) -> str:
+    value = row.values.get(key, Value())
+    if math.isnan(value.mean):
+        return value.hole or "–"
+    return as_published(float(row.row[key])) if row.published else value.text(digits)
+
+
 def _detail(board: Board, row: Row) -> dict[str, Any]:
     """Return what opens behind a figure."""
     per_seed = [
-        [f"{cell.seed}", *(_seed_value(cell.metrics(), key, board.digits) for key in board.metrics)]
+        [f"{cell.seed}", *(_seed_value(row, cell.seed, key, board.digits) for key in board.metrics)]
         for cell in row.cells
     ]
     return {
@@ -154,6 +168,5 @@ def _detail(board: Board, row: Row) -> dict[str, Any]:
     }
 
 
-def _seed_value(rows: Sequence[dict[str, str]], key: str, digits: int) -> str:
-    text = next((row["value"] for row in rows if row["scope"] == "mean" and row["metric"] == key), "")
-    return f"{100 * float(text):.{digits + 2}f}" if text else "–"
+def _seed_value(row: Row, seed: int, key: str, digits: int) -> str:
+    return printed(row.by_seed.get((seed, key), math.nan), digits + 2)

@@ -10,10 +10,11 @@ import pandas as pd
 
 from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.figure_arithmetic import check_published
+from diadbench.reports.published.published_files import as_published
 from diadbench.reports.tables.costs import COSTS, cost, failures
 from diadbench.reports.tables.escape import clean
 from diadbench.reports.tables.labels import MAIN, Metric, known_metrics, legend
-from diadbench.reports.tables.rows.result_rows import printed, records
+from diadbench.reports.tables.rows.result_rows import printed, records, signed
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.table_shape import Entry, marks_text
 from diadbench.reports.tables.threshold_table import (
@@ -26,7 +27,7 @@ from diadbench.reports.tables.threshold_table import (
     threshold_notes,
     threshold_rows,
 )
-from diadbench.reports.tables.verdicts import MARKS, effect_text, mark
+from diadbench.reports.tables.verdicts import MARKS, effect_text, mark, rounded_p
 
 
 def cell_key(source: Source, dataset: str, method: str) -> str:
@@ -109,7 +110,7 @@ def threshold_tables(source: Source) -> dict[str, Any]:
 def _texts(table: pd.DataFrame, names: tuple[str, ...], figures: tuple[Figure, ...], digits: int) -> list[Any]:
     def text(row: Mapping[str, Any], figure: Figure) -> str:
         value = float(row[figure.key])
-        return "–" if math.isnan(value) else f"{100 * value:{'+' if figure.key == 'difference' else ''}.{digits}f}"
+        return (signed if figure.key == "difference" else printed)(value, digits)
 
     return [
         {"names": [clean(row[name]) for name in names], "figures": [text(row, figure) for figure in figures]}
@@ -134,13 +135,13 @@ def versus_rows(table: pd.DataFrame, digits: int, ours: set[str]) -> list[dict[s
                 "ours": row["method"] in ours,
                 "metric": Metric(row["metric"]).text,
                 "v": f"{row['difference']:.6g}",
-                "difference": f"{100 * row['difference']:+.{digits}f}",
+                "difference": signed(row["difference"], digits),
                 "interval": "–" if math.isnan(row["low"]) else _interval(row, digits),
                 "record": f"{row['wins']}/{row['ties']}/{row['losses']}",
                 "effect_v": f"{row['effect']:.6g}",
                 "effect": effect_text(row["effect"]),
                 "p": f"{row['p_holm']:.6g}",
-                "p_text": "<0.001" if row["p_holm"] < 0.0005 else f"{row['p_holm']:.3f}",
+                "p_text": "<0.001" if row["p_holm"] < 0.0005 else rounded_p(row["p_holm"], 3),
                 "mark": mark(row),
                 "means": MARKS[mark(row)][2:],
             }
@@ -149,7 +150,7 @@ def versus_rows(table: pd.DataFrame, digits: int, ours: set[str]) -> list[dict[s
 
 
 def _interval(row: Mapping[str, Any], digits: int) -> str:
-    return f"[{100 * row['low']:+.{digits}f}, {100 * row['high']:+.{digits}f}]"
+    return f"[{signed(row['low'], digits)}, {signed(row['high'], digits)}]"
 
 
 def _others(rows: list[dict[str, Any]]) -> list[list[str]]:
@@ -176,7 +177,7 @@ def published_rows(table: pd.DataFrame, digits: int) -> list[dict[str, Any]]:
                     "method": method,
                     "source": row["source"],
                     "epochs": "–" if math.isnan(row["epochs"]) else int(row["epochs"]),
-                    "figures": [_decimals(row[key], min(1, digits)) for key in MAIN],
+                    "figures": [as_published(float(row[key])) for key in MAIN],
                     "note": "; ".join(filter(None, [row["note"], *problems])),
                 }
             )

@@ -13,10 +13,11 @@ from diadbench.reports.paper.layout import PAGE_ROWS
 from diadbench.reports.paper.references import source_key
 from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.figure_arithmetic import check_published
+from diadbench.reports.published.published_files import as_published
 from diadbench.reports.tables.escape import latex
 from diadbench.reports.tables.labels import MAIN, Metric
-from diadbench.reports.tables.rows.result_rows import printed, records
-from diadbench.reports.tables.verdicts import ALPHA
+from diadbench.reports.tables.rows.result_rows import printed, records, signed
+from diadbench.reports.tables.verdicts import ALPHA, effect_text, rounded_p
 
 
 def versus_latex(
@@ -37,10 +38,10 @@ def versus_latex(
     places = [(row["dataset"], row["metric"]) for row in lines]
     starts = [n for n, place in enumerate(places) if not n or place != places[n - 1]]
     columns = {
-        "Difference": [f"${100 * row['difference']:+.{digits}f}$" for row in lines],
+        "Difference": [f"${signed(row['difference'], digits)}$" for row in lines],
         "Interval": [_interval(row["low"], row["high"], digits) for row in lines],
         "W/T/L": [f"{row['wins']}/{row['ties']}/{row['losses']}" for row in lines],
-        "Effect": ["--" if pd.isna(row["effect"]) else f"${row['effect']:+.2f}$" for row in lines],
+        "Effect": ["--" if pd.isna(row["effect"]) else f"${effect_text(row['effect'])}$" for row in lines],
         "$p$": [_p(row["p_holm"], bool(row["significant"]), row["p_least"] >= ALPHA) for row in lines],
     }
     notes = [
@@ -71,7 +72,7 @@ def _words(text: str) -> list[str]:
 
 
 def _interval(low: float, high: float, digits: int) -> str:
-    return "--" if pd.isna(low) else f"$[{100 * low:+.{digits}f}, {100 * high:+.{digits}f}]$"
+    return "--" if pd.isna(low) else f"$[{signed(low, digits)}, {signed(high, digits)}]$"
 
 
 def published_latex(table: pd.DataFrame, *, digits: int = 1) -> str:
@@ -94,7 +95,7 @@ def published_latex(table: pd.DataFrame, *, digits: int = 1) -> str:
             mark = rf"\diadmark{{{notes.index(said) + 1}}}" if said else ""
             key = source_key(str(row["source"]))
             stub.append(breakable(str(row["source"])) + (rf"~\cite{{{key}}}" if key else "") + mark)
-            lines.append([_percent(float(row[metric]), min(1, digits)) for metric in MAIN])
+            lines.append([as_published(float(row[metric])).replace("–", "--") for metric in MAIN])
         stub.append(r"\textbf{this run}")
         lines.append([_percent(float(group.iloc[0][f"{metric}_ours"]), digits) for metric in MAIN])
     infos = [Metric(metric) for metric in MAIN]
@@ -117,7 +118,7 @@ def published_latex(table: pd.DataFrame, *, digits: int = 1) -> str:
 def _p(value: float, significant: bool, too_few: bool) -> str:
     if pd.isna(value):
         return "--"
-    text = ("$<$0.001" if value < 0.0005 else f"{value:.3f}") + (r"\diadmark{*}" if too_few else "")
+    text = ("$<$0.001" if value < 0.0005 else rounded_p(value, 3)) + (r"\diadmark{*}" if too_few else "")
     return rf"\textbf{{{text}}}" if significant else text
 
 

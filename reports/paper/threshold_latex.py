@@ -9,7 +9,7 @@ import pandas as pd
 from diadbench.common.wording import counted
 from diadbench.reports.paper.latex_rows import Column, Rows, write_rows
 from diadbench.reports.tables.escape import latex
-from diadbench.reports.tables.rows.result_rows import records
+from diadbench.reports.tables.rows.result_rows import printed, records, signed
 from diadbench.reports.tables.source import Source
 from diadbench.reports.tables.threshold_table import (
     EXPLANATION,
@@ -71,5 +71,4 @@ def _table(
 def _percent(value: float, figure: Figure, digits: int) -> str:
     if pd.isna(value):
         return "--"
-    sign = "+" if figure.key == "difference" else ""
-    return f"${100 * value:{sign}.{digits}f}$"
+    return f"${(signed if figure.key == 'difference' else printed)(value, digits)}$"

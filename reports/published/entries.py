@@ -12,16 +12,14 @@ import pandas as pd
 from diadbench.common.errors import UserError, unknown_name
 from diadbench.reports.published.comparable import dataset_key, disagreements, setting_of
 from diadbench.reports.published.figure_arithmetic import check_published
-from diadbench.reports.published.published_files import VALUES, load_published
+from diadbench.reports.published.published_files import VALUES, decimals_of, load_published
 from diadbench.reports.tables.escape import squeeze
-from diadbench.reports.tables.rows.result_rows import records, tuples
+from diadbench.reports.tables.rows.result_rows import DIGITS, records, tuples
 from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text
 
 Row = Mapping[str, Any]
 #: a selection: dataset of the table -> its published row, and whether there were others
 Found = Mapping[str, tuple[Row, bool]]
-#: decimals of published figures; a table with more digits must not add zeros that were not published
-DIGITS = 1
 
 
 def with_published(
@@ -148,4 +146,5 @@ class _Insertion:
         if name not in kept or metric is None or metric.key not in VALUES:
             return Entry()
         digits = min((entry.digits for line in self._table.entries for entry in line), default=DIGITS)
-        return Entry(float(kept[name][0][metric.key]) / 100, digits=min(DIGITS, digits))
+        value = float(kept[name][0][metric.key])
+        return Entry(value / 100, digits=min(decimals_of(value), digits))  # no zeros that were not published

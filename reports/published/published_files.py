@@ -58,6 +58,16 @@ def load_published(runs: Iterable[Path | str] = ()) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+def decimals_of(percent: float) -> int:
+    """Return the decimals that a published figure is printed with: those that are recorded, at least one."""
+    return max(1, len(f"{percent:.10g}".partition(".")[2]))
+
+
+def as_published(percent: float) -> str:
+    """Return a published figure, in percent, as its source prints it; a dash where there is none."""
+    return "–" if pd.isna(percent) else f"{percent:.{decimals_of(percent)}f}"
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV of published rows; columns are identified by name.
 

@@ -82,7 +82,8 @@ def cost(facts: pd.DataFrame) -> pd.DataFrame:
     if not len(done):
         return pd.DataFrame(columns=["dataset", "method", *HEADS])
     grouped = done.groupby(["dataset", "method"], sort=False)
-    table = grouped[[*_MEANS, "cpu_bytes", "gpu_bytes"]].mean().reset_index()
+    figures = grouped[[*_MEANS, "cpu_bytes", "gpu_bytes"]]
+    table = figures.mean().where(figures.count().eq(grouped.size(), axis=0)).reset_index()
     table["seeds"] = grouped.size().to_numpy()
     table["parameters"] /= 1e6
     table["cpu_gib"] = table["cpu_bytes"] / GIB
@@ -101,6 +102,8 @@ def cost_notes(facts: pd.DataFrame) -> list[str]:
         f"{HEADS['model']}: the model alone. {HEADS['cpu_gib']}: pages of the cell's processes that no other shares, "
         "looked at ten times a second."
     )
+    if cost(facts).isna().any(axis=None):
+        notes.append("–: not recorded in every cell, or the method has none.")
     for flag, text in (
         ("shared", "of {} of {} cells count all resident pages, also those shared with other processes"),
         ("resumed", "of {} of {} cells are those of their last process alone, as an earlier one had begun"),

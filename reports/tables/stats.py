@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,12 +13,15 @@ import pandas as pd
 from diadbench.common.errors import unknown_name
 from diadbench.reports.tables.escape import squeeze
 from diadbench.reports.tables.rows.aggregation import aggregate, one_experiment_a_row
+from diadbench.reports.tables.rows.classes_once import class_codes, each_once, labels_of
 from diadbench.reports.tables.rows.display import in_order
 from diadbench.reports.tables.rows.result_rows import tuples
 from diadbench.reports.tables.verdicts import ALPHA, Versus, verdict
 
 ALL = "all datasets"
 RESAMPLES = 10_000
+#: Decimals to which figures are compared. Means over seeds in another order differ by less, which is no difference.
+SAME = 12
 Floats = npt.NDArray[np.float64]
 
 
@@ -130,7 +133,7 @@ def versus(
     """Compare each method with a baseline, for each dataset (and over all of them) and each metric.
 
     The block is the class: a pair is one class's value of the two methods, each the mean over its seeds. Classes in
-    which either is undefined are left out of the pairs.
+    which either is undefined are left out of the pairs. Differences below 1e-12 are ties.
 
     Args:
         results: Result of ``prepare``.
@@ -161,15 +164,16 @@ def versus(
     others = [name for name in others if name != baseline]
     table = aggregate(results) if table is None else table
     keys = list(metrics or known_metrics([key for key in results["metric"].unique() if key]))
-    datasets = in_order(results, "dataset")
+    datasets, labels = in_order(results, "dataset"), labels_of(results)
     rows: list[dict[str, object]] = []
     differences: list[Floats] = []
     for dataset in [*datasets, ALL] if len(datasets) > 1 else datasets:
         for metric in keys:
             values = _wide(table, dataset, metric)
-            ran = _classes_of(table, dataset, metric)
+            ran = _classes_of(table, dataset, metric, labels)
+            codes = class_codes(values, labels)
             for name in others:
-                row, difference = _compare(values, dataset, metric, name, baseline, seed)
+                row, difference = _compare(values, codes, dataset, metric, name, baseline, seed)
                 rows.append({**row, "classes": len(ran.get(name, set()) | ran.get(baseline, set()))})
                 differences.append(difference)
     p = wilcoxon_p(differences)
@@ -194,26 +198,34 @@ def _wide(table: pd.DataFrame, dataset: str, metric: str) -> pd.DataFrame:
     return rows.pivot(index=["dataset", "class"], columns="method", values="value")
 
 
-def _classes_of(table: pd.DataFrame, dataset: str, metric: str) -> dict[str, set[tuple[str, str]]]:
+def _classes_of(
+    table: pd.DataFrame, dataset: str, metric: str, labels: Mapping[str, str]
+) -> dict[str, set[tuple[str, str]]]:
     """Return for each method the (dataset, class) pairs that it was run on, whether or not it has a value."""
     rows = table[(table["scope"] == "class") & (table["metric"] == metric)]
     if dataset != ALL:
         rows = rows[rows["dataset"] == dataset]
     found: dict[str, set[tuple[str, str]]] = {}
     for method, *place in tuples(rows[["method", "dataset", "class"]]):
-        found.setdefault(method, set()).add((place[0], place[1]))
+        found.setdefault(method, set()).add((labels.get(place[0], place[0]), place[1]))
     return found
 
 
 def _compare(
-    values: pd.DataFrame, dataset: str, metric: str, method: str, baseline: str, seed: int
+    values: pd.DataFrame,
+    codes: npt.NDArray[np.int64],
+    dataset: str,
+    metric: str,
+    method: str,
+    baseline: str,
+    seed: int,
 ) -> tuple[dict[str, object], Floats]:
     ours, theirs = (
         values[name].to_numpy(float) if name in values else np.full(len(values), np.nan) for name in (method, baseline)
     )
     both = np.isfinite(ours) & np.isfinite(theirs)
-    ours, theirs = ours[both], theirs[both]
-    differences = ours - theirs
+    ours, theirs = (each_once(figures[both], codes[both]) for figures in (ours, theirs))
+    differences = np.round(ours - theirs, SAME) + 0.0
     low, high = bootstrap_interval(differences, seed=seed)
     some = len(differences) > 0
     row: dict[str, object] = {
@@ -270,6 +282,8 @@ def ranks(results: pd.DataFrame, metric: str, alpha: float = ALPHA, table: pd.Da
         .reindex(columns=list(results["method"].unique()))
         .dropna()
     )
+    codes = class_codes(values, labels_of(results))
+    values = pd.DataFrame({name: each_once(values[name].to_numpy(float), codes) for name in values}).round(SAME)
     n, k = values.shape
     mean = values.rank(axis=1, ascending=False).mean() if n else pd.Series(dtype=float)
     if k < 3 or n < 2:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,6 +15,10 @@ from diadbench.reports.tables.rows.pair_notes import notes
 from diadbench.reports.tables.rows.result_rows import MEAN, records, tuples
 from diadbench.reports.tables.shots_dimension import in_shots_order, notes_by_shots, shots_words
 from diadbench.reports.tables.table_shape import Entry, Head, Table, mark_text
+
+#: The reason of a mean over classes none of which has a value, for several reasons.
+_NONE_HAS = re.compile(r"^0/\d+ classes$")
+_NO_CLASS = "no class has a value; a table by class says why"
 
 
 class TableBuilder:
@@ -48,12 +54,15 @@ class TableBuilder:
             for text in texts:
                 where.setdefault(text, set()).add(pair)
         partial = self.table[(self.table["seeds"] > 0) & (self.table["seeds"] < self.table["ran"])]
-        for dataset, method, ran, seeds in tuples(partial[["dataset", "method", "ran", "seeds"]]):
+        lacking: dict[tuple[str, str, int, int], list[str]] = {}
+        for *key, why in tuples(partial[["dataset", "method", "ran", "seeds", "lacks"]]):
+            lacking.setdefault((key[0], key[1], key[2], key[3]), []).append(why)
+        for (dataset, method, ran, seeds), reasons in lacking.items():
             text = f"some values are undefined in {ran - seeds} of {ran} seeds and are means of the rest"
-            where.setdefault(text, set()).add((dataset, method))
+            where.setdefault(text + _first_reason(reasons), set()).add((dataset, method))
         empty = self.table[(self.table["reason"] != "") & (self.table["hole"] == "")]
         for dataset, method, reason in tuples(empty[["dataset", "method", "reason"]].drop_duplicates()):
-            where.setdefault(f"–: {reason}", set()).add((dataset, method))
+            where.setdefault(f"–: {_NONE_HAS.sub(_NO_CLASS, reason)}", set()).add((dataset, method))
         return where
 
     def _place_notes(self, where: dict[str, set[tuple[str, str]]]) -> None:
@@ -110,14 +119,17 @@ class TableBuilder:
             entries,
         )
         holes = sorted({entry.hole for line in entries for entry in line if entry.hole})
-        if holes:
-            some, every = holes[0].split("/")
-            self.whole.append(f"{holes[0]}: defined for {some} of {every} classes, so no mean is given")
+        for hole in holes:
+            some, every = hole.split("/")
+            self.whole.append(f"{hole}: defined for {some} of {every} classes, so no mean is given{self._by_class()}")
         table.notes = [
             *((mark_text(n), text) for n, text in enumerate(self.notes, 1)),
             *(("", text) for text in self.whole),
         ]
         return table
+
+    def _by_class(self) -> str:
+        return "" if "class" in (*self.rows, *self.columns) else "; a table by class says why"
 
     def _key(self, row: dict[str, Any], names: list[str]) -> tuple[object, ...]:
         return tuple(row[name] for name in names)
@@ -169,6 +181,13 @@ class TableBuilder:
             self.show.digits,
             self.show.std,
         )
+
+
+def _first_reason(reasons: Sequence[str]) -> str:
+    """Return why seeds lack values, as the end of a sentence: the first that is a class's own."""
+    own = [text for text in dict.fromkeys(reasons) if text and not re.fullmatch(r"\d+/\d+ classes", text)]
+    more = " and other reasons" if len(own) > 1 else ""
+    return f" ({own[0]}{more})" if own else "; a table by class says why"
 
 
 def ours_of(results: pd.DataFrame, show: Show) -> set[str]:

@@ -17,6 +17,7 @@ RULE_WORDS = {
     "3sigma": "mean + 3 std of normal",
     "f1max": "best F1 on test labels (oracle)",
 }
+_TOGETHER = ["f1", "precision", "recall", "fpr", "iou"]
 _LEVELS = {"image": "Images", "pixel": "Pixels"}
 
 
@@ -77,9 +78,11 @@ def threshold_rows(source: Source) -> pd.DataFrame:
     found["level"] = found["level"].map(_LEVELS)
     means = found[found["kind"] == "mean"]
     own, one = (_mean(means[means["scope"] == scope], keys, ["f1"]) for scope in ("own", "one"))
-    pooled = _mean(found[found["kind"] == "pooled"], keys, ["f1", "precision", "recall", "fpr", "iou"])
+    pooled = _mean(found[found["kind"] == "pooled"], keys, _TOGETHER)
     table = own.rename(columns={"f1": "own"}).merge(one.rename(columns={"f1": "one"}).drop(columns="seeds"), on=keys)
-    table = table.merge(pooled.drop(columns="seeds"), on=keys, how="left")
+    table = table.merge(pooled.rename(columns={"seeds": "together"}), on=keys, how="left")
+    # a cell without a threshold for all has no row of its own here, and its seed is missing in the mean
+    table.loc[table.pop("together") != table["seeds"], _TOGETHER] = float("nan")
     table.loc[table["level"] == "Images", "iou"] = float("nan")  # Images have no area.
     return table
 
@@ -99,7 +102,10 @@ def threshold_notes(source: Source) -> list[str]:
     cells = source.done
     said = dict.fromkeys(cells["thresholds_from"]) if len(cells) else {}
     notes = [f"Thresholds are set on {text}{_cost(cells)}." for text in said if text]
+    notes += _dashes(threshold_rows(source))
     pooled = pooled_rows(source)
+    if pooled[["mean", "pooled"]].isna().any(axis=None):
+        notes.append("All classes as one set, –: in a seed the scores have no value, or a class has none.")
     if len(pooled) and pooled["error"].max() > 0:
         notes.append(f"Pixels of all classes as one set: exact to {100 * pooled['error'].max():.1g} points.")
     kept = source.kept("decisions.csv", ("mean", "pooled"))
@@ -112,6 +118,21 @@ def threshold_notes(source: Source) -> list[str]:
         earlier = counted(missing, "cell of an earlier version has", "cells of an earlier version have")
         notes.append(f"{earlier} tried no thresholds; run again for these.")
     return notes
+
+
+def _dashes(table: pd.DataFrame) -> list[str]:
+    """Return a note on why figures of :func:`threshold_rows` are missing; none where none is."""
+    images, undefined = table["level"] == "Images", table.isna()
+    why = {
+        "IoU: images have no area": images.any(),
+        "precision: in a seed nothing lies above the threshold": (undefined["precision"] & ~undefined["f1"]).any(),
+        "F1: in a seed a class has no value": undefined[["own", "one"]].any(axis=None),
+        "all together: in a seed there is no threshold for all classes, or no item to judge": (
+            undefined[["f1", "recall", "fpr"]].any(axis=None) or undefined.loc[~images, "iou"].any()
+        ),
+    }
+    found = [text for text, there in why.items() if there]
+    return [f"–: {'; '.join(found)}."] if found else []
 
 
 def _cost(cells: pd.DataFrame) -> str:

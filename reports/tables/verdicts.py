@@ -9,7 +9,7 @@ import pandas as pd
 
 from diadbench.reports.tables.escape import clean, element, escaped, row_of
 from diadbench.reports.tables.labels import Metric
-from diadbench.reports.tables.rows.result_rows import records
+from diadbench.reports.tables.rows.result_rows import records, signed, with_sign
 
 ALPHA = 0.05
 #: printed columns of a comparison
@@ -49,7 +49,7 @@ def verdict(row: Mapping[str, Any], tests: int = 1) -> str:
         said = f"Too few classes: {_cannot(pairs, tests, float(row['p_least']))}"
     elif p < ALPHA:
         word = "Better" if float(row["difference"]) > 0 else "Worse"
-        said = f"{word} than {row['baseline']} (p = {p:.2g} after Holm's correction)."
+        said = f"{word} than {row['baseline']} (p = {_p_words(p)} after Holm's correction)."
     else:
         said = f"No significant difference (p = {p:.2g} after Holm's correction)."
     return said if pairs == row["classes"] else f"{said} Only {pairs} of {row['classes']} classes have a value of both."
@@ -105,23 +105,35 @@ def _few(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def p_text(p: float) -> str:
     """Return a p value as printed."""
-    return "–" if pd.isna(p) else "<.0001" if p < 0.00005 else f"{p:.4f}"
+    return "–" if pd.isna(p) else "<.0001" if p < 0.00005 else rounded_p(p, 4)
+
+
+def rounded_p(p: float, digits: int) -> str:
+    """Return a p value with so many decimals, or more where rounding would lift one below 0.05 to it: ``0.0496``."""
+    while p < ALPHA <= float(f"{p:.{digits}f}") and digits < 17:
+        digits += 1
+    return f"{p:.{digits}f}"
+
+
+def _p_words(p: float) -> str:
+    """Return a p value with two significant digits, or more as in :func:`rounded_p`."""
+    return rounded_p(p, 3) if p < ALPHA <= float(f"{p:.2g}") else f"{p:.2g}"
 
 
 def effect_text(effect: float) -> str:
     """Return an effect size as printed: ``+0.71``."""
-    return "–" if pd.isna(effect) else f"{effect:+.2f}"
+    return "–" if pd.isna(effect) else with_sign(effect, 2)
 
 
 def compared(row: Mapping[str, Any], digits: int) -> list[str]:
     """Return a row of ``versus`` as texts, in the columns of :data:`COMPARED`."""
     keys = ("difference", "low", "high")
-    signed = {key: "–" if pd.isna(row[key]) else f"{100 * float(row[key]):+.{digits}f}" for key in keys}
+    points = {key: signed(float(row[key]), digits) for key in keys}
     return [
         Metric(str(row["metric"])).text,
         clean(row["method"]),
-        signed["difference"],
-        f"[{signed['low']}, {signed['high']}]",
+        points["difference"],
+        f"[{points['low']}, {points['high']}]",
         f"{row['wins']}/{row['ties']}/{row['losses']}",
         effect_text(float(row["effect"])),
         p_text(float(row["p_holm"])),

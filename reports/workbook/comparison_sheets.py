@@ -9,7 +9,7 @@ from openpyxl import Workbook
 
 from diadbench.reports.published.comparable import disagreements
 from diadbench.reports.published.figure_arithmetic import check_published
-from diadbench.reports.published.published_files import VALUES
+from diadbench.reports.published.published_files import VALUES, decimals_of
 from diadbench.reports.tables.labels import Metric
 from diadbench.reports.tables.rows.result_rows import records
 from diadbench.reports.tables.source import Source
@@ -47,7 +47,7 @@ def write_versus(book: Workbook, source: Source, table: pd.DataFrame) -> None:
         for column, key in enumerate(("method_mean", "baseline_mean"), 5):
             put(sheet, line, column, cells.percent(float(row[key]), digits), cells.decimals(digits))
         for column, key in enumerate(("difference", "low", "high"), 7):
-            put(sheet, line, column, 100 * float(row[key]), cells.signed(digits))
+            put(sheet, line, column, cells.percent(float(row[key]), digits), cells.signed(digits))
         for column, key in enumerate(("wins", "ties", "losses"), 10):
             put(sheet, line, column, row[key])
         put(sheet, line, 13, row["effect"], "+0.00;-0.00;0.00")
@@ -104,7 +104,9 @@ def write_published(book: Workbook, table: pd.DataFrame) -> None:
         put(sheet, line, 6, int(size) if size.isdecimal() else size)
         put(sheet, line, 7, row["epochs"])
         for position, key in enumerate(shown):
-            put(sheet, line, 8 + 3 * position, row[key], "0.0").fill = cells.PUBLISHED_FILL
+            put(
+                sheet, line, 8 + 3 * position, row[key], cells.decimals(decimals_of(float(row[key])))
+            ).fill = cells.PUBLISHED_FILL
             put(sheet, line, 9 + 3 * position, row[f"{key}_ours"], "0.0")
             put(sheet, line, 10 + 3 * position, row[f"{key}_difference"], "+0.0;-0.0;0.0")
         end = 8 + 3 * len(shown)

@@ -76,14 +76,15 @@ def signed(digits: int) -> str:
 def percent(value: float, digits: int = DIGITS) -> float:
     """Return a value of [0, 1] times 100, so that the sheet's format shows the same digits as all other tables.
 
-    Spreadsheets round halves up, Python rounds the binary value; if the two differ, 1e-9 is added for Python's result.
+    Spreadsheets round halves away from zero, Python rounds the binary value; if the two differ, the figure is moved
+    towards zero by 1e-9, for Python's result.
     """
     shown = value * 100
     if not math.isfinite(shown):
         return shown
     scale = 10.0**digits
-    up = math.floor(round(shown * scale, 6) + 0.5) / scale
-    return shown if f"{up:.{digits}f}" == printed(value, digits) else shown - 1e-9
+    away = math.floor(round(abs(shown) * scale, 6) + 0.5) / scale
+    return shown if f"{away:.{digits}f}" == printed(abs(value), digits) else shown - math.copysign(1e-9, shown)
 
 
 def put_entry(sheet: Worksheet, row: int, column: int, entry: Entry) -> Cell:

@@ -58,5 +58,5 @@ def _block(
             put(sheet, line, column, entry[key])
         for column, figure in enumerate(figures, len(names) + 1):
             shown = cells.signed(digits) if figure.key == "difference" else cells.decimals(digits)
-            put(sheet, line, column, 100 * float(entry[figure.key]), shown)
+            put(sheet, line, column, cells.percent(float(entry[figure.key]), digits), shown)
     return row + len(table)

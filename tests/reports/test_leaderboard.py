@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from diadbench.benchmark.planning.plan import make_plan
 from diadbench.benchmark.records.store import RunDirectory
 from diadbench.benchmark.sharing.pack import pack
 from diadbench.cli import main
+from diadbench.common.show import Show
+from diadbench.reports.leaderboard.board import COLUMNS
+from diadbench.reports.leaderboard.publishing import publish
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SETS = {"mvtec": ["bottle", "cable"], "parts": ["nut", "bolt"]}
@@ -188,3 +192,22 @@ def test_pages_fit_and_are_accessible(place: Path, pages: Callable[..., Any], na
     page.locator("tr:not([hidden]) button.open").first.click()
     assert page.locator("#cell").is_visible()
     assert axe.Axe().run(page).response["violations"] == []
+
+
+def test_dropped_classes_are_in_no_figure_and_a_value_alone_is_not_the_best(place: Path, tmp_path: Path) -> None:
+    publish([place / "both"], tmp_path / "site", show=Show.read({"drop": ["cable", "nut"]}))
+    page = (tmp_path / "site/index.html").read_text(encoding="utf-8")
+    rows = json.loads(page.split('<script type="application/json" id="data">')[1].split("</script>")[0])["rows"]
+    results = RunDirectory(place / "both").results()
+    left = results[(results["scope"] == "class") & results["class"].isin(["bottle", "bolt"])]
+    checked = 0
+    for row in rows:
+        identities = dict(re.findall(r"seed (\d+): (\w+)", dict(row["facts"]).get("identities", "")))
+        for seed, *texts in row["seeds"]:
+            own = left[left["identity"] == identities[seed]].set_index("metric")["value"]
+            expected = [f"{100 * own[key]:.3f}" for key in COLUMNS]
+            assert texts[: len(expected)] == expected
+            checked += 1
+    assert checked == 16
+    publish([place / "both"], tmp_path / "site", show=Show.read({"methods": ["DiAD"]}))
+    assert 'class="n r1"' not in (tmp_path / "site/index.html").read_text(encoding="utf-8")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from scipy import stats
 
 from diadbench.reports import holm, load_results, prepare, ranks, versus
 from diadbench.reports.tables.stats import RESAMPLES, bootstrap_interval
+from diadbench.reports.tables.verdicts import p_text, rounded_p, verdict
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,49 @@ def test_methods_that_tie_everywhere_have_no_ranks_apart(results: pd.DataFrame) 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert ranks(tied, "i_auroc").friedman_p == 1.0
+
+
+def test_the_order_of_seeds_makes_no_win(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    """A sum in another order differs in its last bit: not a win, and not another rank of a difference."""
+    make_run(
+        tmp_path / "run", methods=["PatchCore"], datasets={"mvtec": ["bottle", "cable"]}, seeds=[0, 1, 2], images=6
+    )
+    own = prepare(load_results(tmp_path / "run"))
+    own["value"] = own["seed"].map({0: 35 / 36, 1: 22 / 36, 2: 13 / 36})  # what an AU-ROC of 6 x 6 images can be
+    twins = [
+        own.assign(method=f"twin{shift}", identity=f"twin{shift}", seed=(own["seed"] + shift) % 3).sort_values("seed")
+        for shift in range(3)
+    ]
+    results = pd.concat([own, *twins], ignore_index=True)
+    table = versus(results, str(own["method"].iloc[0]))
+    assert len(table)
+    assert not table[["wins", "losses", "difference"]].any(axis=None)
+    assert (table["p"].dropna() == 1).all()
+    assert all(ranks(results, metric).friedman_p == 1.0 for metric in table["metric"].unique())
+
+
+def test_a_class_that_was_evaluated_twice_counts_once(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    for size in (32, 48):
+        make_run(
+            tmp_path / str(size), methods=["DiAD", "UniAD"], datasets={"mvtec": ["a", "b", "c"]}, seeds=[0], images=6,
+            evaluation_size=size,
+        )  # fmt: skip
+    results = prepare(load_results([tmp_path / "32", tmp_path / "48"]))
+    rows = versus(results, "DiAD", metrics=["p_ap"]).set_index("dataset")
+    assert len(rows) == 3
+    assert (rows[["pairs", "classes"]] == 3).all(axis=None)
+    assert rows.loc["all datasets", "p"] >= 0.25
+    parts = rows.drop(index="all datasets")["difference"]
+    assert rows.loc["all datasets", "difference"] == pytest.approx(parts.mean(), abs=1e-12)
+    assert ranks(results, "p_ap").blocks == 3
+
+
+@pytest.mark.parametrize(("p", "shown"), [(0.0496, ("0.0496", "0.0496")), (0.04996, ("0.04996", "0.04996")),
+                                          (0.05, ("0.0500", "0.050")), (0.0321, ("0.0321", "0.032"))])  # fmt: skip
+def test_no_p_below_a_twentieth_is_printed_as_one(p: float, shown: tuple[str, str]) -> None:
+    assert (p_text(p), rounded_p(p, 3)) == shown
+    row = {"pairs": 9, "classes": 9, "difference": 0.1, "baseline": "b", "p_holm": p, "p_least": 0.01}
+    assert ("p = 0.05 " in verdict(row)) == (p == 0.05)
 
 
 def test_ranks_are_friedmans(results: pd.DataFrame) -> None:

@@ -22,9 +22,10 @@ def aggregate(results: pd.DataFrame, *, by_seed: bool = False, digits: int = DIG
     Returns:
         Columns :data:`KEYS` and ``value`` (mean over seeds, NaN where undefined), ``std`` (ddof 1, NaN below two
         seeds), ``seeds`` (how many values the mean has), ``ran`` (how many cells were asked for), ``hole``
-        (``"13/15"`` where a mean over classes is withheld because classes are missing), ``reason``, ``classes`` (what
-        a mean over classes goes over), and ``rank`` (1 best, 2 second, by the printed digit among all methods of one
-        dataset and protocol whose means go over the same classes; ties share, and one value alone has no rank).
+        (``"13/15"`` where a mean over classes is withheld because classes are missing), ``reason``, ``lacks`` (why a
+        seed has no value, where others may have one), ``classes`` (what a mean over classes goes over), and ``rank``
+        (1 best, 2 second, by the printed digit among all methods of one dataset and protocol whose means go over the
+        same classes; ties share, and one value alone has no rank).
 
     Raises:
         UserError: A cell stands in several runs with different figures.
@@ -47,6 +48,7 @@ def aggregate(results: pd.DataFrame, *, by_seed: bool = False, digits: int = DIG
         filled = rows[rows[column] != ""].groupby(keys, sort=False)[column].first().rename(column)
         table = table.merge(filled.reset_index(), on=keys, how="left")
         table[column] = table[column].fillna("")
+    table["lacks"] = table["reason"].where(table["seeds"] < table["ran"], "")
     table.loc[table["value"].notna(), ["hole", "reason"]] = ""
     table["classes"] = _classes(rows, table)
     within = [key for key in keys if key not in ("method", "configuration")]

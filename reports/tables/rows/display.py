@@ -136,13 +136,17 @@ def _chosen_names(kind: str, wanted: Sequence[str], table: pd.DataFrame) -> list
 
 
 def _sorted(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Record the order of methods by the mean of a metric over datasets, best first; those without a value last."""
+    """Record the order of methods by the mean of a metric over datasets, best first; those without a value last.
+
+    A mean over fewer datasets says nothing beside one over all: methods that lack one come after those that have it.
+    """
     found = [str(key) for key in table["metric"].unique() if key]
     if found and metric not in found:
         raise unknown_name("metric", metric, found, where="show: sort")
     rows = table[(table["scope"] == "mean") & (table["metric"] == metric)]
-    means = rows.groupby(["dataset", "method"], sort=False)["value"].mean().groupby("method", sort=False).mean()
-    best_first = means.dropna().sort_values(ascending=False, kind="stable").index
+    each = rows.groupby(["dataset", "method"], sort=False)["value"].mean().groupby("method", sort=False)
+    means = pd.DataFrame({"value": each.mean(), "datasets": each.count()}).dropna()
+    best_first = means.sort_values(["datasets", "value"], ascending=False, kind="stable").index
     order = [*best_first, *(name for name in in_order(table, "method") if name not in best_first)]
     places = {name: place for place, name in enumerate(order)}
     return table.assign(**{PLACE["method"]: table["method"].map(places)})

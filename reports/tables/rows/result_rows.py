@@ -21,6 +21,20 @@ def printed(value: float, digits: int = DIGITS) -> str:
     return "–" if pd.isna(value) else f"{value * 100:.{digits}f}"
 
 
+def signed(value: float, digits: int = DIGITS) -> str:
+    """Return a difference of values of [0, 1] as tables print it: ``+1.2``, times 100; a dash for NaN.
+
+    What rounds to zero is ``0.0`` without a sign, from either side.
+    """
+    return printed(value, digits) if pd.isna(value) else with_sign(100 * float(value), digits)
+
+
+def with_sign(value: float, digits: int) -> str:
+    """Return a number with its sign and so many decimals; what rounds to zero has none."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
+
+
 def complete(results: pd.DataFrame) -> pd.DataFrame:
     """Return a copy with the columns for experiment and run of each row, if they are missing.
 
