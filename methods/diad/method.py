@@ -42,7 +42,7 @@ from diadbench.methods.diad.score_maps import (
 from diadbench.methods.diad.training import DiADTraining, size_notes
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, backbone_of_run
-from diadbench.methods.features.origin import Origin, add
+from diadbench.methods.features.origin import Origin, add, one_source
 from diadbench.methods.training.lightning import Budget, Precision, Stages
 
 if TYPE_CHECKING:
@@ -191,8 +191,9 @@ class DiAD(DiADTraining):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse a backbone from the hub without a tag."""
+        """Refuse a backbone from the hub without a tag, and two sources of the same weights."""
         check_backbone(options["backbone"], options["backbone_weights"])
+        one_source("diad", options, cls, "weights", "autoencoder")
 
     @property
     def model(self) -> DiADModel:

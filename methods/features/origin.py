@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diadbench.common.errors import UserError
 from diadbench.common.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -114,3 +116,26 @@ def add(notes: list[str], more: list[str]) -> None:
 
 def _wide(size: tuple[int, ...]) -> str:
     return f"{size[1]}x{size[0]}"
+
+
+def one_source(method: str, options: Mapping[str, Any], made: Callable[..., Any], *names: str) -> None:
+    """Refuse options that name a source of weights which ``checkpoint`` brings: they would be ignored.
+
+    Args:
+        method: Name of the method.
+        options: All its options.
+        made: Its class, whose defaults stand for "not given"; so does ``random``, which presets of small sizes have.
+        *names: The options that a checkpoint takes the place of.
+
+    Raises:
+        UserError: A checkpoint and one of the options are given.
+    """
+    if not options["checkpoint"]:
+        return
+    usual = inspect.signature(made).parameters
+    for name in names:
+        if options[name] not in (usual[name].default if name in usual else "", "random"):
+            raise UserError(
+                f"{method}: checkpoint={options['checkpoint']!r} brings these weights too, so {name}={options[name]!r} "
+                f"would be ignored; leave one of them out"
+            )

@@ -17,7 +17,7 @@ from diadbench.methods.catalog import CATALOG
 from diadbench.methods.features.backbone_tags import check_backbone
 from diadbench.methods.features.backbones import Backbone, load_backbone
 from diadbench.methods.features.feature_cache import build_cache
-from diadbench.methods.features.origin import add, notes_of
+from diadbench.methods.features.origin import add, notes_of, one_source
 from diadbench.methods.training.cuda_graph import GraphedModule
 from diadbench.methods.training.feeding import Fetch, ImagesAlone
 from diadbench.methods.training.lightning import Budget, LightningMethod, Precision, Stage, Stages, count_parameters
@@ -169,9 +169,10 @@ class UniAD(LightningMethod["_Module"]):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse a backbone from the hub without a tag, unless a checkpoint fills it."""
+        """Refuse a backbone from the hub without a tag, unless a checkpoint fills it, and two sources of weights."""
         if options["checkpoint"] is None:
             check_backbone(options["backbone"], options["weights"])
+        one_source("uniad", options, cls, "weights")
 
     def stages(self, train: TrainData, run: RunContext) -> Stages:
         """Yield the training of the head from cached features; nothing if the authors' checkpoint has all weights."""
