@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from diadbench.common.errors import UserError
 from diadbench.common.plugins import apart_of, entry_points, load_class, target_of
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 GROUP = "diadbench.methods"
 #: Functions of a method that run its author's code, with the settings of the process that this code makes.
 CALLS = ("__init__", "fit", "predict", "save", "load", "parameters_count", "expect", "has_answers", "predict_samples")
+#: Users' classes whose functions have been wrapped already.
+_PREPARED: WeakSet[type[Method]] = WeakSet()
 TABLE: dict[str, str] = {name: entry.target for name, entry in CATALOG.items()}
 #: What there is in place of methods that people ask for, by the name without signs in small letters.
 INSTEAD: dict[str, str] = {
@@ -45,9 +48,10 @@ def get_class(name: str) -> type[Method]:
     if not target_of(name, TABLE, GROUP) and (told := _instead(name)):
         raise UserError(f"unknown method {name!r}: {told}")
     found: type[Method] = load_class("method", name, TABLE, GROUP)
-    if not found.__module__.startswith("diadbench."):
+    if not found.__module__.startswith("diadbench.") and found not in _PREPARED:
         _give_types(found)
         keep_calls_apart(found, CALLS, apart_of(found))
+        _PREPARED.add(found)
     return found
 
 
@@ -57,7 +61,7 @@ def _give_types(cls: type[Method]) -> None:
     A text in place of the member of an ``Enum`` would be unequal to it without a word.
     """
     made = vars(cls).get("__init__")
-    if not inspect.isfunction(made) or hasattr(made, "gives_types"):
+    if not inspect.isfunction(made):
         return
     hints = arguments_of(cls).hints
 
@@ -65,8 +69,7 @@ def _give_types(cls: type[Method]) -> None:
     def initialise(self: Any, *arguments: Any, **options: Any) -> None:
         made(self, *arguments, **{name: typed(hints.get(name, Any), value) for name, value in options.items()})
 
-    initialise.gives_types = True  # type: ignore[attr-defined]
-    cls.__init__ = initialise  # type: ignore[method-assign]
+    setattr(cls, made.__name__, initialise)
 
 
 def _instead(name: str) -> str:

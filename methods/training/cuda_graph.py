@@ -168,7 +168,8 @@ class GraphedModule(pl.LightningModule):
 
     def _is_point_of_curve(self) -> bool:
         """Whether the values of this step are read: by the training curve, and by loggers."""
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set without a declaration
+        # A public attribute of Lightning's Trainer, which it sets from another class, so that types don't know it.
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return (self.trainer.global_step + 1) % every == 0
 
     def no_graph(self) -> str:

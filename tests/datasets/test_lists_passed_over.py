@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def renamed(row: Record) -> Record:
 
 
 FORMS: dict[str, tuple[str, Callable[[], str], str]] = {
-    **{head: ("parts.csv", lambda head=head: table(head), head) for head in HEADS},  # type: ignore[misc]
+    **{head: ("parts.csv", partial(table, head), head) for head in HEADS},
     "an array": ("all.json", lambda: json.dumps([renamed(row) for row in rows_of()]), "img, target, fold"),
     "an object": ("all.json", lambda: json.dumps({"images": [renamed(row) for row in rows_of()]}), "images, img"),
     "lines": ("all.jsonl", lambda: "\n".join(json.dumps(renamed(row)) for row in rows_of()), "img, target, fold"),

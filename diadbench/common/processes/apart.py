@@ -18,8 +18,11 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from weakref import WeakSet
 
 Values = dict[str, Any]
+#: Functions that run as blocks already: a class inherits them from another one of a user.
+_KEPT_APART: WeakSet[Callable[..., Any]] = WeakSet()
 
 
 def settings() -> Values:
@@ -68,8 +71,8 @@ def _set_environment(wanted: dict[str, str]) -> None:
 
 
 def _set_warnings(wanted: list[Any]) -> None:
-    warnings.filters[:] = wanted  # type: ignore[index]
-    warnings._filters_mutated()  # type: ignore[attr-defined]
+    warnings.resetwarnings()  # empties the filters, and makes Python forget which warnings it has judged by them
+    warnings.filters = list(wanted)
 
 
 def _set_streams(wanted: tuple[Any, Any]) -> None:
@@ -77,14 +80,14 @@ def _set_streams(wanted: tuple[Any, Any]) -> None:
 
 
 def _directory() -> str:
-    with contextlib.suppress(OSError):  # removed meanwhile
+    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
         return os.getcwd()
     return ""
 
 
 def _set_directory(wanted: str) -> None:
     if wanted:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):  # removed by the code itself: a temporary directory of its own
             os.chdir(wanted)
 
 
@@ -202,7 +205,7 @@ def keep_calls_apart(cls: type, names: Iterable[str], apart: Apart) -> None:
     """
     for name in names:
         found = vars(cls).get(name) if name == "__init__" else getattr(cls, name, None)
-        if inspect.isfunction(found) and not hasattr(found, "apart") and not hasattr(found, "__isabstractmethod__"):
+        if inspect.isfunction(found) and found not in _KEPT_APART and not hasattr(found, "__isabstractmethod__"):
             setattr(cls, name, _apart(found, apart))
 
 
@@ -212,5 +215,5 @@ def _apart(function: Any, apart: Apart) -> Any:
         with apart:
             return function(*arguments, **options)
 
-    called.apart = apart  # type: ignore[attr-defined]
+    _KEPT_APART.add(called)
     return called
