@@ -218,3 +218,12 @@ def test_odd_but_legal_predictions_are_those_of_a_plain_method(tmp_path: Path, l
     assert torch.equal(found.scores, given.mean(1).amax((1, 2)))
     assert not found.maps.requires_grad
     assert torch.equal(images, given)
+
+
+def test_a_class_that_is_asked_for_again_is_wrapped_once(tmp_path: Path) -> None:
+    first = write(tmp_path)
+    calls = dict(vars(first))
+    again: Any = get_class(f"{tmp_path / 'odd_method.py'}:Odd")
+    assert again is first
+    assert all(vars(again)[name] is calls[name] for name in ("fit", "predict"))
+    assert hasattr(first.predict, "__wrapped__")
